@@ -1,0 +1,53 @@
+"""Domain events that are never lost: published in your transaction, handled as Celery tasks.
+
+An *event* is a fact, a frozen pydantic model:
+
+    class CardAddedToLibraryEvent(DomainEvent, aggregate_id="library_id"):
+        library_id: UUID
+        title: str
+
+A *handler* reacts to it, in a database transaction of its own. Each runs as a Celery task named after it:
+
+    @handles(CardAddedToLibraryEvent, retry=Retry(max_attempts=5))
+    def add_to_feed(event: CardAddedToLibraryEvent, session: Session) -> None:
+        session.add(FeedItem(library_id=event.library_id, title=event.title))
+
+*Publish* it where it happens, inside the transaction that makes it true:
+
+    with Session.begin() as session:
+        session.add(card)
+        publish(CardAddedToLibraryEvent(library_id=..., title=...), session=session)
+
+*Run* `events migrate` once and `celery -A events worker` anywhere. If the transaction commits, every handler runs
+to success, or ends as a dead letter that `events dead list` shows and `events dead replay` runs again.
+"""
+
+from events.aggregate import AggregateRoot
+from events.errors import (
+    ConfigurationError,
+    DefinitionError,
+    EventDataError,
+    EventsError,
+    PayloadTooLarge,
+    PublishError,
+    SchemaError,
+)
+from events.event import DomainEvent, Metadata
+from events.injection import Delivery
+from events.pipeline import get_engine, on_migrate, publish, publish_async, publish_recorded
+from events.registry import handles
+from events.retry import Retry, RetryAfter, hours, minutes, seconds
+
+__all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
+    # events
+    "DomainEvent", "Metadata", "AggregateRoot",
+    # publishing
+    "publish", "publish_async", "publish_recorded",
+    # handlers
+    "handles", "Delivery", "Retry", "RetryAfter", "seconds", "minutes", "hours",
+    # the database
+    "get_engine", "on_migrate",
+    # errors
+    "EventsError", "ConfigurationError", "SchemaError", "DefinitionError", "PublishError", "PayloadTooLarge",
+    "EventDataError",
+]  # fmt: skip

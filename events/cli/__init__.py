@@ -1,0 +1,34 @@
+"""The command `events`: migrate, relay, status, dead. One module a topic; errors are one line, never a traceback."""
+
+import sys
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from events.cli import dead, ledger, relaying
+from events.errors import EventsError
+from events.settings import redact
+
+app = typer.Typer(
+    name="events",
+    help="Domain events that are never lost. Settings come from the environment: see the table in README.md.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(ledger.migrate)
+app.command()(relaying.relay)
+app.command()(ledger.status)
+app.add_typer(dead.app, name="dead")
+
+
+def main() -> None:
+    """Entry point; exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    try:
+        app()
+    except EventsError as error:
+        sys.exit(f"events: {redact(str(error))}")
+    except DBAPIError as error:
+        reason = str(error.orig).strip().split("\n")[0]
+        sys.exit(f"events: the database refused: {redact(reason)}; check EVENTS_DATABASE_URL, or run `events migrate`")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,101 @@
+"""Events to rows and back, through JSON text.
+
+What goes in comes out equal (tests/unit/test_codec.py says so with Hypothesis), on every store: what one of them
+can't hold, such as the NUL character in PostgreSQL's jsonb, is refused by all.
+"""
+
+import json
+import re
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from events.envelope import Envelope
+from events.errors import EventDataError, PayloadTooLarge, PublishError
+from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, event_named
+
+_EXCLUDED = set(RESERVED)
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_SHOWN = 200  # characters of a wrong value that an error shows
+
+
+def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | None = None, version: int = 1) -> Envelope:
+    """The row of an event.
+
+    Args:
+        max_bytes: limit for the event's data as UTF-8 JSON.
+        metadata: replaces the event's own.
+        version: the aggregate's version after this event.
+    Raises:
+        PublishError: not an instance of an event class, or its data can't be stored.
+        PayloadTooLarge: its data is larger than `max_bytes`.
+    """
+    if not isinstance(event, DomainEvent):
+        raise PublishError(f"publish() takes instances of DomainEvent, not {_shown(event)}")
+    if not event.event_name:
+        raise PublishError(f"{type(event).__name__} is an abstract event ({event.defined_at}); publish a subclass of it")
+    try:
+        data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
+        stored_metadata = (metadata or event.metadata).model_dump_json(exclude_none=True)
+    except (PydanticSerializationError, UnicodeError) as error:
+        raise PublishError(f"event {event.event_name} {event.event_id} can't be written as JSON: {error}") from error
+    size = len(data.encode())
+    if size > max_bytes:
+        raise PayloadTooLarge(
+            f"event {event.event_name} has {size:,} bytes of data, over the limit of {max_bytes:,} bytes "
+            f"(EVENTS_MAX_PAYLOAD_BYTES); store the bulk elsewhere and publish its address"
+        )
+    aggregate_id = event.aggregate_id
+    for text in (data, stored_metadata, json.dumps(aggregate_id)):
+        if "u0000" in text and _NUL.search(text):
+            raise PublishError(f"event {event.event_name} {event.event_id} contains a NUL character; remove it")
+    if len(aggregate_id) > MAX_NAME:
+        raise PublishError(f"event {event.event_name}: its aggregate id has {len(aggregate_id)} characters, over {MAX_NAME}")
+    return Envelope(
+        id=event.event_id,
+        aggregate_id=aggregate_id,
+        event_type=event.event_name,
+        event_data=data,
+        version=version,
+        timestamp=event.occurred_at,
+        schema_version=event.schema_version,
+        metadata=stored_metadata,
+    )
+
+
+def decode(envelope: Envelope) -> DomainEvent:
+    """The event of a row. Fields that its class doesn't know are ignored.
+
+    Raises:
+        EventDataError: no class of that name, no JSON object, or a missing or wrong field: event, field and value
+            are named.
+    """
+    event_class = event_named(envelope.event_type)
+    where = f"event {envelope.event_type} {envelope.id}"
+    if event_class is None:
+        raise EventDataError(f"{where}: no imported module defines an event of this name")
+    if envelope.timestamp is None:
+        raise EventDataError(f"{where}: event_store.timestamp is no date and time")
+    data = envelope.event_data.strip()
+    if not (data.startswith("{") and data.endswith("}")):
+        raise EventDataError(f"{where}: event_data is not a JSON object: {_shown(data)}")
+    # The row's own columns come last, since in JSON the last of two equal keys counts.
+    comma = "," if data[1:-1].strip() else ""
+    columns = (
+        f'"event_id":"{envelope.id}","occurred_at":"{envelope.timestamp.isoformat()}",'
+        f'"metadata":{envelope.metadata or "{}"}}}'
+    )
+    try:
+        return event_class.model_validate_json(data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"field {'.'.join(map(str, problem['loc'])) or 'event_data'!r}: {problem['msg']}"
+            + ("" if problem["type"] == "missing" else f", got {_shown(problem['input'])}")
+            for problem in error.errors(include_url=False)
+        )
+        raise EventDataError(f"{where}: {problems}") from error
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"

@@ -1,0 +1,214 @@
+"""One delivery: claim it, call the handler in a transaction, write the outcome into the same transaction."""
+
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.orm import Session
+
+from events.calling import call
+from events.codec import decode
+from events.errors import EventDataError, LeaseLost, TransactionMisused
+from events.event import DomainEvent
+from events.heartbeat import Heartbeat
+from events.injection import Delivery, Wanted
+from events.ports import Claim, Failure, Inbox
+from events.publishing import Running, running
+from events.registry import Handler, handler_named
+
+log = logging.getLogger("events.delivery")
+
+_MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
+
+
+class Outcome(StrEnum):
+    """What became of one attempt."""
+
+    SUCCEEDED = "succeeded"  # effects and outcome are committed
+    RETRY = "retry"  # rolled back; the ledger holds the time of the next attempt
+    DEAD = "dead"  # rolled back; a dead letter
+    NOT_OURS = "not ours"  # done already, taken by another attempt, or lost to it: nothing was changed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one attempt; `error` is what the handler raised, `due_in` the wait before the next attempt."""
+
+    outcome: Outcome
+    error: BaseException | None = None
+    due_in: timedelta | None = None
+
+    @property
+    def summary(self) -> str:
+        if self.error is None:
+            return self.outcome.value
+        return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
+
+
+class Deliverer:
+    """Runs deliveries in one process.
+
+    Args:
+        inbox: the ledger's side.
+        worker: name of this worker, shown with dead letters.
+        lease: how long a claim lasts without a heartbeat.
+        stopping: tells whether an exception is this process being ended rather than the handler failing.
+    """
+
+    def __init__(
+        self, inbox: Inbox, worker: str, lease: timedelta, stopping: Callable[[BaseException], bool] = lambda _: False
+    ) -> None:
+        self._inbox = inbox
+        self._worker = worker
+        self._lease = lease
+        self._stopping = stopping
+        self._heartbeat = Heartbeat(inbox, lease)
+
+    def deliver(self, event_id: UUID, handler: str, attempt: int) -> Result:
+        """Run one attempt of a delivery; a handler's failure is a result, not an exception.
+
+        Raises:
+            UnknownHandler: this process has no such handler; nothing was claimed.
+            sqlalchemy.exc.DBAPIError: the database failed before the claim, so the wake-up is sent again.
+        """
+        known = handler_named(handler)
+        claim = self._inbox.claim(event_id, handler, attempt, self._worker, self._lease)
+        if claim is None:
+            return Result(Outcome.NOT_OURS)
+        with self._heartbeat.keep(claim):
+            try:
+                event = decode(claim.envelope)
+                self._run(known, claim, event)
+            except LeaseLost as error:
+                log.warning("%s", error)
+                return Result(Outcome.NOT_OURS, error)
+            except BaseException as error:
+                if self._stopping(error):
+                    raise
+                return self._judge(known, claim, error)
+        return Result(Outcome.SUCCEEDED)
+
+    def abandon(self, event_id: UUID, handler: str, attempt: int, error: BaseException) -> None:
+        """Record that the process which ran this attempt is gone. Does nothing if the attempt has an outcome."""
+        delay = handler_named(handler).retry.backoff_after(1)
+        self._inbox.abandon(event_id, handler, attempt, failure_of(error), delay)
+
+    def _run(self, handler: Handler, claim: Claim, event: DomainEvent) -> None:
+        try:
+            self._attempt(handler, claim, event, eager=False)
+        except Exception as error:
+            if not self._inbox.is_contention(error):
+                raise
+            # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
+            log.info("delivery %s of %s ran into another transaction; running it again", handler.name, event.event_id)
+            self._attempt(handler, claim, event, eager=True)
+
+    def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, *, eager: bool) -> None:
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._inbox.begin(eager=eager))
+            transaction = connection.get_transaction()
+            with _only_we_commit(connection, handler.name):
+                session = (
+                    stack.enter_context(Session(connection, join_transaction_mode="create_savepoint"))
+                    if Wanted.SESSION in handler.wants.values()
+                    else None
+                )
+                token = running.set(Running(event, connection))
+                try:
+                    call(handler.call, _arguments(handler, claim, event, connection, session), handler.name)
+                finally:
+                    running.reset(token)
+                if session is not None:
+                    session.commit()  # flushes, and releases its savepoint; the transaction stays open
+                    session.close()
+            if connection.get_transaction() is not transaction or transaction is None or not transaction.is_active:
+                raise TransactionMisused(
+                    f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
+                    f"(begin_nested) or raise an error"
+                )
+            self._inbox.succeed(connection, claim)
+
+    def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
+        delay = handler.retry.delay_after(error, claim.run)
+        if isinstance(error, EventDataError):
+            delay = None
+        failure = failure_of(error)
+        if delay is None:
+            recorded, result = self._inbox.bury(claim, failure), Result(Outcome.DEAD, error)
+        else:
+            recorded, result = self._inbox.retry(claim, failure, delay), Result(Outcome.RETRY, error, delay)
+        # Not ours any more: another attempt has it, or a commit that seemed to fail had reached the database after all.
+        return result if recorded else Result(Outcome.NOT_OURS, error)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An exception as it is stored: text that every database takes, cut to size."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        trace = "".join(traceback.format_exception(error))
+    except Exception:
+        trace = f"{name}: (its traceback can't be printed)"
+    if len(trace) > _MAX_TRACEBACK:
+        half = _MAX_TRACEBACK // 2
+        trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
+    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text can't be printed)"
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def _arguments(
+    handler: Handler, claim: Claim, event: DomainEvent, connection: Connection, session: Session | None
+) -> dict[str, Any]:
+    values: dict[Wanted, Any] = {
+        Wanted.EVENT: event,
+        Wanted.CONNECTION: connection,
+        Wanted.SESSION: session,
+        Wanted.DELIVERY: Delivery(
+            event_id=event.event_id,
+            event_type=claim.envelope.event_type,
+            handler=handler.name,
+            attempt=claim.run,
+            max_attempts=handler.retry.max_attempts,
+            worker=claim.worker,
+            correlation_id=event.metadata.correlation_id or str(event.event_id),
+        ),
+    }
+    return {parameter: values[wanted] for parameter, wanted in handler.wants.items()}
+
+
+class _only_we_commit:  # noqa: N801 - reads as a word in a with statement
+    """While the handler runs, a commit of the delivery's transaction is refused: effects and outcome go together."""
+
+    def __init__(self, connection: Connection, handler: str) -> None:
+        self._connection = connection
+        self._handler = handler
+
+    def __enter__(self) -> None:
+        sqlalchemy_event.listen(self._connection, "commit", self._refuse)
+
+    def __exit__(self, *_: object) -> None:
+        sqlalchemy_event.remove(self._connection, "commit", self._refuse)
+
+    def _refuse(self, _: Connection) -> None:
+        raise TransactionMisused(
+            f"handler {self._handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
+            f"together with the delivery's outcome when the handler returns"
+        )

@@ -1,0 +1,86 @@
+"""Every error this package raises, in one tree.
+
+    EventsError
+    ├── ConfigurationError      a setting, celeryconfig.py or URL is wrong: nothing starts
+    │   └── SchemaError         the database lacks our tables, or has old ones: run `events migrate`
+    ├── DefinitionError         an event or handler is declared wrongly: raised while its module is imported
+    ├── PublishError            publish() refused an event: nothing was written
+    │   └── PayloadTooLarge
+    ├── EventDataError          stored data doesn't fit its event class: names event, field and value
+    ├── UnknownHandler          no handler of that name in this process
+    ├── HandlerError            a handler broke a rule while it ran
+    │   ├── UnawaitedCoroutine  it called an async function and never awaited it
+    │   ├── TransactionMisused  it committed or rolled back the delivery's own transaction
+    │   ├── WorkerLost          its process died, or its lease ran out
+    │   └── TimeLimitExceeded   it ran longer than its time limit
+    ├── LeaseLost               the delivery is no longer ours: effects are rolled back
+    ├── TransportError          the broker refused or didn't answer
+    └── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
+
+`RetryAfter` (events.retry) is no error of ours but a handler's request, so it stands apart.
+Messages name the culprit and the cure. No message ever contains a password.
+"""
+
+
+class EventsError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(EventsError):
+    """A setting is wrong; the message is one line that names the setting and the cure."""
+
+
+class SchemaError(ConfigurationError):
+    """The tables of the ledger are missing or old."""
+
+
+class DefinitionError(EventsError):
+    """An event or handler is declared wrongly; raised at import, names every place involved."""
+
+
+class PublishError(EventsError):
+    """An event can't be published; nothing of the call was written."""
+
+
+class PayloadTooLarge(PublishError):
+    """An event's data exceeds `EVENTS_MAX_PAYLOAD_BYTES`."""
+
+
+class EventDataError(EventsError):
+    """Stored data does not fit the event class. Never retried: the same bytes fail again."""
+
+
+class UnknownHandler(EventsError):
+    """No handler of this name is registered in this process."""
+
+
+class HandlerError(EventsError):
+    """A handler broke a rule while it ran."""
+
+
+class UnawaitedCoroutine(HandlerError):
+    """A handler called an async function without awaiting it, so its work was never done."""
+
+
+class TransactionMisused(HandlerError):
+    """A handler ended the delivery's own transaction; effects and outcome must commit together."""
+
+
+class WorkerLost(HandlerError):
+    """The process that ran the handler died, or stopped extending its lease."""
+
+
+class TimeLimitExceeded(HandlerError):
+    """The handler ran longer than its time limit."""
+
+
+class LeaseLost(EventsError):
+    """Another attempt owns this delivery now; this one's effects are rolled back."""
+
+
+class TransportError(EventsError):
+    """The broker refused messages or didn't answer; the ledger sends them again."""
+
+
+class DeliveryFailed(EventsError):
+    """Raised towards Celery for a delivery that became a dead letter."""

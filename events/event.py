@@ -1,0 +1,173 @@
+"""Domain events: facts, named in the past tense, that never change once they are made.
+
+    class CardAddedToLibraryEvent(DomainEvent, aggregate_id="library_id"):
+        card_id: UUID
+        library_id: UUID
+        added_by: str
+
+What is stored is the *event name* and *schema version* declared on the class, never the import path: a class
+can move or be renamed (with `name="OldName"`) without orphaning its history.
+"""
+
+import inspect
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from events.errors import DefinitionError
+
+RESERVED = ("event_id", "occurred_at", "metadata")
+MAX_NAME = 255  # event_store.event_type and aggregate_id are varchar(255)
+
+_uuid_lock = threading.Lock()
+_last_uuid_ns = 0
+
+
+def uuid7() -> UUID:
+    """A time-ordered UUID (RFC 9562, version 7): 48 bits of milliseconds, 12 bits below them, 62 random bits.
+
+    The 12 bits hold the fraction of the millisecond and grow strictly within a process (RFC 9562, 6.2, method 3).
+    """
+    global _last_uuid_ns
+    with _uuid_lock:
+        tick = 250  # about one step of the 12-bit fraction of a millisecond, in ns
+        now = max(time.time_ns(), _last_uuid_ns + tick)
+        _last_uuid_ns = now
+    milliseconds, rest = divmod(now, 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    noise = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
+    return UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise)
+
+
+class Metadata(BaseModel):
+    """What is known about an event besides its own fields.
+
+    `correlation_id` is shared by everything that one request caused; `causation_id` is the event whose handler
+    published this one. Both are filled in by `publish`; further keys are kept as given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+class DomainEvent(BaseModel):
+    """Base class of all events: a frozen pydantic model.
+
+    Class arguments:
+        name: stable name under which it is stored; default the class name (at most 255 characters).
+        version: schema version of its fields, a positive int; default 1.
+        aggregate_id: the field that holds the id of the aggregate it belongs to; default none.
+        abstract: True for a base class of events which is itself never published.
+
+    Raises:
+        DefinitionError: at import, for a name that two classes claim, an unknown aggregate field, a reserved field.
+        pydantic.ValidationError: when an event is made from wrong values or unknown fields.
+    """
+
+    # Unknown fields are a typo when an event is made, and tolerated when one is read (see events.codec).
+    # NaN and infinity have no JSON number: as strings they survive the round trip.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64",
+                              val_json_bytes="base64")  # fmt: skip
+
+    event_name: ClassVar[str] = ""
+    schema_version: ClassVar[int] = 1
+    aggregate_field: ClassVar[str | None] = None
+    defined_at: ClassVar[str] = ""
+
+    event_id: UUID = Field(default_factory=uuid7)
+    occurred_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    metadata: Metadata = Field(default_factory=Metadata)
+
+    @field_validator("occurred_at")
+    @classmethod
+    def _in_utc(cls, value: datetime) -> datetime:
+        return value.astimezone(UTC)
+
+    def __init_subclass__(
+        cls,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        aggregate_id: str | None = None,
+        abstract: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.event_name = "" if abstract else name or cls.__name__
+        cls.schema_version = version
+        cls.defined_at = _place_of(cls)
+        cls._declared_aggregate_id = aggregate_id
+
+    _declared_aggregate_id: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        where = f"event {cls.__name__} ({cls.defined_at})"
+        redeclared = [field for field in RESERVED if field in cls.__dict__.get("__annotations__", {})]
+        if redeclared:
+            raise DefinitionError(f"{where} declares {redeclared[0]!r}, which every event has already; rename the field")
+        if cls._declared_aggregate_id is not None:
+            cls.aggregate_field = cls._declared_aggregate_id
+        if cls.aggregate_field is not None and cls.aggregate_field not in cls.model_fields:
+            raise DefinitionError(
+                f"{where} says aggregate_id={cls.aggregate_field!r}, but has no such field; "
+                f"its fields: {', '.join(own_fields(cls)) or 'none'}"
+            )
+        if isinstance(cls.schema_version, bool) or not isinstance(cls.schema_version, int) or cls.schema_version < 1:
+            raise DefinitionError(f"{where} says version={cls.schema_version!r}; a schema version is 1 or greater")
+        if cls.event_name:
+            _remember(cls, where)
+
+    @property
+    def aggregate_id(self) -> str:
+        """The aggregate's id as text, "" if the class names no aggregate."""
+        return "" if self.aggregate_field is None else str(getattr(self, self.aggregate_field))
+
+
+def own_fields(event_class: type[DomainEvent]) -> list[str]:
+    """The names of an event's own fields, which are what `event_store.event_data` holds."""
+    return [field for field in event_class.model_fields if field not in RESERVED]
+
+
+_events: dict[str, type[DomainEvent]] = {}
+
+
+def event_named(name: str) -> type[DomainEvent] | None:
+    """The event class stored under `name`, or None when no imported module defines it."""
+    return _events.get(name)
+
+
+def all_events() -> Iterator[type[DomainEvent]]:
+    """Every event class imported so far."""
+    return iter(tuple(_events.values()))
+
+
+def _remember(cls: type[DomainEvent], where: str) -> None:
+    if len(cls.event_name) > MAX_NAME:
+        raise DefinitionError(f"{where}: its name has {len(cls.event_name)} characters, at most {MAX_NAME} are stored")
+    other = _events.get(cls.event_name)
+    # The same file and line again is a reload, or a script imported once as __main__ and once by its name.
+    if other is not None and other.defined_at != cls.defined_at:
+        raise DefinitionError(
+            f"two events are named {cls.event_name!r}: {other.__name__} ({other.defined_at}) and "
+            f"{cls.__name__} ({cls.defined_at}); give one of them name=..."
+        )
+    _events[cls.event_name] = cls
+
+
+def _place_of(cls: type) -> str:
+    """Where the class statement stands, as file:line: found on the stack, since a class keeps no line number."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == cls.__module__ and frame.f_code.co_filename != __file__:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return cls.__module__

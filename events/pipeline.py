@@ -1,0 +1,162 @@
+"""The one place that joins settings, registry, store and transport. An application never makes one itself:
+`get_pipeline()` makes the one of this process from the environment, when it is first needed."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from events import aggregate as aggregates
+from events import store
+from events.dead_letters import DeadLetters
+from events.delivery import Deliverer
+from events.event import DomainEvent
+from events.ports import Subscription, Transport
+from events.publishing import Publisher, running
+from events.registry import all_handlers
+from events.relay import Relay, RelayLimits
+from events.settings import Settings, load_settings
+from events.transport import open_transport
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+_on_migrate: list[Callable[[Connection], None]] = []
+
+
+class Pipeline:
+    """Everything that publishes, relays and delivers with one set of settings."""
+
+    def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
+        self.settings = settings
+        self.ledger = store.open_ledger(settings)
+        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
+        self.dead_letters = DeadLetters(self.ledger.dead)
+        self._transport = transport
+
+    @property
+    def transport(self) -> Transport:
+        """Opened when first needed: a process that only publishes never touches a broker."""
+        if self._transport is None:
+            self._transport = open_transport(self.settings)
+        return self._transport
+
+    def relay(
+        self,
+        *,
+        handlers: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+        max_in_flight: int | None = None,
+    ) -> Relay:
+        limits = RelayLimits(
+            batch=self.settings.relay_batch,
+            max_in_flight=max_in_flight or self.settings.max_in_flight,
+            stale_after=self.settings.stale_after,
+            poll_interval=self.settings.poll_interval,
+        )
+        return Relay(self.ledger.outbox, self.transport, limits, handlers=handlers, queues=queues)
+
+    def deliverer(self, worker: str, stopping: Callable[[BaseException], bool] = lambda _: False) -> Deliverer:
+        return Deliverer(self.ledger.inbox, worker, self.settings.lease, stopping)
+
+    def subscribe(self) -> None:
+        """Tell the ledger which handlers this process has; workers do so when they start."""
+        self.ledger.outbox.subscribe(
+            [
+                Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
+                             handler.retry.max_attempts)
+                for handler in all_handlers()
+                for event in handler.events
+            ]
+        )  # fmt: skip
+
+    def check(self) -> None:
+        """Raises SchemaError, with the command to run, when the database isn't ready; ConfigurationError if away."""
+        store.check_schema(self.ledger.engine)
+
+    def migrate(self) -> list[str]:
+        """Create or update the tables, then whatever the application does @on_migrate; the revisions applied."""
+        applied = store.migrate(self.ledger.engine)
+        with self.ledger.events.begin() as connection:
+            for create in _on_migrate:
+                create(connection)
+        return applied
+
+    def after_fork(self) -> None:
+        """In a forked child: forget the connections that belong to the parent."""
+        self.ledger.engine.dispose(close=False)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self.ledger.close()
+
+
+_lock = threading.Lock()
+_pipeline: Pipeline | None = None
+
+
+def get_pipeline() -> Pipeline:
+    """This process's pipeline, from the environment. Raises ConfigurationError for a wrong setting."""
+    global _pipeline
+    with _lock:
+        if _pipeline is None:
+            _pipeline = Pipeline(load_settings())
+        return _pipeline
+
+
+def use_pipeline(pipeline: Pipeline | None) -> None:
+    """Replace this process's pipeline, for tests and for applications that make settings in code; None forgets it."""
+    global _pipeline
+    with _lock:
+        _pipeline = pipeline
+
+
+def get_engine() -> Engine:
+    """The SQLAlchemy engine of EVENTS_DATABASE_URL, set up for many processes (on SQLite: WAL and a busy timeout)."""
+    return get_pipeline().ledger.engine
+
+
+def on_migrate(create: Callable[[Connection], None]) -> Callable[[Connection], None]:
+    """Decorator: `events migrate` calls this too, for the application's own tables; it must be repeatable."""
+    if create not in _on_migrate:
+        _on_migrate.append(create)
+    return create
+
+
+def publish(events: DomainEvent | Iterable[DomainEvent], *, session: Session | Connection | None = None) -> None:
+    """Publish one event or several.
+
+    With `session` (a Session or Connection) they are written in its transaction, and exist if that commits. Inside
+    a handler they join the handler's transaction. Otherwise they are durable when this returns. Several events are
+    written in one round trip. Publishing an event whose id is stored already changes nothing.
+
+    Raises:
+        PublishError: not an event, or one that can't be stored; PayloadTooLarge if its data is over the limit.
+        SchemaError: the database of that transaction has no ledger.
+        ConfigurationError: a setting is wrong.
+    """
+    get_pipeline().publisher.publish(events, session=session)
+
+
+async def publish_async(
+    events: DomainEvent | Iterable[DomainEvent], *, session: "AsyncSession | AsyncConnection | None" = None
+) -> None:
+    """`publish` for asyncio: `session` is an AsyncSession or AsyncConnection. Alone it runs in a thread."""
+    if session is not None:
+        await session.run_sync(lambda sync: publish(events, session=sync))
+    elif running.get() is not None:
+        publish(events)  # the handler's own connection is synchronous
+    else:
+        await asyncio.to_thread(publish, events)
+
+
+def publish_recorded(aggregate: "aggregates.AggregateRoot", *, session: Any = None) -> None:
+    """Publish what an aggregate that is no ORM object recorded, in the transaction that saves it."""
+    aggregates.publish_recorded(aggregate, publish, session=session)
+
+
+aggregates.publish_on_save(publish)

@@ -1,0 +1,242 @@
+"""What the spine asks of a store and of a transport. Contracts in words; the code that keeps them is in the edges.
+
+A delivery goes through these states; one diagram, one table, one column:
+
+    pending --send--> sent --claim--> running --commit--> succeeded
+       ^               |                 |
+       |<-- lost, -----'                 |---> dead --replay--> pending
+       |    unknown handler              |       '--discard---> discarded
+       '<-- retry, worker lost ----------'
+
+`due_at` means: pending, when to send; sent, when to ask whether the wake-up got lost; running, when the lease ends.
+`attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from events.envelope import Envelope
+
+
+class State(StrEnum):
+    """Who enters and leaves each state is in the diagram above."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A handler wants an event type: a row that workers write when they start and that the relay fans out by."""
+
+    event_type: str
+    handler: str
+    queue: str
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """ "This delivery is due": all that a broker ever carries. `attempt` is the number that its claim must get."""
+
+    event_id: UUID
+    handler: str
+    queue: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is ours to run, while its lease lasts."""
+
+    envelope: Envelope
+    handler: str
+    attempt: int  # the fencing token: grows for ever
+    run: int  # attempts since the last replay, from 1: what retry policies count
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, cut to a size that can be stored and shown."""
+
+    error_type: str
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that was given up, with everything that an operator needs to judge it."""
+
+    event_id: UUID
+    handler: str
+    queue: str
+    event_type: str
+    aggregate_id: str
+    event_data: str
+    metadata: str
+    attempts: int
+    replays: int
+    worker: str | None
+    error_type: str
+    error: str
+    traceback: str
+    published_at: datetime | None
+    first_started_at: datetime | None
+    died_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which dead letters; empty fields match all."""
+
+    handler: str | None = None
+    event_type: str | None = None
+    event_ids: Collection[UUID] = field(default=())
+    limit: int | None = None
+
+
+class EventLog(Protocol):
+    """Where events are written."""
+
+    def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
+        """Write events in the caller's transaction, in one round trip. An id that exists already is left as it is."""
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """A transaction of its own: committed, and durable, when the block ends without an error."""
+
+
+class Listener(Protocol):
+    """Waits until something may be due."""
+
+    def wait(self, timeout: timedelta) -> None:
+        """Return when the ledger changed, when `wake` was called, or after `timeout`. May return early."""
+
+    def wake(self) -> None:
+        """End the wait, now or the next; from any thread."""
+
+    def close(self) -> None: ...
+
+
+class Outbox(Protocol):
+    """What the relay reads and writes. Every method is one transaction; any number of relays may call them at once."""
+
+    def subscribe(self, subscriptions: Collection[Subscription]) -> None:
+        """Write these subscriptions; rows of the same handlers for other event types go."""
+
+    def queues(self) -> Sequence[str]:
+        """The queues of all subscriptions."""
+
+    def fan_out(self, limit: int) -> int:
+        """Turn up to `limit` unprocessed events into deliveries; how many. Events nobody subscribed to wait."""
+
+    def in_flight(self) -> dict[str, int]:
+        """Sent and running deliveries per queue."""
+
+    def take_due(
+        self, queue: str, limit: int, stale_after: timedelta, handlers: Collection[str] | None
+    ) -> list[Wakeup]:
+        """Mark up to `limit` due deliveries of a queue as sent; only of `handlers`, unless that is None."""
+
+    def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
+        """Deliveries that were not started after all: pending again, due after `delay`. No attempt is used."""
+
+    def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta) -> None:
+        """These wake-ups are known to be on their way still."""
+
+    def overdue(self) -> dict[str, int]:
+        """Queues with sent deliveries that are older than the stale window, and how many are sent in all."""
+
+    def resend(self, queue: str, missing: int, stale_after: timedelta) -> int:
+        """Of a queue's overdue deliveries the `missing` oldest become pending, the others get another stale window."""
+
+    def expire_leases(self, limit: int) -> int:
+        """Running deliveries whose lease ended: pending again, or dead if that was their last attempt."""
+
+    def take_uncopied(self, limit: int) -> list[DeadLetter]:
+        """Dead letters of which the broker has no copy yet."""
+
+    def mark_copied(self, letters: Collection[DeadLetter]) -> None: ...
+
+    def due_in(self) -> timedelta | None:
+        """Time until the next delivery is due (zero if one is, or an event waits for fan-out); None if none will be."""
+
+    def listen(self) -> Listener: ...
+
+
+class Inbox(Protocol):
+    """What a worker reads and writes around a handler's run."""
+
+    def claim(self, event_id: UUID, handler: str, attempt: int, worker: str, lease: timedelta) -> Claim | None:
+        """Count the attempt and take the delivery, committed; None if it is not sent, or not for this attempt."""
+
+    def extend(self, claim: Claim, lease: timedelta) -> bool:
+        """Move the end of the lease; False if the delivery is no longer ours."""
+
+    def begin(self, *, eager: bool = False) -> AbstractContextManager[Connection]:
+        """The handler's own transaction. `eager` takes locks at once where waiting for them may fail (SQLite)."""
+
+    def succeed(self, connection: Connection, claim: Claim) -> None:
+        """Write the success in the handler's transaction. Raises LeaseLost if the delivery is no longer ours."""
+
+    def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
+        """The attempt failed, the next is due after `delay`; False if the delivery is no longer ours."""
+
+    def bury(self, claim: Claim, failure: Failure) -> bool:
+        """The attempt failed and was the last: a dead letter; False if the delivery is no longer ours."""
+
+    def abandon(self, event_id: UUID, handler: str, attempt: int, failure: Failure, delay: timedelta) -> bool:
+        """Like retry or bury, whichever the subscription's max_attempts says, when only the message is at hand."""
+
+    def is_contention(self, error: BaseException) -> bool:
+        """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
+
+
+class DeadLetterBox(Protocol):
+    """The dead letters of the ledger."""
+
+    def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
+        """Newest first."""
+
+    def count(self, wanted: DeadLetterFilter) -> int: ...
+
+    def replay(self, wanted: DeadLetterFilter) -> int:
+        """Due at once, with all its attempts; how many were. Only dead ones: a second click does nothing."""
+
+    def discard(self, wanted: DeadLetterFilter) -> int:
+        """Given up for good; the row stays. How many were."""
+
+
+class Transport(Protocol):
+    """Carries wake-ups to workers. It may lose, repeat, delay and reorder them: the ledger decides."""
+
+    name: str
+    copies_dead_letters: bool
+
+    def send(self, wakeups: Sequence[Wakeup]) -> None:
+        """Give all to the broker. Raises TransportError if any may not have arrived."""
+
+    def send_dead(self, letters: Sequence[DeadLetter]) -> None:
+        """Put copies into the dead-letter queue. Raises TransportError."""
+
+    def waiting(self, queue: str) -> int:
+        """How many messages stand in the queue, not counting those in a worker's hand. Raises TransportError."""
+
+    def held(self) -> Sequence[Wakeup]:
+        """What waits in this very process and dies with it; empty for a real broker."""
+
+    def close(self) -> None: ...
+
+

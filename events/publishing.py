@@ -1,0 +1,94 @@
+"""publish: an event becomes a row in the caller's transaction. No broker is involved, so none can fail or slow it."""
+
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from events.codec import encode
+from events.errors import PublishError
+from events.event import DomainEvent, Metadata
+from events.ports import EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The delivery that this context runs: what publish() inside a handler joins."""
+
+    event: DomainEvent
+    connection: Connection
+
+
+running: ContextVar[Running | None] = ContextVar("events_running", default=None)
+
+
+class Publisher:
+    """Writes events to a ledger; `max_bytes` limits the data of each."""
+
+    def __init__(self, log: EventLog, max_bytes: int) -> None:
+        self._log = log
+        self._max_bytes = max_bytes
+
+    def publish(
+        self,
+        events: DomainEvent | Iterable[DomainEvent],
+        *,
+        session: Session | Connection | None = None,
+        versions: Sequence[int] = (),
+    ) -> None:
+        """See `events.publish`. `versions`: the aggregate's version after each event, when it counts them."""
+        batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
+        cause = running.get()
+        envelopes = [
+            encode(
+                event,
+                max_bytes=self._max_bytes,
+                metadata=_with_causation(event, cause),
+                version=versions[index] if versions else 1,
+            )
+            for index, event in enumerate(batch)
+        ]
+        if not envelopes:
+            return
+        if session is not None:
+            self._log.append(_connection_of(session), envelopes)
+        elif cause is not None:
+            self._log.append(cause.connection, envelopes)
+        else:
+            with self._log.begin() as connection:
+                self._log.append(connection, envelopes)
+
+
+def _as_list(events: object) -> list[DomainEvent]:
+    if not isinstance(events, Iterable) or isinstance(events, (str, bytes, dict)):
+        raise PublishError(f"publish() takes an event or several, not {type(events).__name__}")
+    return list(events)
+
+
+def _connection_of(session: object) -> Connection:
+    if isinstance(session, Connection):
+        return session
+    if isinstance(session, Session):
+        return session.connection()
+    sync_session = getattr(session, "sync_session", None) or getattr(session, "sync_connection", None)
+    if sync_session is not None:
+        raise PublishError(f"session= is an {type(session).__name__}: use `await publish_async(event, session=...)`")
+    # scoped_session and the like stand in for a Session
+    real = session() if callable(session) else None
+    if isinstance(real, Session):
+        return real.connection()
+    raise PublishError(f"session= takes a SQLAlchemy Session or Connection, not {type(session).__name__}")
+
+
+def _with_causation(event: DomainEvent, cause: Running | None) -> Metadata:
+    """The event's metadata, completed: what an event causes shares its correlation id."""
+    given = event.metadata if isinstance(event, DomainEvent) else Metadata()
+    correlation, causation = given.correlation_id, given.causation_id
+    if cause is not None:
+        correlation = correlation or cause.event.metadata.correlation_id or str(cause.event.event_id)
+        causation = causation or str(cause.event.event_id)
+    elif correlation is None and isinstance(event, DomainEvent):
+        correlation = str(event.event_id)
+    return given.model_copy(update={"correlation_id": correlation, "causation_id": causation})

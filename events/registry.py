@@ -1,0 +1,191 @@
+"""Handlers: `@handles(Event)` on a function, or on a class with a `handle` method.
+
+    @handles(CardAddedToLibraryEvent, retry=Retry(max_attempts=3), queue="mail", time_limit=seconds(20))
+    def add_to_feed(event: CardAddedToLibraryEvent, session: Session) -> None: ...
+
+A handler's name is the function's or class's own, or `name=...`; its deliveries are stored under it, so it must
+stay the same when code moves. Everything that can be wrong is found while the module is imported.
+"""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import ModuleType
+from typing import Any, TypeVar
+
+from events.errors import ConfigurationError, DefinitionError, EventsError, UnknownHandler
+from events.event import MAX_NAME, DomainEvent
+from events.injection import Wanted, plan
+from events.retry import Retry
+
+Decorated = TypeVar("Decorated")
+
+
+@dataclass(frozen=True)
+class Handler:
+    """One registered handler: what to call, for which events, and how often to try."""
+
+    name: str
+    call: Callable[..., Any]
+    events: tuple[type[DomainEvent], ...]
+    defined_at: str
+    wants: dict[str, Wanted] = field(default_factory=dict)
+    retry: Retry = field(default_factory=Retry)
+    queue: str | None = None
+    time_limit: timedelta | None = None
+
+
+_handlers: dict[str, Handler] = {}
+
+
+def handles(
+    *events: type[DomainEvent],
+    name: str | None = None,
+    retry: Retry | None = None,
+    queue: str | None = None,
+    time_limit: timedelta | float | None = None,
+) -> Callable[[Decorated], Decorated]:
+    """Register a handler of one or more event classes; returns what it decorates unchanged.
+
+    Args:
+        events: the classes it handles, exactly these (not their subclasses).
+        name: stable name; default the function's or class's name.
+        retry: when to try again; default `Retry()`, 8 attempts with growing delays.
+        queue: the queue its tasks go to; default EVENTS_QUEUE.
+        time_limit: timedelta or seconds after which a run is stopped and counts as failed; default EVENTS_TIME_LIMIT.
+    Raises:
+        DefinitionError: at import, naming every place involved.
+    """
+
+    def register(target: Decorated) -> Decorated:
+        where = _place_of(target)
+        if not events or isinstance(target, type) and issubclass(target, DomainEvent):
+            raise DefinitionError(f"@handles at {where} needs the event classes it handles: @handles(SomeEvent)")
+        label = name or getattr(target, "__name__", type(target).__name__)
+        for event in events:
+            if not (isinstance(event, type) and issubclass(event, DomainEvent)):
+                raise DefinitionError(
+                    f"handler {label!r} ({where}) handles {event!r} ({_place_of(event)}), which is no event; "
+                    f"events are subclasses of events.DomainEvent"
+                )
+            if not event.event_name:
+                raise DefinitionError(
+                    f"handler {label!r} ({where}) handles {event.__name__} ({event.defined_at}), which is abstract; "
+                    f"name the events themselves"
+                )
+        _remember(Handler(
+            name=label, call=(call := _callable_of(target, label, where)), events=events, defined_at=where,
+            wants=plan(call, events, label, where), retry=_checked(retry, label, where), queue=queue,
+            time_limit=_as_limit(time_limit, label, where),
+        ))  # fmt: skip
+        return target
+
+    return register
+
+
+def handler_named(name: str) -> Handler:
+    """The handler of that name. Raises UnknownHandler, which lists the registered ones."""
+    try:
+        return _handlers[name]
+    except KeyError:
+        known = ", ".join(sorted(_handlers)) or "none"
+        raise UnknownHandler(f"no handler named {name!r} in this process; registered: {known}") from None
+
+
+def all_handlers() -> Iterator[Handler]:
+    """Every handler registered so far."""
+    return iter(tuple(_handlers.values()))
+
+
+def load_handlers(modules: Iterable[str]) -> None:
+    """Import the modules that define handlers; of a package, all of its modules.
+
+    Raises:
+        ConfigurationError: a module can't be imported; names it, the setting and the line that failed.
+        DefinitionError: a handler or event in it is declared wrongly.
+    """
+    if (here := os.getcwd()) not in sys.path:  # as `celery` does for itself, but for as long as the process lives
+        sys.path.insert(0, here)
+    for name in modules:
+        module = _imported(name)
+        for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
+            _imported(found.name)
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except EventsError:
+        raise
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+        raise ConfigurationError(
+            f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; "
+            f"name importable modules, separated by commas, seen from {os.getcwd()}"
+        ) from error
+
+
+def _remember(handler: Handler) -> None:
+    if not 0 < len(handler.name) <= MAX_NAME:
+        raise DefinitionError(f"handler at {handler.defined_at}: a name has 1 to {MAX_NAME} characters")
+    other = _handlers.get(handler.name)
+    if other is not None and other.defined_at != handler.defined_at:  # the same place again is a reload
+        raise DefinitionError(
+            f"two handlers are named {handler.name!r}: {other.defined_at} and {handler.defined_at}; "
+            f"give one of them name=..."
+        )
+    _handlers[handler.name] = handler
+
+
+def _callable_of(target: Any, label: str, where: str) -> Callable[..., Any]:
+    if isinstance(target, type):
+        if not callable(getattr(target, "handle", None)):
+            raise DefinitionError(f"handler {label!r} ({where}) is a class without a method `handle`")
+        try:
+            target = target()
+        except Exception as error:
+            raise DefinitionError(
+                f"handler {label!r} ({where}) can't be made without arguments ({error}); "
+                f"decorate an instance instead: handles(SomeEvent)({label}(...))"
+            ) from error
+    call = getattr(target, "handle", target)
+    if not callable(call):
+        raise DefinitionError(f"handler {label!r} ({where}) is neither a function nor has a method `handle`")
+    function = inspect.unwrap(call)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(f"handler {label!r} ({where}) is a generator: its body would never run; remove `yield`")
+    return call  # type: ignore[no-any-return]
+
+
+def _checked(retry: Retry | None, label: str, where: str) -> Retry:
+    if retry is not None and not isinstance(retry, Retry):
+        raise DefinitionError(f"handler {label!r} ({where}): retry={retry!r} is no Retry(...)")
+    return retry or Retry()
+
+
+def _as_limit(limit: timedelta | float | None, label: str, where: str) -> timedelta | None:
+    if limit is None:
+        return None
+    as_delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
+    if as_delta < timedelta(seconds=1):
+        raise DefinitionError(f"handler {label!r} ({where}): time_limit={limit!r} is under one second")
+    return as_delta
+
+
+def _place_of(target: Any) -> str:
+    function = inspect.unwrap(target) if callable(target) and not isinstance(target, type) else target
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is not None:
+        return f"{code.co_filename}:{code.co_firstlineno}"
+    try:
+        cls = target if isinstance(target, type) else type(target)
+        return f"{inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]}"
+    except (OSError, TypeError):
+        return str(getattr(target, "__module__", type(target).__module__))

@@ -1,0 +1,174 @@
+"""The relay: turns events into deliveries and sends what is due. Any number of them may run at once, with no leader.
+
+It is the only sender. New, retrying, replayed, lost and stale deliveries are all the same to it: `due_at` has passed.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+from events.errors import TransportError
+from events.ports import Listener, Outbox, Transport
+
+log = logging.getLogger("events.relay")
+
+_LINGER = 0.25  # seconds of quick polling after the last movement: finds what was committed without a wake-up
+_QUICK = timedelta(milliseconds=10)
+_REFUSED = timedelta(seconds=1)  # what a broker didn't take is due again after this long
+_LOG_EVERY = 5.0  # seconds between log lines while something is down
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """How much and how often: see the settings of the same names."""
+
+    batch: int
+    max_in_flight: int
+    stale_after: timedelta
+    poll_interval: timedelta
+
+
+class Relay:
+    """Moves events of one ledger to one transport.
+
+    Args:
+        handlers: send only deliveries of these; None for all. A worker without a broker runs what it feeds itself.
+        queues: send only to these queues; None for all.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        transport: Transport,
+        limits: RelayLimits,
+        *,
+        handlers: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._transport = transport
+        self._limits = limits
+        self._handlers = handlers
+        self._queues = queues
+        self._stopping = threading.Event()
+        self._listener: Listener | None = None
+        self._next_look = 0.0  # when to look for lost wake-ups, ended leases and dead letters to copy
+
+    def run(self) -> None:
+        """Relay until `stop` is called. Outlives a database or broker that is away."""
+        self._listener = listener = self._outbox.listen()
+        last_moved, trouble = 0.0, _Trouble()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    moved = self.step()
+                    trouble.over()
+                    now = time.monotonic()
+                    if moved:
+                        last_moved = now
+                    elif now - last_moved < _LINGER:
+                        listener.wait(_QUICK)
+                    else:
+                        listener.wait(self._pause())
+                except Exception as error:
+                    listener.wait(trouble.met(error))
+        finally:
+            listener.close()
+
+    def stop(self) -> None:
+        """End `run` after the batch in hand; from any thread."""
+        self._stopping.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Look now: something may be due, or a worker has room; from any thread."""
+        if self._listener is not None:
+            self._listener.wake()
+
+    def step(self) -> int:
+        """One round; how many events and deliveries it moved.
+
+        Raises:
+            TransportError: the broker didn't take a batch; its deliveries are due again in a second.
+            sqlalchemy.exc.DBAPIError: the database failed; nothing is lost.
+        """
+        moved = self._outbox.fan_out(self._limits.batch)
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + min(self._limits.poll_interval.total_seconds(), 1.0)
+            self._look_after()
+        return moved + self._send_due()
+
+    def _send_due(self) -> int:
+        moved = 0
+        in_flight = self._in_flight()
+        for queue in self._queues or self._outbox.queues():
+            room = self._limits.max_in_flight - in_flight.get(queue, 0)
+            if room <= 0:
+                continue
+            due = self._outbox.take_due(queue, min(room, self._limits.batch), self._limits.stale_after, self._handlers)
+            if not due:
+                continue
+            try:
+                self._transport.send(due)
+            except TransportError:
+                # Some may have arrived: their claim finds them pending and refuses, or a resend finds them done.
+                self._outbox.hand_back(due, _REFUSED)
+                raise
+            moved += len(due)
+        return moved
+
+    def _in_flight(self) -> dict[str, int]:
+        """Per queue; without a broker every worker bounds what it holds itself."""
+        if self._transport.copies_dead_letters:
+            return self._outbox.in_flight()
+        held: dict[str, int] = {}
+        for wakeup in self._transport.held():
+            held[wakeup.queue] = held.get(wakeup.queue, 0) + 1
+        return held
+
+    def _look_after(self) -> None:
+        """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
+        self._outbox.expire_leases(self._limits.batch)
+        if held := self._transport.held():
+            self._outbox.renew(held, self._limits.stale_after)
+        for queue, sent in self._outbox.overdue().items():
+            # A queue is first in, first out: the messages in it are those sent last. What was sent before them and
+            # hasn't started is lost, or in a worker's hand, where a second wake-up does no harm. Age proves nothing.
+            missing = max(0, sent - self._transport.waiting(queue))
+            if found := self._outbox.resend(queue, missing, self._limits.stale_after):
+                log.warning("%d wake-ups of queue %s got lost; sending them again", found, queue)
+        if self._transport.copies_dead_letters:
+            while letters := self._outbox.take_uncopied(self._limits.batch):
+                self._transport.send_dead(letters)
+                self._outbox.mark_copied(letters)
+
+    def _pause(self) -> timedelta:
+        due_in = self._outbox.due_in()
+        if due_in is None:
+            return self._limits.poll_interval
+        # Never zero: what is due and didn't move has to wait for room.
+        return max(_QUICK, min(due_in, self._limits.poll_interval))
+
+
+class _Trouble:
+    """Backs off while the database or broker is away, and says so now and then instead of in every round."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._logged_at = 0.0
+
+    def met(self, error: Exception) -> timedelta:
+        self._count += 1
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_EVERY or (self._count == 1 and now - self._logged_at >= 1):
+            self._logged_at = now
+            log.warning("relay: %s: %s (try %d)", type(error).__name__, str(error).split("\n")[0][:300], self._count)
+        return timedelta(seconds=min(0.1 * 2 ** min(self._count, 6), 3))
+
+    def over(self) -> None:
+        if self._count:
+            log.warning("relay: works again after %d failed tries", self._count)
+            self._count = 0

@@ -1,0 +1,191 @@
+"""Settings, read from the environment once at start. README.md shows this table; a test keeps the two equal."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from events.errors import ConfigurationError
+
+PREFIX = "EVENTS_"
+HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
+BROKERS = ("redis", "rediss", "amqp", "amqps")
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def redact(text: str) -> str:
+    """`text` with the password of every URL in it replaced by ***."""
+    text = re.sub(r"(://[^:/@\s]*:)[^\s/]*@", r"\1***@", text)
+    return re.sub(r"([?&](?:password|sslpassword)=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*", str(value))
+        if match is None:
+            raise ValueError("use a number of seconds, or one with a unit: 500ms, 30s, 5m, 1h")
+        seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds <= 0:
+        raise ValueError("use a time above zero, such as 30s")
+    return timedelta(seconds=seconds)
+
+
+def _names(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are seconds, or a number with a unit (`500ms`, `30s`, `5m`, `1h`)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, populate_by_name=True, frozen=True, extra="forbid",
+                                      hide_input_in_errors=True)  # fmt: skip
+
+    database_url: str = Field(
+        "sqlite:///events.db",
+        validation_alias=AliasChoices("EVENTS_DATABASE_URL", "DATABASE_URL"),
+        description="The ledger: PostgreSQL or an SQLite file. Else `DATABASE_URL`; `postgres://` is understood.",
+        repr=False,
+    )
+    broker_url: str = Field(
+        "",
+        validation_alias=AliasChoices(
+            "EVENTS_BROKER_URL", "AMQP_URL", "CLOUDAMQP_URL", "REDIS_URL"
+        ),
+        description="`amqp://`, `amqps://`, `redis://` or `rediss://`. Else `AMQP_URL`, `CLOUDAMQP_URL`, `REDIS_URL`. "
+        "Empty: no broker, workers feed themselves from the ledger.",
+        repr=False,
+    )
+    handlers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("handlers",), description="Modules or packages that define handlers, separated by commas."
+    )
+    queue: str = Field("events", description="Queue of handlers that name none; `<queue>.dead` takes copies of dead letters.")
+    max_payload_bytes: int = Field(256 * 1024, ge=1, description="Largest data of one event, in bytes of JSON.")
+    time_limit: Duration = Field(
+        timedelta(seconds=90),
+        description="A handler's run is stopped after this long, unless it names its own limit (prefork pool only; "
+        "killed 10 s later).",
+    )
+    lease: Duration = Field(
+        timedelta(seconds=60),
+        description="A running delivery whose worker is silent this long is given to another. Workers extend it "
+        "every third of it.",
+    )
+    stale_after: Duration = Field(
+        timedelta(seconds=60), description="After this long a wake-up that is no longer in its queue is sent again."
+    )
+    poll_interval: Duration = Field(
+        timedelta(seconds=1), description="The relay looks at the ledger at least this often, woken or not."
+    )
+    listen: bool = Field(
+        True,
+        description="LISTEN/NOTIFY on PostgreSQL. Off behind PgBouncer in transaction mode: then the relay polls, and "
+        "no statement is prepared.",
+    )
+    relay: Literal["worker", "off"] = Field(
+        "worker", description="`worker`: every worker relays. `off`: `events relay` does it alone."
+    )
+    relay_batch: int = Field(500, ge=1, le=10_000, description="Events or deliveries that the relay moves at once.")
+    max_in_flight: int = Field(
+        1000, ge=1, description="Deliveries of one queue that are on the broker or running; the rest waits in SQL."
+    )
+    rabbitmq_queue_type: Literal["quorum", "classic"] = Field("quorum", description="Type of the queues on RabbitMQ.")
+    broker_timeout: Duration = Field(
+        timedelta(seconds=5), description="A broker that is silent this long while we send is taken for lost."
+    )
+    pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        try:
+            url = make_url(value.strip())
+        except ArgumentError:
+            raise ValueError("is no URL; use postgresql://user:password@host/name or sqlite:///file.db") from None
+        backend = url.get_backend_name()
+        if backend in ("postgres", "postgresql"):
+            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        if backend != "sqlite":
+            raise ValueError(f"{backend} is not supported; use postgresql://... or sqlite:///file.db")
+        if url.database in (None, "", ":memory:") or "mode=memory" in value:
+            raise ValueError("an SQLite database in memory can't be shared by processes; use sqlite:///file.db")
+        return url.set(drivername="sqlite").render_as_string(hide_password=False)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        value = value.strip()
+        scheme = value.partition("://")[0] if "://" in value else ""
+        if value and scheme not in BROKERS:
+            raise ValueError(f"use {'://, '.join(BROKERS)}:// or leave it empty for no broker")
+        if value and not re.match(r"^\w+://[^/?#]", value):
+            raise ValueError(f"names no host; use {scheme}://user:password@host:port/")
+        port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
+        if port and not 0 < int(port[1]) < 65536:
+            raise ValueError(f"{port[1]} is no port; use 1 to 65535")
+        return value
+
+    @field_validator("handlers", mode="before")
+    @classmethod
+    def _modules(cls, value: Any) -> Any:
+        return _names(value)
+
+    @field_validator("queue")
+    @classmethod
+    def _queue_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[\w.-]{1,100}", value):
+            raise ValueError("use 1 to 100 letters, digits, '.', '_' or '-'")
+        return value
+
+    @field_validator("lease")
+    @classmethod
+    def _long_enough(cls, value: timedelta) -> timedelta:
+        if value < timedelta(seconds=1):
+            raise ValueError("use at least 1s, or a busy worker loses its deliveries")
+        return value
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process: `overrides` first, then the environment, then the defaults.
+
+    Raises:
+        ConfigurationError: one line that names the setting, its value (no passwords) and the cure.
+    """
+    _refuse_typos(os.environ)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_complaint(problem) for problem in error.errors())) from None
+
+
+def setting_names() -> dict[str, str]:
+    """Field name to environment variable."""
+    return {field: PREFIX + field.upper() for field in Settings.model_fields}
+
+
+def _complaint(problem: Mapping[str, Any]) -> str:
+    field = str(problem["loc"][0]) if problem["loc"] else "?"
+    name = setting_names().get(field, field if field.isupper() else PREFIX + field.upper())
+    value = os.environ.get(name, problem.get("input"))
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}={redact(str(value))!r}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _refuse_typos(environment: Mapping[str, str]) -> None:
+    known = set(setting_names().values())
+    for name in environment:
+        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ConfigurationError(f"{name} is no setting of this version; {hint}")

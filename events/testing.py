@@ -1,0 +1,94 @@
+"""For applications' own tests: events and handlers without a worker or a broker, on a real ledger in a temporary file.
+
+    from events.testing import events_pipeline  # in conftest.py
+
+    def test_a_card_appears_in_the_feed(events_pipeline):
+        publish(CardAddedToLibraryEvent(...))
+        events_pipeline.run()
+        assert ...
+
+`run()` relays and delivers in this process until nothing is due, with the same ledger, retries and dead letters as in
+production. Retries are run at once instead of after their delay.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from events.delivery import Outcome, Result
+from events.pipeline import Pipeline, use_pipeline
+from events.ports import DeadLetter, Wakeup
+from events.settings import Settings
+from events.store.tables import event_deliveries
+
+
+class InlineTransport:
+    """Keeps wake-ups until `InlinePipeline.run` takes them."""
+
+    name = "inline"
+    copies_dead_letters = False
+
+    def __init__(self) -> None:
+        self.sent: deque[Wakeup] = deque()
+
+    def send(self, wakeups: Sequence[Wakeup]) -> None:
+        self.sent.extend(wakeups)
+
+    def send_dead(self, letters: Sequence[DeadLetter]) -> None:
+        raise AssertionError(f"copies_dead_letters is False, and yet came {len(letters)} copies")
+
+    def waiting(self, queue: str) -> int:
+        return sum(wakeup.queue == queue for wakeup in self.sent)
+
+    def held(self) -> Sequence[Wakeup]:
+        return tuple(self.sent)
+
+    def close(self) -> None:
+        self.sent.clear()
+
+
+class InlinePipeline(Pipeline):
+    """A pipeline whose deliveries run in the calling thread, when told to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.inline = InlineTransport()
+        super().__init__(settings, self.inline)
+
+    def run(self) -> list[tuple[Wakeup, Result]]:
+        """Deliver until nothing is due; every attempt with its outcome, in order. Retries don't wait."""
+        self.subscribe()
+        relay, deliverer = self.relay(), self.deliverer("inline")
+        attempts: list[tuple[Wakeup, Result]] = []
+        while relay.step() or self.inline.sent:
+            while self.inline.sent:
+                wakeup = self.inline.sent.popleft()
+                result = deliverer.deliver(wakeup.event_id, wakeup.handler, wakeup.attempt)
+                attempts.append((wakeup, result))
+                if result.outcome is Outcome.RETRY:
+                    self._make_due(wakeup)
+        return attempts
+
+    def _make_due(self, wakeup: Wakeup) -> None:
+        delivery = event_deliveries.c
+        with self.ledger.events.begin() as connection:
+            connection.execute(
+                update(event_deliveries)
+                .where(delivery.event_id == wakeup.event_id, delivery.handler == wakeup.handler)
+                .values(due_at=delivery.created_at)
+            )
+
+
+@pytest.fixture
+def events_pipeline(tmp_path: Path) -> Iterator[InlinePipeline]:
+    """A migrated pipeline of its own for one test, used by publish() and the like until the test ends."""
+    pipeline = InlinePipeline(Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url=""))
+    pipeline.migrate()
+    use_pipeline(pipeline)
+    try:
+        yield pipeline
+    finally:
+        use_pipeline(None)
+        pipeline.close()

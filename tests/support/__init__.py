@@ -1,0 +1,1 @@
+"""What tests share: servers, systems under test (database + broker + real workers), waiting for facts."""

@@ -1,0 +1,37 @@
+"""The real servers that tests run against, as scripts/test provides them."""
+
+import os
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+
+def server_url(name: str) -> str:
+    """The URL of a test server. Without it the test is skipped at home and fails in CI."""
+    variable = f"EVENTS_TEST_{name}_URL"
+    url = os.environ.get(variable)
+    if url:
+        return url
+    reason = f"{variable} is not set; scripts/test starts the servers"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class PostgresDatabase:
+    """A database of its own on the test server, dropped at the end."""
+
+    def __init__(self) -> None:
+        self._server = server_url("POSTGRES")
+        self.name = f"events_test_{uuid4().hex[:12]}"
+        self._run("CREATE DATABASE {}")
+        self.url = self._server.rsplit("/", 1)[0] + f"/{self.name}"
+
+    def drop(self) -> None:
+        self._run("DROP DATABASE {} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(self.name)))

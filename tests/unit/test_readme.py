@@ -1,0 +1,67 @@
+"""README.md says what is true: its settings table, its example, its commands."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+from sqlalchemy import Column, MetaData, String, Table, select
+
+import events
+from events.settings import Settings, setting_names
+from events.testing import InlinePipeline
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def settings_table() -> str:
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for field, variable in setting_names().items():
+        info = Settings.model_fields[field]
+        assert info.default is not PydanticUndefined
+        rows.append(f"| `{variable}` | {_shown(info.default)} | {info.description} |")
+    return "\n".join(rows)
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, timedelta):
+        return f"{default.total_seconds():g} s"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"`{default}`" if default != "" else ""
+
+
+def test_the_settings_table_is_that_of_the_code() -> None:
+    found = re.search(r"by tests/unit/test_readme.py -->\n(.*?)\n?<!-- end", README, re.DOTALL)
+    assert found is not None
+    assert found[1].strip() == settings_table()
+
+
+def test_the_example_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
+    # Given the tables that the example speaks of
+    tables = MetaData()
+    feed = Table("feed", tables, Column("library", String), Column("title", String))
+    cards = Table("cards", tables, Column("title", String))
+    tables.create_all(events.get_engine())
+    # When it is run, and its delivery too
+    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    assert len(example[1].splitlines()) <= 20
+    exec(compile(example[1], "README.md", "exec"), {"feed": feed, "cards": cards, "__name__": __name__})
+    events_pipeline.run()
+    # Then the card is in the feed
+    with events.get_engine().connect() as connection:
+        assert connection.execute(select(feed)).all() == [("Arrakis", "Dune")]
+
+
+def test_the_front_door_lists_what_it_exports() -> None:
+    assert sorted(events.__all__) == sorted(set(events.__all__))
+    assert all(hasattr(events, name) for name in events.__all__)
+
+
+def test_every_script_that_it_names_exists() -> None:
+    for script in re.findall(r"scripts/[a-z_]+(?=[\s`])", README):
+        assert (ROOT / script).exists(), script
