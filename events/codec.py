@@ -33,7 +33,9 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | None = No
     if not isinstance(event, DomainEvent):
         raise PublishError(f"publish() takes instances of DomainEvent, not {_shown(event)}")
     if not event.event_name:
-        raise PublishError(f"{type(event).__name__} is an abstract event ({event.defined_at}); publish a subclass of it")
+        raise PublishError(
+            f"{type(event).__name__} is an abstract event ({event.defined_at}); publish a subclass of it"
+        )
     try:
         data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
         stored_metadata = (metadata or event.metadata).model_dump_json(exclude_none=True)
@@ -50,7 +52,9 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | None = No
         if "u0000" in text and _NUL.search(text):
             raise PublishError(f"event {event.event_name} {event.event_id} contains a NUL character; remove it")
     if len(aggregate_id) > MAX_NAME:
-        raise PublishError(f"event {event.event_name}: its aggregate id has {len(aggregate_id)} characters, over {MAX_NAME}")
+        raise PublishError(
+            f"event {event.event_name}: its aggregate id has {len(aggregate_id)} characters, over {MAX_NAME}"
+        )
     return Envelope(
         id=event.event_id,
         aggregate_id=aggregate_id,

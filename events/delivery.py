@@ -126,14 +126,13 @@ class Deliverer:
                     call(handler.call, _arguments(handler, claim, event, connection, session), handler.name)
                 finally:
                     running.reset(token)
+                if connection.get_transaction() is not transaction or not connection.in_transaction():
+                    raise TransactionMisused(
+                        f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
+                        f"(begin_nested) or raise an error"
+                    )
                 if session is not None:
                     session.commit()  # flushes, and releases its savepoint; the transaction stays open
-                    session.close()
-            if connection.get_transaction() is not transaction or transaction is None or not transaction.is_active:
-                raise TransactionMisused(
-                    f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
-                    f"(begin_nested) or raise an error"
-                )
             self._inbox.succeed(connection, claim)
 
     def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
@@ -207,7 +206,8 @@ class _only_we_commit:  # noqa: N801 - reads as a word in a with statement
     def __exit__(self, *_: object) -> None:
         sqlalchemy_event.remove(self._connection, "commit", self._refuse)
 
-    def _refuse(self, _: Connection) -> None:
+    def _refuse(self, connection: Connection) -> None:
+        connection.invalidate()  # closes it: whatever the handler does now, the database has rolled back
         raise TransactionMisused(
             f"handler {self._handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
             f"together with the delivery's outcome when the handler returns"

@@ -113,7 +113,9 @@ class DomainEvent(BaseModel):
         where = f"event {cls.__name__} ({cls.defined_at})"
         redeclared = [field for field in RESERVED if field in cls.__dict__.get("__annotations__", {})]
         if redeclared:
-            raise DefinitionError(f"{where} declares {redeclared[0]!r}, which every event has already; rename the field")
+            raise DefinitionError(
+                f"{where} declares {redeclared[0]!r}, which every event has already; rename the field"
+            )
         if cls._declared_aggregate_id is not None:
             cls.aggregate_field = cls._declared_aggregate_id
         if cls.aggregate_field is not None and cls.aggregate_field not in cls.model_fields:

@@ -19,7 +19,6 @@ from events.publishing import Publisher, running
 from events.registry import all_handlers
 from events.relay import Relay, RelayLimits
 from events.settings import Settings, load_settings
-from events.transport import open_transport
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -35,12 +34,15 @@ class Pipeline:
         self.ledger = store.open_ledger(settings)
         self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
         self.dead_letters = DeadLetters(self.ledger.dead)
+        self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
         self._transport = transport
 
     @property
     def transport(self) -> Transport:
         """Opened when first needed: a process that only publishes never touches a broker."""
         if self._transport is None:
+            from events.transport import open_transport  # here: who only publishes need not load kombu
+
             self._transport = open_transport(self.settings)
         return self._transport
 
@@ -88,6 +90,7 @@ class Pipeline:
     def after_fork(self) -> None:
         """In a forked child: forget the connections that belong to the parent."""
         self.ledger.engine.dispose(close=False)
+        self.deliverers.clear()
 
     def close(self) -> None:
         if self._transport is not None:

@@ -238,5 +238,3 @@ class Transport(Protocol):
         """What waits in this very process and dies with it; empty for a real broker."""
 
     def close(self) -> None: ...
-
-

@@ -1,6 +1,6 @@
 """When to try again. A policy is a value and a decision; it never sleeps, raises or sends.
 
-    @handles(CardAdded, retry=Retry(max_attempts=8, backoff=seconds(1), max_backoff=minutes(10), never=(ValueError,)))
+@handles(CardAdded, retry=Retry(max_attempts=8, backoff=seconds(1), max_backoff=minutes(10), never=(ValueError,)))
 """
 
 import random

@@ -60,9 +60,7 @@ class Settings(BaseSettings):
     )
     broker_url: str = Field(
         "",
-        validation_alias=AliasChoices(
-            "EVENTS_BROKER_URL", "AMQP_URL", "CLOUDAMQP_URL", "REDIS_URL"
-        ),
+        validation_alias=AliasChoices("EVENTS_BROKER_URL", "AMQP_URL", "CLOUDAMQP_URL", "REDIS_URL"),
         description="`amqp://`, `amqps://`, `redis://` or `rediss://`. Else `AMQP_URL`, `CLOUDAMQP_URL`, `REDIS_URL`. "
         "Empty: no broker, workers feed themselves from the ledger.",
         repr=False,
@@ -70,7 +68,9 @@ class Settings(BaseSettings):
     handlers: Annotated[tuple[str, ...], NoDecode] = Field(
         ("handlers",), description="Modules or packages that define handlers, separated by commas."
     )
-    queue: str = Field("events", description="Queue of handlers that name none; `<queue>.dead` takes copies of dead letters.")
+    queue: str = Field(
+        "events", description="Queue of handlers that name none; `<queue>.dead` takes copies of dead letters."
+    )
     max_payload_bytes: int = Field(256 * 1024, ge=1, description="Largest data of one event, in bytes of JSON.")
     time_limit: Duration = Field(
         timedelta(seconds=90),

@@ -8,7 +8,7 @@ from events import Retry, handles, seconds
 from handlers.library import CardAddedToLibraryEvent, FeedItem, tidy
 
 
-class AlreadyInFeed(Exception):  # noqa: N818 - a fact about the card, not a fault
+class AlreadyInFeed(Exception):
     """The library's feed shows this address already, so the second card with it has no place there."""
 
 

@@ -9,7 +9,7 @@ from events import Retry, handles, minutes, seconds
 from handlers.library import CardAddedToLibraryEvent, Follower, Library, Notification, tidy
 
 
-class InsecureLink(Exception):  # noqa: N818 - a fact about the card, not a fault
+class InsecureLink(Exception):
     """The link is not encrypted. The feed shows it as it is; inviting people to click it is another matter."""
 
 

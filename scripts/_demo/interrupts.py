@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: one exception, raised once, and never between starting and knowing a process."""
+"""Ctrl-C, SIGTERM and a closed terminal: one exception, raised once, never while a process is being started."""
 
 import signal
 from collections.abc import Iterator

@@ -68,10 +68,12 @@ class Ledger:
 
     def attempts(self, keys: Collection[tuple[UUID, str]] | None = None) -> Counter[int]:
         """Number of attempts -> how many deliveries took it; of these deliveries, or of all."""
-        found = self._of_deliveries(_deliveries.c.attempts, func.count()).group_by(_deliveries.c.attempts)
+        found = self._of_deliveries(_deliveries.c.attempts, func.count().label("number")).group_by(
+            _deliveries.c.attempts
+        )
         if keys is not None:
             found = found.where(tuple_(_deliveries.c.event_id, _deliveries.c.handler).in_(list(keys)))
-        return Counter({attempts: count for attempts, count in self._all(found)})
+        return Counter({row.attempts: row.number for row in self._all(found)})
 
     def first_starts(self) -> list[tuple[UUID, datetime]]:
         started = _deliveries.c.first_started_at

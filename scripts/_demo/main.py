@@ -22,9 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     console = Console(stderr=options.json)
     # These read the settings when they are imported or first used, which parse() has just put in order.
-    from events import EventsError
-
     from _demo.watching import DemoFailed
+    from events import EventsError
 
     try:
         with ExitStack() as cleanup:
@@ -40,13 +39,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: Options, console: Console, cleanup: ExitStack) -> int:
     _migrate(options, console)
-    from events import get_engine
-
     from _demo.broker import remove_queues
     from _demo.cards import stock
     from _demo.ledger import Ledger
     from _demo.report import make_report, show, show_commands
     from _demo.watching import Show
+    from events import get_engine
 
     cleanup.callback(remove_queues, options.environment)
 
@@ -86,7 +84,7 @@ def _migrate(options: Options, console: Console) -> None:
 
     console.print("[bold]1[/bold]  the tables: events migrate", highlight=False)
     begun = time.monotonic()
-    with Process(["-m", "events.cli", "migrate"], options.environment, _log(options)) as migrate:
+    with Process(["-m", "events", "migrate"], options.environment, _log(options)) as migrate:
         status = migrate.wait(MIGRATES_WITHIN)
         if status != 0:
             why = f"ended with status {status}" if status is not None else f"took over {MIGRATES_WITHIN:.0f} s"
@@ -96,9 +94,8 @@ def _migrate(options: Options, console: Console) -> None:
 
 def _wait_ready(worker: Process, options: Options) -> None:
     """A worker that is ready has told the ledger which handlers it has, and on which queue."""
-    from events.pipeline import get_pipeline
-
     from _demo.watching import DemoFailed
+    from events.pipeline import get_pipeline
 
     outbox = get_pipeline().ledger.outbox
     queue = options.settings.get("EVENTS_QUEUE", "events")

@@ -106,7 +106,7 @@ def _show_deliveries(console: Console, report: Report) -> None:
     total = sum(sum(found.values()) for found in report.deliveries.values())
     console.print(
         f"\n{report.events:,} events, {total:,} deliveries in {report.seconds:.1f} s: "
-        f"{report.deliveries_per_second:,.0f} deliveries/s. From commit to start of the handler, waiting in the backlog "
+        f"{report.deliveries_per_second:,.0f} deliveries/s. From commit to start of the handler, waiting in line "
         f"included: p50 {report.latency_ms['p50']:,.0f} ms, p99 {report.latency_ms['p99']:,.0f} ms. "
         f"{report.feed_items:,} feed items and {report.notifications:,} notifications were written.",
         highlight=False,

@@ -82,7 +82,8 @@ class Show:
         done = sum(count for (_, state), count in states.items() if state in OUTCOMES)
         if done > self._done:
             self._done, self._moved_at = done, now
-        self._watch.show(len(self._shelf.committed), done, sum(n for (_, state), n in states.items() if state == "dead"))
+        dead = sum(count for (_, state), count in states.items() if state == "dead")
+        self._watch.show(len(self._shelf.committed), done, dead)
         if self.worker is not None and self.worker.ended:
             raise DemoFailed(f"the worker ended by itself; its last lines:\n{self.worker.last_lines()}")
         if now - self._moved_at > HUNG_AFTER and len(self._shelf.committed) == len(self._shelf.rows):

@@ -81,6 +81,7 @@ class Process:
                 return
             with suppress(ProcessLookupError):
                 os.kill(self.group, signal.SIGTERM)
+            self.send(signal.SIGCONT)  # it may be frozen, see watching
             deadline = time.monotonic() + GRACE
             while not self.ended and time.monotonic() < deadline:
                 time.sleep(0.02)

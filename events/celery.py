@@ -1,0 +1,34 @@
+"""What `celery -A events worker` and `celery -A events flower` find: the Celery app, and nothing else is named `app`.
+
+Handlers are loaded here, at import: in a signal Celery would swallow what is wrong with them.
+"""
+
+import sys
+from pathlib import Path
+
+from celery import Celery
+
+from events.errors import EventsError
+from events.pipeline import get_pipeline
+from events.registry import load_handlers
+from events.settings import redact
+from events.worker.app import build_app
+
+
+def _build() -> Celery:
+    pipeline = get_pipeline()
+    load_handlers(pipeline.settings.handlers)
+    return build_app(pipeline)
+
+
+def _run_by_celery() -> bool:
+    program = Path(sys.argv[0])
+    return "celery" in (program.name, program.parent.name)
+
+
+try:
+    app = _build()
+except EventsError as error:
+    if _run_by_celery():  # which would print a page of traceback around the one line that matters
+        sys.exit(f"events: {redact(str(error))}")
+    raise

@@ -1,0 +1,47 @@
+"""The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
+
+`tables` says what is stored; `event_log`, `outbox`, `inbox` and `dead` each keep one contract of events.ports; `schema`
+migrates; `engine` and `types` hold what differs between the databases.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from events.ports import DeadLetterBox, EventLog, Inbox, Outbox
+from events.settings import Settings
+from events.store.dead import SqlDeadLetterBox
+from events.store.engine import make_engine
+from events.store.event_log import SqlEventLog
+from events.store.inbox import SqlInbox
+from events.store.outbox import SqlOutbox
+from events.store.schema import check_schema, migrate
+
+__all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One database, as its users see it: publishers `events`, relays `outbox`, workers `inbox`, operators `dead`."""
+
+    engine: Engine
+    events: EventLog
+    outbox: Outbox
+    inbox: Inbox
+    dead: DeadLetterBox
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger in EVENTS_DATABASE_URL; connects when first used."""
+    engine = make_engine(settings)
+    return Ledger(
+        engine=engine,
+        events=SqlEventLog(engine, notify=settings.listen),
+        outbox=SqlOutbox(engine, listen=settings.listen),
+        inbox=SqlInbox(engine),
+        dead=SqlDeadLetterBox(engine),
+    )

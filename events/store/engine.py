@@ -1,0 +1,81 @@
+"""The engine, and the few things that differ between SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, literal
+from sqlalchemy.exc import DBAPIError
+
+from events.settings import Settings
+from events.store.types import UtcDateTime
+
+_BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
+_CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine for EVENTS_DATABASE_URL. Connects when first used."""
+    if settings.database_url.startswith("sqlite"):
+        engine = create_engine(settings.database_url, pool_size=settings.pool_size, max_overflow=20)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"}
+    if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
+        arguments["prepare_threshold"] = None
+    return create_engine(
+        settings.database_url,
+        pool_size=settings.pool_size,
+        max_overflow=20,
+        pool_pre_ping=True,
+        pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
+        connect_args=arguments,
+    )
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see below
+    for pragma in (f"busy_timeout = {_BUSY_TIMEOUT}", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # Two transactions that read first and write later can't both go on; who takes the lock at once can only wait.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("eager") else "BEGIN")
+
+
+@contextmanager
+def transaction(engine: Engine, *, eager: bool = True) -> Iterator[Connection]:
+    """A transaction, committed when the block ends without an error. `eager` takes SQLite's write lock at once."""
+    with engine.connect() as connection:
+        if eager:
+            connection = connection.execution_options(eager=True)
+        with connection.begin():
+            yield connection
+
+
+def now_plus(connection: Connection, delay: timedelta = timedelta(0)) -> ColumnElement[datetime]:
+    """The time `delay` from now. PostgreSQL's own clock, so that machines need not agree; on SQLite there is one."""
+    if connection.dialect.name == "sqlite":
+        return literal(datetime.now(UTC) + delay, UtcDateTime)
+    return func.clock_timestamp() + literal(delay) if delay else func.clock_timestamp()
+
+
+def relaxed_commit(connection: Connection) -> None:
+    """This transaction need not reach the disk before its commit returns.
+
+    Only for writes whose loss a crash of the database makes harmless: a claim or a lease that is forgotten leaves the
+    delivery `sent` or with an older lease, and the relay gives it out again.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def is_contention(error: BaseException) -> bool:
+    """Two transactions got in each other's way: deadlock, serialization failure, locked SQLite file."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    text = str(error.orig)
+    return getattr(error.orig, "sqlstate", None) in _CONTENTION or "database is locked" in text or "is busy" in text

@@ -1,0 +1,136 @@
+"""How the relay waits: for a NOTIFY on PostgreSQL, for a changed file on SQLite, and for `wake` on both."""
+
+import logging
+import os
+import select
+import time
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger("events.listener")
+
+CHANNEL = "events_due"
+_SQLITE_LOOK = 0.02  # seconds between looks at SQLite's version counter: a few microseconds each
+_RECONNECT_AFTER = 5.0  # seconds
+
+
+class WakePipe:
+    """A pipe that ends a wait from another thread."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wake(self) -> None:
+        try:
+            os.write(self._write, b"!")
+        except (BlockingIOError, OSError):  # full: it will wake anyway; closed: nobody waits any more
+            return
+
+    def wait(self, timeout: float, *others: int) -> set[int]:
+        """Wait for `wake` or for one of other file descriptors; those of them that are readable."""
+        ready, _, _ = select.select([self._read, *others], [], [], max(0.0, timeout))
+        if self._read in ready:
+            os.read(self._read, 65536)
+        return set(ready)
+
+    def woken(self, ready: set[int]) -> bool:
+        return self._read in ready
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
+class PollingListener:
+    """Waits for `wake` or the time-out: PostgreSQL behind PgBouncer in transaction mode."""
+
+    def __init__(self) -> None:
+        self._pipe = WakePipe()
+
+    def wait(self, timeout: timedelta) -> None:
+        self._pipe.wait(timeout.total_seconds())
+
+    def wake(self) -> None:
+        self._pipe.wake()
+
+    def close(self) -> None:
+        self._pipe.close()
+
+
+class PostgresListener(PollingListener):
+    """Waits for a NOTIFY too, on a connection of its own. While that is away it polls."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._connection: psycopg.Connection[Any] | None = None
+        self._try_again = 0.0
+
+    def wait(self, timeout: timedelta) -> None:
+        connection = self._listening()
+        if connection is None:
+            return super().wait(timeout)
+        try:
+            ready = self._pipe.wait(timeout.total_seconds(), connection.fileno())
+            if connection.fileno() in ready:
+                for _ in connection.notifies(timeout=0):
+                    pass
+        except (psycopg.Error, OSError, ValueError) as error:
+            log.warning("lost the connection that listens for new events, polling instead: %s", error)
+            self._hang_up()
+        return None
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    def _listening(self) -> "psycopg.Connection[Any] | None":
+        if self._connection is None and time.monotonic() >= self._try_again:
+            self._try_again = time.monotonic() + _RECONNECT_AFTER
+            try:
+                arguments, keywords = self._engine.dialect.create_connect_args(self._engine.url)
+                self._connection = psycopg.connect(*arguments, **keywords, autocommit=True, connect_timeout=10)
+                self._connection.execute(f"LISTEN {CHANNEL}")
+            except psycopg.Error as error:
+                log.warning("can't listen for new events, polling instead: %s", str(error).split("\n")[0])
+                self._hang_up()
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class SqliteListener(PollingListener):
+    """Looks at SQLite's counter of changes by other connections."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._connection = engine.connect()
+        self._seen = self._version()
+
+    def wait(self, timeout: timedelta) -> None:
+        deadline = time.monotonic() + timeout.total_seconds()
+        while (left := deadline - time.monotonic()) > 0:
+            if self._pipe.woken(self._pipe.wait(min(left, _SQLITE_LOOK))):
+                return
+            version = self._version()
+            if version != self._seen:
+                self._seen = version
+                return
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
+
+    def _version(self) -> int:
+        try:
+            raw = self._connection.connection.driver_connection
+            return int(raw.execute("PRAGMA data_version").fetchone()[0]) if raw is not None else -1
+        except SQLAlchemyError:
+            return -1

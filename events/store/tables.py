@@ -1,0 +1,124 @@
+"""The tables of the ledger. The migrations create them; a test keeps the two equal."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from events.store.types import Id, Json, UtcDateTime
+
+metadata = MetaData()
+
+
+class utc_now(FunctionElement[str]):  # noqa: N801 - an SQL function
+    """The server's own clock as a column default."""
+
+    inherit_cache = True
+
+
+@compiles(utc_now, "postgresql")
+def _now_on_postgresql(*_: object, **__: object) -> str:
+    return "now()"
+
+
+@compiles(utc_now, "sqlite")
+def _now_on_sqlite(*_: object, **__: object) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
+
+
+# The first eight columns are a public interface: any program that inserts just them is a publisher.
+event_store = Table(
+    "event_store",
+    metadata,
+    Column("id", Id, nullable=False),
+    Column("aggregate_id", String(255), nullable=True),
+    Column("event_type", String(255), nullable=False),
+    Column("event_data", Json, nullable=False),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
+    Column("processed", Boolean, nullable=False, server_default=false()),  # fanned out to deliveries
+    Column("created_at", UtcDateTime, nullable=False, server_default=utc_now()),
+    Column("schema_version", Integer, nullable=False, server_default=text("1")),
+    Column("metadata", Json, nullable=False, server_default=text("'{}'")),
+    PrimaryKeyConstraint("id", name="event_store_pkey"),
+)
+Index(
+    "event_store_unprocessed",
+    event_store.c.processed,
+    event_store.c.timestamp,
+    postgresql_where=event_store.c.processed.is_(False),
+    sqlite_where=event_store.c.processed.is_(False),
+)
+Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
+
+event_deliveries = Table(
+    "event_deliveries",
+    metadata,
+    Column("event_id", Id, nullable=False),
+    Column("handler", String(255), nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),  # only grows: the fencing token
+    Column("attempts_before", Integer, nullable=False, server_default=text("0")),  # used before the last replay
+    Column("replays", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.ports
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("first_started_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("worker", String(255)),
+    Column("error_type", String(255)),
+    Column("error", Text),
+    Column("traceback", Text),
+    Column("copied", Boolean, nullable=False, server_default=false()),  # the broker has a copy of the dead letter
+    PrimaryKeyConstraint("event_id", "handler", name="event_deliveries_pkey"),
+)
+
+
+def _partial_index(name: str, where: str, *columns: str) -> None:
+    Index(name, *(event_deliveries.c[column] for column in columns), postgresql_where=text(where),
+          sqlite_where=text(where))  # fmt: skip
+
+
+_partial_index("event_deliveries_pending", "state = 'pending'", "queue", "due_at")
+_partial_index("event_deliveries_sent", "state = 'sent'", "queue", "sent_at")
+_partial_index("event_deliveries_running", "state = 'running'", "due_at")
+_partial_index("event_deliveries_dead", "state = 'dead'", "finished_at")
+
+event_subscriptions = Table(
+    "event_subscriptions",
+    metadata,
+    Column("handler", String(255), nullable=False),
+    Column("event_type", String(255), nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
+    PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
+)
+
+# Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is.
+# Raised at once for what is no UUID at all, rather than found by nobody later.
+CANONICAL_ID = """
+CREATE TRIGGER event_store_canonical_id AFTER INSERT ON event_store
+WHEN NEW.id NOT GLOB '????????-????-????-????-????????????' OR NEW.id <> lower(NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'event_store.id is no UUID')
+    WHERE length(replace(NEW.id, '-', '')) <> 32 OR replace(NEW.id, '-', '') GLOB '*[^0-9a-fA-F]*';
+    UPDATE event_store SET id = lower(
+        substr(replace(NEW.id, '-', ''), 1, 8) || '-' || substr(replace(NEW.id, '-', ''), 9, 4) || '-' ||
+        substr(replace(NEW.id, '-', ''), 13, 4) || '-' || substr(replace(NEW.id, '-', ''), 17, 4) || '-' ||
+        substr(replace(NEW.id, '-', ''), 21)) WHERE rowid = NEW.rowid;
+END
+"""

@@ -1,0 +1,112 @@
+"""Wake-ups over Redis or RabbitMQ, by kombu."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from amqp.exceptions import NotFound
+from kombu import Connection, Producer, Queue
+
+from events.errors import TransportError
+from events.ports import DeadLetter, Wakeup
+from events.settings import Settings, redact
+from events.transport.message import Message, dead_letter_message, wakeup_message
+from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
+
+
+class BrokerTransport:
+    """Keeps the contract of events.ports.Transport. Used by one relay, in one thread.
+
+    On RabbitMQ every message is confirmed by the broker, and refused if no queue takes it. On Redis a batch is one
+    pipeline. After any error the connection is closed: an answer that comes late must not be taken for another's.
+    """
+
+    copies_dead_letters = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = "rabbitmq" if is_rabbitmq(settings) else "redis"
+        self._settings = settings
+        self._confirmed = is_rabbitmq(settings)
+        self._connection: Connection | None = None
+        self._declared: set[str] = set()
+
+    def send(self, wakeups: Sequence[Wakeup]) -> None:
+        with self._producing("send wake-ups") as producer:
+            for queue in {wakeup.queue for wakeup in wakeups}:
+                self._declare(producer, work_queue(queue, self._settings))
+            self._publish(producer, [(wakeup_message(wakeup), "", wakeup.queue) for wakeup in wakeups])
+
+    def send_dead(self, letters: Sequence[DeadLetter]) -> None:
+        queue = dead_letter_queue(self._settings)
+        with self._producing("send dead letters") as producer:
+            self._declare(producer, queue)
+            self._publish(
+                producer, [(dead_letter_message(letter), queue.exchange.name, queue.routing_key) for letter in letters]
+            )
+
+    def waiting(self, queue: str) -> int:
+        with self._producing(f"look at queue {queue}") as producer:
+            if not self._confirmed:
+                return int(producer.channel._size(queue))
+            try:
+                return int(producer.channel.queue_declare(queue, passive=True).message_count)
+            except NotFound:  # somebody deleted it; the channel is closed with that answer, and declared anew later
+                self.close()
+                return 0
+
+    def held(self) -> Sequence[Wakeup]:
+        return ()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        self._declared.clear()
+        if connection is not None:
+            with suppress(Exception):
+                connection.release()
+
+    @contextmanager
+    def _producing(self, what: str) -> Iterator[Producer]:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            yield Producer(self._connection.default_channel, auto_declare=False)
+        except Exception as error:
+            self.close()
+            reason = redact(f"{type(error).__name__}: {error}")
+            raise TransportError(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error
+
+    def _connect(self) -> Connection:
+        seconds = self._settings.broker_timeout.total_seconds()
+        options: dict[str, Any] = (
+            {"confirm_publish": True, "read_timeout": seconds, "write_timeout": seconds, "max_retries": 1}
+            if self._confirmed
+            else {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry_on_timeout": False}
+        )
+        connection = Connection(self._settings.broker_url, connect_timeout=seconds, transport_options=options)
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=seconds)
+        return connection
+
+    def _declare(self, producer: Producer, queue: Queue) -> None:
+        """Queues are declared before the first message after each connect, with the dead-letter queue behind them."""
+        if queue.name in self._declared:
+            return
+        if self._confirmed and queue.name != (dead := dead_letter_queue(self._settings)).name:
+            self._declare(producer, dead)
+        queue.bind(producer.channel).declare()
+        self._declared.add(queue.name)
+
+    def _publish(self, producer: Producer, messages: Sequence[tuple[Message, str, str]]) -> None:
+        # batch() makes one pipeline on Redis, and changes nothing on RabbitMQ.
+        with producer.batch(max_size=500):
+            for message, exchange, routing_key in messages:
+                producer.publish(
+                    message.body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    content_type="application/json",
+                    content_encoding="utf-8",
+                    headers=message.headers,
+                    correlation_id=message.correlation_id,
+                    delivery_mode=2,
+                    mandatory=self._confirmed,
+                )

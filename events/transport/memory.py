@@ -1,0 +1,177 @@
+"""No broker: a kombu transport within one process. The relay thread puts wake-ups, the worker's event loop takes them.
+
+It has an event loop, unlike kombu's own memory transport, without which Celery's prefork pool hangs at its end.
+What is in it dies with the process; the ledger knows, and gives it to another worker.
+"""
+
+import os
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty
+from typing import Any
+
+from kombu import Connection
+from kombu.transport import TRANSPORT_ALIASES, virtual
+
+from events.ports import DeadLetter, Wakeup
+from events.transport.message import wakeup_message, wakeup_of
+
+_queues: defaultdict[str, deque[Any]] = defaultdict(deque)
+_held: dict[Wakeup, None] = {}  # sent and not acknowledged, oldest first
+_wake_pipes: set[int] = set()
+_on_room: list[Callable[[], None]] = []
+
+
+def _wake() -> None:
+    for pipe in tuple(_wake_pipes):
+        with suppress(OSError):  # full, so it wakes anyway; or just closed
+            os.write(pipe, b"!")
+
+
+class Channel(virtual.Channel):  # type: ignore[misc]
+    """Queues of this process; kombu calls these."""
+
+    do_restore = False
+
+    def _put(self, queue: str, message: Any, **_: Any) -> None:
+        _queues[queue].append(message)
+        _wake()
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
+        if not _queues[queue]:
+            raise Empty
+        return _queues[queue].popleft()
+
+    def _size(self, queue: str) -> int:
+        return len(_queues[queue])
+
+    def _purge(self, queue: str) -> int:
+        size = len(_queues[queue])
+        _queues[queue].clear()
+        return size
+
+    def _new_queue(self, queue: str, **_: Any) -> None:
+        _queues[queue]  # made by the look
+
+    def _has_queue(self, queue: str, **_: Any) -> bool:
+        return queue in _queues
+
+    def _delete(self, queue: str, *_: Any, **__: Any) -> None:
+        _queues.pop(queue, None)
+
+    def basic_consume(self, *arguments: Any, **options: Any) -> Any:
+        tag = super().basic_consume(*arguments, **options)
+        _wake()
+        return tag
+
+    def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
+        self._let_go(delivery_tag)
+        super().basic_ack(delivery_tag, multiple)
+        _wake()
+        for room in _on_room:
+            room()
+
+    def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        if not requeue:
+            self._let_go(delivery_tag)
+        super().basic_reject(delivery_tag, requeue)
+        _wake()
+
+    def deliver_waiting(self) -> None:
+        """Hand out what waits, as far as the consumer's prefetch limit lets us."""
+        for queue in tuple(self._active_queues):
+            while _queues[queue] and self.qos.can_consume():
+                self.connection._deliver(_queues[queue].popleft(), queue)
+
+    def _let_go(self, delivery_tag: Any) -> None:
+        with suppress(KeyError):
+            wakeup = wakeup_of(self.qos.get(delivery_tag).headers)
+            if wakeup is not None:
+                _held.pop(wakeup, None)
+
+
+class KombuMemory(virtual.Transport):  # type: ignore[misc]
+    """The transport behind `ledger://`."""
+
+    Channel = Channel
+    driver_type = driver_name = "ledger"
+    implements = virtual.Transport.implements.extend(asynchronous=True)
+
+    def driver_version(self) -> str:
+        return "1"
+
+    def register_with_event_loop(self, _: Any, loop: Any) -> None:
+        self._forget_loop()
+        self._loop = loop
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _wake_pipes.add(self._write)
+        loop.add_reader(self._read, self._deliver_all)
+        _wake()  # what came before there was a loop
+
+    def close_connection(self, connection: Any) -> None:
+        self._forget_loop()
+        super().close_connection(connection)
+
+    def _deliver_all(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._read, 65536)
+        for channel in list(self.channels):
+            if not channel.closed:
+                channel.deliver_waiting()
+
+    def _forget_loop(self) -> None:
+        if getattr(self, "_loop", None) is not None:
+            self._loop.remove(self._read)
+            _wake_pipes.discard(self._write)
+            os.close(self._read)
+            os.close(self._write)
+            self._loop = None
+
+
+TRANSPORT_ALIASES["ledger"] = f"{__name__}:{KombuMemory.__name__}"
+
+
+class MemoryTransport:
+    """Keeps the contract of events.ports.Transport. `on_room` is called whenever a message was acknowledged."""
+
+    URL = "ledger://"
+    name = "memory"
+    copies_dead_letters = False
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+
+    def on_room(self, call: Callable[[], None]) -> None:
+        _on_room[:] = [call]
+
+    def send(self, wakeups: Sequence[Wakeup]) -> None:
+        if self._connection is None:
+            self._connection = Connection(self.URL)
+        with self._connection.Producer(auto_declare=False) as producer:
+            for wakeup in wakeups:
+                message = wakeup_message(wakeup)
+                _held[wakeup] = None
+                producer.publish(
+                    message.body,
+                    exchange="",
+                    routing_key=wakeup.queue,
+                    content_type="application/json",
+                    content_encoding="utf-8",
+                    headers=message.headers,
+                    correlation_id=message.correlation_id,
+                )
+
+    def send_dead(self, letters: Sequence[DeadLetter]) -> None:
+        raise NotImplementedError(f"there is no broker to copy {len(letters)} dead letters to")
+
+    def waiting(self, queue: str) -> int:
+        return len(_queues[queue])
+
+    def held(self) -> Sequence[Wakeup]:
+        return tuple(_held)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None

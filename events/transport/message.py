@@ -1,0 +1,107 @@
+"""Wake-ups and dead letters as messages.
+
+A wake-up is a Celery task message (protocol 2) built by hand: `apply_async` spends most of its time on representations of
+arguments. Any Celery worker and Flower read it as any other task. Its id is the same for every attempt of a delivery.
+https://docs.celeryq.dev/en/stable/internals/protocol.html
+"""
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from events.ports import DeadLetter, Wakeup
+
+HEADER = "events"  # our own header: what `wakeup_of` reads, so that nobody has to decode the body
+_EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of JSON text, as kombu publishes it."""
+
+    body: str
+    headers: dict[str, Any]
+    correlation_id: str
+
+
+def task_id(event_id: UUID, handler: str) -> str:
+    """The id under which Celery and Flower know a delivery."""
+    return str(uuid5(event_id, handler))
+
+
+def wakeup_message(wakeup: Wakeup) -> Message:
+    """The Celery task of a delivery: named after its handler, with the event's id as keyword, and root."""
+    event_id, identity = str(wakeup.event_id), task_id(wakeup.event_id, wakeup.handler)
+    arguments = {"event_id": event_id, "attempt": wakeup.attempt}
+    headers = {
+        "lang": "py",
+        "task": wakeup.handler,
+        "id": identity,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "group": None,
+        "group_index": None,
+        "retries": wakeup.attempt - 1,
+        "timelimit": [None, None],
+        "root_id": event_id,
+        "parent_id": None,
+        "argsrepr": "()",
+        "kwargsrepr": repr(arguments),
+        "origin": f"{os.getpid()}@{socket.gethostname()}",
+        "ignore_result": True,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        HEADER: {"event_id": event_id, "handler": wakeup.handler, "queue": wakeup.queue, "attempt": wakeup.attempt},
+    }
+    return Message(json.dumps([[], arguments, _EMBEDDED]), headers, identity)
+
+
+def wakeup_of(headers: Mapping[str, Any] | None) -> Wakeup | None:
+    """The wake-up that a message carries, None if it is not one of ours."""
+    try:
+        ours = (headers or {})[HEADER]
+        return Wakeup(UUID(ours["event_id"]), str(ours["handler"]), str(ours["queue"]), int(ours["attempt"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def dead_letter_message(letter: DeadLetter) -> Message:
+    """A copy of a dead letter for the broker's dead-letter queue: JSON that tells all the ledger knows."""
+    body = {
+        "event_id": str(letter.event_id),
+        "event_type": letter.event_type,
+        "aggregate_id": letter.aggregate_id,
+        "event_data": _json_or_text(letter.event_data),
+        "metadata": _json_or_text(letter.metadata),
+        "handler": letter.handler,
+        "queue": letter.queue,
+        "attempts": letter.attempts,
+        "replays": letter.replays,
+        "worker": letter.worker,
+        "error_type": letter.error_type,
+        "error": letter.error,
+        "traceback": letter.traceback,
+        "published_at": _iso(letter.published_at),
+        "first_started_at": _iso(letter.first_started_at),
+        "died_at": _iso(letter.died_at),
+    }
+    headers = {"event_id": str(letter.event_id), "event_type": letter.event_type, "handler": letter.handler}
+    return Message(json.dumps(body), headers, task_id(letter.event_id, letter.handler))
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None

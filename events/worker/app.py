@@ -1,0 +1,41 @@
+"""Builds the Celery app of a pipeline: one task a handler, the relay as a bootstep, settings in three layers."""
+
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery, signals
+
+from events.pipeline import Pipeline
+from events.registry import all_handlers
+from events.worker import config
+from events.worker.steps import LedgerStep
+from events.worker.tasks import delivery_task, record_lost_process
+
+
+def build_app(pipeline: Pipeline) -> Celery:
+    """The app behind `celery -A events`; handlers must be loaded.
+
+    Raises:
+        ConfigurationError: the application's celeryconfig.py breaks the promise.
+    """
+    settings = pipeline.settings
+    handlers = list(all_handlers())
+    longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
+    app = Celery("events", set_as_current=True, fixups=[])
+    app.pipeline = pipeline
+    app.conf.update(config.default_settings(settings))
+    app.conf.update(config.application_settings())
+    app.conf.update(
+        config.required_settings(settings, [handler.queue for handler in handlers if handler.queue], longest)
+    )
+    for handler in handlers:
+        app.register_task(delivery_task(handler, pipeline))
+    app.steps["worker"].add(LedgerStep)
+
+    def forget_connections(**_: Any) -> None:
+        pipeline.after_fork()
+
+    # weak=False: nobody else holds these functions
+    signals.worker_process_init.connect(forget_connections, weak=False)
+    signals.task_failure.connect(record_lost_process, weak=False)
+    return app
