@@ -87,11 +87,6 @@ class Pipeline:
                 create(connection)
         return applied
 
-    def after_fork(self) -> None:
-        """In a forked child: forget the connections that belong to the parent."""
-        self.ledger.engine.dispose(close=False)
-        self.deliverers.clear()
-
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()

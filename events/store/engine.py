@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, 
 from sqlalchemy.exc import DBAPIError
 
 from events.settings import Settings
+from events.store.forking import ForkSafety
 from events.store.types import UtcDateTime
 
 _BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
@@ -21,11 +22,11 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(settings.database_url, pool_size=settings.pool_size, max_overflow=20)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        return engine
+        return _safe_to_fork(engine, alone=True)
     arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"}
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
-    return create_engine(
+    engine = create_engine(
         settings.database_url,
         pool_size=settings.pool_size,
         max_overflow=20,
@@ -33,6 +34,12 @@ def make_engine(settings: Settings) -> Engine:
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
         connect_args=arguments,
     )
+    return _safe_to_fork(engine, alone=False)
+
+
+def _safe_to_fork(engine: Engine, *, alone: bool) -> Engine:
+    engine.fork_safety = ForkSafety(engine, alone=alone)  # type: ignore[attr-defined]  # lives as long as the engine
+    return engine
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

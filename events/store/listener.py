@@ -4,17 +4,18 @@ import logging
 import os
 import select
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 log = logging.getLogger("events.listener")
 
 CHANNEL = "events_due"
-_SQLITE_LOOK = 0.02  # seconds between looks at SQLite's version counter: a few microseconds each
+_SQLITE_LOOK = 0.01  # seconds between looks at SQLite's files: a few microseconds each
+_SQLITE_FRESH = 30_000_000  # nanoseconds
 _RECONNECT_AFTER = 5.0  # seconds
 
 
@@ -107,30 +108,27 @@ class PostgresListener(PollingListener):
 
 
 class SqliteListener(PollingListener):
-    """Looks at SQLite's counter of changes by other connections."""
+    """Looks whether the file or its write-ahead log changed: no connection, so none is open when a worker forks."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._connection = engine.connect()
-        self._seen = self._version()
+        database = str(engine.url.database)
+        self._files = (f"{database}-wal", database)
+        self._seen: list[tuple[int, int]] = []
 
     def wait(self, timeout: timedelta) -> None:
         deadline = time.monotonic() + timeout.total_seconds()
         while (left := deadline - time.monotonic()) > 0:
-            if self._pipe.woken(self._pipe.wait(min(left, _SQLITE_LOOK))):
-                return
-            version = self._version()
-            if version != self._seen:
-                self._seen = version
+            if self._pipe.woken(self._pipe.wait(min(left, _SQLITE_LOOK))) or self._changed():
                 return
 
-    def close(self) -> None:
-        self._connection.close()
-        super().close()
-
-    def _version(self) -> int:
-        try:
-            raw = self._connection.connection.driver_connection
-            return int(raw.execute("PRAGMA data_version").fetchone()[0]) if raw is not None else -1
-        except SQLAlchemyError:
-            return -1
+    def _changed(self) -> bool:
+        found = []
+        for name in self._files:
+            with suppress(FileNotFoundError):
+                status = os.stat(name)
+                found.append((status.st_mtime_ns, status.st_size))
+        before, self._seen = self._seen, found
+        # A file's time moves in steps of some milliseconds: a second change within one step is taken for granted.
+        fresh = any(abs(time.time_ns() - changed) < _SQLITE_FRESH for changed, _ in found)
+        return found != before or fresh

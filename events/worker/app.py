@@ -32,10 +32,9 @@ def build_app(pipeline: Pipeline) -> Celery:
         app.register_task(delivery_task(handler, pipeline))
     app.steps["worker"].add(LedgerStep)
 
-    def forget_connections(**_: Any) -> None:
-        pipeline.after_fork()
+    def child_started(**_: Any) -> None:
+        pipeline.deliverers.clear()  # their heartbeat threads are the parent's
 
-    # weak=False: nobody else holds these functions
-    signals.worker_process_init.connect(forget_connections, weak=False)
+    signals.worker_process_init.connect(child_started, weak=False)  # nobody else holds this function
     signals.task_failure.connect(record_lost_process, weak=False)
     return app

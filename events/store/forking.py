@@ -1,0 +1,76 @@
+"""Forks: Celery's prefork pool makes children while the relay's thread uses the database in the parent.
+
+A child must not use its parent's connections: on PostgreSQL it would read the parent's answers. On SQLite it must not even
+inherit one: the library keeps locks in memory, so a child forked during a transaction waits for its ghost for ever.
+https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
+"""
+
+import os
+import threading
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Engine, event
+
+_WAIT_FOR_TRANSACTIONS = 5.0  # seconds; longer only if the forking thread itself is in one
+
+
+class ForkSafety:
+    """Ties an engine to os.fork: children begin without connections; with `alone`, no connection is open at a fork."""
+
+    def __init__(self, engine: Engine, *, alone: bool) -> None:
+        self._engine = engine
+        self._alone = alone
+        self._reset()
+        if alone:
+            event.listen(engine, "checkout", self._taken)
+            event.listen(engine, "checkin", self._returned)
+        _all.add(self)
+
+    def before(self) -> None:
+        if not self._alone:
+            return
+        with self._change:
+            self._forking = True
+            if self._change.wait_for(lambda: self._in_use <= 0, _WAIT_FOR_TRANSACTIONS):
+                self._engine.dispose()
+
+    def after_in_parent(self) -> None:
+        if self._alone:
+            with self._change:
+                self._forking = False
+                self._change.notify_all()
+
+    def after_in_child(self) -> None:
+        self._reset()
+        self._engine.dispose(close=False)
+
+    def _reset(self) -> None:
+        self._change = threading.Condition()
+        self._in_use = 0
+        self._forking = False
+
+    def _taken(self, *_: Any) -> None:
+        with self._change:
+            self._change.wait_for(lambda: not self._forking, _WAIT_FOR_TRANSACTIONS)
+            self._in_use += 1
+
+    def _returned(self, *_: Any) -> None:
+        with self._change:
+            self._in_use -= 1
+            self._change.notify_all()
+
+
+_all: WeakSet[ForkSafety] = WeakSet()
+
+
+def _each(step: str) -> None:
+    for safety in list(_all):
+        getattr(safety, step)()
+
+
+os.register_at_fork(
+    before=lambda: _each("before"),
+    after_in_parent=lambda: _each("after_in_parent"),
+    after_in_child=lambda: _each("after_in_child"),
+)
