@@ -111,7 +111,7 @@ class DomainEvent(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         where = f"event {cls.__name__} ({cls.defined_at})"
-        redeclared = [field for field in RESERVED if field in cls.__dict__.get("__annotations__", {})]
+        redeclared = [field for field in RESERVED if field in inspect.get_annotations(cls)]
         if redeclared:
             raise DefinitionError(
                 f"{where} declares {redeclared[0]!r}, which every event has already; rename the field"

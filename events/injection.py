@@ -92,7 +92,7 @@ def plan(
 
 def _wanted_by(hint: object, events: tuple[type[DomainEvent], ...]) -> Wanted | None:
     if hint in _BY_TYPE:
-        return _BY_TYPE[hint]  # type: ignore[index]
+        return _BY_TYPE[hint]
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     classes = tuple(choice for choice in choices if isinstance(choice, type) and issubclass(choice, DomainEvent))
     if classes and all(issubclass(event, classes) for event in events):

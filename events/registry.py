@@ -9,13 +9,13 @@ stay the same when code moves. Everything that can be wrong is found while the m
 
 import importlib
 import inspect
-import os
 import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -65,9 +65,9 @@ def handles(
 
     def register(target: Decorated) -> Decorated:
         where = _place_of(target)
-        if not events or isinstance(target, type) and issubclass(target, DomainEvent):
+        if not events or (isinstance(target, type) and issubclass(target, DomainEvent)):
             raise DefinitionError(f"@handles at {where} needs the event classes it handles: @handles(SomeEvent)")
-        label = name or getattr(target, "__name__", type(target).__name__)
+        label: str = name or getattr(target, "__name__", type(target).__name__)
         for event in events:
             if not (isinstance(event, type) and issubclass(event, DomainEvent)):
                 raise DefinitionError(
@@ -110,7 +110,7 @@ def load_handlers(modules: Iterable[str]) -> None:
         ConfigurationError: a module can't be imported; names it, the setting and the line that failed.
         DefinitionError: a handler or event in it is declared wrongly.
     """
-    if (here := os.getcwd()) not in sys.path:  # as `celery` does for itself, but for as long as the process lives
+    if (here := str(Path.cwd())) not in sys.path:  # as `celery` does for itself, but for as long as the process lives
         sys.path.insert(0, here)
     for name in modules:
         module = _imported(name)
@@ -128,7 +128,7 @@ def _imported(name: str) -> ModuleType:
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
         raise ConfigurationError(
             f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; "
-            f"name importable modules, separated by commas, seen from {os.getcwd()}"
+            f"name importable modules, separated by commas, seen from {str(Path.cwd())}"
         ) from error
 
 

@@ -25,7 +25,7 @@ def hours(value: float) -> timedelta:
     return timedelta(hours=value)
 
 
-class RetryAfter(Exception):  # noqa: N818 - a request, not an error
+class RetryAfter(Exception):
     """Raised by a handler: "not now; try me again in `delay`". Counts as an attempt like any other failure.
 
     `delay` is a timedelta or a number of seconds; it replaces the policy's backoff and is not capped by it.

@@ -105,7 +105,8 @@ def say(line: str) -> None:
 
 def search_path() -> str:
     """PATH, and where Debian puts servers. Its rabbitmq-server on PATH is a wrapper that insists on a user: last."""
-    postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: [*map(int, re.findall(r"\d+", str(path)))])
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    postgres = sorted(versions, key=lambda path: [int(number) for number in re.findall(r"\d+", str(path))])
     folders = ["/usr/lib/rabbitmq/bin", os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]
     return os.pathsep.join([*folders, *map(str, reversed(postgres))])
 
@@ -258,7 +259,7 @@ def run(command: Sequence[str], names: Sequence[str]) -> int:
     try:
         if not (report := keeper.stdout.readline()):
             return 1
-        # From here on Ctrl-C is the command's to answer, which has the terminal, too. (Not SIG_IGN: it would inherit it.)
+        # From now on Ctrl-C is for the command, which has the terminal, too. (Not SIG_IGN: that would be inherited.)
         signal.signal(signal.SIGINT, lambda *_: None)
         process = subprocess.Popen(command, env=os.environ | json.loads(report))
         keeper.stdin.write(f"{process.pid}\n")

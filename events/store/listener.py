@@ -6,6 +6,7 @@ import select
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -126,7 +127,7 @@ class SqliteListener(PollingListener):
         found = []
         for name in self._files:
             with suppress(FileNotFoundError):
-                status = os.stat(name)
+                status = Path(name).stat()
                 found.append((status.st_mtime_ns, status.st_size))
         before, self._seen = self._seen, found
         # A file's time moves in steps of some milliseconds: a second change within one step is taken for granted.

@@ -38,7 +38,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         _queues[queue].append(message)
         _wake()
 
-    def _get(self, queue: str, timeout: float | None = None) -> Any:
+    def _get(self, queue: str, **_: Any) -> Any:
         if not _queues[queue]:
             raise Empty
         return _queues[queue].popleft()

@@ -1,6 +1,6 @@
 """Wake-ups and dead letters as messages.
 
-A wake-up is a Celery task message (protocol 2) built by hand: `apply_async` spends most of its time on representations of
+A wake-up is a Celery task message (protocol 2) built by hand: `apply_async` spends most of its time on showing
 arguments. Any Celery worker and Flower read it as any other task. Its id is the same for every attempt of a delivery.
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """

@@ -29,9 +29,9 @@ def work_queue(name: str, settings: Settings) -> Queue:
 
 
 def dead_letter_queue(settings: Settings) -> Queue:
-    """Where copies of dead letters wait for whoever looks at the broker: a list on Redis, behind an exchange on RabbitMQ.
+    """Where copies of dead letters wait for whoever looks at the broker; no worker consumes it.
 
-    No worker consumes it.
+    A list on Redis; on RabbitMQ a queue behind an exchange.
     """
     name = f"{settings.queue}.dead"
     if not is_rabbitmq(settings):

@@ -1,4 +1,4 @@
-"""Celery's consumer, except that a delivery whose handler this worker doesn't know goes back to wait for one that does."""
+"""Celery's consumer, except that a delivery whose handler this worker lacks goes back to wait for one that has it."""
 
 import logging
 from datetime import timedelta

@@ -56,7 +56,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._thread = threading.Thread(target=self._keep_relaying, name="events-relay", daemon=True)
         self._thread.start()
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, _: Any) -> None:
         self._stopping.set()
         if self._relay is None or self._thread is None:
             return

@@ -111,11 +111,14 @@ class System:
 
     def start_worker(self, **settings: str) -> Process:
         process = self.start(
-            ["celery", "-A", "events", "worker", "-c", "2", "-l", "INFO", "-n", f"w{len(self.processes)}@test"],
+            ["celery", "-A", "events", "worker", "-c", "2", "-l", "INFO", "-n", self._worker_name()],
             **settings,
         )
         process.wait_for("ready.")
         return process
+
+    def _worker_name(self) -> str:
+        return f"w{len(self.processes)}-{self.environment['EVENTS_QUEUE']}@test"  # RabbitMQ lets a name connect once
 
     def start(self, arguments: list[str], **settings: str) -> Process:
         environment = self.environment | {f"EVENTS_{name.upper()}": value for name, value in settings.items()}
@@ -179,9 +182,9 @@ class System:
     def broker_dead_letters(self) -> list[dict[str, Any]]:
         """The copies in the broker's dead-letter queue, taken out of it."""
         copies = []
-        queue = f"{self.environment['EVENTS_QUEUE']}.dead"
         with kombu.Connection(self.environment["EVENTS_BROKER_URL"]) as connection, connection.channel() as channel:
-            while message := channel.basic_get(queue, no_ack=True):
+            queue = kombu.Queue(f"{self.environment['EVENTS_QUEUE']}.dead").bind(channel)
+            while message := queue.get(no_ack=True):
                 copies.append(message.payload)
         return copies
 
