@@ -67,7 +67,7 @@ def handles(
         where = _place_of(target)
         if not events or (isinstance(target, type) and issubclass(target, DomainEvent)):
             raise DefinitionError(f"@handles at {where} needs the event classes it handles: @handles(SomeEvent)")
-        label: str = name or getattr(target, "__name__", type(target).__name__)
+        label: str = name or str(getattr(target, "__name__", type(target).__name__))
         for event in events:
             if not (isinstance(event, type) and issubclass(event, DomainEvent)):
                 raise DefinitionError(
@@ -128,7 +128,7 @@ def _imported(name: str) -> ModuleType:
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
         raise ConfigurationError(
             f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; "
-            f"name importable modules, separated by commas, seen from {str(Path.cwd())}"
+            f"name importable modules, separated by commas, seen from {Path.cwd()}"
         ) from error
 
 

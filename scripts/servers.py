@@ -255,7 +255,8 @@ def run(command: Sequence[str], names: Sequence[str]) -> int:
     keeper = subprocess.Popen(
         keep_them, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
     )
-    assert keeper.stdin and keeper.stdout
+    assert keeper.stdin
+    assert keeper.stdout
     try:
         if not (report := keeper.stdout.readline()):
             return 1

@@ -1,7 +1,7 @@
 """Forks: Celery's prefork pool makes children while the relay's thread uses the database in the parent.
 
 A child must not use its parent's connections: on PostgreSQL it would read the parent's answers. On SQLite it must
-not even inherit one: the library keeps locks in memory, and a child forked in a transaction waits for its ghost for ever.
+not even inherit one: the library keeps locks in memory, and a child forked in a transaction waits for ever.
 https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
 """
 

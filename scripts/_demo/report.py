@@ -139,7 +139,7 @@ def show_commands(console: Console, options: Options, dead: Sequence[DeadGroup])
     if dead:
         lines.append(f"{command}events dead list")
         lines.append(f"{command}events dead show {dead[0].event_id} {dead[0].handler}")
-        lines.append(f"{command}events dead replay   # then, to handle them again:")
+        lines.append(f"{command}events dead replay --all   # then, to handle them again:")
     lines.append(f"{command}celery -A events worker")
     console.print("\n[bold]Next[/bold], with this run's data:")
     for line in lines:  # never wrapped: a command broken in two can't be copied

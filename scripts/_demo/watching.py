@@ -100,15 +100,18 @@ class Show:
         if self.worker is None:
             return
         self.worker.send(signal.SIGSTOP)
-        running = self._ledger.running()
-        if not running:
+        if not self._ledger.running():
             self.worker.send(signal.SIGCONT)
             return
         self.worker.kill()
-        self.crash = Crash(self._done, [(str(event_id), handler) for event_id, handler in running])
+        running = (
+            self._ledger.running()
+        )  # again: a commit that was under way when the worker froze may have got through
+        if running:
+            self.crash = Crash(self._done, [(str(event_id), handler) for event_id, handler in running])
         self._watch.say(
             f"    killed the worker (kill -9, all its processes) after {self._done:,} of {self._total:,} deliveries, "
-            f"in the middle of {len(running)}: {', '.join(handler for _, handler in running)}"
+            f"in the middle of {len(running)}: {', '.join(handler for _, handler in running) or 'none, so once more'}"
         )
         self.worker = self._start()
         self._watch.say("    started another; what was cut short comes back when its lease of 5 s has ended")
