@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, String, Uuid, column, distinct, func, select, table, tuple_
+from sqlalchemy import Engine, String, column, distinct, func, select, table, tuple_
 from sqlalchemy.sql import Select
 
+from events.store.types import Id
 from handlers.library import FeedItem, Follower, Notification
 
 HANDLERS = ("add_to_feed", "notify_followers")
 OUTCOMES = ("succeeded", "dead", "discarded")
 
-_store = table("event_store", column("id", Uuid()), column("aggregate_id", String()))
+_store = table("event_store", column("id", Id()), column("aggregate_id", String()))
 _deliveries = table(
     "event_deliveries",
-    *(column("event_id", Uuid()), column("handler", String()), column("state", String()), column("attempts")),
+    *(column("event_id", Id()), column("handler", String()), column("state", String()), column("attempts")),
     *(column("first_started_at"), column("error_type", String()), column("error", String())),
 )
 
@@ -61,12 +62,12 @@ class Ledger:
         each = each.having(func.count(distinct(_deliveries.c.handler)) == len(HANDLERS))
         return self._one(select(func.count()).select_from(each.subquery()))
 
-    def running(self) -> list[tuple[UUID, str]]:
+    def running(self) -> list[tuple[Any, str]]:
         """The deliveries that a worker has begun and not ended."""
         running = _deliveries.c.state == "running"
         return [tuple(row) for row in self._all(self._keys().where(running))]
 
-    def attempts(self, keys: Collection[tuple[UUID, str]] | None = None) -> Counter[int]:
+    def attempts(self, keys: Collection[tuple[Any, str]] | None = None) -> Counter[int]:
         """Number of attempts -> how many deliveries took it; of these deliveries, or of all."""
         found = self._of_deliveries(_deliveries.c.attempts, func.count().label("number")).group_by(
             _deliveries.c.attempts

@@ -73,7 +73,7 @@ def _run(options: Options, console: Console, cleanup: ExitStack) -> int:
     show(console, report)
     show_commands(console, options, report.dead)
     if options.json:
-        print(json.dumps(report.as_json(), indent=2))
+        print(json.dumps(report.as_json(), indent=2, default=str))
     if not report.ok:
         console.print("\n[red]Failed:[/red] a claim above does not hold.")
     return 0 if report.ok else 1

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Any
 
 from rich.console import Console
 from sqlalchemy import Engine
@@ -28,12 +28,11 @@ class Crash:
     """What was known when the worker had been killed."""
 
     handled: int
-    interrupted: list[tuple[str, str]]
+    interrupted: list[tuple[Any, str]]  # keys as the database gives them
 
     def checks(self, ledger: Ledger) -> list[Check]:
-        keys = [(UUID(event_id), handler) for event_id, handler in self.interrupted]
-        again = sum(count for attempts, count in ledger.attempts(keys).items() if attempts > 1)
-        return [Check("every handler that the kill cut short was started again", len(keys), again)]
+        again = sum(count for attempts, count in ledger.attempts(self.interrupted).items() if attempts > 1)
+        return [Check("every handler that the kill cut short was started again", len(self.interrupted), again)]
 
 
 class Show:
@@ -108,7 +107,7 @@ class Show:
             self._ledger.running()
         )  # again: a commit that was under way when the worker froze may have got through
         if running:
-            self.crash = Crash(self._done, [(str(event_id), handler) for event_id, handler in running])
+            self.crash = Crash(self._done, running)
         self._watch.say(
             f"    killed the worker (kill -9, all its processes) after {self._done:,} of {self._total:,} deliveries, "
             f"in the middle of {len(running)}: {', '.join(handler for _, handler in running) or 'none, so once more'}"
