@@ -24,7 +24,8 @@ class SqlDeadLetterBox:
     def count(self, wanted: DeadLetterFilter) -> int:
         query = select(func.count()).select_from(event_deliveries).where(*_conditions(wanted))
         with self._engine.connect() as connection:
-            return connection.scalar(query) or 0
+            count: int = connection.scalar(query) or 0
+        return count if wanted.limit is None else min(count, wanted.limit)
 
     def replay(self, wanted: DeadLetterFilter) -> int:
         with transaction(self._engine) as connection:

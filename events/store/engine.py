@@ -1,5 +1,7 @@
 """The engine, and the few things that differ between SQLite and PostgreSQL."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -44,8 +46,17 @@ def _safe_to_fork(engine: Engine, *, alone: bool) -> Engine:
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see below
-    for pragma in (f"busy_timeout = {_BUSY_TIMEOUT}", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in (f"busy_timeout = {_BUSY_TIMEOUT}", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+    deadline = time.monotonic() + _BUSY_TIMEOUT / 1000
+    while True:  # a new file is switched to WAL by the first to open it; the busy timeout doesn't cover that
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -69,15 +69,17 @@ class SqlEventLog:
         """
 
         def before_commit(committing: Connection) -> None:
+            if committing.get_transaction() is not ours:  # ours was rolled back; this is a later one
+                return
             now = time.monotonic()
             if now - self._last_wake >= _WAKE_EVERY:
                 self._last_wake = now
                 committing.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
-        transaction = connection.get_transaction()
-        if transaction is None or connection.info.get("events_wake") is transaction:
+        ours = connection.get_transaction()
+        if ours is None or connection.info.get("events_wake") is ours:
             return
-        connection.info["events_wake"] = transaction
+        connection.info["events_wake"] = ours
         event.listen(connection, "commit", before_commit, once=True)
 
 

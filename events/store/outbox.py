@@ -229,11 +229,11 @@ class SqlOutbox:
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:
         with transaction(self._engine) as connection:
             for chunk in _chunks(letters):
-                keys = [(letter.event_id, letter.handler) for letter in chunk]
+                # With its attempts: what died again since is another death, not yet copied.
+                keys = [(letter.event_id, letter.handler, letter.attempts) for letter in chunk]
+                same = tuple_(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts).in_(keys)
                 connection.execute(
-                    update(event_deliveries)
-                    .where(tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(keys), _DELIVERY.state == State.DEAD)
-                    .values(copied=True)
+                    update(event_deliveries).where(same, _DELIVERY.state == State.DEAD).values(copied=True)
                 )
 
     def due_in(self) -> timedelta | None:

@@ -108,17 +108,19 @@ event_subscriptions = Table(
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
 
-# Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is.
-# Raised at once for what is no UUID at all, rather than found by nobody later.
-CANONICAL_ID = """
+# Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is;
+# an event that is there already in that form is left as it is. What is no UUID at all is refused at once.
+_BARE = "replace(NEW.id, '-', '')"
+_CANONICAL = "lower(" + " || '-' || ".join(
+    f"substr({_BARE}, {start}, {length})" for start, length in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+) + ")"  # fmt: skip
+CANONICAL_ID = f"""
 CREATE TRIGGER event_store_canonical_id AFTER INSERT ON event_store
-WHEN NEW.id NOT GLOB '????????-????-????-????-????????????' OR NEW.id <> lower(NEW.id)
+WHEN NEW.id IS NOT {_CANONICAL}
 BEGIN
-    SELECT RAISE(ABORT, 'event_store.id is no UUID')
-    WHERE length(replace(NEW.id, '-', '')) <> 32 OR replace(NEW.id, '-', '') GLOB '*[^0-9a-fA-F]*';
-    UPDATE event_store SET id = lower(
-        substr(replace(NEW.id, '-', ''), 1, 8) || '-' || substr(replace(NEW.id, '-', ''), 9, 4) || '-' ||
-        substr(replace(NEW.id, '-', ''), 13, 4) || '-' || substr(replace(NEW.id, '-', ''), 17, 4) || '-' ||
-        substr(replace(NEW.id, '-', ''), 21)) WHERE rowid = NEW.rowid;
+    SELECT RAISE(ABORT, 'event_store.id is no UUID') WHERE length({_BARE}) <> 32 OR {_BARE} GLOB '*[^0-9a-fA-F]*';
+    DELETE FROM event_store
+    WHERE rowid = NEW.rowid AND EXISTS (SELECT 1 FROM event_store AS known WHERE known.id = {_CANONICAL});
+    UPDATE event_store SET id = {_CANONICAL} WHERE rowid = NEW.rowid;
 END
 """

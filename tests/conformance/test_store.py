@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, event, func, select, text, update
+from sqlalchemy import Connection, event, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -350,7 +350,8 @@ def test_two_relays_never_take_the_same_delivery(store: Store) -> None:
 
     # When two relays take them at once
     def all_of_it() -> list[Wakeup]:
-        return sum(iter(lambda: store.ledger.outbox.take_due("q", 10, HOUR, None), []), [])
+        batches = iter(lambda: store.ledger.outbox.take_due("q", 10, HOUR, None), [])
+        return [wakeup for batch in batches for wakeup in batch]
 
     first, second = together(all_of_it, all_of_it)
     # Then no delivery was taken twice, and none was left
@@ -648,8 +649,10 @@ def test_migrating_twice_does_nothing_the_second_time(empty: Store) -> None:
 
 def test_two_processes_may_migrate_at_once(empty: Store) -> None:
     # Given two processes; When both migrate
-    code = "import sys; from events.store import *; from events.settings import Settings;" \
-           "l = open_ledger(Settings(database_url=sys.argv[1], broker_url='')); print(migrate(l.engine)); l.close()"  # fmt: skip
+    code = (
+        "import sys; from events.store import *; from events.settings import Settings;"
+        "l = open_ledger(Settings(database_url=sys.argv[1], broker_url='')); print(migrate(l.engine)); l.close()"
+    )
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, empty.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -782,7 +785,7 @@ def test_processes_that_write_one_file_at_once_lose_nothing(store: Store) -> Non
     # Given four processes that publish 50 events each, in transactions of their own
     code = (
         "import sys; from datetime import datetime, UTC; from uuid import uuid4\n"
-        "from events.envelope import Envelope; from events.settings import Settings; from events.store import open_ledger\n"
+        "from events.envelope import Envelope\nfrom events.settings import Settings; from events.store import open_ledger\n"
         "l = open_ledger(Settings(database_url=sys.argv[1], broker_url=''))\n"
         "for _ in range(50):\n"
         "    with l.events.begin() as c:\n"
