@@ -139,7 +139,10 @@ class Settings(BaseSettings):
     @field_validator("handlers", mode="before")
     @classmethod
     def _modules(cls, value: Any) -> Any:
-        return _names(value)
+        names = _names(value)
+        if not names or not all(re.fullmatch(r"\w+(\.\w+)*", str(name)) for name in names):
+            raise ValueError("use names of modules, separated by commas, such as shop.handlers,billing")
+        return names
 
     @field_validator("queue")
     @classmethod
@@ -175,11 +178,20 @@ def setting_names() -> dict[str, str]:
 
 
 def _complaint(problem: Mapping[str, Any]) -> str:
-    field = str(problem["loc"][0]) if problem["loc"] else "?"
-    name = setting_names().get(field, field if field.isupper() else PREFIX + field.upper())
+    where = str(problem["loc"][0]) if problem["loc"] else "?"
+    field = next((field for field, name in setting_names().items() if where in (field, name)), where)
+    names = _variables(field)
+    name = next((name for name in names if name in os.environ), names[0])  # the one that was really set
     value = os.environ.get(name, problem.get("input"))
     reason = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}={redact(str(value))!r}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _variables(field: str) -> list[str]:
+    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [PREFIX + field.upper()]
 
 
 def _refuse_typos(environment: Mapping[str, str]) -> None:

@@ -1,0 +1,126 @@
+"""Handlers: what can be wrong is found at import, and both places are named."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+from events import ConfigurationError, DefinitionError, Delivery, DomainEvent, handles
+from events.injection import Wanted
+from events.registry import handler_named, load_handlers
+
+
+class Rang(DomainEvent):
+    pass
+
+
+class Knocked(DomainEvent):
+    pass
+
+
+def test_functions_classes_instances_and_wrapped_functions_can_be_handlers() -> None:
+    def loud(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def wrapper(*args: object, **kwargs: object) -> None:
+            function(*args, **kwargs)
+
+        return wrapper
+
+    @handles(Rang, name="as function")
+    @loud
+    def function(event: Rang, session: Session, connection: Connection, delivery: Delivery, extra: int = 7) -> None: ...
+
+    @handles(Rang, Knocked)
+    class AsClass:
+        def handle(self, event: Rang | Knocked) -> None: ...
+
+    class Plain:
+        def __init__(self, how: str) -> None: ...
+
+        def handle(self, event: DomainEvent) -> None: ...
+
+    handles(Knocked, name="as instance")(Plain("loud"))
+    assert list(handler_named("as function").wants.values()) == [
+        Wanted.EVENT, Wanted.SESSION, Wanted.CONNECTION, Wanted.DELIVERY,
+    ]  # fmt: skip
+    assert handler_named("AsClass").events == (Rang, Knocked)
+    assert handler_named("as instance").wants == {"event": Wanted.EVENT}
+
+
+def test_two_handlers_of_one_name_are_an_error_that_names_both_places() -> None:
+    @handles(Rang)
+    def open_the_door(event: Rang) -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"'open_the_door': .*py:\d+ and .*py:\d+; give one of them name="):
+
+        @handles(Rang, name="open_the_door")
+        def another(event: Rang) -> None: ...
+
+
+def test_what_is_no_event_can_not_be_handled() -> None:
+    with pytest.raises(DefinitionError, match=r"'deaf' \(.*test_registry\.py:\d+\) handles <class 'int'>.*no event"):
+
+        @handles(int)  # type: ignore[arg-type]
+        def deaf(event: int) -> None: ...
+
+
+def test_a_parameter_that_can_not_be_injected_is_named_with_both_places() -> None:
+    with pytest.raises(DefinitionError, match=r"(?s)'curious' \(.*py:\d+\): parameter 'who' is str.*Rang \(.*py:\d+\)"):
+
+        @handles(Rang)
+        def curious(event: Rang, who: str) -> None: ...
+
+    with pytest.raises(DefinitionError, match="parameter 'event' has no annotation"):
+
+        @handles(Rang)
+        def vague(event) -> None: ...  # noqa: ANN001
+
+    with pytest.raises(DefinitionError, match="parameter 'event' is Knocked"):
+
+        @handles(Rang)
+        def wrong_door(event: Knocked) -> None: ...
+
+
+def test_a_generator_a_class_without_handle_and_one_with_arguments_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="generator"):
+
+        @handles(Rang)
+        def lazy(event: Rang) -> object:
+            yield
+
+    with pytest.raises(DefinitionError, match="without a method `handle`"):
+
+        @handles(Rang)
+        class Idle:
+            pass
+
+    with pytest.raises(DefinitionError, match="can't be made without arguments"):
+
+        @handles(Rang)
+        class Demanding:
+            def __init__(self, what: str) -> None: ...
+
+            def handle(self, event: Rang) -> None: ...
+
+
+def test_all_modules_of_a_package_are_loaded_and_a_broken_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package_of_handlers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "good.py").write_text(
+        "from events import DomainEvent, handles\nclass Found(DomainEvent): pass\n"
+        "@handles(Found)\ndef found_in_a_package(event: Found) -> None: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    load_handlers(["package_of_handlers"])
+    assert handler_named("found_in_a_package")
+    (package / "worse.py").write_text("\nimport nothing_of_this_name\n")
+    with pytest.raises(ConfigurationError, match=r"EVENTS_HANDLERS: .*package_of_handlers\.worse.*worse\.py:2"):
+        load_handlers(["package_of_handlers"])
+    with pytest.raises(ConfigurationError, match="EVENTS_HANDLERS: can't import 'absent_module'"):
+        load_handlers(["absent_module"])

@@ -1,0 +1,92 @@
+"""Settings: from the environment, with one line that names what is wrong, and never a password."""
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from events import ConfigurationError
+from events.settings import Settings, load_settings, redact, setting_names
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("EVENTS_") or name in ("DATABASE_URL", "REDIS_URL", "AMQP_URL", "CLOUDAMQP_URL"):
+            monkeypatch.delenv(name)
+
+
+def test_the_defaults_need_nothing() -> None:
+    settings = load_settings()
+    assert (settings.database_url, settings.broker_url) == ("sqlite:///events.db", "")
+
+
+def test_own_names_come_before_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:p@h/a")
+    monkeypatch.setenv("REDIS_URL", "redis://h/1")
+    assert load_settings().database_url == "postgresql+psycopg://u:p@h/a"
+    assert load_settings().broker_url == "redis://h/1"
+    monkeypatch.setenv("CLOUDAMQP_URL", "amqps://h/v")
+    assert load_settings().broker_url == "amqps://h/v"
+    monkeypatch.setenv("EVENTS_DATABASE_URL", "sqlite:///own.db")
+    monkeypatch.setenv("EVENTS_BROKER_URL", "")
+    assert (load_settings().database_url, load_settings().broker_url) == ("sqlite:///own.db", "")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("60", 60), ("5m", 300), ("1.5h", 5400)])
+def test_durations_have_units(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
+    monkeypatch.setenv("EVENTS_POLL_INTERVAL", text)
+    assert load_settings().poll_interval == timedelta(seconds=seconds)
+
+
+def test_handlers_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTS_HANDLERS", "shop, billing.handlers")
+    assert load_settings().handlers == ("shop", "billing.handlers")
+
+
+WRONG = {
+    "database_url": "mysql://u:secret@h/a", "broker_url": "kafka://u:secret@h", "queue": "a b", "lease": "0.1s",
+    "time_limit": "soon", "stale_after": "-1", "poll_interval": "0", "max_payload_bytes": "many", "listen": "perhaps",
+    "relay": "on", "relay_batch": "0", "max_in_flight": "0", "rabbitmq_queue_type": "lazy", "broker_timeout": "x",
+    "pool_size": "0", "handlers": "two words",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", sorted(WRONG))
+def test_a_wrong_value_is_one_line_that_names_the_setting(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    monkeypatch.setenv(f"EVENTS_{field.upper()}", WRONG[field])
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert text.startswith(f"EVENTS_{field.upper()}=")
+    assert "\n" not in text
+    assert "secret" not in text
+
+
+def test_every_setting_has_a_wrong_value_above_and_a_description() -> None:
+    assert set(WRONG) == set(setting_names())
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_the_variable_that_was_set_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "ftp://u:secret@h")
+    with pytest.raises(ConfigurationError, match=f"^{name}=") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_misspelt_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTS_DATABSE_URL", "sqlite:///x.db")
+    with pytest.raises(ConfigurationError, match=r"EVENTS_DATABSE_URL .*did you mean EVENTS_DATABASE_URL"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:secret@h/a", "redis://:secret@h:1/0", "amqp://u:sec@ret@h//", "amqp://u:se/cr:et@h//x",
+     "postgresql://h/a?password=secret"],
+)  # fmt: skip
+def test_no_password_is_ever_shown(url: str) -> None:
+    assert "ret" not in redact(f"can't reach {url}")
+    assert "secret" not in repr(Settings(database_url="postgresql://u:secret@h/a", broker_url="redis://:secret@h"))
