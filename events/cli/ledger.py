@@ -51,7 +51,7 @@ def status(as_json: AsJson = False) -> None:
     if counts.unhandled_types:
         console.print(f"waiting for a handler: {', '.join(counts.unhandled_types)}", highlight=False)
     if counts.oldest_due_seconds is not None:
-        console.print(f"the oldest due delivery waits since {counts.oldest_due_seconds:.1f} s", highlight=False)
+        console.print(f"the oldest due delivery has waited {counts.oldest_due_seconds:.1f} s", highlight=False)
     names = sorted(set(counts.handlers) | set(counts.deliveries))
     rows = [
         [name, counts.handlers.get(name, {}).get("queue", "(gone)")]

@@ -64,6 +64,8 @@ class SqlOutbox:
                         },
                     )
                 )
+            for handler, queue in sorted({(one.handler, one.queue) for one in subscriptions}):
+                _move_to_queue(connection, handler, queue)
             stored = connection.execute(
                 select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).where(_SUBSCRIPTION.handler.in_(handlers))
             ).all()
@@ -273,6 +275,17 @@ class SqlOutbox:
             .limit(limit)
         )
         return query if handlers is None else query.where(_DELIVERY.handler.in_(list(handlers)))
+
+
+def _move_to_queue(connection: Connection, handler: str, queue: str) -> None:
+    """A handler was given another queue: what waits for it moves along, or nobody might ever read it."""
+    elsewhere = and_(_DELIVERY.handler == handler, _DELIVERY.queue != queue)
+    waits = and_(elsewhere, _DELIVERY.state == State.PENDING)
+    connection.execute(update(event_deliveries).where(waits).values(queue=queue))
+    sent = and_(elsewhere, _DELIVERY.state == State.SENT)
+    connection.execute(
+        update(event_deliveries).where(sent).values(queue=queue, state=State.PENDING, due_at=now_plus(connection))
+    )
 
 
 def max_attempts(connection: Connection, handler: str) -> int:

@@ -638,6 +638,21 @@ def test_a_dead_letter_is_copied_once_for_every_death(store: Store) -> None:
     assert len(outbox.take_uncopied(10)) == 1
 
 
+def test_what_waits_for_a_handler_moves_along_when_it_is_given_another_queue(store: Store) -> None:
+    # Given a delivery that is sent to one queue and one that waits for it
+    store.subscribe(queue="q")
+    sent = store.publish()
+    assert len(store.take()) == 1
+    waiting = store.publish()
+    store.ledger.outbox.fan_out(10)
+    # When its handler subscribes with another queue
+    store.subscribe(queue="elsewhere")
+    # Then both are due there
+    moved = store.ledger.outbox.take_due("elsewhere", 10, HOUR, None)
+    assert {wakeup.event_id for wakeup in moved} == {sent, waiting}
+    assert store.ledger.outbox.take_due("q", 10, HOUR, None) == []
+
+
 # Schema.
 
 
