@@ -1,0 +1,117 @@
+"""A migrated ledger under test, and the few words that tests say to it."""
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from sqlalchemy import func, select, update
+
+from events.envelope import Envelope
+from events.ports import Claim, Failure, Subscription, Wakeup
+from events.settings import Settings
+from events.store import Ledger, open_ledger
+from events.store.tables import event_deliveries, event_store
+
+NOW, HOUR, PAST = timedelta(0), timedelta(hours=1), timedelta(hours=-1)
+OOPS = Failure("ValueError", "no", "Traceback ...")
+
+
+class Store:
+    """A migrated ledger, and the few words that tests say to it."""
+
+    def __init__(self, url: str) -> None:
+        self.settings = Settings(database_url=url, broker_url="")
+        self.ledger: Ledger = open_ledger(self.settings)
+        self.sqlite = self.settings.database_url.startswith("sqlite")
+        self.path = self.ledger.engine.url.database or ""
+        self.url = url
+
+    def publish(self, *ids: UUID, event_type: str = "Said") -> UUID:
+        ids = ids or (uuid4(),)
+        with self.ledger.events.begin() as connection:
+            self.ledger.events.append(connection, [envelope(one, event_type) for one in ids])
+        return ids[0]
+
+    def subscribe(
+        self, handler: str = "hear", max_attempts: int = 2, queue: str = "q", event_type: str = "Said"
+    ) -> None:
+        self.ledger.outbox.subscribe([Subscription(event_type, handler, queue, max_attempts)])
+
+    def take(self, limit: int = 1000, stale_after: timedelta = HOUR) -> list[Wakeup]:
+        self.ledger.outbox.fan_out(1000)
+        return self.ledger.outbox.take_due("q", limit, stale_after, None)
+
+    def claim(self, wakeup: Wakeup, lease: timedelta = HOUR) -> Claim:
+        claim = self.ledger.inbox.claim(wakeup.event_id, wakeup.handler, wakeup.attempt, "w1", lease)
+        assert claim is not None
+        return claim
+
+    def running(self, lease: timedelta = HOUR, max_attempts: int = 2) -> Claim:
+        self.subscribe(max_attempts=max_attempts)
+        self.publish()
+        return self.claim(self.take()[0], lease)
+
+    def dead(self, count: int = 1) -> list[UUID]:
+        """That many dead letters, oldest first."""
+        self.subscribe()
+        buried = []
+        for _ in range(count):
+            self.publish()
+            claim = self.claim(self.take()[0])
+            assert self.ledger.inbox.bury(claim, OOPS)
+            buried.append(claim.envelope.id)
+        return buried
+
+    def row(self, event_id: UUID) -> Any:
+        with self.ledger.engine.connect() as connection:
+            return connection.execute(select(event_deliveries).where(event_deliveries.c.event_id == event_id)).one()
+
+    def count(self, table: Any = event_store) -> int:
+        with self.ledger.engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(table)) or 0
+
+    def foreign(self, statement: str, *values: Any) -> None:
+        """Run SQL as a program does that knows nothing of this package; parameters are written `?`."""
+        if self.sqlite:
+            with closing(sqlite3.connect(self.path)) as connection:
+                connection.execute(statement, values)
+                connection.commit()
+        else:
+            with psycopg.connect(self.url) as connection:
+                connection.execute(statement.replace("?", "%s"), values)
+
+
+def envelope(event_id: UUID, event_type: str = "Said") -> Envelope:
+    return Envelope(event_id, "a-1", event_type, '{"n": 1}', 1, datetime.now(UTC), 1, "{}")
+
+
+def together(*actions: Callable[[], Any]) -> list[Any]:
+    """Run all at once, each in its own thread; their results. An error in one is the test's."""
+    barrier, results, errors = threading.Barrier(len(actions)), [None] * len(actions), []
+
+    def run(index: int, action: Callable[[], Any]) -> None:
+        try:
+            barrier.wait()
+            results[index] = action()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(actions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def make_due(store: Store) -> None:
+    """Let the time of every delivery come."""
+    with store.ledger.events.begin() as connection:
+        connection.execute(update(event_deliveries).values(due_at=event_deliveries.c.created_at))
