@@ -206,6 +206,8 @@ class System:
         if self._forwarder:
             with kombu.Connection(server_url(BROKERS[self.mode])) as connection, connection.channel() as channel:
                 for name in (queue, f"{queue}.dead"):
+                    if self.mode == "redis":
+                        channel.queue_purge(name)  # which is what removes the list
                     channel.queue_delete(name)
                 if self.mode == "rabbitmq":
                     channel.exchange_delete(f"{queue}.dlx")
