@@ -76,6 +76,8 @@ def test_an_application_elsewhere_runs_on_the_installed_wheel(wheel: Path, tmp_p
     def run(*command: str) -> None:
         subprocess.run([python.parent / command[0], *command[1:]], cwd=application, env=environment, check=True)
 
+    # Then what every mode needs is there
+    run("python", "-c", "import kombu.transport.redis, kombu.transport.pyamqp, psycopg, flower, events.cli")
     # When it migrates, publishes and starts a worker
     run("events", "migrate")
     run("python", "-c", "from greetings import Greeted; from events import publish; publish(Greeted(name='you'))")
