@@ -181,6 +181,17 @@ def test_a_handler_that_kills_its_process_is_dead_after_its_attempts(system: Sys
     assert system.settled(2, neighbour.event_id) == {"succeeded": 2}
 
 
+def test_a_handler_over_its_time_limit_has_failed(system: System) -> None:
+    # Given a handler that takes longer than its limit of a second
+    event = shop.TooSlow()
+    publish(event)
+    # Then it is stopped, a dead letter since it had one attempt, and its effects are rolled back
+    assert system.settled(1, event.event_id) == {"dead": 1}
+    (letter,) = system.pipeline.dead_letters.show(event.event_id)
+    assert "TimeLimitExceeded" in letter.error_type
+    assert system.effects(event.event_id) == {}
+
+
 def test_a_worker_killed_in_the_middle_of_a_handler_loses_nothing(own_system: System) -> None:
     system = own_system
     # Given a worker that has written, and not committed, in a handler

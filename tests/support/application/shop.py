@@ -79,6 +79,10 @@ class Doomed(DomainEvent):
     pass
 
 
+class TooSlow(DomainEvent):
+    pass
+
+
 @handles(OrderPlaced)
 def book_order(event: OrderPlaced, session: Session, delivery: Delivery) -> None:
     _started(delivery)
@@ -159,6 +163,12 @@ async def works_async(event: AsyncWork, connection: Connection, delivery: Delive
 
     await asyncio.sleep(0)
     _effect(connection, delivery, str(id(asyncio.get_running_loop())))
+
+
+@handles(TooSlow, retry=Retry(max_attempts=1), time_limit=seconds(1))
+def takes_too_long(event: TooSlow, connection: Connection, delivery: Delivery) -> None:
+    _effect(connection, delivery)
+    time.sleep(60)
 
 
 @handles(Doomed, retry=QUICK)
