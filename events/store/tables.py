@@ -3,8 +3,10 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -106,6 +108,44 @@ event_subscriptions = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
+)
+
+# Messages that are no wake-up of ours, kept with their bytes until an operator replays or discards them.
+event_parked = Table(
+    "event_parked",
+    metadata,
+    Column("id", Id, nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("reason", String(64), nullable=False),  # one of a few words, to count by
+    Column("detail", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("properties", Json, nullable=False),  # headers, content type and encoding, as far as JSON holds them
+    Column("state", String(16), nullable=False),
+    Column("worker", String(255)),
+    Column("parked_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime),  # replayed or discarded
+    PrimaryKeyConstraint("id", name="event_parked_pkey"),
+)
+Index("event_parked_open", event_parked.c.parked_at, postgresql_where=text("state = 'parked'"),
+      sqlite_where=text("state = 'parked'"))  # fmt: skip
+
+# Which workers live, and what each understands: a row is written at start and renewed by its worker.
+event_workers = Table(
+    "event_workers",
+    metadata,
+    Column("name", String(255), nullable=False),  # of one process: node name and a token, so host names may be reused
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(64), nullable=False),  # of this package
+    Column("pool", String(32), nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("pool_size", Integer, nullable=False),  # database connections that each of its processes may keep
+    Column("queues", Json, nullable=False),  # list of names
+    Column("handlers", Json, nullable=False),  # handler name to event type to fingerprint of the event's fields
+    Column("clock_ahead", Float, nullable=False),  # seconds that its clock is ahead of the database's
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("name", name="event_workers_pkey"),
 )
 
 # Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is;
