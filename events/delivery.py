@@ -35,6 +35,7 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"  # effects and outcome are committed
     RETRY = "retry"  # rolled back; the ledger holds the time of the next attempt
     DEAD = "dead"  # rolled back; a dead letter
+    UNKNOWN = "unknown"  # the ledger has no such delivery
     NOT_OURS = "not ours"  # done already, taken by another attempt, or lost to it: nothing was changed
 
 
@@ -82,7 +83,7 @@ class Deliverer:
         known = handler_named(handler)
         claim = self._inbox.claim(event_id, handler, attempt, self._worker, self._lease)
         if claim is None:
-            return Result(Outcome.NOT_OURS)
+            return Result(Outcome.NOT_OURS if self._inbox.knows(event_id, handler) else Outcome.UNKNOWN)
         with self._heartbeat.keep(claim):
             try:
                 event = decode(claim.envelope)

@@ -14,6 +14,7 @@ from events import store
 from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.event import DomainEvent
+from events.parking import ParkedMessages
 from events.ports import Subscription, Transport
 from events.publishing import Publisher, running
 from events.registry import all_handlers
@@ -34,6 +35,7 @@ class Pipeline:
         self.ledger = store.open_ledger(settings)
         self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
         self.dead_letters = DeadLetters(self.ledger.dead)
+        self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
         self._transport = transport
 

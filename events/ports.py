@@ -12,12 +12,12 @@ A delivery goes through these states; one diagram, one table, one column:
 `attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -105,6 +105,37 @@ class DeadLetterFilter:
     handler: str | None = None
     event_type: str | None = None
     event_ids: Collection[UUID] = field(default=())
+    limit: int | None = None
+
+
+class ParkedState(StrEnum):
+    """A parked message waits until an operator says what becomes of it."""
+
+    PARKED = "parked"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A message that can't be run, as it came: its bytes, what stood around them, and why it was put aside."""
+
+    id: UUID
+    queue: str
+    reason: str  # one of a few words, to count by
+    detail: str
+    body: bytes
+    properties: dict[str, Any]  # headers, content_type, content_encoding, raw: see events.worker.consumer
+    worker: str | None = None
+    parked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedFilter:
+    """Which parked messages; empty fields match all."""
+
+    ids: Collection[UUID] = field(default=())
+    reason: str | None = None
     limit: int | None = None
 
 
@@ -200,6 +231,9 @@ class Inbox(Protocol):
     def abandon(self, event_id: UUID, handler: str, attempt: int, failure: Failure, delay: timedelta) -> bool:
         """Like retry or bury, whichever the subscription's max_attempts says, when only the message is at hand."""
 
+    def knows(self, event_id: UUID, handler: str) -> bool:
+        """Whether there is such a delivery, in whatever state."""
+
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
 
@@ -219,6 +253,25 @@ class DeadLetterBox(Protocol):
         """Given up for good; the row stays. How many were."""
 
 
+class ParkingLot(Protocol):
+    """Messages that are no wake-up of ours."""
+
+    def park(self, message: Parked) -> None:
+        """Keep a message, durable on return."""
+
+    def find(self, wanted: ParkedFilter) -> list[Parked]:
+        """Those still parked, newest first."""
+
+    def counts(self) -> dict[str, int]:
+        """How many are parked, by reason."""
+
+    def replay(self, wanted: ParkedFilter, send: Callable[[Parked], None]) -> int:
+        """Give each to `send` and mark it replayed, one transaction a message; how many. A second click finds none."""
+
+    def discard(self, wanted: ParkedFilter) -> int:
+        """Given up for good; the rows stay. How many were."""
+
+
 class Transport(Protocol):
     """Carries wake-ups to workers. It may lose, repeat, delay and reorder them: the ledger decides."""
 
@@ -230,6 +283,9 @@ class Transport(Protocol):
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Put copies into the dead-letter queue. Raises TransportError."""
+
+    def send_parked(self, message: Parked) -> None:
+        """Put a parked message back into its queue as it came. Raises TransportError."""
 
     def waiting(self, queue: str) -> int:
         """How many messages stand in the queue, not counting those in a worker's hand. Raises TransportError."""

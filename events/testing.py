@@ -20,7 +20,7 @@ from sqlalchemy import update
 
 from events.delivery import Outcome, Result
 from events.pipeline import Pipeline, use_pipeline
-from events.ports import DeadLetter, Wakeup
+from events.ports import DeadLetter, Parked, Wakeup
 from events.settings import Settings
 from events.store.tables import event_deliveries
 
@@ -39,6 +39,9 @@ class InlineTransport:
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         raise AssertionError(f"copies_dead_letters is False, and yet came {len(letters)} copies")
+
+    def send_parked(self, message: Parked) -> None:
+        raise AssertionError(f"there is no broker that message {message.id} could have come from")
 
     def waiting(self, queue: str) -> int:
         return sum(wakeup.queue == queue for wakeup in self.sent)

@@ -1,11 +1,11 @@
-"""The command `events`: migrate, relay, status, dead. One module a topic; errors are one line, never a traceback."""
+"""The command `events`. One module a topic; errors are one line, never a traceback."""
 
 import sys
 
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from events.cli import dead, ledger, relaying
+from events.cli import dead, ledger, parked, relaying
 from events.errors import EventsError
 from events.settings import redact
 
@@ -19,6 +19,7 @@ app.command()(ledger.migrate)
 app.command()(relaying.relay)
 app.command()(ledger.status)
 app.add_typer(dead.app, name="dead")
+app.add_typer(parked.app, name="parked")
 
 
 def main() -> None:

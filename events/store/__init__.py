@@ -1,20 +1,21 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
-`tables` says what is stored; `event_log`, `outbox`, `inbox` and `dead` each keep one contract of events.ports; `schema`
-migrates; `engine` and `types` hold what differs between the databases.
+`tables` says what is stored; `event_log`, `outbox`, `inbox`, `dead` and `parked` each keep one contract of
+events.ports; `schema` migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.ports import DeadLetterBox, EventLog, Inbox, Outbox
+from events.ports import DeadLetterBox, EventLog, Inbox, Outbox, ParkingLot
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
 from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
+from events.store.parked import SqlParkingLot
 from events.store.schema import check_schema, migrate
 
 __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
@@ -22,13 +23,14 @@ __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
 @dataclass(frozen=True)
 class Ledger:
-    """One database, as its users see it: publishers `events`, relays `outbox`, workers `inbox`, operators `dead`."""
+    """One database, as its users see it: publishers `events`, relays `outbox`, workers `inbox`, operators the rest."""
 
     engine: Engine
     events: EventLog
     outbox: Outbox
     inbox: Inbox
     dead: DeadLetterBox
+    parked: ParkingLot
 
     def close(self) -> None:
         """Close all connections."""
@@ -44,4 +46,5 @@ def open_ledger(settings: Settings) -> Ledger:
         outbox=SqlOutbox(engine, listen=settings.listen),
         inbox=SqlInbox(engine),
         dead=SqlDeadLetterBox(engine),
+        parked=SqlParkingLot(engine),
     )

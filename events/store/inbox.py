@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, exists, func, select, update
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
@@ -80,6 +80,10 @@ class SqlInbox:
             metadata=row.metadata or "{}",
         )
         return Claim(envelope, handler, attempt, attempt - taken.attempts_before, worker)
+
+    def knows(self, event_id: UUID, handler: str) -> bool:
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(select(exists().where(_key(event_id, handler)))))
 
     def extend(self, claim: Claim, lease: timedelta) -> bool:
         with transaction(self._engine) as connection:

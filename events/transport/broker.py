@@ -8,7 +8,7 @@ from amqp.exceptions import NotFound
 from kombu import Connection, Producer, Queue
 
 from events.errors import TransportError
-from events.ports import DeadLetter, Wakeup
+from events.ports import DeadLetter, Parked, Wakeup
 from events.settings import Settings, redact
 from events.transport.message import Message, dead_letter_message, wakeup_message
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
@@ -42,6 +42,24 @@ class BrokerTransport:
             self._declare(producer, queue)
             self._publish(
                 producer, [(dead_letter_message(letter), queue.exchange.name, queue.routing_key) for letter in letters]
+            )
+
+    def send_parked(self, message: Parked) -> None:
+        with self._producing("send a parked message") as producer:
+            if message.properties.get("raw"):  # it was no message of kombu's, only bytes in a Redis list
+                producer.channel.client.lpush(message.queue, message.body)
+                return
+            self._declare(producer, work_queue(message.queue, self._settings))
+            producer.publish(
+                message.body,
+                exchange="",
+                routing_key=message.queue,
+                content_type=message.properties.get("content_type") or "application/octet-stream",
+                content_encoding=message.properties.get("content_encoding") or "binary",
+                headers=message.properties.get("headers") or {},
+                correlation_id=message.properties.get("correlation_id"),
+                delivery_mode=2,
+                mandatory=self._confirmed,
             )
 
     def waiting(self, queue: str) -> int:

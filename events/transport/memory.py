@@ -14,7 +14,8 @@ from typing import Any
 from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
-from events.ports import DeadLetter, Wakeup
+from events.errors import TransportError
+from events.ports import DeadLetter, Parked, Wakeup
 from events.transport.message import wakeup_message, wakeup_of
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
@@ -164,6 +165,9 @@ class MemoryTransport:
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         raise NotImplementedError(f"there is no broker to copy {len(letters)} dead letters to")
+
+    def send_parked(self, message: Parked) -> None:
+        raise TransportError(f"no broker to put message {message.id} on: set EVENTS_BROKER_URL to the one it came from")
 
     def waiting(self, queue: str) -> int:
         return len(_queues[queue])

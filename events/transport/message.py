@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 from events.ports import DeadLetter, Wakeup
 
 HEADER = "events"  # our own header: what `wakeup_of` reads, so that nobody has to decode the body
+GARBAGE = "events-garbage"  # header of what stood in a Redis list and is no message: see events.transport.redis
 _EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 

@@ -1,31 +1,84 @@
-"""Celery's consumer, except that a delivery whose handler this worker lacks goes back to wait for one that has it."""
+"""Celery's consumer, except that it looks at every message before Celery does.
+
+A wake-up goes on to Celery. A wake-up for a handler that this worker lacks goes back to wait for one that has it.
+Anything else is parked in the ledger with its bytes and the reason, and only then acknowledged.
+"""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from vine import promise
 
-from events.transport.message import wakeup_of
+from events.ports import Wakeup
+from events.worker.records import NO_SUCH_DELIVERY, parked_message
+from events.worker.validation import Problem, problem_of
 
 log = logging.getLogger("events.worker")
 
 _TRY_ELSEWHERE_AFTER = timedelta(seconds=2)
+_LEDGER_AWAY = 1.0  # seconds between tries to write to a ledger that is away; the message is held meanwhile
+_CAREFUL_REDIS = "events.transport.redis:Transport"
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
     """Set by the setting `worker_consumer`."""
 
-    def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
-        wakeup = wakeup_of(message.headers)
-        if wakeup is None:
-            super().on_unknown_task(body, message, exc)
-            return
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        careful = {"transport": _CAREFUL_REDIS} if self.app.pipeline.settings.broker_url.startswith("redis") else {}
+        return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **careful))
+
+    def create_task_handler(self, promise: Any = promise) -> Callable[[Any], None]:
+        to_celery = super().create_task_handler(promise)
+
+        def on_message(message: Any) -> None:
+            found = problem_of(message)
+            if isinstance(found, Problem):
+                self._park(message, found)
+            elif found.handler not in self.strategies:
+                self._hand_back(message, found)
+            else:
+                to_celery(message)
+
+        return on_message
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Kombu's own complaint, from before the message came to us: it can't be decompressed, for instance."""
+        found = problem_of(message)
+        self._park(message, found if isinstance(found, Problem) else Problem("malformed message", str(exc)[:1000]))
+
+    def _hand_back(self, message: Any, wakeup: Wakeup) -> None:
+        ledger = self.app.pipeline.ledger
         try:
-            self.app.pipeline.ledger.outbox.hand_back([wakeup], _TRY_ELSEWHERE_AFTER)
+            waits = ledger.outbox.hand_back([wakeup], _TRY_ELSEWHERE_AFTER)
+            known = waits or ledger.inbox.knows(wakeup.event_id, wakeup.handler)
+        except Exception as error:
+            self._later(error, self._hand_back, message, wakeup)
+            return
+        if not known:
+            self._park(message, NO_SUCH_DELIVERY)
+            return
+        if waits:
             log.warning(
                 "no handler named %r here; event %s waits for a worker that has it", wakeup.handler, wakeup.event_id
             )
-        except Exception as error:  # found by its age instead
-            log.warning("can't hand back %s of event %s: %s", wakeup.handler, wakeup.event_id, error)
         message.ack_log_error(log, self.connection_errors)
+
+    def _park(self, message: Any, problem: Problem) -> None:
+        try:
+            parked = parked_message(message, problem, self.hostname)
+            self.app.pipeline.ledger.parked.park(parked)
+        except Exception as error:
+            self._later(error, self._park, message, problem)
+            return
+        log.error(
+            "message %s of queue %s can't be run: %s: %s; `events parked show` has it", parked.id, parked.queue,
+            problem.reason, problem.detail[:300],
+        )  # fmt: skip
+        message.ack_log_error(log, self.connection_errors)
+
+    def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
+        log.warning("the ledger is away, a message is held: %s", str(error).split("\n")[0][:200])
+        self.timer.call_after(_LEDGER_AWAY, act, arguments)

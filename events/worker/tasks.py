@@ -20,6 +20,8 @@ from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
 from events.pipeline import Pipeline
 from events.registry import Handler
 from events.settings import HARD_LIMIT_GRACE
+from events.transport.message import HEADER, wakeup_of
+from events.worker.records import parked_wakeup
 
 log = logging.getLogger("events.worker")
 
@@ -42,6 +44,9 @@ class DeliveryTask(Task):  # type: ignore[misc]
             # Raised, not published: the ledger holds the time of the next attempt, and the relay sends it.
             raise Retry(result.summary, DeliveryFailed(result.summary), when=result.due_in.total_seconds()
                         if result.due_in is not None else None)  # fmt: skip
+        if result.outcome is Outcome.UNKNOWN and (wakeup := wakeup_of({HEADER: self.request.get(HEADER)})):
+            # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
+            self.pipeline.ledger.parked.park(parked_wakeup(wakeup, worker))
         if result.outcome is Outcome.DEAD:
             raise DeliveryFailed(result.summary)
         return result.summary

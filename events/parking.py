@@ -1,0 +1,46 @@
+"""Parked messages: what was found in a queue and is no wake-up. Look at them, replay them, discard them."""
+
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+from events.errors import EventsError
+from events.ports import Parked, ParkedFilter, ParkingLot, Transport
+
+
+class NoSuchParkedMessage(EventsError):
+    """Nothing parked has that id."""
+
+
+class ParkedMessages:
+    """What an operator does with parked messages, whatever the face.
+
+    Args:
+        transport: opens the broker when a message is to be replayed.
+    """
+
+    def __init__(self, lot: ParkingLot, transport: Callable[[], Transport]) -> None:
+        self._lot = lot
+        self._transport = transport
+
+    def find(self, *, reason: str | None = None, limit: int | None = 50) -> list[Parked]:
+        """Newest first."""
+        return self._lot.find(ParkedFilter(reason=reason, limit=limit))
+
+    def counts(self) -> dict[str, int]:
+        """How many, by reason."""
+        return self._lot.counts()
+
+    def show(self, message_id: UUID) -> Parked:
+        """One of them. Raises NoSuchParkedMessage."""
+        found = self._lot.find(ParkedFilter(ids=(message_id,)))
+        if not found:
+            raise NoSuchParkedMessage(f"no message {message_id} is parked; `events parked list` shows what there is")
+        return found[0]
+
+    def replay(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
+        """Back into their queues, as they came; how many. One that still can't be run is parked anew."""
+        return self._lot.replay(ParkedFilter(ids=ids, reason=reason), lambda one: self._transport().send_parked(one))
+
+    def discard(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
+        """Give them up for good; how many. The rows stay, in state `discarded`."""
+        return self._lot.discard(ParkedFilter(ids=ids, reason=reason))

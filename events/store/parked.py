@@ -1,0 +1,96 @@
+"""Messages that are no wake-up of ours. Keeps the contract of events.ports.ParkingLot."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, insert, select, update
+
+from events.ports import Parked, ParkedFilter, ParkedState
+from events.store.engine import now_plus, transaction
+from events.store.tables import event_parked
+
+_PARKED = event_parked.c
+
+
+class SqlParkingLot:
+    """Rows of event_parked."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def park(self, message: Parked) -> None:
+        with transaction(self._engine) as connection:
+            connection.execute(
+                insert(event_parked).values(
+                    id=message.id,
+                    queue=_storable(message.queue)[:255],
+                    reason=message.reason[:64],
+                    detail=_storable(message.detail),
+                    body=message.body,
+                    properties=_storable(json.dumps(message.properties)),
+                    state=ParkedState.PARKED,
+                    worker=(message.worker or "")[:255],
+                    parked_at=now_plus(connection),
+                )
+            )
+
+    def find(self, wanted: ParkedFilter) -> list[Parked]:
+        query = (
+            select(_PARKED.id, _PARKED.queue, _PARKED.reason, _PARKED.detail, _PARKED.body,
+                   cast(_PARKED.properties, Text).label("properties"), _PARKED.worker, _PARKED.parked_at)
+            .where(*_conditions(wanted))
+            .order_by(_PARKED.parked_at.desc(), _PARKED.id)
+            .limit(wanted.limit)
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            return [
+                Parked(**dict(row._mapping) | {"properties": json.loads(row.properties), "body": bytes(row.body)})
+                for row in connection.execute(query)
+            ]
+
+    def counts(self) -> dict[str, int]:
+        query = select(_PARKED.reason, func.count()).where(_is_open()).group_by(_PARKED.reason)
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.order_by(_PARKED.reason))}
+
+    def replay(self, wanted: ParkedFilter, send: Callable[[Parked], None]) -> int:
+        count = 0
+        for message in self.find(wanted):
+            with transaction(self._engine) as connection:
+                mine = select(_PARKED.id).where(_is_open(), _PARKED.id == message.id)
+                if connection.scalar(mine.with_for_update(skip_locked=True)) is None:
+                    continue  # another click has it
+                send(message)
+                _close(connection, ParkedState.REPLAYED, _PARKED.id == message.id)
+                count += 1
+        return count
+
+    def discard(self, wanted: ParkedFilter) -> int:
+        with transaction(self._engine) as connection:
+            ids = select(_PARKED.id).where(*_conditions(wanted)).order_by(_PARKED.parked_at.desc()).limit(wanted.limit)
+            return _close(connection, ParkedState.DISCARDED, _PARKED.id.in_(ids))
+
+
+def _close(connection: Connection, state: ParkedState, which: ColumnElement[bool]) -> int:
+    closed = update(event_parked).where(_is_open(), which).values(state=state, closed_at=now_plus(connection))
+    return connection.execute(closed).rowcount
+
+
+def _is_open() -> ColumnElement[bool]:
+    return _PARKED.state == ParkedState.PARKED
+
+
+def _conditions(wanted: ParkedFilter) -> list[ColumnElement[bool]]:
+    conditions: list[Any] = [_is_open()]
+    if wanted.ids:
+        conditions.append(_PARKED.id.in_(list(wanted.ids)))
+    if wanted.reason is not None:
+        conditions.append(_PARKED.reason == wanted.reason)
+    return conditions
+
+
+def _storable(text: str) -> str:
+    """No database takes NUL or half a surrogate pair in text; in JSON they are escapes that jsonb refuses, too."""
+    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return text.replace("\\u0000", "\\\\u0000").replace("\\ud", "\\\\ud")
