@@ -56,6 +56,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
                 and isinstance(payload["headers"], dict)
                 and isinstance(payload["body"], str)
             )
+            if fits and payload["properties"].get("body_encoding") == "base64":
+                base64.b64decode(payload["body"], validate=True)  # kombu leaves out what is no base64
             if fits:
                 self.Message(payload, channel=self)
                 return payload

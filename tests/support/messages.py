@@ -18,7 +18,7 @@ class Sender:
     """A program that writes what it likes into a system's queue. Its connection is its own, past the forwarder."""
 
     def __init__(self, system: System) -> None:
-        self._mode = system.mode
+        self.raw = system.mode == "redis"  # whether `send_raw` can be had
         self.queue = system.environment["EVENTS_QUEUE"]
         url = server_url(BROKERS[system.mode])
         self._redis = redis.Redis.from_url(url) if system.mode == "redis" else None
