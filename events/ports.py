@@ -228,6 +228,12 @@ class Inbox(Protocol):
     def bury(self, claim: Claim, failure: Failure) -> bool:
         """The attempt failed and was the last: a dead letter; False if the delivery is no longer ours."""
 
+    def hand_back(self, claim: Claim, delay: timedelta) -> bool:
+        """Not run after all: pending again after `delay`, the attempt not counted; False if no longer ours."""
+
+    def release(self, worker_prefix: str) -> int:
+        """Hand back at once whatever workers run whose names begin so; how many deliveries."""
+
     def abandon(self, event_id: UUID, handler: str, attempt: int, failure: Failure, delay: timedelta) -> bool:
         """Like retry or bury, whichever the subscription's max_attempts says, when only the message is at hand."""
 

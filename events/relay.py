@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from events.errors import TransportError
 from events.ports import Listener, Outbox, Transport
+from events.watchdog import Pulse
 
 log = logging.getLogger("events.relay")
 
@@ -55,6 +56,7 @@ class Relay:
         self._queues = queues
         self._stopping = threading.Event()
         self._listener: Listener | None = None
+        self.pulse = Pulse()  # beats every round
         self._next_look = 0.0  # when to look for lost wake-ups, ended leases and dead letters to copy
 
     def run(self) -> None:
@@ -63,6 +65,7 @@ class Relay:
         last_moved, trouble = 0.0, _Trouble()
         try:
             while not self._stopping.is_set():
+                self.pulse.beat()
                 try:
                     moved = self.step()
                     trouble.over()
@@ -77,6 +80,10 @@ class Relay:
                     listener.wait(trouble.met(error))
         finally:
             listener.close()
+
+    def silence(self) -> float:
+        """Seconds for which it has been stuck: 0 while it works or waits as it should."""
+        return max(0.0, self.pulse.silence() - self._limits.poll_interval.total_seconds())
 
     def stop(self) -> None:
         """End `run` after the batch in hand; from any thread."""

@@ -93,6 +93,15 @@ class Settings(BaseSettings):
         description="LISTEN/NOTIFY on PostgreSQL. Off behind PgBouncer in transaction mode: then the relay polls, and "
         "no statement is prepared.",
     )
+    shutdown_timeout: Duration = Field(
+        timedelta(seconds=90),
+        description="After SIGTERM a worker's running handlers may take this long; then they are handed back, the "
+        "attempt not counted. Keep it below what kills the machine (Fly's `kill_timeout`).",
+    )
+    watchdog: Duration = Field(
+        timedelta(seconds=60),
+        description="A worker or relay that has hung this long ends itself, with exit code 70, to be started again.",
+    )
     relay: Literal["worker", "off"] = Field(
         "worker", description="`worker`: every worker relays. `off`: `events relay` does it alone."
     )

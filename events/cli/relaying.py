@@ -9,6 +9,7 @@ import typer
 from events.errors import ConfigurationError
 from events.pipeline import get_pipeline
 from events.settings import redact
+from events.watchdog import Watchdog
 
 
 def relay() -> None:
@@ -38,7 +39,10 @@ def relay() -> None:
         f"Ctrl-C stops it",
         err=True,
     )
+    watchdog = Watchdog(pipeline.settings.watchdog, {"the relay": running.silence})
+    watchdog.start()
     try:
         running.run()
     finally:
+        watchdog.stop()
         pipeline.close()

@@ -12,7 +12,7 @@ from events.envelope import Envelope
 from events.errors import SchemaError
 from events.settings import redact
 from events.store.engine import transaction
-from events.store.listener import CHANNEL
+from events.store.listener import wake_relays
 from events.store.tables import event_store
 
 _WAKE_EVERY = 0.05  # seconds; see _wake_relays
@@ -59,9 +59,9 @@ class SqlEventLog:
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
         if self._notify and dialect == "postgresql":
-            self._wake_relays(connection)
+            self._wake_at_commit(connection)
 
-    def _wake_relays(self, connection: Connection) -> None:
+    def _wake_at_commit(self, connection: Connection) -> None:
         """NOTIFY just before the commit, at most every 50 ms a process.
 
         A transaction with a NOTIFY takes a lock of the whole database when it commits, so under load few may. What
@@ -74,7 +74,7 @@ class SqlEventLog:
             now = time.monotonic()
             if now - self._last_wake >= _WAKE_EVERY:
                 self._last_wake = now
-                committing.exec_driver_sql(f"NOTIFY {CHANNEL}")
+                wake_relays(committing)
 
         ours = connection.get_transaction()
         if ours is None or connection.info.get("events_wake") is ours:

@@ -14,6 +14,7 @@ from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.ports import Claim, Failure, State
 from events.store.engine import is_contention, now_plus, relaxed_commit, transaction
+from events.store.listener import wake_relays
 from events.store.outbox import max_attempts
 from events.store.tables import event_deliveries, event_store
 
@@ -115,6 +116,26 @@ class SqlInbox:
             return _write(
                 connection, claim, state=State.DEAD, finished_at=now_plus(connection), copied=False, **_why(failure)
             )
+
+    def hand_back(self, claim: Claim, delay: timedelta) -> bool:
+        with transaction(self._engine) as connection:
+            return _write(
+                connection,
+                claim,
+                state=State.PENDING,
+                due_at=now_plus(connection, delay),
+                attempts_before=_DELIVERY.attempts_before + 1,
+            )
+
+    def release(self, worker_prefix: str) -> int:
+        with transaction(self._engine) as connection:
+            theirs = and_(_DELIVERY.state == State.RUNNING, _DELIVERY.worker.startswith(worker_prefix, autoescape=True))
+            wake_relays(connection)
+            return connection.execute(
+                update(event_deliveries)
+                .where(theirs)
+                .values(state=State.PENDING, due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
+            ).rowcount
 
     def abandon(self, event_id: UUID, handler: str, attempt: int, failure: Failure, delay: timedelta) -> bool:
         mine = and_(_key(event_id, handler), _DELIVERY.state == State.RUNNING, _DELIVERY.attempts == attempt)

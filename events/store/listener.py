@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 log = logging.getLogger("events.listener")
 
@@ -18,6 +18,12 @@ CHANNEL = "events_due"
 _SQLITE_LOOK = 0.01  # seconds between looks at SQLite's files: a few microseconds each
 _SQLITE_FRESH = 30_000_000  # nanoseconds
 _RECONNECT_AFTER = 5.0  # seconds
+
+
+def wake_relays(connection: Connection) -> None:
+    """Tell all relays to look at the ledger when this transaction commits. On SQLite they see the file change."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
 
 class WakePipe:

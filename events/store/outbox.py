@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from events.ports import DeadLetter, DeadLetterFilter, Listener, State, Subscription, Wakeup
 from events.store.dead import find
 from events.store.engine import now_plus, relaxed_commit, transaction
-from events.store.listener import PollingListener, PostgresListener, SqliteListener
+from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
 from events.store.tables import event_deliveries, event_store, event_subscriptions
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
@@ -144,6 +144,8 @@ class SqlOutbox:
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         count = 0
         with transaction(self._engine) as connection:
+            if not delay:
+                wake_relays(connection)
             for chunk in _chunks(wakeups):
                 count += connection.execute(
                     update(event_deliveries)

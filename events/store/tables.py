@@ -72,7 +72,8 @@ event_deliveries = Table(
     Column("queue", String(255), nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),  # only grows: the fencing token
-    Column("attempts_before", Integer, nullable=False, server_default=text("0")),  # used before the last replay
+    # Of them not counted: used before the last replay, or handed back.
+    Column("attempts_before", Integer, nullable=False, server_default=text("0")),
     Column("replays", Integer, nullable=False, server_default=text("0")),
     Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.ports
     Column("created_at", UtcDateTime, nullable=False),

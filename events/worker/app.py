@@ -1,5 +1,6 @@
 """Builds the Celery app of a pipeline: one task a handler, the relay as a bootstep, settings in three layers."""
 
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from celery import Celery, signals
 from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.worker import config
+from events.worker.draining import Draining
 from events.worker.steps import LedgerStep
 from events.worker.tasks import delivery_task, record_lost_process
 
@@ -23,6 +25,8 @@ def build_app(pipeline: Pipeline) -> Celery:
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
     app = Celery("events", set_as_current=True, fixups=[])
     app.pipeline = pipeline
+    # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
+    app.draining, app.run_token = Draining(), secrets.token_hex(4)
     app.conf.update(config.default_settings(settings))
     app.conf.update(config.application_settings())
     app.conf.update(

@@ -13,6 +13,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from vine import promise
 
 from events.ports import Wakeup
+from events.worker.reconnecting import Reconnecting
 from events.worker.records import NO_SUCH_DELIVERY, parked_message
 from events.worker.validation import Problem, problem_of
 
@@ -23,7 +24,7 @@ _LEDGER_AWAY = 1.0  # seconds between tries to write to a ledger that is away; t
 _CAREFUL_REDIS = "events.transport.redis:Transport"
 
 
-class Consumer(CeleryConsumer):  # type: ignore[misc]
+class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     """Set by the setting `worker_consumer`."""
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:

@@ -4,9 +4,11 @@ It needs the pool, since children must be forked before there are connections; n
 """
 
 import logging
+import os
+import signal
 import sys
 import threading
-from datetime import timedelta
+from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
@@ -17,6 +19,9 @@ from events.registry import all_handlers
 from events.relay import Relay
 from events.settings import redact
 from events.transport.memory import MemoryTransport
+from events.watchdog import Pulse, Watchdog
+from events.worker.draining import Drain
+from events.worker.idleness import Idleness
 
 log = logging.getLogger("events.worker")
 
@@ -35,12 +40,43 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pipeline: Pipeline = worker.app.pipeline
         self._relay: Relay | None = None
         self._thread: threading.Thread | None = None
+        self._watchdog: Watchdog | None = None
+        self._tick: Any = None
+        worker.pulse = self._pulse = Pulse()  # of Celery's event loop
         self._stopping = threading.Event()
+        self._drain = Drain(
+            self._pipeline,
+            worker.app.draining,
+            f"{worker.hostname}/{worker.app.run_token}.",
+            on_begin=self._stop_relay,
+            end_children=lambda: _kill_children(worker),
+        )
         _or_exit(self._pipeline.check)
         self._pipeline.ledger.engine.dispose()  # or the children would inherit this connection
 
     def start(self, worker: Any) -> None:
         _or_exit(self._pipeline.subscribe)
+        self._start_relay(worker)
+        self._start_watchdog(worker)
+
+    def register_with_event_loop(self, _: Any, loop: Any) -> None:
+        """Called by Celery whenever it has (re)connected."""
+        if self._tick is not None:
+            self._tick.cancel()
+        self._tick = loop.call_repeatedly(1.0, self._pulse.beat)
+
+    def stop(self, _: Any) -> None:
+        self._stop_relay()
+        self._drain.hand_back_unstarted()
+
+    def terminate(self, worker: Any) -> None:
+        """A cold shutdown: what runs is cut short, through no fault of its own."""
+        worker.app.draining.cut_short()
+        self.stop(worker)
+        _kill_children(worker)
+        self._drain.release_running()
+
+    def _start_relay(self, worker: Any) -> None:
         settings = self._pipeline.settings
         local = not settings.broker_url
         if not local and settings.relay == "off":
@@ -56,15 +92,13 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._thread = threading.Thread(target=self._keep_relaying, name="events-relay", daemon=True)
         self._thread.start()
 
-    def stop(self, _: Any) -> None:
+    def _stop_relay(self) -> None:
         self._stopping.set()
-        if self._relay is None or self._thread is None:
-            return
-        self._relay.stop()
-        self._thread.join(_STOP_WITHIN)
-        self._hand_back_unstarted()
-
-    terminate = stop
+        if self._watchdog is not None:
+            self._watchdog.stop()  # from here on Celery's event loop stands still while handlers finish
+        if self._relay is not None and self._thread is not None:
+            self._relay.stop()
+            self._thread.join(_STOP_WITHIN)
 
     def _keep_relaying(self) -> None:
         """The relay outlives databases and brokers that are away; this is for what nobody thought of."""
@@ -76,13 +110,23 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 log.exception("the relay ended unexpectedly; starting it again")
                 self._stopping.wait(1)
 
-    def _hand_back_unstarted(self) -> None:
-        """What stands in this process's memory goes back at once, for a worker that lives on."""
-        try:
-            if held := self._pipeline.transport.held():
-                self._pipeline.ledger.outbox.hand_back(held, timedelta(0))
-        except Exception as error:  # found by its age instead
-            log.warning("can't hand back what was not started: %s", error)
+    def _start_watchdog(self, worker: Any) -> None:
+        self._pulse.beat()
+        idleness = Idleness(self._pipeline.settings, sorted(worker.app.amqp.queues.consume_from))
+        signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._pulse.silence()}
+        if self._relay is not None:
+            signs["the relay"] = self._relay.silence
+        if self._pipeline.settings.broker_url:
+            signs["consuming (messages wait, and none comes)"] = idleness.silence
+        self._watchdog = Watchdog(self._pipeline.settings.watchdog, signs)
+        self._watchdog.start()
+
+
+def _kill_children(worker: Any) -> None:
+    """Of the prefork pool; the others have none."""
+    for process in list(getattr(getattr(worker.pool, "_pool", None), "_pool", ())):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _or_exit(action: Any) -> None:

@@ -6,6 +6,7 @@ FAILURE. Whatever it is, the message is acknowledged: Celery never retries, requ
 
 import logging
 import os
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from celery.exceptions import Retry
 from events.delivery import Deliverer, Outcome
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
 from events.pipeline import Pipeline
+from events.ports import Wakeup
 from events.registry import Handler
 from events.settings import HARD_LIMIT_GRACE
 from events.transport.message import HEADER, wakeup_of
@@ -38,18 +40,24 @@ class DeliveryTask(Task):  # type: ignore[misc]
     pipeline: Pipeline
 
     def run(self, event_id: str, attempt: int) -> str:
-        worker = f"{self.request.hostname}/{os.getpid()}"
+        if self.app.draining.begun and (wakeup := self._wakeup()):
+            self.pipeline.ledger.outbox.hand_back([wakeup], timedelta(0))
+            return Outcome.HANDED_BACK.value
+        worker = f"{self.request.hostname}/{self.app.run_token}.{os.getpid()}"
         result = self.deliverer(worker).deliver(UUID(event_id), self.name, int(attempt))
         if result.outcome is Outcome.RETRY:
             # Raised, not published: the ledger holds the time of the next attempt, and the relay sends it.
             raise Retry(result.summary, DeliveryFailed(result.summary), when=result.due_in.total_seconds()
                         if result.due_in is not None else None)  # fmt: skip
-        if result.outcome is Outcome.UNKNOWN and (wakeup := wakeup_of({HEADER: self.request.get(HEADER)})):
+        if result.outcome is Outcome.UNKNOWN and (wakeup := self._wakeup()):
             # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
             self.pipeline.ledger.parked.park(parked_wakeup(wakeup, worker))
         if result.outcome is Outcome.DEAD:
             raise DeliveryFailed(result.summary)
         return result.summary
+
+    def _wakeup(self) -> Wakeup | None:
+        return wakeup_of({HEADER: self.request.get(HEADER)})
 
     def deliverer(self, worker: str) -> Deliverer:
         """The process's own: a forked child must not share its parent's heartbeat thread."""
@@ -76,7 +84,7 @@ def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
 
 def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any = None, **_: Any) -> None:
     """Celery's main process saw a child die or killed it for its time: tell the ledger, ahead of the lease's end."""
-    if not isinstance(sender, DeliveryTask):
+    if not isinstance(sender, DeliveryTask) or sender.app.draining.is_cut_short:  # then it is handed back
         return
     error: WorkerLost | TimeLimitExceeded
     if isinstance(exception, WorkerLostError):

@@ -54,16 +54,23 @@ class Process:
         os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
 
+    def terminate(self) -> None:
+        """SIGTERM, and no waiting."""
+        self._popen.terminate()
+
     def stop(self) -> int:
-        """SIGTERM; the exit code. A process that doesn't end in time is killed, and that is a failure."""
+        """SIGTERM; the exit code."""
         if self.alive():
             self._popen.terminate()
-            try:
-                self._popen.wait(30)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise AssertionError(f"did not end on SIGTERM:\n{self.log.read_text()[-3000:]}") from None
-        return self._popen.returncode
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Wait for its end. A process that doesn't end in time is killed, and that is a failure."""
+        try:
+            return self._popen.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.log.name} did not end:\n{self.log.read_text()[-3000:]}") from None
 
 
 class System:
@@ -109,9 +116,22 @@ class System:
             finally:
                 self._clean_up()
 
-    def start_worker(self, **settings: str) -> Process:
+    def start_worker(self, pool: str = "prefork", name: str | None = None, **settings: str) -> Process:
         process = self.start(
-            ["celery", "-A", "events", "worker", "-c", "2", "-l", "INFO", "-n", self._worker_name()],
+            [
+                "celery",
+                "-A",
+                "events",
+                "worker",
+                "-c",
+                "2",
+                "-P",
+                pool,
+                "-l",
+                "INFO",
+                "-n",
+                name or self._worker_name(),
+            ],
             **settings,
         )
         process.wait_for("ready.")
@@ -178,6 +198,10 @@ class System:
         path = self.folder / "starts"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in lines if line.startswith(str(event_id))]
+
+    def started_by(self, event_id: UUID) -> set[int]:
+        """The process ids that started an event's deliveries."""
+        return {int(line.split()[3]) for line in self.starts(event_id)}
 
     def broker_dead_letters(self) -> list[dict[str, Any]]:
         """The copies in the broker's dead-letter queue, taken out of it."""

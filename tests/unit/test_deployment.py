@@ -124,6 +124,7 @@ def test_a_stopping_worker_has_time_to_finish_its_handler(fly_environment: dict[
     longest = Settings().time_limit + HARD_LIMIT_GRACE
     # Then Fly asks first, waits longer than that, and not longer than it can
     assert FLY["kill_signal"] == "SIGTERM"
+    assert Settings.model_fields["shutdown_timeout"].default < seconds(FLY["kill_timeout"])
     assert timedelta() < longest < seconds(FLY["kill_timeout"]) <= LONGEST_KILL_TIMEOUT
 
 

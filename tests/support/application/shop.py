@@ -63,6 +63,10 @@ class Held(DomainEvent):
     release: str
 
 
+class Patient(DomainEvent):
+    release: str
+
+
 class Trio(DomainEvent):
     pass
 
@@ -132,6 +136,15 @@ def held_open(event: Held, connection: Connection, delivery: Delivery) -> None:
     _started(delivery)
     while delivery.attempt == 1 and not Path(event.release).exists():
         time.sleep(0.02)
+
+
+@handles(Patient, retry=QUICK)
+def waits_then_writes(event: Patient, connection: Connection, delivery: Delivery) -> None:
+    """Waits with no lock held, on every attempt, then writes."""
+    _started(delivery)
+    while not Path(event.release).exists():
+        time.sleep(0.02)
+    _effect(connection, delivery)
 
 
 @handles(Trio)

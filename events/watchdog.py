@@ -1,0 +1,73 @@
+"""Ends a process that hangs, so that its supervisor starts another: to live and do nothing is worse than to die."""
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+log = logging.getLogger("events.watchdog")
+
+HUNG = 70  # the exit code
+
+
+class Pulse:
+    """Something that should happen again and again."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        self._last = time.monotonic()
+
+    def silence(self) -> float:
+        """Seconds since the last beat."""
+        return time.monotonic() - self._last
+
+
+class Watchdog:
+    """Looks four times in `limit`, from a thread of its own.
+
+    Args:
+        signs: what to watch, by name: each tells for how many seconds it has been silent; 0 if it can't be judged.
+    """
+
+    def __init__(self, limit: timedelta, signs: Mapping[str, Callable[[], float]]) -> None:
+        self._limit = limit.total_seconds()
+        self._signs = signs
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="events-watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _watch(self) -> None:
+        pause = self._limit / 4
+        looked = judge_from = time.monotonic()
+        while not self._stopping.wait(pause):
+            now = time.monotonic()
+            if now - looked > 2 * pause + 1:  # we were stopped ourselves, or the machine slept: everything is silent
+                judge_from = now + self._limit
+            looked = now
+            for name, silence in self._signs.items():
+                seconds = self._asked(silence)
+                if seconds > self._limit and now >= judge_from and not self._stopping.is_set():
+                    _end(f"{name} has been silent for {seconds:.0f} s (EVENTS_WATCHDOG is {self._limit:g} s)")
+
+    def _asked(self, silence: Callable[[], float]) -> float:
+        try:
+            return silence()
+        except Exception as error:
+            log.debug("can't judge: %s", error)
+            return 0
+
+
+def _end(reason: str) -> None:
+    print(f"events: {reason}; this process ends, to be started again. Its threads:", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+    os._exit(HUNG)

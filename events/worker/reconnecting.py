@@ -1,0 +1,53 @@
+"""Finds its way back to a broker quickly. Celery waits 2 s longer after each failed try, up to 30."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker.state import maybe_shutdown
+
+log = logging.getLogger("events.worker")
+
+_FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
+_LOG_EVERY = 5.0
+
+
+class Reconnecting:
+    """Mixed into the consumer."""
+
+    app: Any
+    controller: Any
+    first_connection_attempt: bool
+    broker_connection_retry_attempt: int
+
+    def ensure_connected(self, conn: Any) -> Any:
+        logged = 0.0
+
+        def failed(error: Exception, _: float) -> None:
+            nonlocal logged
+            if time.monotonic() - logged >= _LOG_EVERY:
+                logged = time.monotonic()
+                log.error("can't reach the broker %s: %s; trying every %g s", conn.as_uri(), error, _MOST)
+
+        connected = conn.ensure_connection(
+            failed,
+            self.app.conf.broker_connection_max_retries,
+            interval_start=_FIRST,
+            interval_step=_STEP,
+            interval_max=_MOST,
+            callback=self._still_here,
+        )
+        self.first_connection_attempt = False
+        self.broker_connection_retry_attempt = 0
+        return connected
+
+    @property
+    def _still_here(self) -> Callable[[], None]:
+        """Called while waiting: obeys SIGTERM, and tells the watchdog that this is no hang."""
+
+        def callback() -> None:
+            maybe_shutdown()
+            self.controller.pulse.beat()
+
+        return callback
