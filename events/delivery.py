@@ -1,13 +1,14 @@
 """One delivery: claim it, call the handler in a transaction, write the outcome into the same transaction."""
 
 import logging
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -23,8 +24,11 @@ from events.injection import Delivery, Wanted
 from events.ports import Claim, Failure, Inbox
 from events.publishing import Running, running
 from events.registry import Handler, handler_named
+from events.throttle import Throttle
 
 log = logging.getLogger("events.delivery")
+
+Answer = TypeVar("Answer")
 
 _MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
 
@@ -73,16 +77,17 @@ class Deliverer:
         self._lease = lease
         self._stopping = stopping
         self._heartbeat = Heartbeat(inbox, lease)
+        self._throttle = Throttle(log)
 
     def deliver(self, event_id: UUID, handler: str, attempt: int) -> Result:
         """Run one attempt of a delivery; a handler's failure is a result, not an exception.
 
         Raises:
             UnknownHandler: this process has no such handler; nothing was claimed.
-            sqlalchemy.exc.DBAPIError: the database failed before the claim, so the wake-up is sent again.
+            sqlalchemy.exc.DBAPIError: the database refused. While it is away this waits for it.
         """
         known = handler_named(handler)
-        claim = self._inbox.claim(event_id, handler, attempt, self._worker, self._lease)
+        claim = self._insist(lambda: self._inbox.claim(event_id, handler, attempt, self._worker, self._lease))
         if claim is None:
             return Result(Outcome.NOT_OURS if self._inbox.knows(event_id, handler) else Outcome.UNKNOWN)
         with self._heartbeat.keep(claim):
@@ -95,6 +100,8 @@ class Deliverer:
             except BaseException as error:
                 if self._stopping(error):
                     raise
+                if self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(claim)):
+                    return Result(Outcome.SUCCEEDED)  # the connection was lost after the database had committed
                 return self._judge(known, claim, error)
         return Result(Outcome.SUCCEEDED)
 
@@ -137,15 +144,30 @@ class Deliverer:
                     session.commit()  # flushes, and releases its savepoint; the transaction stays open
             self._inbox.succeed(connection, claim)
 
+    def _insist(self, action: Callable[[], Answer]) -> Answer:
+        """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it."""
+        pause = 0.1
+        while True:
+            try:
+                return action()
+            except Exception as error:
+                if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
+                    raise
+                self._throttle.warn(f"waiting for the database: {error}")
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
     def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
         delay = handler.retry.delay_after(error, claim.run)
         if isinstance(error, EventDataError):
             delay = None
         failure = failure_of(error)
         if delay is None:
-            recorded, result = self._inbox.bury(claim, failure), Result(Outcome.DEAD, error)
+            result = Result(Outcome.DEAD, error)
+            recorded = self._insist(lambda: self._inbox.bury(claim, failure))
         else:
-            recorded, result = self._inbox.retry(claim, failure, delay), Result(Outcome.RETRY, error, delay)
+            result = Result(Outcome.RETRY, error, delay)
+            recorded = self._insist(lambda: self._inbox.retry(claim, failure, delay))
         # Not ours any more: another attempt has it, or a commit that seemed to fail had reached the database after all.
         return result if recorded else Result(Outcome.NOT_OURS, error)
 

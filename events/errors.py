@@ -15,6 +15,7 @@
     │   └── TimeLimitExceeded   it ran longer than its time limit
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
     ├── TransportError          the broker refused or didn't answer
+    │   └── Unsendable          this message can't be put on the wire, whatever the broker says
     └── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
 
 `RetryAfter` (events.retry) is no error of ours but a handler's request, so it stands apart.
@@ -80,6 +81,10 @@ class LeaseLost(EventsError):
 
 class TransportError(EventsError):
     """The broker refused messages or didn't answer; the ledger sends them again."""
+
+
+class Unsendable(TransportError):
+    """This message can't be put on the wire: a queue's name that is too long for the protocol, for instance."""
 
 
 class DeliveryFailed(EventsError):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from events.ports import Claim, Inbox
+from events.throttle import Throttle
 
 log = logging.getLogger("events.heartbeat")
 
@@ -18,6 +19,7 @@ class Heartbeat:
     def __init__(self, inbox: Inbox, lease: timedelta) -> None:
         self._inbox = inbox
         self._lease = lease
+        self._throttle = Throttle(log)
         self._lock = threading.Lock()
         self._running: dict[Claim, float] = {}
         self._thread: threading.Thread | None = None
@@ -52,4 +54,4 @@ class Heartbeat:
                     if not self._inbox.extend(claim, self._lease):
                         log.debug("delivery %s of %s is no longer ours", claim.handler, claim.envelope.id)
                 except Exception as error:
-                    log.warning("can't extend the lease of %s %s: %s", claim.handler, claim.envelope.id, error)
+                    self._throttle.warn(f"can't extend the lease of {claim.handler} {claim.envelope.id}: {error}")

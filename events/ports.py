@@ -145,6 +145,13 @@ class EventLog(Protocol):
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         """Write events in the caller's transaction, in one round trip. An id that exists already is left as it is."""
 
+    def append_alone(self, envelopes: Sequence[Envelope]) -> None:
+        """Write events in a transaction of its own, durable on return.
+
+        A connection that is lost on the way leaves open whether it was committed; their ids make it safe to try again.
+        Raises PublishError if the database stays away.
+        """
+
     def begin(self) -> AbstractContextManager[Connection]:
         """A transaction of its own: committed, and durable, when the block ends without an error."""
 
@@ -184,14 +191,17 @@ class Outbox(Protocol):
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         """Deliveries that were not started after all: pending again, due after `delay`. No attempt is used."""
 
-    def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta) -> None:
-        """These wake-ups are known to be on their way still."""
+    def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
+        """A delivery that can't be sent: a dead letter; False if it is not waiting for this attempt any more."""
+
+    def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta, holder: str) -> None:
+        """These wake-ups are in the hand of the worker `holder`, who says so again within the stale window."""
 
     def overdue(self) -> dict[str, int]:
-        """Queues with sent deliveries that are older than the stale window, and how many are sent in all."""
+        """Queues with sent deliveries that are older than the stale window; how many are sent and in nobody's hand."""
 
-    def resend(self, queue: str, missing: int, stale_after: timedelta) -> int:
-        """Of a queue's overdue deliveries the `missing` oldest become pending, the others get another stale window."""
+    def resend(self, queue: str, missing: int) -> int:
+        """Of a queue's overdue deliveries the `missing` oldest become pending, and all whose holder fell silent."""
 
     def expire_leases(self, limit: int) -> int:
         """Running deliveries whose lease ended: pending again, or dead if that was their last attempt."""
@@ -240,6 +250,12 @@ class Inbox(Protocol):
     def knows(self, event_id: UUID, handler: str) -> bool:
         """Whether there is such a delivery, in whatever state."""
 
+    def succeeded(self, claim: Claim) -> bool:
+        """Whether this very attempt was committed as a success; waits for a transaction that is still in doubt."""
+
+    def is_away(self, error: BaseException) -> bool:
+        """Whether the database can't be reached or has no room: to be tried again until it is back."""
+
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
 
@@ -285,7 +301,7 @@ class Transport(Protocol):
     copies_dead_letters: bool
 
     def send(self, wakeups: Sequence[Wakeup]) -> None:
-        """Give all to the broker. Raises TransportError if any may not have arrived."""
+        """Give all to the broker. Raises TransportError if any may not have arrived, Unsendable if one never can."""
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Put copies into the dead-letter queue. Raises TransportError."""

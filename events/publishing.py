@@ -57,8 +57,7 @@ class Publisher:
         elif cause is not None:
             self._log.append(cause.connection, envelopes)
         else:
-            with self._log.begin() as connection:
-                self._log.append(connection, envelopes)
+            self._log.append_alone(envelopes)
 
 
 def _as_list(events: object) -> list[DomainEvent]:

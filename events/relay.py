@@ -4,6 +4,8 @@ It is the only sender. New, retrying, replayed, lost and stale deliveries are al
 """
 
 import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import Collection
@@ -12,13 +14,15 @@ from datetime import timedelta
 
 from events.errors import TransportError
 from events.ports import Listener, Outbox, Transport
+from events.sending import Sending
+from events.throttle import Throttle
 from events.watchdog import Pulse
 
 log = logging.getLogger("events.relay")
 
 _LINGER = 0.25  # seconds of quick polling after the last movement: finds what was committed without a wake-up
 _QUICK = timedelta(milliseconds=10)
-_REFUSED = timedelta(seconds=1)  # what a broker didn't take is due again after this long
+_FULL = timedelta(milliseconds=50)  # between looks for room
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
 
 
@@ -52,6 +56,9 @@ class Relay:
         self._outbox = outbox
         self._transport = transport
         self._limits = limits
+        self._sending = Sending(outbox, transport)
+        self._throttle = Throttle(log)
+        self._holder = f"{socket.gethostname()}.{os.getpid()}"
         self._handlers = handlers
         self._queues = queues
         self._stopping = threading.Event()
@@ -99,7 +106,6 @@ class Relay:
         """One round; how many events and deliveries it moved.
 
         Raises:
-            TransportError: the broker didn't take a batch; its deliveries are due again in a second.
             sqlalchemy.exc.DBAPIError: the database failed; nothing is lost.
         """
         moved = self._outbox.fan_out(self._limits.batch)
@@ -116,15 +122,8 @@ class Relay:
             if room <= 0:
                 continue
             due = self._outbox.take_due(queue, min(room, self._limits.batch), self._limits.stale_after, self._handlers)
-            if not due:
-                continue
-            try:
-                self._transport.send(due)
-            except TransportError:
-                # Some may have arrived: their claim finds them pending and refuses, or a resend finds them done.
-                self._outbox.hand_back(due, _REFUSED)
-                raise
-            moved += len(due)
+            if due:
+                moved += self._sending.send(due)
         return moved
 
     def _in_flight(self) -> dict[str, int]:
@@ -140,24 +139,36 @@ class Relay:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
         self._outbox.expire_leases(self._limits.batch)
         if held := self._transport.held():
-            self._outbox.renew(held, self._limits.stale_after)
+            self._outbox.renew(held, self._limits.stale_after, self._holder)
         for queue, sent in self._outbox.overdue().items():
             # A queue is first in, first out: the messages in it are those sent last. What was sent before them and
             # hasn't started is lost, or in a worker's hand, where a second wake-up does no harm. Age proves nothing.
-            missing = max(0, sent - self._transport.waiting(queue))
-            if found := self._outbox.resend(queue, missing, self._limits.stale_after):
+            # Those that a living worker holds are counted on neither side.
+            try:
+                missing = max(0, sent - self._transport.waiting(queue))
+            except TransportError as error:
+                self._throttle.warn(str(error))
+                continue
+            if found := self._outbox.resend(queue, missing):
                 log.warning("%d wake-ups of queue %s got lost; sending them again", found, queue)
         if self._transport.copies_dead_letters:
-            while letters := self._outbox.take_uncopied(self._limits.batch):
+            self._copy_dead_letters()
+
+    def _copy_dead_letters(self) -> None:
+        while letters := self._outbox.take_uncopied(self._limits.batch):
+            try:
                 self._transport.send_dead(letters)
-                self._outbox.mark_copied(letters)
+            except TransportError as error:
+                self._throttle.warn(str(error))
+                return
+            self._outbox.mark_copied(letters)
 
     def _pause(self) -> timedelta:
         due_in = self._outbox.due_in()
         if due_in is None:
             return self._limits.poll_interval
-        # Never zero: what is due and didn't move has to wait for room.
-        return max(_QUICK, min(due_in, self._limits.poll_interval))
+        # Not zero: what is due and didn't move has to wait for room, or for the broker.
+        return max(_FULL, min(due_in, self._limits.poll_interval))
 
 
 class _Trouble:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, literal
 from sqlalchemy.exc import DBAPIError
 
@@ -14,8 +15,18 @@ from events.settings import Settings
 from events.store.forking import ForkSafety
 from events.store.types import UtcDateTime
 
+_SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
 _BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
+_AWAY = ("08", "53", "57P", "58")  # classes: connection, resources (disk, connections), shutdown, system error
 _CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+
+
+_NOTICE_ITS_END = {  # a database machine that vanished without a word: in seconds, not in hours
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # ms
+}
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -25,7 +36,7 @@ def make_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return _safe_to_fork(engine, alone=True)
-    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"}
+    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"} | _NOTICE_ITS_END
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
     engine = create_engine(
@@ -89,6 +100,18 @@ def relaxed_commit(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def is_away(error: BaseException) -> bool:
+    """The database can't be reached, is going down or has no room: it failed, not the statement."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, psycopg.OperationalError):
+        return error.orig.sqlstate is None or error.orig.sqlstate.startswith(_AWAY)
+    text = str(error.orig)
+    return isinstance(error.orig, sqlite3.OperationalError) and any(words in text for words in _SQLITE_AWAY)
 
 
 def is_contention(error: BaseException) -> bool:

@@ -9,13 +9,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from events.envelope import Envelope
-from events.errors import SchemaError
+from events.errors import PublishError, SchemaError
 from events.settings import redact
-from events.store.engine import transaction
+from events.store.engine import is_away, transaction
 from events.store.listener import wake_relays
 from events.store.tables import event_store
 
-_WAKE_EVERY = 0.05  # seconds; see _wake_relays
+_WAKE_EVERY = 0.05  # seconds; see _wake_at_commit
+_IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
 
 _INSERT: dict[str, Insert] = {
     "sqlite": sqlite.insert(event_store).on_conflict_do_nothing(index_elements=["id"]),
@@ -33,6 +34,26 @@ class SqlEventLog:
 
     def begin(self) -> AbstractContextManager[Connection]:
         return transaction(self._engine)
+
+    def append_alone(self, envelopes: Sequence[Envelope]) -> None:
+        deadline: float | None = None
+        while True:
+            begun = False
+            try:
+                with self.begin() as connection:
+                    begun = True
+                    self.append(connection, envelopes)
+                return
+            except DBAPIError as error:
+                if not is_away(error) or (deadline is None and not begun):
+                    raise
+                deadline = deadline or time.monotonic() + _IN_DOUBT
+                if time.monotonic() > deadline:
+                    raise PublishError(
+                        f"the database went away while {len(envelopes)} events were committed, so it is not known "
+                        f"whether they were; publishing the same event objects again is safe: {_first_line(error)}"
+                    ) from error
+                time.sleep(_TRY_EVERY)
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         rows = [
@@ -81,6 +102,10 @@ class SqlEventLog:
             return
         connection.info["events_wake"] = ours
         event.listen(connection, "commit", before_commit, once=True)
+
+
+def _first_line(error: DBAPIError) -> str:
+    return redact(str(error.orig).strip().split("\n")[0])
 
 
 def _explained(error: DBAPIError, connection: Connection) -> Exception:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, exis
 from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.ports import Claim, Failure, State
-from events.store.engine import is_contention, now_plus, relaxed_commit, transaction
+from events.store.engine import is_away, is_contention, now_plus, relaxed_commit, transaction
 from events.store.listener import wake_relays
 from events.store.outbox import max_attempts
 from events.store.tables import event_deliveries, event_store
@@ -39,6 +39,9 @@ class SqlInbox:
 
     def begin(self, *, eager: bool = False) -> AbstractContextManager[Connection]:
         return transaction(self._engine, eager=eager)
+
+    def is_away(self, error: BaseException) -> bool:
+        return is_away(error)
 
     def is_contention(self, error: BaseException) -> bool:
         return is_contention(error)
@@ -106,6 +109,12 @@ class SqlInbox:
                 f"delivery of {claim.envelope.id} to {claim.handler}: attempt {claim.attempt} by {claim.worker} took "
                 f"longer than its lease and another owns it now; its effects are rolled back"
             )
+
+    def succeeded(self, claim: Claim) -> bool:
+        query = select(_DELIVERY.state, _DELIVERY.attempts).where(_key(claim.envelope.id, claim.handler))
+        with transaction(self._engine) as connection:
+            row = connection.execute(query.with_for_update()).one()
+        return (row.state, row.attempts) == (State.SUCCEEDED, claim.attempt)
 
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from events.ports import DeadLetter, DeadLetterFilter, Listener, State, Subscription, Wakeup
+from events.ports import DeadLetter, DeadLetterFilter, Failure, Listener, State, Subscription, Wakeup
 from events.store.dead import find
 from events.store.engine import now_plus, relaxed_commit, transaction
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
@@ -136,7 +136,12 @@ class SqlOutbox:
                 connection.execute(
                     update(event_deliveries)
                     .where(tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_([(row[0], row[1]) for row in rows]))
-                    .values(state=State.SENT, sent_at=now_plus(connection), due_at=now_plus(connection, stale_after))
+                    .values(
+                        state=State.SENT,
+                        sent_at=now_plus(connection),
+                        due_at=now_plus(connection, stale_after),
+                        worker=None,  # in nobody's hand
+                    )
                 )
                 taken += [Wakeup(row[0], row[1], queue, row[2] + 1) for row in rows]
         return taken
@@ -154,12 +159,30 @@ class SqlOutbox:
                 ).rowcount
         return count
 
-    def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta) -> None:
+    def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
+        with transaction(self._engine) as connection:
+            dead = (
+                update(event_deliveries)
+                .where(_not_started([wakeup]))
+                .values(
+                    state=State.DEAD,
+                    finished_at=now_plus(connection),
+                    copied=False,
+                    error_type=failure.error_type,
+                    error=failure.error,
+                    traceback=failure.traceback,
+                )
+            )
+            return connection.execute(dead).rowcount == 1
+
+    def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta, holder: str) -> None:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)
             for chunk in _chunks(wakeups):
                 connection.execute(
-                    update(event_deliveries).where(_not_started(chunk)).values(due_at=now_plus(connection, stale_after))
+                    update(event_deliveries)
+                    .where(_not_started(chunk))
+                    .values(due_at=now_plus(connection, stale_after), worker=holder[:255])
                 )
 
     def overdue(self) -> dict[str, int]:
@@ -170,29 +193,28 @@ class SqlOutbox:
                 .distinct()
             )
             query = (
-                select(_DELIVERY.queue, func.count())
+                select(_DELIVERY.queue, func.count().filter(_DELIVERY.worker.is_(None)))
                 .where(_DELIVERY.state == State.SENT, _DELIVERY.queue.in_(late))
                 .group_by(_DELIVERY.queue)
             )
             return {row[0]: row[1] for row in connection.execute(query)}
 
-    def resend(self, queue: str, missing: int, stale_after: timedelta) -> int:
+    def resend(self, queue: str, missing: int) -> int:
         with transaction(self._engine) as connection:
             now = now_plus(connection)
             late = and_(_DELIVERY.state == State.SENT, _DELIVERY.queue == queue, _DELIVERY.due_at <= now)
-            oldest = (
-                select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts)
-                .where(late)
-                .order_by(_DELIVERY.sent_at)
-                .limit(missing)
-                .with_for_update(skip_locked=True)
-            )
-            lost = [Wakeup(row[0], row[1], queue, row[2] + 1) for row in connection.execute(oldest)]
+            columns = select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts).where(late)
+            oldest = columns.where(_DELIVERY.worker.is_(None)).order_by(_DELIVERY.sent_at).limit(missing)
+            of_the_silent = columns.where(_DELIVERY.worker.is_not(None))
+            lost = [
+                Wakeup(row[0], row[1], queue, row[2] + 1)
+                for query in (oldest, of_the_silent)
+                for row in connection.execute(query.with_for_update(skip_locked=True))
+            ]
             for chunk in _chunks(lost):
                 connection.execute(
                     update(event_deliveries).where(_not_started(chunk)).values(state=State.PENDING, due_at=now)
                 )
-            connection.execute(update(event_deliveries).where(late).values(due_at=now_plus(connection, stale_after)))
         return len(lost)
 
     def expire_leases(self, limit: int) -> int:
@@ -250,8 +272,12 @@ class SqlOutbox:
         )
         with self._engine.connect() as connection:
             now = now_plus(connection)
+            # What was sent and is overdue stands in a long queue: it is looked at now and then, not waited for.
             earliest = [
-                select(func.min(_DELIVERY.due_at)).where(_DELIVERY.state == state).scalar_subquery() for state in active
+                select(func.min(_DELIVERY.due_at))
+                .where(_DELIVERY.state == state, *([_DELIVERY.due_at > now] if state is State.SENT else []))
+                .scalar_subquery()
+                for state in active
             ]
             event_waits, clock, *times = connection.execute(select(waiting, now, *earliest)).one()
         if event_waits:

@@ -1,17 +1,20 @@
 """Wake-ups over Redis or RabbitMQ, by kombu."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import FrameSyntaxError, NotFound
 from kombu import Connection, Producer, Queue
 
-from events.errors import TransportError
+from events.errors import TransportError, Unsendable
 from events.ports import DeadLetter, Parked, Wakeup
 from events.settings import Settings, redact
 from events.transport.message import Message, dead_letter_message, wakeup_message
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
+
+_OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # raised before the broker is asked
 
 
 class BrokerTransport:
@@ -91,7 +94,8 @@ class BrokerTransport:
         except Exception as error:
             self.close()
             reason = redact(f"{type(error).__name__}: {error}")
-            raise TransportError(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error
+            kind = Unsendable if isinstance(error, _OF_THE_MESSAGE) else TransportError
+            raise kind(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error
 
     def _connect(self) -> Connection:
         seconds = self._settings.broker_timeout.total_seconds()

@@ -21,6 +21,7 @@ from events.settings import redact
 from events.transport.memory import MemoryTransport
 from events.watchdog import Pulse, Watchdog
 from events.worker.draining import Drain
+from events.worker.holding import Holding
 from events.worker.idleness import Idleness
 
 log = logging.getLogger("events.worker")
@@ -51,6 +52,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             on_begin=self._stop_relay,
             end_children=lambda: _kill_children(worker),
         )
+        self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
         _or_exit(self._pipeline.check)
         self._pipeline.ledger.engine.dispose()  # or the children would inherit this connection
 
@@ -58,6 +60,8 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         _or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
         self._start_watchdog(worker)
+        if self._pipeline.settings.broker_url:  # without one, the relay holds them itself
+            self._holding.start()
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
         """Called by Celery whenever it has (re)connected."""
@@ -94,6 +98,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _stop_relay(self) -> None:
         self._stopping.set()
+        self._holding.stop()
         if self._watchdog is not None:
             self._watchdog.stop()  # from here on Celery's event loop stands still while handlers finish
         if self._relay is not None and self._thread is not None:

@@ -140,3 +140,40 @@ def test_contention_is_told_from_other_errors(store: Store) -> None:
     assert store.ledger.inbox.is_contention(lost.value)
     assert not store.ledger.inbox.is_contention(other.value)
     assert not store.ledger.inbox.is_contention(ValueError("database is locked"))
+
+
+def test_a_delivery_handed_back_has_not_used_its_attempt(store: Store) -> None:
+    # Given a running delivery of a handler with two attempts
+    claim = store.running(max_attempts=2)
+    # When it is handed back, twice
+    assert store.ledger.inbox.hand_back(claim, NOW)
+    assert not store.ledger.inbox.hand_back(claim, NOW)
+    # Then it is due, its next run is the first again, and the fencing token has grown
+    again = store.claim(store.take()[0])
+    assert (again.run, again.attempt) == (1, 2)
+
+
+def test_what_a_worker_runs_is_released_and_nothing_of_a_namesake(store: Store) -> None:
+    # Given deliveries run by two workers, the name of one of which is a pattern that fits the other
+    store.subscribe()
+    claims = {}
+    for worker in ("w_1/a.1", "w_1/a.2", "wx1/a.1"):
+        store.publish()
+        (wakeup,) = store.take()
+        claims[worker] = store.ledger.inbox.claim(wakeup.event_id, wakeup.handler, wakeup.attempt, worker, HOUR)
+    # When the first is ended
+    assert store.ledger.inbox.release("w_1/a.") == 2
+    # Then only what it ran is due again
+    states = {worker: store.row(claim.envelope.id).state for worker, claim in claims.items()}
+    assert states == {"w_1/a.1": "pending", "w_1/a.2": "pending", "wx1/a.1": "running"}
+
+
+def test_a_success_that_was_committed_is_known_as_one(store: Store) -> None:
+    # Given an attempt
+    claim = store.running()
+    assert not store.ledger.inbox.succeeded(claim)
+    # When it commits
+    with store.ledger.inbox.begin() as connection:
+        store.ledger.inbox.succeed(connection, claim)
+    # Then that can be read back
+    assert store.ledger.inbox.succeeded(claim)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from events.ports import State, Wakeup
+from events.ports import DeadLetterFilter, State, Wakeup
 from events.store.tables import event_deliveries
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due, together
 
@@ -112,27 +112,54 @@ def test_resend_takes_the_oldest_missing_only(store: Store) -> None:
     outbox = store.ledger.outbox
     assert outbox.overdue() == {"q": 4}
     # When two are missing
-    assert outbox.resend("q", 2, HOUR) == 2
-    # Then the two oldest are due, and the others wait for another stale window
+    assert outbox.resend("q", 2) == 2
+    # Then the two oldest are due, and the others are on their way still
     assert [store.row(wakeup.event_id).state for wakeup in [*sent, fresh]] == ["pending", "pending", "sent", "sent"]
-    assert outbox.overdue() == {}
+    assert outbox.overdue() == {"q": 2}
     assert {wakeup.event_id for wakeup in store.take()} == {sent[0].event_id, sent[1].event_id}
 
 
-def test_resend_of_none_missing_gives_all_another_window(store: Store) -> None:
+def test_resend_of_none_missing_changes_nothing(store: Store) -> None:
     store.subscribe()
     store.publish()
     store.take(stale_after=PAST)
-    assert store.ledger.outbox.resend("q", 0, HOUR) == 0
-    assert (store.ledger.outbox.overdue(), store.take()) == ({}, [])
+    assert store.ledger.outbox.resend("q", 0) == 0
+    assert store.take() == []
 
 
-def test_renewed_wakeups_are_not_overdue(store: Store) -> None:
+def test_wakeups_in_the_hand_of_a_living_worker_are_not_missing(store: Store) -> None:
+    # Given two overdue wake-ups, one of which a worker says it holds
     store.subscribe()
     store.publish()
-    taken = store.take(stale_after=PAST)
-    store.ledger.outbox.renew(taken, HOUR)
-    assert store.ledger.outbox.overdue() == {}
+    store.publish()
+    held, other = store.take(stale_after=PAST)
+    store.ledger.outbox.renew([held], HOUR, "w1")
+    # Then only the other counts as sent and in nobody's hand
+    assert store.ledger.outbox.overdue() == {"q": 1}
+    assert store.ledger.outbox.resend("q", 1) == 1
+    assert [wakeup.event_id for wakeup in store.take()] == [other.event_id]
+
+
+def test_what_a_worker_held_that_fell_silent_is_sent_again(store: Store) -> None:
+    # Given a wake-up whose holder has not renewed it in time
+    store.subscribe()
+    store.publish()
+    (held,) = store.take(stale_after=PAST)
+    store.ledger.outbox.renew([held], PAST, "w1")
+    # Then it is sent again, though nothing is missing in the queue, and is in nobody's hand
+    assert store.ledger.outbox.resend("q", 0) == 1
+    assert [wakeup.event_id for wakeup in store.take()] == [held.event_id]
+    assert store.row(held.event_id).worker is None
+
+
+def test_a_delivery_that_cant_be_sent_is_a_dead_letter_with_the_reason(store: Store) -> None:
+    store.subscribe()
+    store.publish()
+    (wakeup,) = store.take()
+    assert store.ledger.outbox.give_up(wakeup, OOPS)
+    assert not store.ledger.outbox.give_up(wakeup, OOPS)
+    (letter,) = store.ledger.dead.find(DeadLetterFilter())
+    assert (letter.event_id, letter.error_type) == (wakeup.event_id, OOPS.error_type)
 
 
 def test_due_in_tells_when_to_look_again(store: Store) -> None:
