@@ -48,7 +48,7 @@ SERVERS = {
         package="postgresql",
         programs=("initdb", "postgres"),
         script="""
-            initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync
+            [ -d data ] || initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync
             exec postgres -D data -p "$PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
                 -c max_connections=200
         """,
@@ -73,7 +73,7 @@ SERVERS = {
         # It would read /etc, share one epmd (Erlang's directory of nodes) with every other node on the machine, and
         # refuse messages when the disk is rather full; none of that is the tests' business.
         script="""
-            mkdir conf.d; echo '[].' >plugins; : >env.conf; echo 'disk_free_limit.absolute = 50MB' >rabbitmq.conf
+            mkdir -p conf.d; echo '[].' >plugins; : >env.conf; echo 'disk_free_limit.absolute = 50MB' >rabbitmq.conf
             export RABBITMQ_CONF_ENV_FILE="$PWD/env.conf" RABBITMQ_CONFIG_FILE="$PWD/rabbitmq.conf"
             export RABBITMQ_CONFIG_FILES="$PWD/conf.d" RABBITMQ_ENABLED_PLUGINS_FILE="$PWD/plugins"
             export RABBITMQ_MNESIA_BASE="$PWD" RABBITMQ_LOG_BASE="$PWD" RABBITMQ_LOGS=-
@@ -172,7 +172,7 @@ def free_port() -> int:
 
 
 def start(server: Server, folder: Path, port: int) -> subprocess.Popen[bytes]:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # there already, with its data, if it is started again
     identity: dict[str, Any] = {}
     if os.geteuid() == 0:  # as which Postgres refuses to run
         try:

@@ -1,0 +1,92 @@
+"""The private servers of a run: started, restarted on the same data and port, paused, wiped."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import kombu
+import redis
+import servers
+
+_DURABLE_REDIS = servers.SERVERS["redis"].script.replace("--appendonly no", "--appendonly yes")
+SERVERS = servers.SERVERS | {"redis": replace(servers.SERVERS["redis"], script=_DURABLE_REDIS)}
+STARTS_WITHIN = 90.0  # seconds
+
+
+class Machine:
+    """One server process on a port of its own."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.port = servers.free_port()
+        self._server = SERVERS[name]
+        self._folder = folder / name
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """Its URL through a proxy on another port."""
+        return self._server.url.format(port=port)
+
+    def start(self) -> None:
+        """Start it, again or for the first time, and wait until it answers. Raises RuntimeError if it doesn't."""
+        with self._lock:
+            self._process = servers.start(self._server, self._folder, self.port)
+            deadline = time.monotonic() + STARTS_WITHIN
+            while not servers.answer(self._server, self.port).startswith(self._server.answer):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self._folder / "log").read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"{self.name} did not start:\n{log}")
+                time.sleep(0.05)
+
+    def restart(self) -> None:
+        """As after a crash: killed, and started on what is on its disk."""
+        self.end()
+        self.start()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
+            servers.stop(process, self._server.stop)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if self._process is not None:
+                os.killpg(self._process.pid, number)
+
+
+def wipe(broker: Machine, queue: str) -> None:
+    """Redis forgets everything; RabbitMQ's queue is deleted, with what is in it."""
+    if broker.name == "redis":
+        with redis.Redis(port=broker.port, socket_timeout=5) as client:
+            client.flushall()
+        return
+    with kombu.Connection(broker.url, connect_timeout=5) as connection, connection.channel() as channel:
+        channel.queue_delete(queue)
+
+
+def waiting(broker: Machine, queue: str) -> int:
+    """Messages in the queue and, on Redis, in workers' hands."""
+    if broker.name == "redis":
+        with redis.Redis(port=broker.port, socket_timeout=5) as client:
+            return int(client.llen(queue)) + int(client.hlen("unacked"))
+    with kombu.Connection(broker.url, connect_timeout=5) as connection, connection.channel() as channel:
+        return int(channel.queue_declare(queue, passive=True).message_count)

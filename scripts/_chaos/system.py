@@ -1,0 +1,196 @@
+"""What the faults hit: servers, proxies between every two parties, producers, workers, relays."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from _demo.worker import ROOT
+from sqlalchemy import Engine, create_engine
+
+from _chaos.machines import Machine, waiting, wipe
+from _chaos.plan import Fault, is_brokered, links
+from _chaos.processes import Process, Supervisor
+from _chaos.proxy import Proxy
+
+QUEUE = "chaos"
+RATES = {"sqlite": 6.0, "postgres": 20.0}  # transactions a second of each of two producers; else:
+RATE = 15.0
+SHUTDOWN = 10.0  # seconds that a worker has, in a rolling restart
+
+
+class System:
+    """One run's servers and processes; leaving the `with` block ends them all."""
+
+    def __init__(self, mode: str, folder: Path, seed: int, *, control: bool, say: Callable[[str], None]) -> None:
+        self.mode, self.folder, self.control = mode, folder, control
+        self._seed = seed
+        self._say = say
+        self._cleanup = ExitStack()
+        self.database = Machine("postgres", folder) if mode != "sqlite" else None
+        broker = "redis" if mode == "redis" else "rabbitmq"
+        self.broker = Machine(broker, folder) if is_brokered(mode) else None
+        self.proxies: dict[str, Proxy] = {}
+        self.processes: list[Process] = []
+
+    def __enter__(self) -> "System":
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The rig's own connections: past the proxies, and past the package."""
+        url = self.database.url.replace("postgresql:", "postgresql+psycopg:") if self.database else self._file
+        return create_engine(url, pool_pre_ping=True)
+
+    def of(self, role: str) -> list[Process]:
+        return [process for process in self.processes if process.role == role]
+
+    def producer_files(self) -> list[Path]:
+        return sorted(self.folder.glob("producer-*.txt"))
+
+    def waiting(self) -> int:
+        return waiting(self.broker, QUEUE) if self.broker else 0
+
+    def inflict(self, fault: Fault) -> None:
+        """The whole of it: what lasts has ended on return."""
+        role = fault.target if fault.target != "child" else "worker"
+        if fault.target in self.proxies:
+            proxy = self.proxies[fault.target]
+            (proxy.cut if fault.kind == "cut" else proxy.hang)()
+            time.sleep(fault.lasts)
+            proxy.heal()
+        elif fault.target in ("database", "broker"):
+            self._hit_machine(fault)
+        elif fault.target == "workers one by one":
+            for worker in self.of("worker"):
+                worker.terminate(SHUTDOWN + 5)
+                self._until_started_again(worker)
+        else:
+            chosen = self.of(role)[fault.which % len(self.of(role))]
+            target = chosen.child(fault.which) if fault.target == "child" else None
+            if fault.target == "child" and target is None:
+                return
+            hit = chosen.signal if target is None else lambda number: _signal(target, number)
+            if fault.kind == "kill":
+                hit(signal.SIGKILL)
+                return
+            hit(signal.SIGSTOP)
+            time.sleep(fault.lasts)
+            hit(signal.SIGCONT)
+
+    def heal(self) -> None:
+        """Nothing is broken any more."""
+        for proxy in self.proxies.values():
+            proxy.heal()
+        for process in self.processes:
+            process.signal(signal.SIGCONT)
+
+    def _hit_machine(self, fault: Fault) -> None:
+        machine = self.database if fault.target == "database" else self.broker
+        assert machine is not None
+        if fault.kind == "restart":
+            machine.restart()
+        elif fault.kind == "wipe":
+            with suppress(Exception):  # a broker that is just being restarted has nothing to lose
+                wipe(machine, QUEUE)
+        else:
+            machine.pause()
+            time.sleep(fault.lasts)
+            machine.resume()
+
+    def _until_started_again(self, worker: Process) -> None:
+        starts, deadline = worker.starts, time.monotonic() + 10
+        while worker.starts == starts and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.5)  # a rolling restart goes on when the successor serves
+
+    def _start(self) -> None:
+        for machine in filter(None, (self.database, self.broker)):
+            self._cleanup.callback(machine.end)
+            machine.start()
+        for link in links(self.mode):
+            machine = self.database if link.endswith("database") else self.broker
+            assert machine is not None
+            self.proxies[link] = proxy = Proxy(machine.port)
+            self._cleanup.callback(proxy.close)
+        self._file = f"sqlite:///{self.folder / 'events.db'}"
+        self._migrate()
+        self.processes += [self._producer(number) for number in (1, 2)]
+        self.processes += [self._worker(number) for number in (1, 2)]
+        if self.broker and not self.control:
+            self.processes.append(Process("relay", 1, ["-m", "_chaos.relay"], self._environment("relay"), self.folder))
+        supervisor = Supervisor(self.processes, self._noticed)
+        for process in self.processes:
+            self._cleanup.callback(process.end)
+        self._cleanup.callback(supervisor.stop)
+
+    def _migrate(self) -> None:
+        process = Process("migrate", 1, ["-m", "events", "migrate"], self._environment("relay"), self.folder)
+        process.look_after()
+        process.give_up()
+        deadline = time.monotonic() + 60
+        while not process.codes and time.monotonic() < deadline:
+            process.look_after()
+            time.sleep(0.05)
+        if process.codes != [0]:
+            process.end()
+            raise RuntimeError(f"`events migrate` failed:\n{process.log.read_text()[-2000:]}")
+
+    def _producer(self, number: int) -> Process:
+        rate = RATES.get(self.mode, RATE)
+        arguments = ["-m", "_chaos.producer", str(self.folder / f"producer-{number}.txt"), str(rate), str(self._seed)]
+        return Process("producer", number, arguments, self._environment("producer"), self.folder)
+
+    def _worker(self, number: int) -> Process:
+        app = "_chaos.control" if self.control else "events"
+        arguments = ["-m", "celery", "-A", app, "worker", "-c", "2", "-l", "INFO", "-n", f"w{number}@chaos",
+                     "--without-gossip", "--without-mingle"]  # fmt: skip
+        return Process("worker", number, arguments, self._environment("worker"), self.folder)
+
+    def _environment(self, role: str) -> dict[str, str]:
+        database = self.database.url_at(self.proxies[f"{role}-database"].port) if f"{role}-database" in self.proxies \
+            else (self.database.url if self.database else self._file)  # fmt: skip
+        broker = ""
+        if self.broker:
+            link = f"{role}-broker"
+            broker = self.broker.url_at(self.proxies[link].port if link in self.proxies else self.broker.port)
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.folder),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "scripts")]),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
+            "EVENTS_DATABASE_URL": database,
+            "EVENTS_BROKER_URL": broker,
+            "EVENTS_HANDLERS": "_chaos.application",
+            "EVENTS_QUEUE": QUEUE,
+            "EVENTS_LEASE": "5s",
+            "EVENTS_STALE_AFTER": "5s",
+            "EVENTS_BROKER_TIMEOUT": "2s",
+            "EVENTS_SHUTDOWN_TIMEOUT": f"{SHUTDOWN:g}s",
+            "EVENTS_WATCHDOG": "20s",
+            "CHAOS_STARTS": str(self.folder / "starts"),
+            "CHAOS_DUPLICATE": "1",
+            "CHAOS_CONTROL": "1" if self.control else "0",
+        }
+        if self.mode.startswith("rabbitmq"):
+            environment["EVENTS_RABBITMQ_QUEUE_TYPE"] = self.mode.partition("-")[2]
+        return environment
+
+    def _noticed(self, process: Process) -> None:
+        self._say(f"{process.name} ended with {process.codes[-1]}")
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
