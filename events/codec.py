@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from events.envelope import Envelope
-from events.errors import EventDataError, PayloadTooLarge, PublishError
+from events.errors import EventDataError, NewerEvent, PayloadTooLarge, PublishError
 from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, event_named
 
 _EXCLUDED = set(RESERVED)
@@ -73,16 +73,24 @@ def decode(envelope: Envelope) -> DomainEvent:
     Raises:
         EventDataError: no class of that name, no JSON object, or a missing or wrong field: event, field and value
             are named.
+        NewerEvent: it was written in a newer schema version than this process knows.
     """
     event_class = event_named(envelope.event_type)
     where = f"event {envelope.event_type} {envelope.id}"
     if event_class is None:
         raise EventDataError(f"{where}: no imported module defines an event of this name")
+    if envelope.schema_version > event_class.schema_version:
+        raise NewerEvent(
+            f"{where}: it is of version {envelope.schema_version}, and this process knows version "
+            f"{event_class.schema_version}; deploy the newer code to the workers, then replay it"
+        )
     if envelope.timestamp is None:
         raise EventDataError(f"{where}: event_store.timestamp is no date and time")
     data = envelope.event_data.strip()
     if not (data.startswith("{") and data.endswith("}")):
         raise EventDataError(f"{where}: event_data is not a JSON object: {_shown(data)}")
+    if envelope.schema_version < event_class.schema_version:
+        data = _upcast(event_class, data, envelope.schema_version, where)
     # The row's own columns come last, since in JSON the last of two equal keys counts.
     comma = "," if data[1:-1].strip() else ""
     columns = (
@@ -98,6 +106,17 @@ def decode(envelope: Envelope) -> DomainEvent:
             for problem in error.errors(include_url=False)
         )
         raise EventDataError(f"{where}: {problems}") from error
+
+
+def _upcast(event_class: type[DomainEvent], data: str, version: int, where: str) -> str:
+    if event_class.upcast.__func__ is DomainEvent.upcast.__func__:  # type: ignore[attr-defined]
+        return data
+    try:
+        return json.dumps(event_class.upcast(json.loads(data), version))
+    except Exception as error:
+        raise EventDataError(
+            f"{where}: {event_class.__name__}.upcast from version {version} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _shown(value: object) -> str:

@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 
 from events.calling import call
 from events.codec import decode
-from events.errors import EventDataError, LeaseLost, TransactionMisused
-from events.event import DomainEvent
+from events.errors import EventDataError, LeaseLost, NewerEvent, TransactionMisused
+from events.event import DomainEvent, fingerprint
 from events.heartbeat import Heartbeat
 from events.injection import Delivery, Wanted
-from events.ports import Claim, Failure, Inbox
+from events.ports import ALIVE, Claim, Failure, Inbox, WorkerRegistry
 from events.publishing import Running, running
 from events.registry import Handler, handler_named
 from events.throttle import Throttle
@@ -30,6 +30,7 @@ log = logging.getLogger("events.delivery")
 
 Answer = TypeVar("Answer")
 
+_TRY_ELSEWHERE_AFTER = timedelta(seconds=2)
 _MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
 
 
@@ -64,15 +65,22 @@ class Deliverer:
 
     Args:
         inbox: the ledger's side.
+        workers: who else lives.
         worker: name of this worker, shown with dead letters.
         lease: how long a claim lasts without a heartbeat.
         stopping: tells whether an exception is this process being ended rather than the handler failing.
     """
 
     def __init__(
-        self, inbox: Inbox, worker: str, lease: timedelta, stopping: Callable[[BaseException], bool] = lambda _: False
+        self,
+        inbox: Inbox,
+        workers: WorkerRegistry,
+        worker: str,
+        lease: timedelta,
+        stopping: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
         self._inbox = inbox
+        self._workers = workers
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
@@ -92,7 +100,12 @@ class Deliverer:
             return Result(Outcome.NOT_OURS if self._inbox.knows(event_id, handler) else Outcome.UNKNOWN)
         with self._heartbeat.keep(claim):
             try:
-                event = decode(claim.envelope)
+                try:
+                    event = decode(claim.envelope)
+                except (EventDataError, NewerEvent):
+                    if self._is_for_another(known, claim):
+                        return Result(Outcome.HANDED_BACK)
+                    raise
                 self._run(known, claim, event)
             except LeaseLost as error:
                 log.warning("%s", error)
@@ -143,6 +156,13 @@ class Deliverer:
                 if session is not None:
                     session.commit()  # flushes, and releases its savepoint; the transaction stays open
             self._inbox.succeed(connection, claim)
+
+    def _is_for_another(self, handler: Handler, claim: Claim) -> bool:
+        """We can't read this event. While old and new code run side by side, a worker with the other code may."""
+        event_type = claim.envelope.event_type
+        ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
+        other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
+        return other and self._insist(lambda: self._inbox.hand_back(claim, _TRY_ELSEWHERE_AFTER))
 
     def _insist(self, action: Callable[[], Answer]) -> Answer:
         """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it."""

@@ -7,6 +7,7 @@
     ├── PublishError            publish() refused an event: nothing was written
     │   └── PayloadTooLarge
     ├── EventDataError          stored data doesn't fit its event class: names event, field and value
+    ├── NewerEvent              stored by newer code than this process runs
     ├── UnknownHandler          no handler of that name in this process
     ├── HandlerError            a handler broke a rule while it ran
     │   ├── UnawaitedCoroutine  it called an async function and never awaited it
@@ -49,6 +50,10 @@ class PayloadTooLarge(PublishError):
 
 class EventDataError(EventsError):
     """Stored data does not fit the event class. Never retried: the same bytes fail again."""
+
+
+class NewerEvent(EventsError):
+    """An event of a newer schema version than this process knows. Retried: a worker with newer code may be coming."""
 
 
 class UnknownHandler(EventsError):

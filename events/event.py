@@ -9,7 +9,9 @@ What is stored is the *event name* and *schema version* declared on the class, n
 can move or be renamed (with `name="OldName"`) without orphaning its history.
 """
 
+import hashlib
 import inspect
+import json
 import os
 import threading
 import time
@@ -128,6 +130,14 @@ class DomainEvent(BaseModel):
         if cls.event_name:
             _remember(cls, where)
 
+    @classmethod
+    def upcast(cls, data: dict[str, Any], version: int) -> dict[str, Any]:  # noqa: ARG003 - for those who override it
+        """Upcaster: bring the data of a stored event of an older schema version into today's form.
+
+        Override it together with a new `version=`. Called with the stored version, before the data is validated.
+        """
+        return data
+
     @property
     def aggregate_id(self) -> str:
         """The aggregate's id as text, "" if the class names no aggregate."""
@@ -137,6 +147,12 @@ class DomainEvent(BaseModel):
 def own_fields(event_class: type[DomainEvent]) -> list[str]:
     """The names of an event's own fields, which are what `event_store.event_data` holds."""
     return [field for field in event_class.model_fields if field not in RESERVED]
+
+
+def fingerprint(event_class: type[DomainEvent]) -> str:
+    """What tells two forms of an event apart: its schema version, and the fields that it can't do without."""
+    required = sorted(field for field in own_fields(event_class) if event_class.model_fields[field].is_required())
+    return f"{event_class.schema_version}:{hashlib.sha256(json.dumps(required).encode()).hexdigest()[:12]}"
 
 
 _events: dict[str, type[DomainEvent]] = {}

@@ -139,6 +139,27 @@ class ParkedFilter:
     limit: int | None = None
 
 
+ALIVE = timedelta(seconds=20)  # a worker that was seen within this lives
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker that lives. `handlers`: handler to event type to fingerprint of the event's form."""
+
+    name: str  # of one process: node name and a token, so that host names may be reused
+    host: str
+    pid: int
+    version: str
+    pool: str
+    concurrency: int
+    pool_size: int
+    queues: list[str]
+    handlers: dict[str, dict[str, str]]
+    clock_ahead: float = 0.0  # seconds, of the database's clock
+    started_at: datetime | None = None
+    seen_at: datetime | None = None
+
+
 class EventLog(Protocol):
     """Where events are written."""
 
@@ -273,6 +294,25 @@ class DeadLetterBox(Protocol):
 
     def discard(self, wanted: DeadLetterFilter) -> int:
         """Given up for good; the row stays. How many were."""
+
+
+class WorkerRegistry(Protocol):
+    """Which workers live, and what each understands."""
+
+    def announce(self, worker: WorkerInfo) -> None:
+        """It lives from now on. Forgets those that were not seen for a day."""
+
+    def renew(self, name: str) -> bool:
+        """It still lives; False if it is not known."""
+
+    def gone(self, name: str) -> None:
+        """It has ended in good order."""
+
+    def alive(self, within: timedelta) -> list[WorkerInfo]:
+        """Those seen within that time, by name."""
+
+    def understood_elsewhere(self, handler: str, event_type: str, fingerprint: str, within: timedelta) -> bool:
+        """Whether a living worker has this handler for another form of the event."""
 
 
 class ParkingLot(Protocol):

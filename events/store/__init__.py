@@ -1,14 +1,14 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
-`tables` says what is stored; `event_log`, `outbox`, `inbox`, `dead` and `parked` each keep one contract of
-events.ports; `schema` migrates; `engine` and `types` hold what differs between the databases.
+`tables` says what is stored; `event_log`, `outbox`, `inbox`, `dead`, `parked` and `workers` each keep one
+contract of events.ports; `schema` migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.ports import DeadLetterBox, EventLog, Inbox, Outbox, ParkingLot
+from events.ports import DeadLetterBox, EventLog, Inbox, Outbox, ParkingLot, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
@@ -17,6 +17,7 @@ from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
 from events.store.parked import SqlParkingLot
 from events.store.schema import check_schema, migrate
+from events.store.workers import SqlWorkers
 
 __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
@@ -31,6 +32,7 @@ class Ledger:
     inbox: Inbox
     dead: DeadLetterBox
     parked: ParkingLot
+    workers: WorkerRegistry
 
     def close(self) -> None:
         """Close all connections."""
@@ -47,4 +49,5 @@ def open_ledger(settings: Settings) -> Ledger:
         inbox=SqlInbox(engine),
         dead=SqlDeadLetterBox(engine),
         parked=SqlParkingLot(engine),
+        workers=SqlWorkers(engine),
     )

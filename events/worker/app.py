@@ -10,6 +10,7 @@ from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.worker import config
 from events.worker.draining import Draining
+from events.worker.presence import PresenceStep
 from events.worker.steps import LedgerStep
 from events.worker.tasks import delivery_task, record_lost_process
 
@@ -35,6 +36,7 @@ def build_app(pipeline: Pipeline) -> Celery:
     for handler in handlers:
         app.register_task(delivery_task(handler, pipeline))
     app.steps["worker"].add(LedgerStep)
+    app.steps["worker"].add(PresenceStep)
 
     def child_started(**_: Any) -> None:
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's

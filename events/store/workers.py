@@ -1,0 +1,73 @@
+"""Which workers live, and what each understands. Keeps the contract of events.ports.WorkerRegistry."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, Text, cast, delete, select, update
+
+from events.ports import WorkerInfo
+from events.store.engine import now_plus, relaxed_commit, transaction
+from events.store.tables import event_workers
+
+_WORKER = event_workers.c
+_FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class SqlWorkers:
+    """Rows of event_workers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def announce(self, worker: WorkerInfo) -> None:
+        values = asdict(worker) | {
+            "queues": json.dumps(worker.queues),
+            "handlers": json.dumps(worker.handlers),
+            "clock_ahead": self._clock_ahead(),
+        }
+        with transaction(self._engine) as connection:
+            now = now_plus(connection)
+            old = now_plus(connection, -_FORGOTTEN_AFTER)
+            connection.execute(delete(event_workers).where((_WORKER.name == worker.name) | (_WORKER.seen_at < old)))
+            connection.execute(event_workers.insert().values(**values | {"started_at": now, "seen_at": now}))
+
+    def renew(self, name: str) -> bool:
+        ahead = self._clock_ahead()
+        with transaction(self._engine) as connection:
+            relaxed_commit(connection)
+            seen = update(event_workers).where(_WORKER.name == name)
+            return connection.execute(seen.values(seen_at=now_plus(connection), clock_ahead=ahead)).rowcount == 1
+
+    def gone(self, name: str) -> None:
+        with transaction(self._engine) as connection:
+            connection.execute(delete(event_workers).where(_WORKER.name == name))
+
+    def alive(self, within: timedelta) -> list[WorkerInfo]:
+        query = select(
+            *(column for column in _WORKER if column.name not in ("queues", "handlers")),
+            cast(_WORKER.queues, Text).label("queues"),
+            cast(_WORKER.handlers, Text).label("handlers"),
+        ).order_by(_WORKER.name)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.where(_WORKER.seen_at >= now_plus(connection, -within))).all()
+        return [
+            WorkerInfo(**dict(row._mapping) | {"queues": json.loads(row.queues), "handlers": json.loads(row.handlers)})
+            for row in rows
+        ]
+
+    def understood_elsewhere(self, handler: str, event_type: str, fingerprint: str, within: timedelta) -> bool:
+        return any(
+            worker.handlers.get(handler, {}).get(event_type, fingerprint) != fingerprint
+            for worker in self.alive(within)
+        )
+
+    def _clock_ahead(self) -> float:
+        """Seconds that this machine's clock is ahead of the database's. On SQLite there is one clock."""
+        if self._engine.dialect.name == "sqlite":
+            return 0.0
+        with self._engine.connect() as connection:
+            before = datetime.now(UTC)
+            theirs: datetime = connection.scalar(select(now_plus(connection)))  # type: ignore[assignment]
+            after = datetime.now(UTC)
+        return round(((before + (after - before) / 2) - theirs).total_seconds(), 3)

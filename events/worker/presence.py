@@ -1,0 +1,81 @@
+"""A worker tells the ledger that it lives, and which handlers it has for which form of which event.
+
+Other workers ask when they can't read an event: during a deployment, somebody else may. Operators see it by
+`events status` and `events doctor`.
+"""
+
+import importlib.metadata
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+from celery import bootsteps
+
+from events.event import fingerprint
+from events.pipeline import Pipeline
+from events.ports import WorkerInfo
+from events.registry import all_handlers
+from events.throttle import Throttle
+
+log = logging.getLogger("events.worker")
+
+_EVERY = 5.0  # seconds; see events.ports.ALIVE
+
+
+class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts after the ledger was found to be in order."""
+
+    name = "Presence"
+    requires = ("events.worker.steps:LedgerStep",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._pipeline: Pipeline = worker.app.pipeline
+        self._stopping = threading.Event()
+        self._throttle = Throttle(log)
+        self._info: WorkerInfo | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, worker: Any) -> None:
+        self._info = WorkerInfo(
+            name=f"{worker.hostname}/{worker.app.run_token}",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=importlib.metadata.version("celery-domain-events"),
+            pool=type(worker.pool).__module__.rpartition(".")[2],
+            concurrency=int(worker.concurrency or 1),
+            pool_size=self._pipeline.settings.pool_size,
+            queues=sorted(worker.app.amqp.queues.consume_from),
+            handlers={
+                handler.name: {event.event_name: fingerprint(event) for event in handler.events}
+                for handler in all_handlers()
+            },
+        )
+        self._announce()
+        self._thread = threading.Thread(target=self._renew, name="events-presence", daemon=True)
+        self._thread.start()
+
+    def stop(self, _: Any) -> None:
+        self._stopping.set()
+        if self._info is not None:
+            try:
+                self._pipeline.ledger.workers.gone(self._info.name)
+            except Exception as error:  # it is forgotten as soon as it isn't seen any more
+                log.info("can't sign off: %s", error)
+
+    terminate = stop
+
+    def _renew(self) -> None:
+        while not self._stopping.wait(_EVERY):
+            self._announce()
+
+    def _announce(self) -> None:
+        assert self._info is not None
+        try:
+            workers = self._pipeline.ledger.workers
+            if not workers.renew(self._info.name) and not self._stopping.is_set():
+                workers.announce(self._info)
+        except Exception as error:
+            self._throttle.warn(f"can't tell the ledger that this worker lives: {error}")
