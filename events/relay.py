@@ -22,7 +22,7 @@ log = logging.getLogger("events.relay")
 
 _LINGER = 0.25  # seconds of quick polling after the last movement: finds what was committed without a wake-up
 _QUICK = timedelta(milliseconds=10)
-_FULL = timedelta(milliseconds=50)  # between looks for room
+_FULL = timedelta(milliseconds=100)  # between looks for room
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
 
 
@@ -64,6 +64,8 @@ class Relay:
         self._stopping = threading.Event()
         self._listener: Listener | None = None
         self.pulse = Pulse()  # beats every round
+        self._known_queues: Collection[str] = ()
+        self._full = False  # whether something may be due for which there is no room
         self._next_look = 0.0  # when to look for lost wake-ups, ended leases and dead letters to copy
 
     def run(self) -> None:
@@ -111,15 +113,18 @@ class Relay:
         moved = self._outbox.fan_out(self._limits.batch)
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + min(self._limits.poll_interval.total_seconds(), 1.0)
+            self._known_queues = self._queues or self._outbox.queues()
             self._look_after()
         return moved + self._send_due()
 
     def _send_due(self) -> int:
         moved = 0
         in_flight = self._in_flight()
-        for queue in self._queues or self._outbox.queues():
+        self._full = False
+        for queue in self._known_queues:
             room = self._limits.max_in_flight - in_flight.get(queue, 0)
             if room <= 0:
+                self._full = True
                 continue
             due = self._outbox.take_due(queue, min(room, self._limits.batch), self._limits.stale_after, self._handlers)
             if due:
@@ -164,10 +169,12 @@ class Relay:
             self._outbox.mark_copied(letters)
 
     def _pause(self) -> timedelta:
+        if self._full:
+            return _FULL
         due_in = self._outbox.due_in()
         if due_in is None:
             return self._limits.poll_interval
-        # Not zero: what is due and didn't move has to wait for room, or for the broker.
+        # Not zero: what is due and didn't move has to wait for the broker.
         return max(_FULL, min(due_in, self._limits.poll_interval))
 
 

@@ -52,6 +52,14 @@ def status(as_json: AsJson = False) -> None:
         console.print(f"waiting for a handler: {', '.join(counts.unhandled_types)}", highlight=False)
     if counts.oldest_due_seconds is not None:
         console.print(f"the oldest due delivery has waited {counts.oldest_due_seconds:.1f} s", highlight=False)
+    if counts.parked:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.parked.items())
+        console.print(f"parked messages (events parked list): {reasons}", highlight=False)
+    for worker in counts.workers:
+        queues = ", ".join(worker["queues"])
+        console.print(f"worker {worker['name']}: {worker['pool']} x {worker['concurrency']}, {queues}", highlight=False)
+    if not counts.workers:
+        console.print("no worker lives", highlight=False)
     names = sorted(set(counts.handlers) | set(counts.deliveries))
     rows = [
         [name, counts.handlers.get(name, {}).get("queue", "(gone)")]

@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from events.ports import State
+from events.ports import ALIVE, State
+from events.store.parked import SqlParkingLot
 from events.store.tables import event_deliveries, event_store, event_subscriptions
+from events.store.workers import SqlWorkers
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Overview:
         deliveries: by handler, then by state.
         oldest_due_seconds: age of the oldest delivery that is due and not sent, None if none is.
         handlers: handler name to its queue and event types.
+        parked: messages that can't be run, by reason.
+        workers: those that live: name, pool, concurrency, queues, version.
     """
 
     events: int
@@ -29,6 +33,8 @@ class Overview:
     deliveries: dict[str, dict[str, int]]
     oldest_due_seconds: float | None
     handlers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parked: dict[str, int] = field(default_factory=dict)
+    workers: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,4 +71,15 @@ def overview(engine: Engine) -> Overview:
         deliveries=states,
         oldest_due_seconds=round(age, 3) if age is not None and age > 0 else None,
         handlers=handlers,
+        parked=SqlParkingLot(engine).counts(),
+        workers=[
+            {
+                "name": worker.name,
+                "pool": worker.pool,
+                "concurrency": worker.concurrency,
+                "queues": worker.queues,
+                "version": worker.version,
+            }
+            for worker in SqlWorkers(engine).alive(ALIVE)
+        ],
     )

@@ -16,8 +16,7 @@ from _chaos.processes import Process, Supervisor
 from _chaos.proxy import Proxy
 
 QUEUE = "chaos"
-RATES = {"sqlite": 6.0, "postgres": 20.0}  # transactions a second of each of two producers; else:
-RATE = 15.0
+RATE = 4.0  # transactions a second of each of two producers: what two cores can do beside the faults
 SHUTDOWN = 10.0  # seconds that a worker has, in a rolling restart
 
 
@@ -147,8 +146,7 @@ class System:
             raise RuntimeError(f"`events migrate` failed:\n{process.log.read_text()[-2000:]}")
 
     def _producer(self, number: int) -> Process:
-        rate = RATES.get(self.mode, RATE)
-        arguments = ["-m", "_chaos.producer", str(self.folder / f"producer-{number}.txt"), str(rate), str(self._seed)]
+        arguments = ["-m", "_chaos.producer", str(self.folder / f"producer-{number}.txt"), str(RATE), str(self._seed)]
         return Process("producer", number, arguments, self._environment("producer"), self.folder)
 
     def _worker(self, number: int) -> Process:

@@ -1,0 +1,43 @@
+"""`events doctor`."""
+
+from dataclasses import asdict
+
+import typer
+from rich.markup import escape
+
+from events.cli.output import AsJson, console, print_json, print_table
+from events.diagnosis import Level, examine
+from events.errors import ConfigurationError
+from events.pipeline import get_pipeline
+from events.registry import load_handlers
+
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check settings, database, broker and workers, and name the cure of whatever is wrong.
+
+    Exit code 0 if there is no error, 1 if there is. Changes nothing.
+
+    Example: events doctor --json
+    """
+    pipeline = get_pipeline()
+    try:
+        load_handlers(pipeline.settings.handlers)
+    except ConfigurationError as error:  # their time limits are then not known here
+        typer.echo(f"events: {error} (checked without handlers)", err=True)
+    findings = examine(pipeline)
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    warnings = sum(finding.level is Level.WARNING for finding in findings)
+    if as_json:
+        print_json({"errors": errors, "warnings": warnings, "findings": [asdict(finding) for finding in findings]})
+    else:
+        rows = [
+            [f"[{_COLOURS[one.level]}]{one.level}[/]", one.check, escape(one.found), escape(one.cure)]
+            for one in findings
+        ]
+        print_table(f"{errors} errors, {warnings} warnings", ["", "check", "found", "cure"], rows)
+        if not errors and not warnings:
+            console.print("Nothing to mend.")
+    if errors:
+        raise typer.Exit(1)

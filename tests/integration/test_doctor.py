@@ -1,0 +1,159 @@
+"""`events doctor`, on real servers with real faults."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import kombu
+import pytest
+import redis
+from sqlalchemy import update
+
+from events.ports import Subscription, WorkerInfo
+from events.settings import Settings
+from events.store import migrate, open_ledger
+from events.store.tables import event_workers
+from support.servers import PostgresDatabase, server_url
+
+Doctor = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def database() -> Iterator[PostgresDatabase]:
+    database = PostgresDatabase()
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    """Runs the command; its report, with `level` telling the levels by check."""
+
+    def run(expected_code: int | None = None, **settings: str) -> dict[str, Any]:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+        (tmp_path / "nothing.py").touch()
+        values = {"handlers": "nothing"} | settings
+        done = subprocess.run(
+            [sys.executable, "-m", "events", "doctor", "--json"], cwd=tmp_path, capture_output=True, text=True,
+            timeout=60, env=environment | {f"EVENTS_{name.upper()}": value for name, value in values.items()},
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        report: dict[str, Any] = json.loads(done.stdout)
+        report["level"] = {finding["check"]: finding["level"] for finding in report["findings"]}
+        report["code"] = done.returncode
+        assert (done.returncode == 1) == (report["errors"] > 0)
+        assert all(finding["cure"] for finding in report["findings"] if finding["level"] != "ok")
+        return report
+
+    return run
+
+
+def worker(**changes: Any) -> WorkerInfo:
+    values: dict[str, Any] = {
+        "name": "w1@host/abc", "host": "host", "pid": 1, "version": "0.1.0", "pool": "prefork", "concurrency": 2,
+        "pool_size": 5, "queues": ["events"], "handlers": {},
+    }  # fmt: skip
+    return WorkerInfo(**values | changes)
+
+
+def test_a_sound_system_has_no_errors(doctor: Doctor, database: PostgresDatabase) -> None:
+    # Given a migrated ledger and a living worker with the one handler that is subscribed
+    ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
+    migrate(ledger.engine)
+    ledger.outbox.subscribe([Subscription("Said", "hear", "events", 3)])
+    ledger.workers.announce(worker(handlers={"hear": {"Said": "1:x"}}))
+    ledger.close()
+    # Then all is well
+    report = doctor(database_url=database.url)
+    assert (report["errors"], report["warnings"], report["code"]) == (0, 0, 0), report["findings"]
+
+
+def test_what_nobody_runs_and_clocks_that_differ_are_found(doctor: Doctor, database: PostgresDatabase) -> None:
+    # Given a handler without a worker, one whose queue nobody reads, an event nobody wants, a worker of tomorrow
+    ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
+    migrate(ledger.engine)
+    ledger.outbox.subscribe([Subscription("Said", "hear", "events", 3), Subscription("Said", "listen", "slow", 3)])
+    ledger.workers.announce(worker(handlers={"listen": {"Said": "1:x"}}, concurrency=60))
+    ledger.workers.announce(worker(name="w2@host/def", version="0.2.0"))
+    with ledger.engine.begin() as connection:
+        connection.execute(
+            update(event_workers).where(event_workers.c.name == "w2@host/def").values(clock_ahead=86_400)
+        )
+    ledger.close()
+    # Then each is named, with its cure
+    report = doctor(database_url=database.url)
+    told = {finding["check"]: finding for finding in report["findings"]}
+    assert told["handlers"]["level"] == "warning"
+    assert "hear is subscribed and runs nowhere" in told["handlers"]["found"]
+    assert "-Q slow" in told["queues"]["cure"]
+    assert (told["clock"]["level"], told["workers"]["level"]) == ("error", "warning")
+    assert "w2@host/def is 86400.0 s ahead" in told["clock"]["found"]
+    assert told["connections"]["level"] in ("warning", "error")
+
+
+def test_missing_tables_and_a_database_that_is_away_are_one_line_each(
+    doctor: Doctor, database: PostgresDatabase
+) -> None:
+    report = doctor(database_url=database.url)
+    assert report["level"]["schema"] == "error"
+    report = doctor(database_url="postgresql://user:secret@127.0.0.1:1/nowhere")
+    assert report["level"]["database"] == "error"
+    assert "secret" not in json.dumps(report)
+
+
+def test_a_broker_that_is_away_is_an_error(doctor: Doctor, tmp_path: Path) -> None:
+    for url in ("redis://127.0.0.1:1/0", "amqp://guest:secret@127.0.0.1:1//"):
+        report = doctor(database_url=f"sqlite:///{tmp_path / 'e.db'}", broker_url=url)
+        assert report["level"]["broker"] == "error"
+        assert "secret" not in json.dumps(report)
+
+
+def test_redis_that_forgets_is_found(doctor: Doctor, tmp_path: Path) -> None:
+    # Given a Redis that drops what it has no room for, and keeps nothing on disk
+    url = server_url("REDIS")
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        before = client.config_get("maxmemory-policy")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            report = doctor(database_url=f"sqlite:///{tmp_path / 'e.db'}", broker_url=url)
+        finally:
+            client.config_set("maxmemory-policy", before["maxmemory-policy"])
+    # Then both are named
+    assert report["level"]["maxmemory-policy"] == "error"
+    assert report["level"]["persistence"] == "warning"
+    assert report["level"]["visibility_timeout"] == "ok"
+
+
+def test_a_rabbitmq_queue_of_other_arguments_is_found(doctor: Doctor, tmp_path: Path) -> None:
+    # Given a queue that somebody declared in his own way
+    url, name = server_url("AMQP"), f"doctor-{uuid4().hex[:8]}"
+    with kombu.Connection(url) as connection, connection.channel() as channel:
+        channel.queue_declare(name, durable=True)
+        try:
+            settings = {"database_url": f"sqlite:///{tmp_path / 'e.db'}", "broker_url": url, "queue": name}
+            report = doctor(**settings)
+            # Then it is named; and a time limit beyond what RabbitMQ waits for an acknowledgement is, too
+            assert report["level"]["queue"] == "error"
+            assert report["level"]["consumer_timeout"] == "ok"
+            assert doctor(**settings, time_limit="1h")["level"]["consumer_timeout"] == "error"
+        finally:
+            channel.queue_delete(name)
+
+
+def test_settings_that_break_the_promise_are_found(doctor: Doctor, tmp_path: Path) -> None:
+    # Given a celeryconfig.py that acknowledges early, and a machine that kills after 5 s
+    (tmp_path / "celeryconfig.py").write_text("task_acks_late = False\n")
+    (tmp_path / "fly.toml").write_text("kill_timeout = 5\n")
+    report = doctor(database_url=f"sqlite:///{tmp_path / 'e.db'}")
+    assert (report["level"]["celeryconfig.py"], report["level"]["kill_timeout"]) == ("error", "error")
+    # When both are mended
+    (tmp_path / "celeryconfig.py").write_text("worker_concurrency = 2\n")
+    (tmp_path / "fly.toml").write_text("kill_timeout = 120\n")
+    # Then they are in order
+    report = doctor(database_url=f"sqlite:///{tmp_path / 'e.db'}")
+    assert (report["level"]["celeryconfig.py"], report["level"]["kill_timeout"]) == ("ok", "ok")
