@@ -129,6 +129,8 @@ def default_settings(settings: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,  # or Flower would see nothing
         "worker_enable_remote_control": bool(settings.broker_url),
+        # Host names are reused; with an exclusive queue the second worker of a name could never connect to RabbitMQ.
+        "control_queue_exclusive": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # the broker may be away for as long as it likes
         "broker_channel_error_retry": True,

@@ -87,6 +87,16 @@ class TooSlow(DomainEvent):
     pass
 
 
+class Stubborn(DomainEvent):
+    pass
+
+
+class Raises(DomainEvent):
+    """Raises what Celery, or the process, takes for an order."""
+
+    what: str
+
+
 @handles(OrderPlaced)
 def book_order(event: OrderPlaced, session: Session, delivery: Delivery) -> None:
     _started(delivery)
@@ -188,3 +198,27 @@ def takes_too_long(event: TooSlow, connection: Connection, delivery: Delivery) -
 def kills_its_process(event: Doomed, delivery: Delivery) -> None:
     _started(delivery)
     os.kill(os.getpid(), 9)
+
+
+@handles(Stubborn, retry=Retry(max_attempts=1), time_limit=seconds(1))
+def ignores_its_limit(event: Stubborn, connection: Connection, delivery: Delivery) -> None:
+    _started(delivery)
+    while True:
+        try:
+            time.sleep(60)
+        except Exception as error:
+            print("not me:", error)
+
+
+@handles(Raises, retry=QUICK)
+def raises(event: Raises, connection: Connection, delivery: Delivery) -> None:
+    from celery.exceptions import Ignore, Reject
+    from celery.exceptions import Retry as CeleryRetry
+
+    _started(delivery)
+    _effect(connection, delivery)
+    raise {
+        "MemoryError": MemoryError(), "SystemExit": SystemExit(1), "KeyboardInterrupt": KeyboardInterrupt(),
+        "GeneratorExit": GeneratorExit(), "Reject": Reject("no", requeue=True), "Ignore": Ignore(),
+        "Retry": CeleryRetry("later"),
+    }[event.what]  # fmt: skip
