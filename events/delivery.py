@@ -60,6 +60,10 @@ class Result:
         return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
 
 
+class GaveUp(Exception):
+    """The database is away, and there is no more time to wait for it."""
+
+
 class Deliverer:
     """Runs deliveries in one process.
 
@@ -69,6 +73,7 @@ class Deliverer:
         worker: name of this worker, shown with dead letters.
         lease: how long a claim lasts without a heartbeat.
         stopping: tells whether an exception is this process being ended rather than the handler failing.
+        draining: tells whether nothing new is to be started.
     """
 
     def __init__(
@@ -78,12 +83,14 @@ class Deliverer:
         worker: str,
         lease: timedelta,
         stopping: Callable[[BaseException], bool] = lambda _: False,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._inbox = inbox
         self._workers = workers
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
+        self._draining = draining
         self._heartbeat = Heartbeat(inbox, lease)
         self._throttle = Throttle(log)
 
@@ -95,7 +102,12 @@ class Deliverer:
             sqlalchemy.exc.DBAPIError: the database refused. While it is away this waits for it.
         """
         known = handler_named(handler)
-        claim = self._insist(lambda: self._inbox.claim(event_id, handler, attempt, self._worker, self._lease))
+        try:
+            claim = self._insist(
+                lambda: self._inbox.claim(event_id, handler, attempt, self._worker, self._lease), until=self._draining
+            )
+        except GaveUp:  # the ledger finds the wake-up by its age
+            return Result(Outcome.HANDED_BACK)
         if claim is None:
             return Result(Outcome.NOT_OURS if self._inbox.knows(event_id, handler) else Outcome.UNKNOWN)
         with self._heartbeat.keep(claim):
@@ -164,8 +176,12 @@ class Deliverer:
         other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
         return other and self._insist(lambda: self._inbox.hand_back(claim, _TRY_ELSEWHERE_AFTER))
 
-    def _insist(self, action: Callable[[], Answer]) -> Answer:
-        """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it."""
+    def _insist(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
+        """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it.
+
+        Raises:
+            GaveUp: `until` came true before the database came back.
+        """
         pause = 0.1
         while True:
             try:
@@ -173,6 +189,8 @@ class Deliverer:
             except Exception as error:
                 if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
                     raise
+                if until():
+                    raise GaveUp from error
                 self._throttle.warn(f"waiting for the database: {error}")
             time.sleep(pause)
             pause = min(2 * pause, 1.0)

@@ -63,8 +63,13 @@ class Pipeline:
         )
         return Relay(self.ledger.outbox, self.transport, limits, handlers=handlers, queues=queues)
 
-    def deliverer(self, worker: str, stopping: Callable[[BaseException], bool] = lambda _: False) -> Deliverer:
-        return Deliverer(self.ledger.inbox, self.ledger.workers, worker, self.settings.lease, stopping)
+    def deliverer(
+        self,
+        worker: str,
+        stopping: Callable[[BaseException], bool] = lambda _: False,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> Deliverer:
+        return Deliverer(self.ledger.inbox, self.ledger.workers, worker, self.settings.lease, stopping, draining)
 
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has; workers do so when they start."""

@@ -63,7 +63,9 @@ class DeliveryTask(Task):  # type: ignore[misc]
         """The process's own: a forked child must not share its parent's heartbeat thread."""
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
-            cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(worker, _pool_is_ending)
+            cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
+                worker, _pool_is_ending, lambda: self.app.draining.begun
+            )
         return cached
 
 

@@ -1,0 +1,96 @@
+"""The chaos rig: a short run of every mode, and proof that its verdict sees what it should."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from _chaos.application import metadata
+from _chaos.options import MODES
+from _chaos.plan import draw
+from _chaos.verdict import Verdict, judge
+from sqlalchemy import Engine, create_engine, text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.timeout(170)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_short_run_of_every_mode_holds_all_invariants(mode: str) -> None:
+    done = subprocess.run(
+        [ROOT / "scripts" / "chaos", "--mode", mode, "--seconds", "12", "--seed", "7", "--json"],
+        capture_output=True, text=True, timeout=160,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    verdict = json.loads(done.stdout)[mode]
+    assert verdict["holds"]
+    assert verdict["figures"]["faults"] > 0
+    assert verdict["figures"]["events committed"] > 10
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_seed_means_one_plan_and_every_fault_ends_in_time(mode: str) -> None:
+    plan = draw(mode, 600, 7)
+    assert plan == draw(mode, 600, 7) != draw(mode, 600, 8)
+    assert all(fault.at + fault.lasts <= 600 for fault in plan)
+    assert len({(fault.kind, fault.target) for fault in plan}) >= 7
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A run that went well: one committed event, one that was rolled back."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'run.db'}")
+    metadata.create_all(engine)
+    for statement in (
+        "CREATE TABLE event_store (id TEXT)",
+        "CREATE TABLE event_deliveries (event_id TEXT, handler TEXT, state TEXT)",
+        "INSERT INTO event_store VALUES ('a')",
+        "INSERT INTO chaos_business VALUES ('a', 'Ordered')",
+        "INSERT INTO chaos_effects VALUES (1, 'a', 'book', 1, NULL, 2.0), (2, 'a', 'notify', 1, NULL, 2.0)",
+    ):
+        _run(engine, statement)
+    (tmp_path / "producer-1.txt").write_text(
+        f"intent a Ordered\ncommitted a Ordered {time.time()}\nintent b Ordered\nrolled-back b Ordered\n"
+    )
+    (tmp_path / "starts").write_text("a book 1 7\na notify 1 7\n")
+    yield engine
+    engine.dispose()
+
+
+def _run(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def verdict_on(engine: Engine, folder: Path, unfinished: tuple[str, ...] = ()) -> Verdict:
+    return judge(engine, [folder / "producer-1.txt"], folder / "starts", list(unfinished), control=False)
+
+
+def test_a_good_run_holds(engine: Engine, tmp_path: Path) -> None:
+    assert verdict_on(engine, tmp_path).holds
+
+
+def test_an_effect_that_is_missing_is_lost_unless_it_is_a_dead_letter(engine: Engine, tmp_path: Path) -> None:
+    _run(engine, "DELETE FROM chaos_effects WHERE handler = 'notify'")
+    assert len(verdict_on(engine, tmp_path).lost) == 1
+    _run(engine, "INSERT INTO event_deliveries VALUES ('a', 'notify', 'dead')")
+    assert verdict_on(engine, tmp_path).holds
+
+
+def test_an_effect_that_is_there_twice_is_duplicated(engine: Engine, tmp_path: Path) -> None:
+    _run(engine, "INSERT INTO chaos_effects VALUES (3, 'a', 'book', 2, NULL, 3.0)")
+    assert len(verdict_on(engine, tmp_path).duplicated) == 1
+
+
+def test_what_is_unfinished_is_stuck(engine: Engine, tmp_path: Path) -> None:
+    assert verdict_on(engine, tmp_path, ("a: book is sent",)).stuck == ["a: book is sent"]
+
+
+def test_whatever_is_done_for_what_was_rolled_back_is_a_ghost(engine: Engine, tmp_path: Path) -> None:
+    with (tmp_path / "starts").open("a") as starts:
+        starts.write("b book 1 7\n")
+    _run(engine, "INSERT INTO chaos_effects VALUES (3, 'b', 'book', 1, NULL, 3.0)")
+    _run(engine, "INSERT INTO event_store VALUES ('b')")
+    assert len(verdict_on(engine, tmp_path).ghost) == 3

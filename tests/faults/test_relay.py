@@ -1,0 +1,74 @@
+"""The relay: one bad row holds up nobody, and a broker that hangs holds up neither publishers nor the database."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from _chaos.proxy import Proxy
+from sqlalchemy import insert, text
+
+import shop
+from events import publish
+from events.ports import Subscription
+from events.store.engine import now_plus
+from events.store.tables import event_deliveries, event_store
+from support.servers import server_url
+from support.system import System
+from support.waiting import eventually
+
+
+def test_one_row_that_can_never_be_sent_is_parked_and_the_others_leave(tmp_path: Path) -> None:
+    with System("rabbitmq", tmp_path, max_in_flight="5000").in_use() as system:
+        # Given a delivery in a queue of a name that AMQP can't hold, among 2,000 others
+        bad = uuid4()
+        with system.pipeline.ledger.events.begin() as connection:
+            connection.execute(insert(event_store).values(id=bad, event_type="Odd", event_data="{}", processed=True))
+            now = now_plus(connection)
+            connection.execute(
+                insert(event_deliveries).values(
+                    event_id=bad, handler="odd", queue="ü" * 200, state="pending", due_at=now, created_at=now
+                )
+            )
+        events = [shop.AsyncWork() for _ in range(2000)]
+        publish(events)
+        # When a worker relays
+        system.start_worker()
+        # Then the bad one is a dead letter with the reason, and all the others are done
+        assert system.settled(1, bad) == {"dead": 1}
+        (letter,) = system.pipeline.dead_letters.show(bad)
+        assert letter.error_type == "events.errors.Unsendable"
+        assert system.settled(2001, timeout=100) == {"succeeded": 2000, "dead": 1}
+
+
+@pytest.mark.parametrize("mode", ["redis", "rabbitmq"])
+def test_a_broker_that_hangs_blocks_neither_publishers_nor_the_database(mode: str, tmp_path: Path) -> None:
+    # Given a broker behind a proxy that accepts connections and passes nothing on
+    url = server_url({"redis": "REDIS", "rabbitmq": "AMQP"}[mode])
+    port = int(url.rsplit(":", 1)[1].split("/")[0])
+    proxy = Proxy(port)
+    hung = url.replace(f":{port}", f":{proxy.port}")
+    try:
+        with System(mode, tmp_path, broker_url=hung, broker_timeout="1s").in_use() as system:
+            system.pipeline.ledger.outbox.subscribe(
+                [Subscription("AsyncWork", "works_async", system.environment["EVENTS_QUEUE"], 3)]
+            )
+            proxy.hang()
+            relay = system.start(["events", "relay"])
+            # When events are published, and the relay has tried
+            events = [shop.AsyncWork() for _ in range(50)]
+            publish(events)
+            eventually(lambda: "can't send" in relay.log.read_text(), "the relay has noticed")
+            publish(shop.AsyncWork())
+            # Then no transaction stands open while it waits for the broker
+            with system.pipeline.ledger.engine.connect() as connection:
+                open_ones = connection.scalar(text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND state = 'idle in transaction' AND now() - xact_start > interval '1 second'"
+                ))  # fmt: skip
+            assert open_ones == 0
+            # And when the broker answers again, everything is done
+            proxy.heal()
+            system.start_worker()
+            assert system.settled(51) == {"succeeded": 51}
+    finally:
+        proxy.close()
