@@ -28,9 +28,9 @@ EXPECTED = {
     "Shaky": ("fails_now_and_then",),
     "Slow": ("takes_its_time",),
     "Chained": ("publishes",),
-    "Hopeless": ("never_works",),
+    "Hopeless": ("is_hopeless",),
 }
-HOPELESS = "never_works"  # ends as a dead letter, always
+HOPELESS = "is_hopeless"  # ends as a dead letter, always
 FOLLOWS = "follows"  # one for each effect of `publishes`
 PATIENT = Retry(max_attempts=50, backoff=seconds(0.2), max_backoff=seconds(2))  # kills are no handler's fault
 
@@ -130,7 +130,7 @@ def follows(event: Followed, connection: Connection, delivery: Delivery) -> None
 
 
 @handles(Hopeless, retry=Retry(max_attempts=2, backoff=seconds(0.1)))
-def never_works(event: Hopeless, connection: Connection, delivery: Delivery) -> None:
+def is_hopeless(event: Hopeless, connection: Connection, delivery: Delivery) -> None:
     connection.execute(insert(effects), _begin(delivery))
     raise ValueError("never")
 
