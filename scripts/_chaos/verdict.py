@@ -88,11 +88,11 @@ def judge(engine: Engine, files: Iterable[Path], starts: Path, unfinished: list[
     verdict.duplicated += [f"{key[0]}: {key[1]} x {count}" for key, count in effects.items() if count > 1]
 
     begun = [line.split() for line in starts.read_text().splitlines()] if starts.exists() else []
-    known = real | stored if not control else real
+    never = said.rolled_back | (said.in_doubt - business)
+    known = real if control else real | (stored - never)
     verdict.ghost += sorted({f"{line[0]}: {line[1]} was started for what never was" for line in begun
                              if line[0] not in known})  # fmt: skip
     verdict.ghost += [f"{key[0]}: an effect of {key[1]} for what never was" for key in effects if key[0] not in known]
-    never = said.rolled_back | (said.in_doubt - business)
     verdict.ghost += [f"{event_id}: rolled back, and an event" for event_id in sorted(never & stored)]
 
     took = sorted(row.done_at - said.committed[row.event_id] for row in rows if row.event_id in said.committed)

@@ -10,9 +10,7 @@ from events import publish
 from support.system import MODES, Process, System
 from support.waiting import eventually
 
-POOLS = [(mode, "prefork") for mode in MODES] + [
-    (mode, pool) for mode in ("sqlite", "redis") for pool in ("threads", "solo")
-]
+POOLS = [(mode, "prefork") for mode in MODES] + [(mode, pool) for mode in ("redis",) for pool in ("threads", "solo")]
 
 
 def running(system: System, folder: Path) -> tuple[shop.Patient, Process]:
