@@ -3,7 +3,6 @@
 import faulthandler
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from datetime import timedelta
 log = logging.getLogger("events.watchdog")
 
 HUNG = 70  # the exit code
+_STDERR = 2  # its file descriptor
 
 
 class Pulse:
@@ -68,6 +68,9 @@ class Watchdog:
 
 
 def _end(reason: str) -> None:
-    print(f"events: {reason}; this process ends, to be started again. Its threads:", file=sys.stderr, flush=True)
-    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-    os._exit(HUNG)
+    try:
+        # Past sys.stderr, which Celery replaces by a logger, and loggers may be what hangs.
+        os.write(_STDERR, f"events: {reason}; this process ends, to be started again. Its threads:\n".encode())
+        faulthandler.dump_traceback(file=_STDERR, all_threads=True)
+    finally:
+        os._exit(HUNG)

@@ -30,7 +30,7 @@ def start_worker(system: System, version: str) -> Process:
         system.environment["PYTHONPATH"] = before
 
 
-def publish_as(system: System, event_type: str, version: int = 1, count: int = 10, **data: str) -> list[UUID]:
+def publish_as(system: System, event_type: str, version: int = 1, count: int = 4, **data: str) -> list[UUID]:
     """What a program with that version of the code publishes."""
     ids = [uuid4() for _ in range(count)]
     with system.pipeline.ledger.events.begin() as connection:
@@ -52,11 +52,11 @@ def test_nothing_is_failed_or_skipped_while_old_and_new_code_run_side_by_side(sy
     quietly = publish_as(system, "GrewQuietly", name="a") + publish_as(system, "GrewQuietly", name="a", colour="red")
     stayed, arrived = publish_as(system, "Stayed"), publish_as(system, "Arrived")
     # Then everything succeeds: each event is handled by a worker that understands it
-    assert system.settled(70, timeout=120) == {"succeeded": 70}
+    assert system.settled(28, timeout=120) == {"succeeded": 28}
     assert set(system.effects().values()) == {1}
     assert {handler for _, handler in system.effects(*stayed)} == {"added", "removed"}
-    assert len(system.effects(*grew, *quietly)) == 40
-    assert len(system.effects(*arrived)) == 10
+    assert len(system.effects(*grew, *quietly)) == 16
+    assert len(system.effects(*arrived)) == 4
     # And when the old code is gone, an event of the old form is a dead letter that names what is missing
     old.stop()
     (orphan,) = publish_as(system, "GrewQuietly", count=1, name="a")
