@@ -1,6 +1,7 @@
 """One delivery: claim it, call the handler in a transaction, write the outcome into the same transaction."""
 
 import logging
+import random
 import time
 import traceback
 from collections.abc import Callable
@@ -30,7 +31,15 @@ log = logging.getLogger("events.delivery")
 
 Answer = TypeVar("Answer")
 
-_TRY_ELSEWHERE_AFTER = timedelta(seconds=2)
+
+def try_elsewhere_after() -> timedelta:
+    """When a delivery that this worker can't run is sent again.
+
+    Never the same: a broker that takes turns would give what is sent together to the same workers again and again.
+    """
+    return timedelta(seconds=random.uniform(0.5, 2.0))
+
+
 _MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
 
 
@@ -174,7 +183,7 @@ class Deliverer:
         event_type = claim.envelope.event_type
         ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
         other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
-        return other and self._insist(lambda: self._inbox.hand_back(claim, _TRY_ELSEWHERE_AFTER))
+        return other and self._insist(lambda: self._inbox.hand_back(claim, try_elsewhere_after()))
 
     def _insist(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
         """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it.

@@ -6,12 +6,12 @@ Anything else is parked in the ledger with its bytes and the reason, and only th
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 from vine import promise
 
+from events.delivery import try_elsewhere_after
 from events.ports import Wakeup
 from events.worker.reconnecting import Reconnecting
 from events.worker.records import NO_SUCH_DELIVERY, parked_message
@@ -19,7 +19,6 @@ from events.worker.validation import Problem, problem_of
 
 log = logging.getLogger("events.worker")
 
-_TRY_ELSEWHERE_AFTER = timedelta(seconds=2)
 _LEDGER_AWAY = 1.0  # seconds between tries to write to a ledger that is away; the message is held meanwhile
 _CAREFUL_REDIS = "events.transport.redis:Transport"
 
@@ -53,7 +52,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def _hand_back(self, message: Any, wakeup: Wakeup) -> None:
         ledger = self.app.pipeline.ledger
         try:
-            waits = ledger.outbox.hand_back([wakeup], _TRY_ELSEWHERE_AFTER)
+            waits = ledger.outbox.hand_back([wakeup], try_elsewhere_after())
             known = waits or ledger.inbox.knows(wakeup.event_id, wakeup.handler)
         except Exception as error:
             self._later(error, self._hand_back, message, wakeup)
