@@ -32,8 +32,7 @@ def test_what_celery_takes_for_an_order_is_an_ordinary_failure(mode: str, pool: 
         assert worker.alive()
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
-@pytest.mark.parametrize("mode", sorted(BROKERS))
+@pytest.mark.parametrize(("mode", "pool"), [("redis", "threads"), ("rabbitmq", "solo")])
 def test_a_handler_that_kills_the_whole_worker_is_dead_after_its_attempts(mode: str, pool: str, tmp_path: Path) -> None:
     with System(mode, tmp_path, lease="1s").in_use() as system:
         # Given a handler that kills its process, which on these pools is the worker, and a supervisor
