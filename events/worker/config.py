@@ -152,6 +152,6 @@ def _transport_options(settings: Settings, longest: timedelta) -> dict[str, Any]
             "socket_timeout": max(15, 3 * seconds),  # above polling_interval: a BRPOP waits that long by design
             "socket_keepalive": True,
             "health_check_interval": 25,
-            "polling_interval": 5,  # an idle worker asks this often, in seconds; a new message is seen at once
+            "polling_interval": 1,  # seconds that an idle BRPOP waits: a new message is seen at once, and so is SIGTERM
         }
     return {}

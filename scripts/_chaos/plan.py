@@ -33,7 +33,7 @@ def is_brokered(mode: str) -> bool:
 
 
 def draw(mode: str, seconds: float, seed: int) -> list[Fault]:
-    """The faults of a run, in order; the last ends before `seconds`."""
+    """The faults of a run, in order; the last ends within `seconds`."""
     dice = random.Random(f"{mode} {seed}")
     choices = [
         ("kill", "worker", False, 3), ("kill", "child", False, 3), ("kill", "producer", False, 2),
@@ -49,9 +49,9 @@ def draw(mode: str, seconds: float, seed: int) -> list[Fault]:
     weights = [weight for *_, weight in choices]
     faults, at = [], 1.0
     while True:
-        at += dice.uniform(0.5, 5.0)
-        kind, target, lasting, _ = dice.choices(choices, weights)[0]
-        lasts = round(dice.uniform(0.2, LONGEST), 1) if lasting else 0.0
-        if at + lasts > seconds:
+        at = round(at + dice.uniform(0.5, 5.0), 1)
+        if at >= seconds:
             return faults
-        faults.append(Fault(round(at, 1), kind, target, lasts, dice.randrange(1000)))
+        kind, target, lasting, _ = dice.choices(choices, weights)[0]
+        lasts = round(min(dice.uniform(0.2, LONGEST), seconds - at), 1) if lasting else 0.0
+        faults.append(Fault(at, kind, target, lasts, dice.randrange(1000)))

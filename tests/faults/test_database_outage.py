@@ -8,10 +8,11 @@ from _chaos.proxy import Proxy
 
 import shop
 from events import publish
+from support.size import sized
 from support.system import System
 from support.waiting import eventually
 
-OUTAGE = 5.0  # seconds
+OUTAGE = sized(5.0, 30.0)  # seconds
 
 
 @pytest.mark.parametrize("mode", ["postgres", "redis"])

@@ -1,12 +1,15 @@
 """Handlers that do the worst: every attempt counts, the last makes a dead letter, and the worker serves the others."""
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 import shop
 from events import publish
-from support.system import BROKERS, System
+from support.size import sized
+from support.system import BROKERS, MODES, System
 from support.waiting import eventually
 
 RAISED = ("MemoryError", "SystemExit", "KeyboardInterrupt", "GeneratorExit", "Reject", "Ignore", "Retry")
@@ -32,11 +35,21 @@ def test_what_celery_takes_for_an_order_is_an_ordinary_failure(mode: str, pool: 
         assert worker.alive()
 
 
-@pytest.mark.parametrize(("mode", "pool"), [("redis", "threads"), ("rabbitmq", "solo")])
-def test_a_handler_that_kills_the_whole_worker_is_dead_after_its_attempts(mode: str, pool: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "pool", "number"),
+    [
+        ("redis", "threads", signal.SIGKILL),
+        ("redis", "solo", signal.SIGSEGV),
+        ("rabbitmq", "threads", signal.SIGSEGV),
+        ("rabbitmq", "solo", signal.SIGKILL),
+    ],
+)
+def test_a_handler_that_kills_the_whole_worker_is_dead_after_its_attempts(
+    mode: str, pool: str, number: signal.Signals, tmp_path: Path
+) -> None:
     with System(mode, tmp_path, lease="1s").in_use() as system:
         # Given a handler that kills its process, which on these pools is the worker, and a supervisor
-        event = shop.Doomed()
+        event = shop.Doomed(signal=number)
         publish(event)
         worker = system.start_worker(pool=pool)
 
@@ -66,3 +79,27 @@ def test_a_handler_that_ignores_its_time_limit_is_killed_and_counted(tmp_path: P
         (letter,) = system.pipeline.dead_letters.show(event.event_id)
         assert letter.error_type.endswith("TimeLimitExceeded")
         assert len(system.starts(event.event_id)) == 1
+
+
+@pytest.mark.timeout(sized(240, 600))
+@pytest.mark.parametrize("mode", sized(["redis"], MODES))
+def test_handlers_that_kill_their_process_leave_the_others_their_speed(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path).in_use() as system:
+        # Given a worker, and three loads of work, of which every second comes with handlers that kill their process
+        system.start_worker()
+        took: dict[bool, list[float]] = {True: [], False: []}
+        for poisoned in (False, True) * 3:
+            good = [shop.AsyncWork() for _ in range(sized(400, 2_000))]
+            doomed = [shop.Doomed(signal=signal.SIGSEGV) for _ in range(4)] if poisoned else []
+            begun = time.monotonic()
+            publish([*good[:200], *doomed, *good[200:]])
+            ids = [event.event_id for event in good]
+            assert system.settled(len(ids), *ids) == {"succeeded": len(ids)}
+            took[poisoned].append(time.monotonic() - begun)
+            # Then every one of those is a dead letter after its three starts
+            for event in doomed:
+                assert system.settled(1, event.event_id) == {"dead": 1}
+                assert len(system.starts(event.event_id)) == 3
+        # And the others kept their speed
+        share = min(took[False]) / min(took[True])
+        assert share >= sized(0.5, 0.8), took

@@ -13,6 +13,7 @@ from _chaos.proxy import Proxy
 import shop
 from events import publish
 from events.watchdog import HUNG
+from support.size import sized
 from support.system import System
 from support.waiting import eventually
 
@@ -28,10 +29,11 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     machine.end()
 
 
+@pytest.mark.timeout(sized(120, 900))
 def test_consuming_goes_on_after_each_restart_of_the_broker(broker: Machine, tmp_path: Path) -> None:
     with System(broker.name, tmp_path, broker_url=broker.url).in_use() as system:
         worker = system.start_worker()
-        for _ in range(2):
+        for _ in range(sized(2, 20)):
             # Given a broker that is restarted while there is work
             before = [shop.AsyncWork() for _ in range(20)]
             publish(before)

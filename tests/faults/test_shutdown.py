@@ -7,6 +7,7 @@ import pytest
 
 import shop
 from events import publish
+from support.size import sized
 from support.system import MODES, Process, System
 from support.waiting import eventually
 
@@ -66,14 +67,15 @@ def test_after_the_deadline_what_runs_is_handed_back_with_the_attempt_not_counte
         assert system.effects(event.event_id) == {(str(event.event_id), "waits_then_writes"): 1}
 
 
-@pytest.mark.parametrize("mode", ["redis"])
+@pytest.mark.timeout(sized(120, 900))
+@pytest.mark.parametrize("mode", sized(["redis"], MODES))
 def test_rolling_restarts_under_load_lose_and_repeat_nothing(mode: str, tmp_path: Path) -> None:
     with System(mode, tmp_path).in_use() as system:
         # Given two workers under load
         workers = [system.start_worker(), system.start_worker()]
         events = []
-        # When each is replaced, in turn, three times
-        for _ in range(3):
+        # When each is replaced, in turn
+        for _ in range(sized(3, 15)):
             for index in (0, 1):
                 batch = [shop.OrderPlaced(order=str(number)) for number in range(100)]
                 publish(batch)

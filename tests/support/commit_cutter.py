@@ -43,7 +43,7 @@ class CommitCutter:
 
     def _talk(self, client: socket.socket, server: socket.socket) -> None:
         """PostgreSQL and its client take turns, so one thread is enough: what there is to read is passed on."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # a socket that `close` has closed is no file descriptor any more
             while True:
                 ready, _, _ = select.select([client, server], [], [])
                 if server in ready:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import kombu
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 import shop
 from events.pipeline import Pipeline, use_pipeline
@@ -164,7 +164,12 @@ class System:
 
     def states(self, *event_ids: UUID) -> Counter[str]:
         """How many deliveries of these events (or all) are in which state."""
-        return Counter(row.state for row in self.deliveries(*event_ids))
+        state = event_deliveries.c.state
+        query = select(state, func.count()).group_by(state)
+        if event_ids:
+            query = query.where(event_deliveries.c.event_id.in_(event_ids))
+        with self.pipeline.ledger.engine.connect() as connection:
+            return Counter({row[0]: row[1] for row in connection.execute(query)})
 
     def deliveries(self, *event_ids: UUID) -> list[Any]:
         query = select(event_deliveries).order_by(event_deliveries.c.handler)

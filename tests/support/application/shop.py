@@ -80,7 +80,7 @@ class AsyncWork(DomainEvent):
 
 
 class Doomed(DomainEvent):
-    pass
+    signal: int = 9
 
 
 class TooSlow(DomainEvent):
@@ -197,7 +197,7 @@ def takes_too_long(event: TooSlow, connection: Connection, delivery: Delivery) -
 @handles(Doomed, retry=QUICK)
 def kills_its_process(event: Doomed, delivery: Delivery) -> None:
     _started(delivery)
-    os.kill(os.getpid(), 9)
+    os.kill(os.getpid(), event.signal)
 
 
 @handles(Stubborn, retry=Retry(max_attempts=1), time_limit=seconds(1))

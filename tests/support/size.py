@@ -1,0 +1,13 @@
+"""How big a fault test is: small in every run, as big as the promise says with EVENTS_TEST_FULL=1."""
+
+import os
+from typing import TypeVar
+
+Size = TypeVar("Size")
+
+FULL = os.environ.get("EVENTS_TEST_FULL") == "1"
+
+
+def sized(small: Size, full: Size) -> Size:
+    """`small` in everyday runs, `full` when the numbers of the promise themselves are to be tried."""
+    return full if FULL else small
