@@ -3,12 +3,12 @@
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, literal
+from sqlalchemy import ColumnElement, Connection, Engine, RootTransaction, create_engine, event, func, literal
 from sqlalchemy.exc import DBAPIError
 
 from events.settings import Settings
@@ -16,6 +16,7 @@ from events.store.forking import ForkSafety
 from events.store.types import UtcDateTime
 
 _SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
+_CANCEL_WITHIN = 2.0  # seconds
 _BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
 _AWAY = ("08", "53", "57P", "58")  # classes: connection, resources (disk, connections), shutdown, system error
 _CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
@@ -81,8 +82,25 @@ def transaction(engine: Engine, *, eager: bool = True) -> Iterator[Connection]:
     with engine.connect() as connection:
         if eager:
             connection = connection.execution_options(eager=True)
-        with connection.begin():
-            yield connection
+        with connection.begin() as begun:
+            try:
+                yield connection
+            except BaseException:
+                _roll_back(connection, begun)
+                raise
+
+
+def _roll_back(connection: Connection, begun: RootTransaction) -> None:
+    """Roll back, even if a time limit cut in while the database was at work: then that work is cancelled first."""
+    if not begun.is_active:
+        return
+    try:
+        begun.rollback()
+    except DBAPIError:  # "another command is already in progress", which is not what went wrong
+        with suppress(Exception):
+            driver: Any = connection.connection.driver_connection
+            driver.cancel_safe(timeout=_CANCEL_WITHIN)
+        connection.invalidate()
 
 
 def now_plus(connection: Connection, delay: timedelta = timedelta(0)) -> ColumnElement[datetime]:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 import shop
 from events import publish
@@ -79,6 +80,28 @@ def test_a_handler_that_ignores_its_time_limit_is_killed_and_counted(tmp_path: P
         (letter,) = system.pipeline.dead_letters.show(event.event_id)
         assert letter.error_type.endswith("TimeLimitExceeded")
         assert len(system.starts(event.event_id)) == 1
+
+
+def test_a_statement_that_the_time_limit_cuts_short_is_cancelled_and_named_by_its_limit(tmp_path: Path) -> None:
+    with System("postgres", tmp_path).in_use() as system:
+        # Given a handler whose statement takes far longer than its limit
+        worker = system.start_worker()
+        event = shop.SlowStatement()
+        publish(event)
+        # Then it has failed for its time limit, without an effect
+        assert system.settled(1, event.event_id) == {"dead": 1}
+        (letter,) = system.pipeline.dead_letters.show(event.event_id)
+        assert letter.error_type.endswith("SoftTimeLimitExceeded")
+        assert system.effects(event.event_id) == {}
+        # And the database doesn't work on it any more, and the worker works on
+        running = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(600)%' "
+                       "AND pid <> pg_backend_pid()")  # fmt: skip
+        with system.pipeline.ledger.engine.connect() as connection:
+            eventually(lambda: connection.scalar(running) == 0, "the statement was cancelled")
+        good = shop.OrderPlaced(order="good")
+        publish(good)
+        assert system.settled(2, good.event_id) == {"succeeded": 2}
+        assert worker.alive()
 
 
 @pytest.mark.timeout(sized(240, 600))

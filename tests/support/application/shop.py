@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, text
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, RetryAfter, handles, on_migrate, publish, seconds
@@ -84,6 +84,10 @@ class Doomed(DomainEvent):
 
 
 class TooSlow(DomainEvent):
+    pass
+
+
+class SlowStatement(DomainEvent):
     pass
 
 
@@ -192,6 +196,12 @@ async def works_async(event: AsyncWork, connection: Connection, delivery: Delive
 def takes_too_long(event: TooSlow, connection: Connection, delivery: Delivery) -> None:
     _effect(connection, delivery)
     time.sleep(60)
+
+
+@handles(SlowStatement, retry=Retry(max_attempts=1), time_limit=seconds(1))
+def asks_for_too_much(event: SlowStatement, connection: Connection, delivery: Delivery) -> None:
+    _effect(connection, delivery)
+    connection.execute(text("SELECT pg_sleep(600)"))
 
 
 @handles(Doomed, retry=QUICK)
