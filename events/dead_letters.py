@@ -4,7 +4,8 @@ from collections.abc import Collection
 from uuid import UUID
 
 from events.errors import EventsError
-from events.ports import DeadLetter, DeadLetterBox, DeadLetterFilter
+from events.ports import DeadLetterBox
+from events.records import DeadLetter, DeadLetterFilter
 
 
 class NoSuchDeadLetter(EventsError):

@@ -22,8 +22,9 @@ from events.errors import EventDataError, LeaseLost, NewerEvent, TransactionMisu
 from events.event import DomainEvent, fingerprint
 from events.heartbeat import Heartbeat
 from events.injection import Delivery, Wanted
-from events.ports import ALIVE, Claim, Failure, Inbox, WorkerRegistry
+from events.ports import Inbox, WorkerRegistry
 from events.publishing import Running, running
+from events.records import ALIVE, Claim, Failure
 from events.registry import Handler, handler_named
 from events.throttle import Throttle
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from events.ports import Claim, Inbox
+from events.ports import Inbox
+from events.records import Claim
 from events.throttle import Throttle
 
 log = logging.getLogger("events.heartbeat")

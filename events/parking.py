@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection
 from uuid import UUID
 
 from events.errors import EventsError
-from events.ports import Parked, ParkedFilter, ParkingLot, Transport
+from events.ports import ParkingLot, Transport
+from events.records import Parked, ParkedFilter
 
 
 class NoSuchParkedMessage(EventsError):

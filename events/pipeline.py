@@ -15,8 +15,9 @@ from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.event import DomainEvent
 from events.parking import ParkedMessages
-from events.ports import Subscription, Transport
+from events.ports import Transport
 from events.publishing import Publisher, running
+from events.records import Subscription
 from events.registry import all_handlers
 from events.relay import Relay, RelayLimits
 from events.settings import Settings, load_settings

@@ -1,163 +1,25 @@
-"""What the spine asks of a store and of a transport. Contracts in words; the code that keeps them is in the edges.
-
-A delivery goes through these states; one diagram, one table, one column:
-
-    pending --send--> sent --claim--> running --commit--> succeeded
-       ^               |                 |
-       |<-- lost, -----'                 |---> dead --replay--> pending
-       |    unknown handler              |       '--discard---> discarded
-       '<-- retry, worker lost ----------'
-
-`due_at` means: pending, when to send; sent, when to ask whether the wake-up got lost; running, when the lease ends.
-`attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
-"""
+"""What the spine asks of a store and of a transport. Contracts in words; the code that keeps them is in the edges."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from events.envelope import Envelope
-
-
-class State(StrEnum):
-    """Who enters and leaves each state is in the diagram above."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    DEAD = "dead"
-    DISCARDED = "discarded"
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """A handler wants an event type: a row that workers write when they start and that the relay fans out by."""
-
-    event_type: str
-    handler: str
-    queue: str
-    max_attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wakeup:
-    """ "This delivery is due": all that a broker ever carries. `attempt` is the number that its claim must get."""
-
-    event_id: UUID
-    handler: str
-    queue: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A delivery that is ours to run, while its lease lasts."""
-
-    envelope: Envelope
-    handler: str
-    attempt: int  # the fencing token: grows for ever
-    run: int  # attempts since the last replay, from 1: what retry policies count
-    worker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed, cut to a size that can be stored and shown."""
-
-    error_type: str
-    error: str
-    traceback: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A delivery that was given up, with everything that an operator needs to judge it."""
-
-    event_id: UUID
-    handler: str
-    queue: str
-    event_type: str
-    aggregate_id: str
-    event_data: str
-    metadata: str
-    attempts: int
-    replays: int
-    worker: str | None
-    error_type: str
-    error: str
-    traceback: str
-    published_at: datetime | None
-    first_started_at: datetime | None
-    died_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
-    """Which dead letters; empty fields match all."""
-
-    handler: str | None = None
-    event_type: str | None = None
-    event_ids: Collection[UUID] = field(default=())
-    limit: int | None = None
-
-
-class ParkedState(StrEnum):
-    """A parked message waits until an operator says what becomes of it."""
-
-    PARKED = "parked"
-    REPLAYED = "replayed"
-    DISCARDED = "discarded"
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """A message that can't be run, as it came: its bytes, what stood around them, and why it was put aside."""
-
-    id: UUID
-    queue: str
-    reason: str  # one of a few words, to count by
-    detail: str
-    body: bytes
-    properties: dict[str, Any]  # headers, content_type, content_encoding, raw: see events.worker.consumer
-    worker: str | None = None
-    parked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedFilter:
-    """Which parked messages; empty fields match all."""
-
-    ids: Collection[UUID] = field(default=())
-    reason: str | None = None
-    limit: int | None = None
-
-
-ALIVE = timedelta(seconds=20)  # a worker that was seen within this lives
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """A worker that lives. `handlers`: handler to event type to fingerprint of the event's form."""
-
-    name: str  # of one process: node name and a token, so that host names may be reused
-    host: str
-    pid: int
-    version: str
-    pool: str
-    concurrency: int
-    pool_size: int
-    queues: list[str]
-    handlers: dict[str, dict[str, str]]
-    clock_ahead: float = 0.0  # seconds, of the database's clock
-    started_at: datetime | None = None
-    seen_at: datetime | None = None
+from events.records import (
+    Claim,
+    DeadLetter,
+    DeadLetterFilter,
+    Failure,
+    Parked,
+    ParkedFilter,
+    Subscription,
+    Wakeup,
+    WorkerInfo,
+)  # fmt: skip
 
 
 class EventLog(Protocol):

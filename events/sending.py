@@ -7,7 +7,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from events.errors import TransportError, Unsendable
-from events.ports import Failure, Outbox, Transport, Wakeup
+from events.ports import Outbox, Transport
+from events.records import Failure, Wakeup
 from events.throttle import Throttle
 
 log = logging.getLogger("events.relay")

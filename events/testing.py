@@ -20,7 +20,7 @@ from sqlalchemy import update
 
 from events.delivery import Outcome, Result
 from events.pipeline import Pipeline, use_pipeline
-from events.ports import DeadLetter, Parked, Wakeup
+from events.records import DeadLetter, Parked, Wakeup
 from events.settings import Settings
 from events.store.tables import event_deliveries
 

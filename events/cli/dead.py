@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from events.cli.output import AsJson, console, moment, print_json, print_table
 from events.pipeline import get_pipeline
-from events.ports import DeadLetter
+from events.records import DeadLetter
 
 app = typer.Typer(help="Dead letters: list, show, replay, discard.", no_args_is_help=True)
 

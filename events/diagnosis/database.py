@@ -8,7 +8,7 @@ from sqlalchemy import text
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import SchemaError
 from events.pipeline import Pipeline
-from events.ports import ALIVE
+from events.records import ALIVE
 from events.store import check_schema
 
 _SKEW = 1.0  # seconds

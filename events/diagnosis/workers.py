@@ -8,7 +8,7 @@ from types import ModuleType
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
 from events.pipeline import Pipeline
-from events.ports import ALIVE, DeadLetterFilter
+from events.records import ALIVE, DeadLetterFilter
 from events.store.overview import overview
 
 _CELERYCONFIG = "celeryconfig.py"

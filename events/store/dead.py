@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, select, tuple_, update
 
-from events.ports import DeadLetter, DeadLetterFilter, State
+from events.records import DeadLetter, DeadLetterFilter, State
 from events.store.engine import now_plus, transaction
 from events.store.tables import event_deliveries, event_store
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, exis
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
-from events.ports import Claim, Failure, State
+from events.records import Claim, Failure, State
 from events.store.engine import is_away, is_contention, now_plus, relaxed_commit, transaction
 from events.store.listener import wake_relays
 from events.store.outbox import max_attempts

@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from events.ports import DeadLetter, DeadLetterFilter, Failure, Listener, State, Subscription, Wakeup
+from events.ports import Listener
+from events.records import DeadLetter, DeadLetterFilter, Failure, State, Subscription, Wakeup
 from events.store.dead import find
 from events.store.engine import now_plus, relaxed_commit, transaction
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from events.ports import ALIVE, State
+from events.records import ALIVE, State
 from events.store.parked import SqlParkingLot
 from events.store.tables import event_deliveries, event_store, event_subscriptions
 from events.store.workers import SqlWorkers

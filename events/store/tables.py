@@ -75,7 +75,7 @@ event_deliveries = Table(
     # Of them not counted: used before the last replay, or handed back.
     Column("attempts_before", Integer, nullable=False, server_default=text("0")),
     Column("replays", Integer, nullable=False, server_default=text("0")),
-    Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.ports
+    Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.records
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
     Column("first_started_at", UtcDateTime),

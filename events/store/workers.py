@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, Text, cast, delete, select, update
 
-from events.ports import WorkerInfo
+from events.records import WorkerInfo
 from events.store.engine import now_plus, relaxed_commit, transaction
 from events.store.tables import event_workers
 

@@ -9,7 +9,7 @@ from amqp.exceptions import FrameSyntaxError, NotFound
 from kombu import Connection, Producer, Queue
 
 from events.errors import TransportError, Unsendable
-from events.ports import DeadLetter, Parked, Wakeup
+from events.records import DeadLetter, Parked, Wakeup
 from events.settings import Settings, redact
 from events.transport.message import Message, dead_letter_message, wakeup_message
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue

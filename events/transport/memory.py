@@ -15,7 +15,7 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from events.errors import TransportError
-from events.ports import DeadLetter, Parked, Wakeup
+from events.records import DeadLetter, Parked, Wakeup
 from events.transport.message import wakeup_message, wakeup_of
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)

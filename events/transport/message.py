@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from events.ports import DeadLetter, Wakeup
+from events.records import DeadLetter, Wakeup
 
 HEADER = "events"  # our own header: what `wakeup_of` reads, so that nobody has to decode the body
 GARBAGE = "events-garbage"  # header of what stood in a Redis list and is no message: see events.transport.redis

@@ -12,9 +12,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from vine import promise
 
 from events.delivery import try_elsewhere_after
-from events.ports import Wakeup
+from events.records import Wakeup
+from events.worker.parked import NO_SUCH_DELIVERY, parked_message
 from events.worker.reconnecting import Reconnecting
-from events.worker.records import NO_SUCH_DELIVERY, parked_message
 from events.worker.validation import Problem, problem_of
 
 log = logging.getLogger("events.worker")

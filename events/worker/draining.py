@@ -16,7 +16,7 @@ from celery import signals
 from celery.worker import state
 
 from events.pipeline import Pipeline
-from events.ports import Wakeup
+from events.records import Wakeup
 from events.transport.message import wakeup_of
 
 log = logging.getLogger("events.worker")

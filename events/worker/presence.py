@@ -15,7 +15,7 @@ from celery import bootsteps
 
 from events.event import fingerprint
 from events.pipeline import Pipeline
-from events.ports import WorkerInfo
+from events.records import WorkerInfo
 from events.registry import all_handlers
 from events.throttle import Throttle
 

@@ -19,11 +19,11 @@ from celery.exceptions import Retry
 from events.delivery import Deliverer, Outcome
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
 from events.pipeline import Pipeline
-from events.ports import Wakeup
+from events.records import Wakeup
 from events.registry import Handler
 from events.settings import HARD_LIMIT_GRACE
 from events.transport.message import HEADER, wakeup_of
-from events.worker.records import parked_wakeup
+from events.worker.parked import parked_wakeup
 
 log = logging.getLogger("events.worker")
 

@@ -11,7 +11,7 @@ from typing import Any
 from celery.app.task import Context
 from kombu import Message
 
-from events.ports import Wakeup
+from events.records import Wakeup
 from events.transport.message import GARBAGE, HEADER, wakeup_message, wakeup_of
 
 _FREE = {"origin", "argsrepr", "kwargsrepr", "lang"}  # text for people

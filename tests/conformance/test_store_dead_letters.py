@@ -2,7 +2,7 @@
 
 import json
 
-from events.ports import DeadLetterFilter
+from events.records import DeadLetterFilter
 from support.store import HOUR, OOPS, PAST, Store
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from events.ports import DeadLetterFilter, State, Wakeup
+from events.records import DeadLetterFilter, State, Wakeup
 from events.store.tables import event_deliveries
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due, together
 

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from events.errors import ConfigurationError, SchemaError
-from events.ports import Wakeup
+from events.records import Wakeup
 from events.settings import Settings
 from events.store import check_schema, migrate, open_ledger
 from events.store.tables import metadata

@@ -8,7 +8,7 @@ from _chaos.machines import Machine, wipe
 
 import shop
 from events import publish
-from events.ports import Subscription
+from events.records import Subscription
 from support.size import sized
 from support.system import System
 from support.waiting import eventually

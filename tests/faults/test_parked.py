@@ -11,7 +11,7 @@ import pytest
 
 import shop
 from events import publish
-from events.ports import Parked, Wakeup
+from events.records import Parked, Wakeup
 from events.transport.message import wakeup_message
 from support.messages import Sender
 from support.system import BROKERS, Process, System

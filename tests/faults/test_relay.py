@@ -9,7 +9,7 @@ from sqlalchemy import insert, text
 
 import shop
 from events import publish
-from events.ports import Subscription
+from events.records import Subscription
 from events.store.engine import now_plus
 from events.store.tables import event_deliveries, event_store
 from support.servers import server_url

@@ -14,7 +14,7 @@ import pytest
 import redis
 from sqlalchemy import update
 
-from events.ports import Subscription, WorkerInfo
+from events.records import Subscription, WorkerInfo
 from events.settings import Settings
 from events.store import migrate, open_ledger
 from events.store.tables import event_workers

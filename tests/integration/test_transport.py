@@ -8,7 +8,7 @@ import kombu
 import pytest
 
 from events.errors import TransportError
-from events.ports import Wakeup
+from events.records import Wakeup
 from events.settings import Settings
 from events.transport import open_transport
 from events.transport.broker import BrokerTransport

@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import func, select, update
 
 from events.envelope import Envelope
-from events.ports import Claim, Failure, Subscription, Wakeup
+from events.records import Claim, Failure, Subscription, Wakeup
 from events.settings import Settings
 from events.store import Ledger, open_ledger
 from events.store.tables import event_deliveries, event_store

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from kombu import Message
 
-from events.ports import Parked, Wakeup
+from events.records import Parked, Wakeup
 from events.transport.message import GARBAGE, wakeup_message
 from events.worker.validation import Problem, raw_body
 
