@@ -1,36 +1,38 @@
-"""One delivery: claim it, call the handler in a transaction, write the outcome into the same transaction."""
+"""Deliveries: claim them, call the handler in a transaction, write the outcome into the same transaction.
+
+Mostly one at a time. Under a backlog a message carries a group, of which each runs in its own savepoint of one
+transaction, with its own outcome; a batch handler takes all of a group in one call. Whatever a group meets that is not
+a handler's ordinary failure undoes all of it, and each of its deliveries comes again, alone, with no attempt counted.
+"""
 
 import logging
 import random
+import threading
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.orm import Session
-
-from events.calling import call
+from events.attempt import only_we_commit, run_handler
 from events.codec import decode
 from events.errors import EventDataError, LeaseLost, NewerEvent, TransactionMisused
 from events.event import DomainEvent, fingerprint
+from events.grouping import GROUP_TIME
 from events.heartbeat import Heartbeat
-from events.injection import Delivery, Wanted
-from events.ports import Inbox, WorkerRegistry
-from events.publishing import Running, running
-from events.records import ALIVE, Claim, Failure
+from events.outcome import Outcome, Result, failure_of
+from events.pacing import Pacing
+from events.ports import Inbox, Subscriptions, WorkerRegistry
+from events.records import ALIVE, Claim
 from events.registry import Handler, handler_named
 from events.throttle import Throttle
 
 log = logging.getLogger("events.delivery")
 
 Answer = TypeVar("Answer")
+Results = dict[UUID, Result]
+
+_PATIENCE = 2.5  # times the GROUP_TIME: after that a group begins nothing more
 
 
 def try_elsewhere_after() -> timedelta:
@@ -39,35 +41,6 @@ def try_elsewhere_after() -> timedelta:
     Never the same: a broker that takes turns would give what is sent together to the same workers again and again.
     """
     return timedelta(seconds=random.uniform(0.5, 2.0))
-
-
-_MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
-
-
-class Outcome(StrEnum):
-    """What became of one attempt."""
-
-    SUCCEEDED = "succeeded"  # effects and outcome are committed
-    RETRY = "retry"  # rolled back; the ledger holds the time of the next attempt
-    HANDED_BACK = "handed back"  # not run, the attempt is not counted: it waits for another worker
-    DEAD = "dead"  # rolled back; a dead letter
-    UNKNOWN = "unknown"  # the ledger has no such delivery
-    NOT_OURS = "not ours"  # done already, taken by another attempt, or lost to it: nothing was changed
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The outcome of one attempt; `error` is what the handler raised, `due_in` the wait before the next attempt."""
-
-    outcome: Outcome
-    error: BaseException | None = None
-    due_in: timedelta | None = None
-
-    @property
-    def summary(self) -> str:
-        if self.error is None:
-            return self.outcome.value
-        return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
 
 
 class GaveUp(Exception):
@@ -79,6 +52,7 @@ class Deliverer:
 
     Args:
         inbox: the ledger's side.
+        subscriptions: where the pace of handlers is noted.
         workers: who else lives.
         worker: name of this worker, shown with dead letters.
         lease: how long a claim lasts without a heartbeat.
@@ -89,6 +63,7 @@ class Deliverer:
     def __init__(
         self,
         inbox: Inbox,
+        subscriptions: Subscriptions,
         workers: WorkerRegistry,
         worker: str,
         lease: timedelta,
@@ -102,10 +77,11 @@ class Deliverer:
         self._stopping = stopping
         self._draining = draining
         self._heartbeat = Heartbeat(inbox, lease)
+        self._pacing = Pacing(subscriptions)
         self._throttle = Throttle(log)
 
-    def deliver(self, event_id: UUID, handler: str, attempt: int) -> Result:
-        """Run one attempt of a delivery; a handler's failure is a result, not an exception.
+    def deliver(self, handler: str, attempts: Mapping[UUID, int]) -> Results:
+        """Run one attempt of each delivery of a handler, given by event id; a handler's failure is a result.
 
         Raises:
             UnknownHandler: this process has no such handler; nothing was claimed.
@@ -113,78 +89,167 @@ class Deliverer:
         """
         known = handler_named(handler)
         try:
-            claim = self._insist(
-                lambda: self._inbox.claim(event_id, handler, attempt, self._worker, self._lease), until=self._draining
+            claims = self._insist(
+                lambda: self._inbox.claim(handler, attempts, self._worker, self._lease), until=self._draining
             )
-        except GaveUp:  # the ledger finds the wake-up by its age
-            return Result(Outcome.HANDED_BACK)
-        if claim is None:
-            return Result(Outcome.NOT_OURS if self._inbox.knows(event_id, handler) else Outcome.UNKNOWN)
-        with self._heartbeat.keep(claim):
+        except GaveUp:  # the ledger finds the wake-ups by their age
+            return dict.fromkeys(attempts, Result(Outcome.HANDED_BACK))
+        results = self._not_claimed(handler, attempts.keys() - {claim.envelope.id for claim in claims})
+        # Who sent them may have known other code, in which the handler allowed more.
+        for start in range(0, len(claims), known.most):
+            part = claims[start : start + known.most]
+            if len(part) == 1:
+                results[part[0].envelope.id] = self._alone(known, part[0])
+            else:
+                results |= self._batch(known, part) if known.batch else self._group(known, part)
+        return results
+
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> None:
+        """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome."""
+        delay = handler_named(handler).retry.backoff_after(1)
+        self._inbox.abandon(handler, attempts, failure_of(error), delay)
+
+    def _not_claimed(self, handler: str, event_ids: Collection[UUID]) -> Results:
+        known = self._inbox.known(handler, event_ids) if event_ids else ()
+        return {one: Result(Outcome.NOT_OURS if one in known else Outcome.UNKNOWN) for one in event_ids}
+
+    def _alone(self, handler: Handler, claim: Claim) -> Result:
+        begun = time.monotonic()
+        with self._heartbeat.keep([claim], lambda: self._pacing.note(handler.name, time.monotonic() - begun)):
             try:
-                try:
-                    event = decode(claim.envelope)
-                except (EventDataError, NewerEvent):
-                    if self._is_for_another(known, claim):
-                        return Result(Outcome.HANDED_BACK)
-                    raise
-                self._run(known, claim, event)
+                event = decode(claim.envelope)
+                self._attempt(handler, claim, event, eager=False)
             except LeaseLost as error:
                 log.warning("%s", error)
                 return Result(Outcome.NOT_OURS, error)
             except BaseException as error:
                 if self._stopping(error):
                     raise
-                if self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(claim)):
-                    return Result(Outcome.SUCCEEDED)  # the connection was lost after the database had committed
-                return self._judge(known, claim, error)
+                if self._inbox.is_contention(error):
+                    # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
+                    log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id)
+                    return self._once_more(handler, claim, event)
+                return self._failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
 
-    def abandon(self, event_id: UUID, handler: str, attempt: int, error: BaseException) -> None:
-        """Record that the process which ran this attempt is gone. Does nothing if the attempt has an outcome."""
-        delay = handler_named(handler).retry.backoff_after(1)
-        self._inbox.abandon(event_id, handler, attempt, failure_of(error), delay)
-
-    def _run(self, handler: Handler, claim: Claim, event: DomainEvent) -> None:
+    def _once_more(self, handler: Handler, claim: Claim, event: DomainEvent) -> Result:
         try:
-            self._attempt(handler, claim, event, eager=False)
-        except Exception as error:
-            if not self._inbox.is_contention(error):
-                raise
-            # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
-            log.info("delivery %s of %s ran into another transaction; running it again", handler.name, event.event_id)
             self._attempt(handler, claim, event, eager=True)
+        except LeaseLost as error:
+            return Result(Outcome.NOT_OURS, error)
+        except BaseException as error:
+            if self._stopping(error):
+                raise
+            return self._failed(handler, claim, error)
+        return Result(Outcome.SUCCEEDED)
 
     def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, *, eager: bool) -> None:
-        with ExitStack() as stack:
-            connection = stack.enter_context(self._inbox.begin(eager=eager))
-            transaction = connection.get_transaction()
-            with _only_we_commit(connection, handler.name):
-                session = (
-                    stack.enter_context(Session(connection, join_transaction_mode="create_savepoint"))
-                    if Wanted.SESSION in handler.wants.values()
-                    else None
-                )
-                token = running.set(Running(event, connection))
+        with self._inbox.begin(eager=eager) as connection:
+            begun = time.monotonic()
+            with only_we_commit(connection, handler.name):
+                run_handler(handler, [claim], [event], connection)
+            took = time.monotonic() - begun
+            self._inbox.succeed(connection, [claim])
+        self._pacing.note(handler.name, took)  # not before: on SQLite our own transaction would be in its way
+
+    def _failed(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
+        if self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(claim)):
+            return Result(Outcome.SUCCEEDED)  # the connection was lost after the database had committed
+        if isinstance(error, EventDataError | NewerEvent) and self._is_for_another(handler, claim):
+            return Result(Outcome.HANDED_BACK)
+        return self._judge(handler, claim, error)
+
+    def _group(self, handler: Handler, claims: Sequence[Claim]) -> Results:
+        """Each in its own savepoint of one transaction, for as long as a group may take."""
+        # In an order of their own, so that groups which change rows of the same aggregates don't lock crosswise.
+        line = _Line(sorted(claims, key=lambda one: (one.envelope.aggregate_id, one.envelope.id)))
+        done: list[Claim] = []
+        failed: list[tuple[Claim, BaseException]] = []
+        begun = time.monotonic()
+        took = 0.0
+
+        def on_late() -> None:  # one of them takes long: the others shall not wait for it
+            self._pacing.note(handler.name, time.monotonic() - begun)
+            self._back(line.leave())
+
+        with self._heartbeat.keep(claims, on_late):
+            try:
+                with self._inbox.begin_shared() as shared, only_we_commit(shared.connection, handler.name):
+                    while (claim := line.next()) is not None:
+                        shared.begin_next()
+                        try:
+                            run_handler(handler, [claim], [decode(claim.envelope)], shared.connection, shared)
+                        except TransactionMisused:
+                            raise
+                        except BaseException as error:
+                            if self._stopping(error) or self._inbox.is_contention(error):
+                                raise
+                            shared.undo()
+                            failed.append((claim, error))
+                        else:
+                            done.append(claim)
+                        if time.monotonic() - begun > _PATIENCE * GROUP_TIME or self._draining():
+                            break
+                    took = time.monotonic() - begun
+                    shared.check()
+                    if done:
+                        self._inbox.succeed(shared.connection, done)
+            except BaseException as error:
+                if self._stopping(error):
+                    raise
+                if not (done and self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(done[0]))):
+                    self._pacing.hindered(handler.name)
+                    return self._apart(claims, error)
+        if took:
+            self._pacing.note(handler.name, took, len(done) + len(failed))
+        results = {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in done}
+        results |= {claim.envelope.id: self._failed(handler, claim, error) for claim, error in failed}
+        self._back(line.leave())
+        return results | {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in line.left}
+
+    def _batch(self, handler: Handler, claims: Sequence[Claim]) -> Results:
+        """All in one call of the handler."""
+        results: Results = {}
+        events: dict[UUID, DomainEvent] = {}
+        with self._heartbeat.keep(claims, lambda: None):
+            for claim in claims:
                 try:
-                    call(handler.call, _arguments(handler, claim, event, connection, session), handler.name)
-                finally:
-                    running.reset(token)
-                if connection.get_transaction() is not transaction or not connection.in_transaction():
-                    raise TransactionMisused(
-                        f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
-                        f"(begin_nested) or raise an error"
-                    )
-                if session is not None:
-                    session.commit()  # flushes, and releases its savepoint; the transaction stays open
-            self._inbox.succeed(connection, claim)
+                    events[claim.envelope.id] = decode(claim.envelope)
+                except (EventDataError, NewerEvent) as error:
+                    results[claim.envelope.id] = self._failed(handler, claim, error)
+            whole = [claim for claim in claims if claim.envelope.id in events]
+            if not whole:
+                return results
+            try:
+                with self._inbox.begin_shared() as shared:
+                    with only_we_commit(shared.connection, handler.name):
+                        run_handler(handler, whole, list(events.values()), shared.connection)
+                        shared.check()
+                    self._inbox.succeed(shared.connection, whole)
+            except BaseException as error:
+                if self._stopping(error):
+                    raise
+                if not (self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(whole[0]))):
+                    return results | self._apart(whole, error)
+        return results | {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in whole}
+
+    def _apart(self, claims: Sequence[Claim], error: BaseException) -> Results:
+        """All is undone. Each comes again by itself, so that whichever is to blame is the only one to be blamed."""
+        log.info("%d deliveries of %s are tried one by one: %s", len(claims), claims[0].handler, error)
+        self._insist(lambda: self._inbox.hand_back(claims, timedelta(0), alone=True))
+        return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
+
+    def _back(self, claims: Sequence[Claim]) -> None:
+        """Claimed and not begun."""
+        if claims:
+            self._insist(lambda: self._inbox.hand_back(claims, timedelta(0)))
 
     def _is_for_another(self, handler: Handler, claim: Claim) -> bool:
         """We can't read this event. While old and new code run side by side, a worker with the other code may."""
         event_type = claim.envelope.event_type
         ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
         other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
-        return other and self._insist(lambda: self._inbox.hand_back(claim, try_elsewhere_after()))
+        return other and self._insist(lambda: self._inbox.hand_back([claim], try_elsewhere_after())) == 1
 
     def _insist(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
         """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it.
@@ -220,67 +285,20 @@ class Deliverer:
         return result if recorded else Result(Outcome.NOT_OURS, error)
 
 
-def failure_of(error: BaseException) -> Failure:
-    """An exception as it is stored: text that every database takes, cut to size."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        trace = "".join(traceback.format_exception(error))
-    except Exception:
-        trace = f"{name}: (its traceback can't be printed)"
-    if len(trace) > _MAX_TRACEBACK:
-        half = _MAX_TRACEBACK // 2
-        trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
-    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace))
+class _Line:
+    """Claims in line. One thread takes them one by one; it or another may send home those that still wait."""
 
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self._lock = threading.Lock()
+        self._waiting = list(reversed(claims))
+        self.left: list[Claim] = []
 
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its text can't be printed)"
+    def next(self) -> Claim | None:
+        with self._lock:
+            return self._waiting.pop() if self._waiting else None
 
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-
-
-def _arguments(
-    handler: Handler, claim: Claim, event: DomainEvent, connection: Connection, session: Session | None
-) -> dict[str, Any]:
-    values: dict[Wanted, Any] = {
-        Wanted.EVENT: event,
-        Wanted.CONNECTION: connection,
-        Wanted.SESSION: session,
-        Wanted.DELIVERY: Delivery(
-            event_id=event.event_id,
-            event_type=claim.envelope.event_type,
-            handler=handler.name,
-            attempt=claim.run,
-            max_attempts=handler.retry.max_attempts,
-            worker=claim.worker,
-            correlation_id=event.metadata.correlation_id or str(event.event_id),
-        ),
-    }
-    return {parameter: values[wanted] for parameter, wanted in handler.wants.items()}
-
-
-class _only_we_commit:  # noqa: N801 - reads as a word in a with statement
-    """While the handler runs, a commit of the delivery's transaction is refused: effects and outcome go together."""
-
-    def __init__(self, connection: Connection, handler: str) -> None:
-        self._connection = connection
-        self._handler = handler
-
-    def __enter__(self) -> None:
-        sqlalchemy_event.listen(self._connection, "commit", self._refuse)
-
-    def __exit__(self, *_: object) -> None:
-        sqlalchemy_event.remove(self._connection, "commit", self._refuse)
-
-    def _refuse(self, connection: Connection) -> None:
-        connection.invalidate()  # closes it: whatever the handler does now, the database has rolled back
-        raise TransactionMisused(
-            f"handler {self._handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
-            f"together with the delivery's outcome when the handler returns"
-        )
+    def leave(self) -> list[Claim]:
+        with self._lock:
+            left, self._waiting = self._waiting, []
+            self.left += left
+            return left

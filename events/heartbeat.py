@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from events.ports import Inbox
@@ -13,24 +14,36 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.heartbeat")
 
+LATE = 1.0  # seconds after which a run is a long one
+
+
+@dataclass(eq=False)
+class _Run:
+    claims: Sequence[Claim]
+    on_late: Callable[[], None] | None
+    since: float
+    extended: float
+
 
 class Heartbeat:
-    """Every third of a lease it extends what has been running for a sixth of one: short deliveries cost nothing."""
+    """Every third of a lease it extends what runs that long: short deliveries cost nothing."""
 
     def __init__(self, inbox: Inbox, lease: timedelta) -> None:
         self._inbox = inbox
         self._lease = lease
         self._throttle = Throttle(log)
         self._lock = threading.Lock()
-        self._running: dict[Claim, float] = {}
+        self._running: list[_Run] = []
         self._thread: threading.Thread | None = None
         self._something_runs = threading.Event()
 
     @contextmanager
-    def keep(self, claim: Claim) -> Iterator[None]:
-        """Hold the claim's lease while the block runs."""
+    def keep(self, claims: Sequence[Claim], on_late: Callable[[], None]) -> Iterator[None]:
+        """Hold the claims' leases while the block runs; call `on_late`, once, if it takes longer than LATE."""
+        now = time.monotonic()
+        run = _Run(claims, on_late, now, now)
         with self._lock:
-            self._running[claim] = time.monotonic()
+            self._running.append(run)
             self._something_runs.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="events-heartbeat", daemon=True)
@@ -39,20 +52,26 @@ class Heartbeat:
             yield
         finally:
             with self._lock:
-                self._running.pop(claim, None)
+                self._running.remove(run)
                 if not self._running:
                     self._something_runs.clear()
 
     def _beat(self) -> None:
-        lease = self._lease.total_seconds()
+        third = self._lease.total_seconds() / 3
         while True:
             self._something_runs.wait()
-            time.sleep(lease / 3)
+            time.sleep(min(third / 2, LATE / 2))
             with self._lock:
-                due = [claim for claim, since in self._running.items() if time.monotonic() - since > lease / 6]
-            for claim in due:
+                running = list(self._running)
+            for run in running:
+                now = time.monotonic()
                 try:
-                    if not self._inbox.extend(claim, self._lease):
-                        log.debug("delivery %s of %s is no longer ours", claim.handler, claim.envelope.id)
+                    if (late := run.on_late) is not None and now - run.since >= LATE:
+                        run.on_late = None
+                        late()
+                    if now - run.extended >= third:
+                        run.extended = now
+                        self._inbox.extend(run.claims, self._lease)
                 except Exception as error:
-                    self._throttle.warn(f"can't extend the lease of {claim.handler} {claim.envelope.id}: {error}")
+                    first = run.claims[0]
+                    self._throttle.warn(f"can't extend the lease of {first.handler} {first.envelope.id}: {error}")

@@ -6,12 +6,14 @@
 | sqlalchemy.orm.Session | a session in the delivery's own transaction |
 | sqlalchemy.Connection | the connection that carries that transaction |
 | Delivery | attempt, idempotency key and the like |
+
+A batch handler asks for `list[Event]` instead of the event, and for `list[Delivery]`, in the same order.
 """
 
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -58,13 +60,20 @@ class Wanted(Enum):
     SESSION = "session"
     CONNECTION = "connection"
     DELIVERY = "delivery"
+    EVENTS = "events"  # of a batch
+    DELIVERIES = "deliveries"
 
 
 _BY_TYPE = {Session: Wanted.SESSION, Connection: Wanted.CONNECTION, Delivery: Wanted.DELIVERY}
 
 
 def plan(
-    function: Callable[..., object], events: tuple[type[DomainEvent], ...], name: str, where: str
+    function: Callable[..., object],
+    events: tuple[type[DomainEvent], ...],
+    name: str,
+    where: str,
+    *,
+    batch: bool = False,
 ) -> dict[str, Wanted]:
     """What to pass to each parameter of a handler.
 
@@ -82,17 +91,22 @@ def plan(
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        found = _wanted_by(hints.get(parameter.name), events)
+        found = _wanted_by(hints.get(parameter.name), events, batch)
         if found is not None and parameter.kind is not parameter.POSITIONAL_ONLY:
             wanted[parameter.name] = found
         elif parameter.default is parameter.empty:
-            raise DefinitionError(_cannot_inject(parameter, hints.get(parameter.name), events, name, where))
+            raise DefinitionError(_cannot_inject(parameter, hints.get(parameter.name), events, name, where, batch))
     return wanted
 
 
-def _wanted_by(hint: object, events: tuple[type[DomainEvent], ...]) -> Wanted | None:
+def _wanted_by(hint: object, events: tuple[type[DomainEvent], ...], batch: bool) -> Wanted | None:
+    if batch and typing.get_origin(hint) in (list, Sequence):
+        inner = _wanted_by(typing.get_args(hint)[0], events, False)
+        return {Wanted.EVENT: Wanted.EVENTS, Wanted.DELIVERY: Wanted.DELIVERIES}.get(inner) if inner else None
     if hint in _BY_TYPE:
-        return _BY_TYPE[hint]
+        return None if batch and hint is Delivery else _BY_TYPE[hint]
+    if batch:
+        return None
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     classes = tuple(choice for choice in choices if isinstance(choice, type) and issubclass(choice, DomainEvent))
     if classes and all(issubclass(event, classes) for event in events):
@@ -101,16 +115,24 @@ def _wanted_by(hint: object, events: tuple[type[DomainEvent], ...]) -> Wanted | 
 
 
 def _cannot_inject(
-    parameter: inspect.Parameter, hint: object, events: tuple[type[DomainEvent], ...], name: str, where: str
+    parameter: inspect.Parameter,
+    hint: object,
+    events: tuple[type[DomainEvent], ...],
+    name: str,
+    where: str,
+    batch: bool,
 ) -> str:
     handled = " | ".join(f"{event.__name__} ({event.defined_at})" for event in events)
+    delivery = "list[Delivery]" if batch else "Delivery"
+    if batch:
+        handled = f"list[{handled}]"
     what = f"handler {name!r} ({where}): parameter {parameter.name!r} "
     if parameter.kind is parameter.POSITIONAL_ONLY:
         return what + "is positional-only, but handlers are called by keyword; remove the '/'"
     if hint is None:
-        return what + f"has no annotation; say what it is: {handled}, Session, Connection or Delivery"
-    shown = getattr(hint, "__name__", str(hint))
-    cure = f"a handler can ask for the event ({handled}), Session, Connection or Delivery"
+        return what + f"has no annotation; say what it is: {handled}, Session, Connection or {delivery}"
+    shown = str(hint) if batch else getattr(hint, "__name__", str(hint))
+    cure = f"a {'batch ' if batch else ''}handler can ask for the event ({handled}), Session, Connection or {delivery}"
     if shown == "AsyncSession":
         cure = "async handlers too share the delivery's transaction through a Session or Connection"
     return what + f"is {shown}, which can't be injected: {cure}"

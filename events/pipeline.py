@@ -54,15 +54,20 @@ class Pipeline:
         *,
         handlers: Collection[str] | None = None,
         queues: Collection[str] | None = None,
-        max_in_flight: int | None = None,
+        max_messages: int | None = None,
     ) -> Relay:
         limits = RelayLimits(
             batch=self.settings.relay_batch,
-            max_in_flight=max_in_flight or self.settings.max_in_flight,
+            max_in_flight=self.settings.max_in_flight,
+            max_messages=max_messages,
             stale_after=self.settings.stale_after,
             poll_interval=self.settings.poll_interval,
         )
-        return Relay(self.ledger.outbox, self.transport, limits, handlers=handlers, queues=queues)
+        ledger = self.ledger
+        return Relay(
+            ledger.subscriptions, ledger.outbox, ledger.recovery, self.transport, limits,
+            handlers=handlers, queues=queues,
+        )  # fmt: skip
 
     def deliverer(
         self,
@@ -70,14 +75,17 @@ class Pipeline:
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
     ) -> Deliverer:
-        return Deliverer(self.ledger.inbox, self.ledger.workers, worker, self.settings.lease, stopping, draining)
+        ledger = self.ledger
+        return Deliverer(
+            ledger.inbox, ledger.subscriptions, ledger.workers, worker, self.settings.lease, stopping, draining
+        )
 
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has; workers do so when they start."""
-        self.ledger.outbox.subscribe(
+        self.ledger.subscriptions.subscribe(
             [
                 Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
-                             handler.retry.max_attempts)
+                             handler.retry.max_attempts, handler.most, handler.batch, handler.linger)
                 for handler in all_handlers()
                 for event in handler.events
             ]

@@ -1,6 +1,7 @@
 """What the spine asks of a store and of a transport. Contracts in words; the code that keeps them is in the edges."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -13,13 +14,16 @@ from events.records import (
     Claim,
     DeadLetter,
     DeadLetterFilter,
+    Due,
     Failure,
+    Group,
+    Pace,
     Parked,
     ParkedFilter,
     Subscription,
     Wakeup,
     WorkerInfo,
-)  # fmt: skip
+)
 
 
 class EventLog(Protocol):
@@ -42,8 +46,8 @@ class EventLog(Protocol):
 class Listener(Protocol):
     """Waits until something may be due."""
 
-    def wait(self, timeout: timedelta) -> None:
-        """Return when the ledger changed, when `wake` was called, or after `timeout`. May return early."""
+    def wait(self, timeout: timedelta) -> bool:
+        """Return when the ledger changed, when `wake` was called (both: True), or after `timeout`. May be early."""
 
     def wake(self) -> None:
         """End the wait, now or the next; from any thread."""
@@ -51,25 +55,44 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
-class Outbox(Protocol):
-    """What the relay reads and writes. Every method is one transaction; any number of relays may call them at once."""
+class Subscriptions(Protocol):
+    """Which handlers want which events, and how their deliveries travel."""
 
     def subscribe(self, subscriptions: Collection[Subscription]) -> None:
         """Write these subscriptions; rows of the same handlers for other event types go."""
 
-    def queues(self) -> Sequence[str]:
-        """The queues of all subscriptions."""
+    def paces(self) -> dict[str, Pace]:
+        """Of every subscribed handler."""
+
+    def note_pace(self, handler: str, seconds: float) -> None:
+        """How long one delivery of it takes on average, as a worker measured it."""
+
+
+class Outbox(Protocol):
+    """What the relay reads and writes to send what is due. Every method is one transaction; relays may call at once."""
 
     def fan_out(self, limit: int) -> int:
         """Turn up to `limit` unprocessed events into deliveries; how many. Events nobody subscribed to wait."""
 
-    def in_flight(self) -> dict[str, int]:
-        """Sent and running deliveries per queue."""
+    def waiting(self) -> dict[str, timedelta]:
+        """Queues that deliveries wait for, and the time until the earliest of each is due; zero if it is."""
+
+    def in_flight(self) -> dict[str, Counter[str]]:
+        """Sent and running deliveries, by queue and handler."""
 
     def take_due(
-        self, queue: str, limit: int, stale_after: timedelta, handlers: Collection[str] | None
-    ) -> list[Wakeup]:
-        """Mark up to `limit` due deliveries of a queue as sent; only of `handlers`, unless that is None."""
+        self,
+        queue: str,
+        limit: int,
+        stale_after: timedelta,
+        handlers: Collection[str] | None,
+        but: Collection[str],
+        group: Callable[[Sequence[Due]], list[Group]],
+    ) -> list[Group]:
+        """Mark up to `limit` due deliveries of a queue as sent: of `handlers` (None: of all), `but` not of those.
+
+        `group` says which of them share a message; those that it leaves out stay due.
+        """
 
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         """Deliveries that were not started after all: pending again, due after `delay`. No attempt is used."""
@@ -77,43 +100,59 @@ class Outbox(Protocol):
     def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
         """A delivery that can't be sent: a dead letter; False if it is not waiting for this attempt any more."""
 
+    def due_in(self, *, copies: bool) -> timedelta | None:
+        """Time until there is something to do (zero if there is); None if there never will be. One query.
+
+        `copies`: a dead letter without a copy is something to do.
+        """
+
+    def listen(self) -> Listener: ...
+
+
+class Recovery(Protocol):
+    """What went missing: wake-ups that got lost, leases that ended, dead letters without a copy."""
+
     def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta, holder: str) -> None:
         """These wake-ups are in the hand of the worker `holder`, who says so again within the stale window."""
 
     def overdue(self) -> dict[str, int]:
-        """Queues with sent deliveries that are older than the stale window; how many are sent and in nobody's hand."""
+        """Queues with sent deliveries older than the stale window; how many messages are sent and in nobody's hand."""
 
     def resend(self, queue: str, missing: int) -> int:
-        """Of a queue's overdue deliveries the `missing` oldest become pending, and all whose holder fell silent."""
+        """Of a queue's overdue messages the `missing` oldest become pending, and all whose holder fell silent.
+
+        Returns the number of deliveries.
+        """
 
     def expire_leases(self, limit: int) -> int:
-        """Running deliveries whose lease ended: pending again, or dead if that was their last attempt."""
+        """Running deliveries whose lease ended: pending again, or dead if that was their last attempt.
+
+        Of a group nobody knows which one was to blame: its attempt is not counted, and each is sent alone.
+        """
 
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
         """Dead letters of which the broker has no copy yet."""
 
     def mark_copied(self, letters: Collection[DeadLetter]) -> None: ...
 
-    def due_in(self) -> timedelta | None:
-        """Time until the next delivery is due (zero if one is, or an event waits for fan-out); None if none will be."""
-
-    def listen(self) -> Listener: ...
-
 
 class Inbox(Protocol):
-    """What a worker reads and writes around a handler's run."""
+    """What a worker reads and writes around a handler's run. Claims of one call are of one handler."""
 
-    def claim(self, event_id: UUID, handler: str, attempt: int, worker: str, lease: timedelta) -> Claim | None:
-        """Count the attempt and take the delivery, committed; None if it is not sent, or not for this attempt."""
+    def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+        """Count the attempts and take the deliveries, committed; without those not sent, or not for that attempt."""
 
-    def extend(self, claim: Claim, lease: timedelta) -> bool:
-        """Move the end of the lease; False if the delivery is no longer ours."""
+    def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
+        """Move the end of the leases; how many are still ours."""
 
     def begin(self, *, eager: bool = False) -> AbstractContextManager[Connection]:
         """The handler's own transaction. `eager` takes locks at once where waiting for them may fail (SQLite)."""
 
-    def succeed(self, connection: Connection, claim: Claim) -> None:
-        """Write the success in the handler's transaction. Raises LeaseLost if the delivery is no longer ours."""
+    def begin_shared(self) -> AbstractContextManager["Shared"]:
+        """A transaction of several deliveries, with all locks taken at once as in `begin`."""
+
+    def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
+        """Write the successes in the handler's transaction. Raises LeaseLost if any delivery is no longer ours."""
 
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         """The attempt failed, the next is due after `delay`; False if the delivery is no longer ours."""
@@ -121,17 +160,23 @@ class Inbox(Protocol):
     def bury(self, claim: Claim, failure: Failure) -> bool:
         """The attempt failed and was the last: a dead letter; False if the delivery is no longer ours."""
 
-    def hand_back(self, claim: Claim, delay: timedelta) -> bool:
-        """Not run after all: pending again after `delay`, the attempt not counted; False if no longer ours."""
+    def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
+        """Not run after all: pending again after `delay`, the attempt not counted; how many were still ours.
+
+        `alone`: they don't share a message again.
+        """
 
     def release(self, worker_prefix: str) -> int:
         """Hand back at once whatever workers run whose names begin so; how many deliveries."""
 
-    def abandon(self, event_id: UUID, handler: str, attempt: int, failure: Failure, delay: timedelta) -> bool:
-        """Like retry or bury, whichever the subscription's max_attempts says, when only the message is at hand."""
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> None:
+        """The process that ran these is gone: like retry or bury, whichever the subscription's max_attempts says.
 
-    def knows(self, event_id: UUID, handler: str) -> bool:
-        """Whether there is such a delivery, in whatever state."""
+        Of several nobody knows which one was to blame: see Recovery.expire_leases.
+        """
+
+    def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
+        """Those for which there is such a delivery, in whatever state."""
 
     def succeeded(self, claim: Claim) -> bool:
         """Whether this very attempt was committed as a success; waits for a transaction that is still in doubt."""
@@ -141,6 +186,24 @@ class Inbox(Protocol):
 
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
+
+
+class Shared(Protocol):
+    """A transaction of several deliveries, one after another, each of which can be undone by itself."""
+
+    connection: Connection
+
+    def begin_next(self) -> None:
+        """From here on it is the next delivery's."""
+
+    def secure(self) -> None:
+        """To be called before the delivery can write anything, except by a savepoint of its own."""
+
+    def undo(self) -> None:
+        """Take back all that the delivery did. Raises if the transaction is no longer the same."""
+
+    def check(self) -> None:
+        """Raises if the transaction is no longer the one that was begun: what was done in it is gone."""
 
 
 class DeadLetterBox(Protocol):
@@ -202,8 +265,9 @@ class Transport(Protocol):
     name: str
     copies_dead_letters: bool
 
-    def send(self, wakeups: Sequence[Wakeup]) -> None:
-        """Give all to the broker. Raises TransportError if any may not have arrived, Unsendable if one never can."""
+    def send(self, groups: Sequence[Group]) -> None:
+        """Give each to the broker as one message. Raises TransportError if any may not have arrived, Unsendable if one
+        never can."""
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Put copies into the dead-letter queue. Raises TransportError."""
@@ -214,7 +278,7 @@ class Transport(Protocol):
     def waiting(self, queue: str) -> int:
         """How many messages stand in the queue, not counting those in a worker's hand. Raises TransportError."""
 
-    def held(self) -> Sequence[Wakeup]:
+    def held(self) -> Sequence[Group]:
         """What waits in this very process and dies with it; empty for a real broker."""
 
     def close(self) -> None: ...

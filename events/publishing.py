@@ -1,6 +1,6 @@
 """publish: an event becomes a row in the caller's transaction. No broker is involved, so none can fail or slow it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ from events.ports import EventLog
 class Running:
     """The delivery that this context runs: what publish() inside a handler joins."""
 
-    event: DomainEvent
-    connection: Connection
+    event: DomainEvent | None  # None if there are several: they are a batch
+    joined: Callable[[], Connection]  # the connection, in that transaction
 
 
 running: ContextVar[Running | None] = ContextVar("events_running", default=None)
@@ -55,7 +55,7 @@ class Publisher:
         if session is not None:
             self._log.append(_connection_of(session), envelopes)
         elif cause is not None:
-            self._log.append(cause.connection, envelopes)
+            self._log.append(cause.joined(), envelopes)
         else:
             self._log.append_alone(envelopes)
 
@@ -85,7 +85,7 @@ def _with_causation(event: DomainEvent, cause: Running | None) -> Metadata:
     """The event's metadata, completed: what an event causes shares its correlation id."""
     given = event.metadata if isinstance(event, DomainEvent) else Metadata()
     correlation, causation = given.correlation_id, given.causation_id
-    if cause is not None:
+    if cause is not None and cause.event is not None:
         correlation = correlation or cause.event.metadata.correlation_id or str(cause.event.event_id)
         causation = causation or str(cause.event.event_id)
     elif correlation is None and isinstance(event, DomainEvent):

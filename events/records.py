@@ -41,6 +41,19 @@ class Subscription:
     handler: str
     queue: str
     max_attempts: int
+    most: int = 1  # deliveries that may share a message
+    batch: bool = False  # the handler takes them all in one call
+    linger: timedelta = timedelta(0)  # how long a batch waits for more
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a handler's deliveries may travel together: see Subscription; `seconds` that one takes, None if untried."""
+
+    most: int = 1
+    batch: bool = False
+    linger: timedelta = timedelta(0)
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,18 @@ class Wakeup:
     handler: str
     queue: str
     attempt: int
+
+
+Group = tuple[Wakeup, ...]  # wake-ups of one handler that share a message; mostly one
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that is due since `age` seconds; `alone` if it must not share a message again."""
+
+    wakeup: Wakeup
+    age: float
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +161,7 @@ class ParkedFilter:
     limit: int | None = None
 
 
-ALIVE = timedelta(seconds=20)  # a worker that was seen within this lives
+ALIVE = timedelta(seconds=30)  # a worker that was seen within this lives
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ from events.retry import Retry
 
 Decorated = TypeVar("Decorated")
 
+GROUP = 50  # deliveries of one handler that may share a message and a transaction under a backlog
+MAX_BATCH = 1000
+
 
 @dataclass(frozen=True)
 class Handler:
@@ -39,6 +42,9 @@ class Handler:
     retry: Retry = field(default_factory=Retry)
     queue: str | None = None
     time_limit: timedelta | None = None
+    most: int = GROUP  # deliveries that may share a message
+    batch: bool = False  # it takes them all in one call
+    linger: timedelta = timedelta(0)
 
 
 _handlers: dict[str, Handler] = {}
@@ -50,6 +56,9 @@ def handles(
     retry: Retry | None = None,
     queue: str | None = None,
     time_limit: timedelta | float | None = None,
+    batch: int | None = None,
+    linger: timedelta | float = 0,
+    group: bool = True,
 ) -> Callable[[Decorated], Decorated]:
     """Register a handler of one or more event classes; returns what it decorates unchanged.
 
@@ -59,6 +68,9 @@ def handles(
         retry: when to try again; default `Retry()`, 8 attempts with growing delays.
         queue: the queue its tasks go to; default EVENTS_QUEUE.
         time_limit: timedelta or seconds after which a run is stopped and counts as failed; default EVENTS_TIME_LIMIT.
+        batch: call it with a list of up to so many events (`list[Event]`), in one transaction; 2 to 1000.
+        linger: how long (timedelta or seconds) a batch that isn't full waits for more; default not at all.
+        group: False if its deliveries must never share a transaction, not even under a backlog.
     Raises:
         DefinitionError: at import, naming every place involved.
     """
@@ -79,10 +91,14 @@ def handles(
                     f"handler {label!r} ({where}) handles {event.__name__} ({event.defined_at}), which is abstract; "
                     f"name the events themselves"
                 )
+        if batch is not None and not group:
+            raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r} and group=False exclude each other")
         _remember(Handler(
             name=label, call=(call := _callable_of(target, label, where)), events=events, defined_at=where,
-            wants=plan(call, events, label, where), retry=_checked(retry, label, where), queue=queue,
-            time_limit=_as_limit(time_limit, label, where),
+            wants=plan(call, events, label, where, batch=batch is not None), retry=_checked(retry, label, where),
+            queue=queue, time_limit=_as_limit(time_limit, label, where),
+            most=(_as_batch(batch, label, where) if batch is not None else GROUP if group else 1),
+            batch=batch is not None, linger=_as_linger(linger, batch, label, where),
         ))  # fmt: skip
         return target
 
@@ -176,6 +192,26 @@ def _as_limit(limit: timedelta | float | None, label: str, where: str) -> timede
     as_delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
     if as_delta < timedelta(seconds=1):
         raise DefinitionError(f"handler {label!r} ({where}): time_limit={limit!r} is under one second")
+    return as_delta
+
+
+def _as_batch(batch: int, label: str, where: str) -> int:
+    if not isinstance(batch, int) or not 2 <= batch <= MAX_BATCH:
+        raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r}; use 2 to {MAX_BATCH} events")
+    return batch
+
+
+def _as_linger(linger: timedelta | float, batch: int | None, label: str, where: str) -> timedelta:
+    try:
+        as_delta = linger if isinstance(linger, timedelta) else timedelta(seconds=linger)
+    except (TypeError, ValueError):
+        raise DefinitionError(
+            f"handler {label!r} ({where}): linger={linger!r} is no time; use seconds or a timedelta"
+        ) from None
+    if as_delta and batch is None:
+        raise DefinitionError(f"handler {label!r} ({where}): linger is for batch handlers; say batch=..., too")
+    if not timedelta(0) <= as_delta <= timedelta(hours=1):
+        raise DefinitionError(f"handler {label!r} ({where}): linger={linger!r}; use 0 to one hour")
     return as_delta
 
 

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from events.errors import TransportError, Unsendable
 from events.ports import Outbox, Transport
-from events.records import Failure, Wakeup
+from events.records import Failure, Group, Wakeup
 from events.throttle import Throttle
 
 log = logging.getLogger("events.relay")
@@ -27,31 +27,32 @@ class Sending:
         self._refused: dict[tuple[UUID, str], int] = {}
         self._throttle = Throttle(log)
 
-    def send(self, wakeups: Sequence[Wakeup]) -> int:
+    def send(self, groups: Sequence[Group]) -> int:
         """Send the due wake-ups of one queue; how many the broker took. The others are due again in a second.
 
         One that can never be sent, and one that is refused again and again while its neighbours are taken, becomes
         a dead letter. If none is taken it is the trouble of the queue or the broker: nobody is blamed.
         """
         try:
-            self._transport.send(wakeups)
-            return len(wakeups)
+            self._transport.send(groups)
+            return _count(groups)
         except TransportError as error:
             self._throttle.warn(str(error))
-            refused = self._search(wakeups, error)
-        taken = len(wakeups) - len(refused)
+            refused = self._search(groups, error)
+        blame = len(refused) < len(groups)
         # They may have arrived all the same: a claim finds them pending, or a second one finds them done.
-        again = [one for one, reason in refused.items() if not self._is_given_up(one, reason, blame=taken > 0)]
+        again = [wakeup for group, reason in refused.items() for wakeup in group
+                 if not self._is_given_up(wakeup, reason, blame=blame)]  # fmt: skip
         self._outbox.hand_back(again, _REFUSED)
-        return taken
+        return _count(groups) - _count(refused)
 
-    def _search(self, wakeups: Sequence[Wakeup], error: TransportError) -> dict[Wakeup, TransportError | None]:
+    def _search(self, groups: Sequence[Group], error: TransportError) -> dict[Group, TransportError | None]:
         """Those that were not taken, found by halving; with the reason if it was refused by itself."""
-        if not isinstance(error, Unsendable) and not self._answers(wakeups[0].queue):
-            return dict.fromkeys(wakeups)
+        if not isinstance(error, Unsendable) and not self._answers(groups[0][0].queue):
+            return dict.fromkeys(groups)
         deadline = time.monotonic() + _SEARCH
-        refused: dict[Wakeup, TransportError | None] = {}
-        parts = [(wakeups, error)]
+        refused: dict[Group, TransportError | None] = {}
+        parts = [(groups, error)]
         while parts:
             part, reason = parts.pop()
             if len(part) == 1:
@@ -88,3 +89,7 @@ class Sending:
         if self._outbox.give_up(wakeup, failure):
             log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id, reason)
         return True
+
+
+def _count(groups: Iterable[Group]) -> int:
+    return sum(map(len, groups))

@@ -86,7 +86,9 @@ class Settings(BaseSettings):
         timedelta(seconds=60), description="After this long a wake-up that is no longer in its queue is sent again."
     )
     poll_interval: Duration = Field(
-        timedelta(seconds=1), description="The relay looks at the ledger at least this often, woken or not."
+        timedelta(seconds=2),
+        description="The relay looks at the ledger at least this often, woken or not: what programs insert that don't "
+        "use publish() is found by it.",
     )
     listen: bool = Field(
         True,

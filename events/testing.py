@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from events.delivery import Outcome, Result
+from events.outcome import Outcome, Result
 from events.pipeline import Pipeline, use_pipeline
-from events.records import DeadLetter, Parked, Wakeup
+from events.records import DeadLetter, Group, Parked, Wakeup
 from events.settings import Settings
 from events.store.tables import event_deliveries
 
@@ -32,10 +32,10 @@ class InlineTransport:
     copies_dead_letters = False
 
     def __init__(self) -> None:
-        self.sent: deque[Wakeup] = deque()
+        self.sent: deque[Group] = deque()
 
-    def send(self, wakeups: Sequence[Wakeup]) -> None:
-        self.sent.extend(wakeups)
+    def send(self, groups: Sequence[Group]) -> None:
+        self.sent.extend(groups)
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         raise AssertionError(f"copies_dead_letters is False, and yet came {len(letters)} copies")
@@ -44,9 +44,9 @@ class InlineTransport:
         raise AssertionError(f"there is no broker that message {message.id} could have come from")
 
     def waiting(self, queue: str) -> int:
-        return sum(wakeup.queue == queue for wakeup in self.sent)
+        return sum(group[0].queue == queue for group in self.sent)
 
-    def held(self) -> Sequence[Wakeup]:
+    def held(self) -> Sequence[Group]:
         return tuple(self.sent)
 
     def close(self) -> None:
@@ -67,11 +67,12 @@ class InlinePipeline(Pipeline):
         attempts: list[tuple[Wakeup, Result]] = []
         while relay.step() or self.inline.sent:
             while self.inline.sent:
-                wakeup = self.inline.sent.popleft()
-                result = deliverer.deliver(wakeup.event_id, wakeup.handler, wakeup.attempt)
-                attempts.append((wakeup, result))
-                if result.outcome is Outcome.RETRY:
-                    self._make_due(wakeup)
+                group = self.inline.sent.popleft()
+                results = deliverer.deliver(group[0].handler, {one.event_id: one.attempt for one in group})
+                for wakeup in group:
+                    attempts.append((wakeup, results[wakeup.event_id]))
+                    if results[wakeup.event_id].outcome is Outcome.RETRY:
+                        self._make_due(wakeup)
         return attempts
 
     def _make_due(self, wakeup: Wakeup) -> None:

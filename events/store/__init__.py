@@ -1,14 +1,15 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
-`tables` says what is stored; `event_log`, `outbox`, `inbox`, `dead`, `parked` and `workers` each keep one
-contract of events.ports; `schema` migrates; `engine` and `types` hold what differs between the databases.
+`tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked` and
+`workers` each keep one contract of events.ports; `schema` migrates; `engine` and `types` hold what differs between the
+databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.ports import DeadLetterBox, EventLog, Inbox, Outbox, ParkingLot, WorkerRegistry
+from events.ports import DeadLetterBox, EventLog, Inbox, Outbox, ParkingLot, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
@@ -16,7 +17,9 @@ from events.store.event_log import SqlEventLog
 from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
 from events.store.parked import SqlParkingLot
+from events.store.recovery import SqlRecovery
 from events.store.schema import check_schema, migrate
+from events.store.subscriptions import SqlSubscriptions
 from events.store.workers import SqlWorkers
 
 __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
@@ -24,11 +27,13 @@ __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
 @dataclass(frozen=True)
 class Ledger:
-    """One database, as its users see it: publishers `events`, relays `outbox`, workers `inbox`, operators the rest."""
+    """One database, as its users see it: publishers `events`, relays `outbox` and `recovery`, workers `inbox`."""
 
     engine: Engine
     events: EventLog
+    subscriptions: Subscriptions
     outbox: Outbox
+    recovery: Recovery
     inbox: Inbox
     dead: DeadLetterBox
     parked: ParkingLot
@@ -45,7 +50,9 @@ def open_ledger(settings: Settings) -> Ledger:
     return Ledger(
         engine=engine,
         events=SqlEventLog(engine, notify=settings.listen),
+        subscriptions=SqlSubscriptions(engine),
         outbox=SqlOutbox(engine, listen=settings.listen),
+        recovery=SqlRecovery(engine),
         inbox=SqlInbox(engine),
         dead=SqlDeadLetterBox(engine),
         parked=SqlParkingLot(engine),

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, select, tuple_, update
 
 from events.records import DeadLetter, DeadLetterFilter, State
-from events.store.engine import now_plus, transaction
-from events.store.tables import event_deliveries, event_store
+from events.store.engine import look, now_plus, transaction
+from events.store.tables import event_deliveries, event_store, in_state
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -18,12 +18,12 @@ class SqlDeadLetterBox:
         self._engine = engine
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        with self._engine.connect() as connection:
+        with look(self._engine) as connection:
             return find(connection, wanted)
 
     def count(self, wanted: DeadLetterFilter) -> int:
         query = select(func.count()).select_from(event_deliveries).where(*_conditions(wanted))
-        with self._engine.connect() as connection:
+        with look(self._engine) as connection:
             count: int = connection.scalar(query) or 0
         return count if wanted.limit is None else min(count, wanted.limit)
 
@@ -75,7 +75,7 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
 
 
 def _conditions(wanted: DeadLetterFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_DELIVERY.state == State.DEAD]
+    conditions: list[ColumnElement[bool]] = [in_state(State.DEAD)]
     if wanted.handler is not None:
         conditions.append(_DELIVERY.handler == wanted.handler)
     if wanted.event_ids:
@@ -94,5 +94,5 @@ def _change(connection: Connection, wanted: DeadLetterFilter, **values: Any) -> 
             .order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id)
             .limit(wanted.limit)
         )
-        condition = [_DELIVERY.state == State.DEAD, tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(newest)]
+        condition = [in_state(State.DEAD), tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(newest)]
     return connection.execute(update(event_deliveries).where(*condition).values(**values)).rowcount

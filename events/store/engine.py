@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Engine, RootTransaction, create_engine, event, func, literal
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ColumnElement, Connection, Engine, RootTransaction, create_engine, event, func, literal, select
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from events.settings import Settings
 from events.store.forking import ForkSafety
+from events.store.savepoints import make_savepoints_cheap
 from events.store.types import UtcDateTime
 
 _SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
 _CANCEL_WITHIN = 2.0  # seconds
+_ASK_AFTER = 5.0  # seconds
 _BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
 _AWAY = ("08", "53", "57P", "58")  # classes: connection, resources (disk, connections), shutdown, system error
 _CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
@@ -36,6 +38,7 @@ def make_engine(settings: Settings) -> Engine:
         engine = create_engine(settings.database_url, pool_size=settings.pool_size, max_overflow=20)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        make_savepoints_cheap(engine)
         return _safe_to_fork(engine, alone=True)
     arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"} | _NOTICE_ITS_END
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
@@ -44,11 +47,29 @@ def make_engine(settings: Settings) -> Engine:
         settings.database_url,
         pool_size=settings.pool_size,
         max_overflow=20,
-        pool_pre_ping=True,
+        pool_use_lifo=True,  # few connections are busy, rather than all of them a little
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
         connect_args=arguments,
     )
+    make_savepoints_cheap(engine)
+    event.listen(engine, "checkin", _returned)
+    event.listen(engine, "checkout", _taken)
     return _safe_to_fork(engine, alone=False)
+
+
+def _returned(_: Any, record: Any) -> None:
+    record.info["events_returned"] = time.monotonic()
+
+
+def _taken(connection: Any, record: Any, _: Any) -> None:
+    """Ask a connection that has been idle for a while whether it lives; with each use it would cost a round trip."""
+    if time.monotonic() - record.info.get("events_returned", time.monotonic()) < _ASK_AFTER:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error  # the pool hands out another
 
 
 def _safe_to_fork(engine: Engine, *, alone: bool) -> Engine:
@@ -103,11 +124,24 @@ def _roll_back(connection: Connection, begun: RootTransaction) -> None:
         connection.invalidate()
 
 
+@contextmanager
+def look(engine: Engine) -> Iterator[Connection]:
+    """A connection for statements that need no transaction around them: a third of the round trips.
+
+    On PostgreSQL each is a transaction of its own. On SQLite it is for reading only.
+    """
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+
+
 def now_plus(connection: Connection, delay: timedelta = timedelta(0)) -> ColumnElement[datetime]:
     """The time `delay` from now. PostgreSQL's own clock, so that machines need not agree; on SQLite there is one."""
     if connection.dialect.name == "sqlite":
         return literal(datetime.now(UTC) + delay, UtcDateTime)
-    return func.clock_timestamp() + literal(delay) if delay else func.clock_timestamp()
+    # Not clock_timestamp(): what changes while a statement runs can't be looked up in an index.
+    return func.statement_timestamp() + literal(delay) if delay else func.statement_timestamp()
 
 
 def relaxed_commit(connection: Connection) -> None:
@@ -118,6 +152,11 @@ def relaxed_commit(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+def is_relaxed() -> ColumnElement[bool]:
+    """Always true; to be part of a statement that is a transaction of its own, for which it does `relaxed_commit`."""
+    return select(func.set_config("synchronous_commit", "off", literal(True))).scalar_subquery() == "off"
 
 
 def is_away(error: BaseException) -> bool:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Insert, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,13 +13,21 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from events.envelope import Envelope
 from events.errors import PublishError, SchemaError
 from events.settings import redact
-from events.store.engine import is_away, transaction
+from events.store.driver import execute_by_driver
+from events.store.engine import is_away, look, transaction
 from events.store.listener import wake_relays
 from events.store.tables import event_store
 
-_WAKE_EVERY = 0.05  # seconds; see _wake_at_commit
+WAKE_EVERY = 0.005  # seconds; see _is_time_to_wake
 _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
 
+_COLUMNS = ("id", "aggregate_id", "event_type", "event_data", "version", "timestamp", "schema_version", "metadata")
+_INTO = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
+_ONE = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
+_MANY = (
+    f"{_INTO} SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::int[], %s::timestamptz[], "
+    "%s::int[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING"
+)
 _INSERT: dict[str, Insert] = {
     "sqlite": sqlite.insert(event_store).on_conflict_do_nothing(index_elements=["id"]),
     "postgresql": postgresql.insert(event_store).on_conflict_do_nothing(index_elements=["id"]),
@@ -31,6 +41,7 @@ class SqlEventLog:
         self._engine = engine
         self._notify = notify
         self._last_wake = 0.0
+        self._watched: WeakSet[Engine] = WeakSet()
 
     def begin(self) -> AbstractContextManager[Connection]:
         return transaction(self._engine)
@@ -40,9 +51,12 @@ class SqlEventLog:
         while True:
             begun = False
             try:
-                with self.begin() as connection:
+                # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered.
+                with look(self._engine) if self._on_postgresql else self.begin() as connection:
                     begun = True
-                    self.append(connection, envelopes)
+                    self._write(connection, envelopes, begun=True)
+                    if self._is_time_to_wake():
+                        wake_relays(connection)
                 return
             except DBAPIError as error:
                 if not is_away(error) or (deadline is None and not begun):
@@ -56,52 +70,68 @@ class SqlEventLog:
                 time.sleep(_TRY_EVERY)
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
-        rows = [
-            {
-                "id": envelope.id,
-                "aggregate_id": envelope.aggregate_id,
-                "event_type": envelope.event_type,
-                "event_data": envelope.event_data,
-                "version": envelope.version,
-                "timestamp": envelope.timestamp,
-                "schema_version": envelope.schema_version,
-                "metadata": envelope.metadata,
-            }
-            for envelope in envelopes
-        ]
+        self._write(connection, envelopes, begun=connection.in_transaction())
+        if self._notify and connection.dialect.name == "postgresql":
+            self._wake_at_commit(connection)
+
+    @property
+    def _on_postgresql(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    def _write(self, connection: Connection, envelopes: Sequence[Envelope], *, begun: bool) -> None:
         dialect = connection.dialect.name
         try:
-            # Of many rows psycopg makes one pipeline: one round trip.
-            connection.execute(_INSERT[dialect], rows if len(rows) > 1 else rows[0])
+            if begun and connection.dialect.driver == "psycopg" and not connection.dialect.is_async:
+                _write_at_once(connection, envelopes)
+            else:  # SQLAlchemy must see it to begin a transaction
+                connection.execute(
+                    _INSERT[dialect], [dict(zip(_COLUMNS, _values(one), strict=True)) for one in envelopes]
+                )
         except KeyError:
             raise SchemaError(
                 f"events are stored in PostgreSQL or SQLite, and this transaction is of {dialect}"
             ) from None
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
-        if self._notify and dialect == "postgresql":
-            self._wake_at_commit(connection)
+
+    def _is_time_to_wake(self) -> bool:
+        """At most every 5 ms a process: what comes in between is found by the relay, which polls quickly meanwhile."""
+        now = time.monotonic()
+        if now - self._last_wake < WAKE_EVERY:
+            return False
+        self._last_wake = now
+        return self._notify
 
     def _wake_at_commit(self, connection: Connection) -> None:
-        """NOTIFY just before the commit, at most every 50 ms a process.
+        """NOTIFY just before the commit, if it is time for one.
 
-        A transaction with a NOTIFY takes a lock of the whole database when it commits, so under load few may. What
-        commits in between is found by the relay, which polls quickly for a while after each wake-up.
+        A transaction with a NOTIFY takes a lock of the whole database when it commits, so under load few may.
         """
+        connection.info["events_wake"] = connection.get_transaction()
+        if connection.engine not in self._watched:
+            self._watched.add(connection.engine)
+            event.listen(connection.engine, "commit", self._before_commit)
 
-        def before_commit(committing: Connection) -> None:
-            if committing.get_transaction() is not ours:  # ours was rolled back; this is a later one
-                return
-            now = time.monotonic()
-            if now - self._last_wake >= _WAKE_EVERY:
-                self._last_wake = now
-                wake_relays(committing)
+    def _before_commit(self, connection: Connection) -> None:
+        ours = connection.info.pop("events_wake", None)
+        # It may be of a transaction that was rolled back, and this a later one.
+        if ours is not None and ours is connection.get_transaction() and self._is_time_to_wake():
+            wake_relays(connection)
 
-        ours = connection.get_transaction()
-        if ours is None or connection.info.get("events_wake") is ours:
-            return
-        connection.info["events_wake"] = ours
-        event.listen(connection, "commit", before_commit, once=True)
+
+def _values(envelope: Envelope) -> tuple[Any, ...]:
+    return (
+        envelope.id, envelope.aggregate_id, envelope.event_type, envelope.event_data, envelope.version,
+        envelope.timestamp, envelope.schema_version, envelope.metadata,
+    )  # fmt: skip
+
+
+def _write_at_once(connection: Connection, envelopes: Sequence[Envelope]) -> None:
+    rows = [_values(envelope) for envelope in envelopes]
+    if len(rows) == 1:
+        execute_by_driver(connection, _ONE, rows[0])
+    else:
+        execute_by_driver(connection, _MANY, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _first_line(error: DBAPIError) -> str:

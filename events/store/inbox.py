@@ -3,24 +3,26 @@
 Every write after the claim is fenced: it happens only `WHERE` the delivery is running with this very attempt.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, exists, func, select, update
+from sqlalchemy import Connection, Engine, FromClause, Row, Text, Update, and_, cast, func, select, update
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.records import Claim, Failure, State
-from events.store.engine import is_away, is_contention, now_plus, relaxed_commit, transaction
+from events.store.engine import is_away, is_contention, is_relaxed, look, now_plus, relaxed_commit, transaction
+from events.store.keys import is_key, key_table
 from events.store.listener import wake_relays
-from events.store.outbox import max_attempts
-from events.store.tables import event_deliveries, event_store
+from events.store.savepoints import SqlShared, shared
+from events.store.subscriptions import max_attempts
+from events.store.tables import event_deliveries, event_store, in_state
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
-_ENVELOPE = select(
-    _EVENT.id,
+_ENVELOPE = (
     _EVENT.aggregate_id,
     _EVENT.event_type,
     cast(_EVENT.event_data, Text).label("event_data"),
@@ -40,105 +42,136 @@ class SqlInbox:
     def begin(self, *, eager: bool = False) -> AbstractContextManager[Connection]:
         return transaction(self._engine, eager=eager)
 
+    @contextmanager
+    def begin_shared(self) -> Iterator[SqlShared]:
+        with transaction(self._engine) as connection, shared(connection) as sharing:
+            yield sharing
+
     def is_away(self, error: BaseException) -> bool:
         return is_away(error)
 
     def is_contention(self, error: BaseException) -> bool:
         return is_contention(error)
 
-    def claim(self, event_id: UUID, handler: str, attempt: int, worker: str, lease: timedelta) -> Claim | None:
-        with transaction(self._engine) as connection:
-            relaxed_commit(connection)
-            now = now_plus(connection)
-            taken = connection.execute(
-                update(event_deliveries)
-                .where(_key(event_id, handler), _DELIVERY.state == State.SENT, _DELIVERY.attempts == attempt - 1)
-                .values(
-                    state=State.RUNNING,
-                    attempts=attempt,
-                    worker=worker[:255],
-                    started_at=now,
-                    first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
-                    due_at=now_plus(connection, lease),
+    def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+        take = self._take_at_once if self._engine.dialect.name == "postgresql" else self._take
+        claims = []
+        for row in take(handler, attempts, worker, lease):
+            attempt = attempts[row.event_id]
+            run = attempt - row.attempts_before
+            if row.event_type is None:  # deleted by somebody, and that must be seen
+                gone = Envelope(row.event_id, "", "", "", 1, None, 1, "")
+                self.bury(
+                    Claim(gone, handler, attempt, run, worker),
+                    Failure("events.errors.EventDataError", f"event {row.event_id} is no longer in event_store", ""),
                 )
-                .returning(_DELIVERY.attempts_before)
-            ).first()
-            if taken is None:
-                return None
-            row = connection.execute(_ENVELOPE.where(_EVENT.id == event_id)).first()
-        if row is None:  # somebody deleted the event: nothing can be handled, and that must be seen
-            gone = Envelope(event_id, "", "", "", 1, None, 1, "")
-            self.bury(
-                Claim(gone, handler, attempt, 1, worker),
-                Failure("events.errors.EventDataError", f"event {event_id} is no longer in event_store", ""),
+            else:
+                claims.append(Claim(_envelope_of(row), handler, attempt, run, worker))
+        return claims
+
+    def _take_at_once(
+        self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta
+    ) -> Sequence[Row[Any]]:
+        """In one statement and one round trip, which PostgreSQL allows."""
+        with look(self._engine) as connection:
+            keys = _before(connection, handler, attempts)
+            events = select(*keys.c, *_ENVELOPE).outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+            found = events.subquery("found")
+            envelope = [column for column in found.c if column.name not in keys.c]
+            taking = self._taking(connection, found, len(attempts), worker, lease).where(is_relaxed())
+            return connection.execute(taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)).all()
+
+    def _take(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
+        with transaction(self._engine) as connection:
+            taking = self._taking(connection, _before(connection, handler, attempts), len(attempts), worker, lease)
+            taken = {
+                row[0]: row[1]
+                for row in connection.execute(taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before))
+            }
+            keys = key_table(connection, [(event_id, handler, before) for event_id, before in taken.items()])
+            events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE)
+            return connection.execute(events.outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)).all()
+
+    def _taking(self, connection: Connection, keys: FromClause, count: int, worker: str, lease: timedelta) -> Update:
+        now = now_plus(connection)
+        return (
+            update(event_deliveries)
+            .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+            .values(
+                state=State.RUNNING,
+                attempts=_DELIVERY.attempts + 1,
+                worker=worker[:255],
+                started_at=now,
+                first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
+                due_at=now_plus(connection, lease),
+                grouped=count > 1,
             )
-            return None
-        envelope = Envelope(
-            id=event_id,
-            aggregate_id=row.aggregate_id or "",
-            event_type=row.event_type,
-            event_data=str(row.event_data),
-            version=row.version,
-            timestamp=row.timestamp,
-            schema_version=row.schema_version,
-            metadata=row.metadata or "{}",
         )
-        return Claim(envelope, handler, attempt, attempt - taken.attempts_before, worker)
 
-    def knows(self, event_id: UUID, handler: str) -> bool:
-        with self._engine.connect() as connection:
-            return bool(connection.scalar(select(exists().where(_key(event_id, handler)))))
+    def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
+        query = select(_DELIVERY.event_id).where(_DELIVERY.handler == handler, _DELIVERY.event_id.in_(list(event_ids)))
+        with look(self._engine) as connection:
+            return set(connection.scalars(query))
 
-    def extend(self, claim: Claim, lease: timedelta) -> bool:
+    def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)
-            return _write(connection, claim, due_at=now_plus(connection, lease))
+            return _write(connection, claims, due_at=now_plus(connection, lease))
 
-    def succeed(self, connection: Connection, claim: Claim) -> None:
+    def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
         done = _write(
             connection,
-            claim,
+            claims,
             state=State.SUCCEEDED,
             finished_at=now_plus(connection),
             error_type=None,
             error=None,
             traceback=None,
         )
-        if not done:
+        if done != len(claims):
+            first = claims[0]
             raise LeaseLost(
-                f"delivery of {claim.envelope.id} to {claim.handler}: attempt {claim.attempt} by {claim.worker} took "
+                f"delivery of {first.envelope.id} to {first.handler}: attempt {first.attempt} by {first.worker} took "
                 f"longer than its lease and another owns it now; its effects are rolled back"
+                + (f", and those of {len(claims) - 1} others of its group" if len(claims) > 1 else "")
             )
 
     def succeeded(self, claim: Claim) -> bool:
-        query = select(_DELIVERY.state, _DELIVERY.attempts).where(_key(claim.envelope.id, claim.handler))
+        query = select(_DELIVERY.state, _DELIVERY.attempts).where(
+            _DELIVERY.event_id == claim.envelope.id, _DELIVERY.handler == claim.handler
+        )
         with transaction(self._engine) as connection:
             row = connection.execute(query.with_for_update()).one()
         return (row.state, row.attempts) == (State.SUCCEEDED, claim.attempt)
 
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:
-            return _write(connection, claim, state=State.PENDING, due_at=now_plus(connection, delay), **_why(failure))
+            wake_relays(connection)  # the time until something is due may just have become shorter
+            changes = {"state": State.PENDING, "due_at": now_plus(connection, delay), **_why(failure)}
+            return _write(connection, [claim], **changes) == 1
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
-            return _write(
-                connection, claim, state=State.DEAD, finished_at=now_plus(connection), copied=False, **_why(failure)
-            )
+            wake_relays(connection)  # there is something to copy
+            changes = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False, **_why(failure)}
+            return _write(connection, [claim], **changes) == 1
 
-    def hand_back(self, claim: Claim, delay: timedelta) -> bool:
+    def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
         with transaction(self._engine) as connection:
+            if not delay:
+                wake_relays(connection)
             return _write(
                 connection,
-                claim,
+                claims,
                 state=State.PENDING,
                 due_at=now_plus(connection, delay),
                 attempts_before=_DELIVERY.attempts_before + 1,
+                **({"alone": True} if alone else {}),
             )
 
     def release(self, worker_prefix: str) -> int:
         with transaction(self._engine) as connection:
-            theirs = and_(_DELIVERY.state == State.RUNNING, _DELIVERY.worker.startswith(worker_prefix, autoescape=True))
+            theirs = and_(in_state(State.RUNNING), _DELIVERY.worker.startswith(worker_prefix, autoescape=True))
             wake_relays(connection)
             return connection.execute(
                 update(event_deliveries)
@@ -146,12 +179,24 @@ class SqlInbox:
                 .values(state=State.PENDING, due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
             ).rowcount
 
-    def abandon(self, event_id: UUID, handler: str, attempt: int, failure: Failure, delay: timedelta) -> bool:
-        mine = and_(_key(event_id, handler), _DELIVERY.state == State.RUNNING, _DELIVERY.attempts == attempt)
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> None:
+        if len(attempts) > 1:
+            claims = [Claim(Envelope(event_id, "", "", "", 1, None, 1, ""), handler, number, 1, "")
+                      for event_id, number in attempts.items()]  # fmt: skip
+            self.hand_back(claims, timedelta(0), alone=True)
+            return
+        ((event_id, attempt),) = attempts.items()
+        mine = and_(
+            _DELIVERY.event_id == event_id,
+            _DELIVERY.handler == handler,
+            in_state(State.RUNNING),
+            _DELIVERY.attempts == attempt,
+        )
         with transaction(self._engine) as connection:
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
-                return False
+                return
+            wake_relays(connection)
             last = attempt - row.attempts_before >= max_attempts(connection, handler)
             outcome = (
                 {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
@@ -159,21 +204,30 @@ class SqlInbox:
                 else {"state": State.PENDING, "due_at": now_plus(connection, delay)}
             )
             connection.execute(update(event_deliveries).where(mine).values(**outcome, **_why(failure)))
-            return True
 
 
-def _key(event_id: UUID, handler: str) -> ColumnElement[bool]:
-    return and_(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
+def _before(connection: Connection, handler: str, attempts: Mapping[UUID, int]) -> FromClause:
+    return key_table(connection, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
 
 
-def _write(connection: Connection, claim: Claim, **values: Any) -> bool:
-    """Write to the delivery if it is still this claim's."""
-    mine = and_(
-        _key(claim.envelope.id, claim.handler),
-        _DELIVERY.state == State.RUNNING,
-        _DELIVERY.attempts == claim.attempt,
+def _envelope_of(row: Any) -> Envelope:
+    return Envelope(
+        id=row.event_id,
+        aggregate_id=row.aggregate_id or "",
+        event_type=row.event_type,
+        event_data=str(row.event_data),
+        version=row.version,
+        timestamp=row.timestamp,
+        schema_version=row.schema_version,
+        metadata=row.metadata or "{}",
     )
-    return connection.execute(update(event_deliveries).where(mine).values(**values)).rowcount == 1
+
+
+def _write(connection: Connection, claims: Collection[Claim], **values: Any) -> int:
+    """Write to the deliveries that are still these claims'; how many are."""
+    keys = key_table(connection, [(claim.envelope.id, claim.handler, claim.attempt) for claim in claims])
+    mine = and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
+    return connection.execute(update(event_deliveries).where(mine).values(**values)).rowcount
 
 
 def _why(failure: Failure) -> dict[str, str]:

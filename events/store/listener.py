@@ -59,8 +59,8 @@ class PollingListener:
     def __init__(self) -> None:
         self._pipe = WakePipe()
 
-    def wait(self, timeout: timedelta) -> None:
-        self._pipe.wait(timeout.total_seconds())
+    def wait(self, timeout: timedelta) -> bool:
+        return bool(self._pipe.wait(timeout.total_seconds()))
 
     def wake(self) -> None:
         self._pipe.wake()
@@ -78,7 +78,7 @@ class PostgresListener(PollingListener):
         self._connection: psycopg.Connection[Any] | None = None
         self._try_again = 0.0
 
-    def wait(self, timeout: timedelta) -> None:
+    def wait(self, timeout: timedelta) -> bool:
         connection = self._listening()
         if connection is None:
             return super().wait(timeout)
@@ -87,10 +87,11 @@ class PostgresListener(PollingListener):
             if connection.fileno() in ready:
                 for _ in connection.notifies(timeout=0):
                     pass
+            return bool(ready)
         except (psycopg.Error, OSError, ValueError) as error:
             log.warning("lost the connection that listens for new events, polling instead: %s", error)
             self._hang_up()
-        return None
+        return True  # whatever was said meanwhile was not heard
 
     def close(self) -> None:
         self._hang_up()
@@ -123,11 +124,12 @@ class SqliteListener(PollingListener):
         self._files = (f"{database}-wal", database)
         self._seen: list[tuple[int, int]] = []
 
-    def wait(self, timeout: timedelta) -> None:
+    def wait(self, timeout: timedelta) -> bool:
         deadline = time.monotonic() + timeout.total_seconds()
         while (left := deadline - time.monotonic()) > 0:
             if self._pipe.woken(self._pipe.wait(min(left, _SQLITE_LOOK))) or self._changed():
-                return
+                return True
+        return False
 
     def _changed(self) -> bool:
         found = []

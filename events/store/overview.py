@@ -8,7 +8,7 @@ from sqlalchemy import Engine, func, select
 
 from events.records import ALIVE, State
 from events.store.parked import SqlParkingLot
-from events.store.tables import event_deliveries, event_store, event_subscriptions
+from events.store.tables import event_deliveries, event_store, event_subscriptions, is_unprocessed
 from events.store.workers import SqlWorkers
 
 
@@ -48,7 +48,7 @@ def overview(engine: Engine) -> Overview:
         waiting = {
             row[0]: row[1]
             for row in connection.execute(
-                select(event.event_type, func.count()).where(event.processed.is_(False)).group_by(event.event_type)
+                select(event.event_type, func.count()).where(is_unprocessed).group_by(event.event_type)
             )
         }
         states: dict[str, dict[str, int]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, insert, select, update
 
 from events.records import Parked, ParkedFilter, ParkedState
-from events.store.engine import now_plus, transaction
+from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_parked
 
 _PARKED = event_parked.c
@@ -43,7 +43,7 @@ class SqlParkingLot:
             .order_by(_PARKED.parked_at.desc(), _PARKED.id)
             .limit(wanted.limit)
         )  # fmt: skip
-        with self._engine.connect() as connection:
+        with look(self._engine) as connection:
             return [
                 Parked(**dict(row._mapping) | {"properties": json.loads(row.properties), "body": bytes(row.body)})
                 for row in connection.execute(query)
@@ -51,7 +51,7 @@ class SqlParkingLot:
 
     def counts(self) -> dict[str, int]:
         query = select(_PARKED.reason, func.count()).where(_is_open()).group_by(_PARKED.reason)
-        with self._engine.connect() as connection:
+        with look(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query.order_by(_PARKED.reason))}
 
     def replay(self, wanted: ParkedFilter, send: Callable[[Parked], None]) -> int:

@@ -1,8 +1,10 @@
 """The tables of the ledger. The migrations create them; a test keeps the two equal."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     Index,
     Integer,
@@ -13,11 +15,14 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    literal_column,
+    or_,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
+from events.records import State
 from events.store.types import Id, Json, UtcDateTime
 
 metadata = MetaData()
@@ -55,12 +60,14 @@ event_store = Table(
     Column("metadata", Json, nullable=False, server_default=text("'{}'")),
     PrimaryKeyConstraint("id", name="event_store_pkey"),
 )
+# Written so that the planner sees that the index has what is asked for: `IS false` would not do.
+is_unprocessed = event_store.c.processed == false()
 Index(
     "event_store_unprocessed",
     event_store.c.processed,
     event_store.c.timestamp,
-    postgresql_where=event_store.c.processed.is_(False),
-    sqlite_where=event_store.c.processed.is_(False),
+    postgresql_where=is_unprocessed,
+    sqlite_where=is_unprocessed,
 )
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
 
@@ -86,8 +93,18 @@ event_deliveries = Table(
     Column("error", Text),
     Column("traceback", Text),
     Column("copied", Boolean, nullable=False, server_default=false()),  # the broker has a copy of the dead letter
+    Column("message", BigInteger),  # which message carries it, when it is sent: the same for a whole group
+    Column("grouped", Boolean, nullable=False, server_default=false()),  # it is run in a group, when it is running
+    Column(
+        "alone", Boolean, nullable=False, server_default=false()
+    ),  # its group did not end well: by itself from now on
     PrimaryKeyConstraint("event_id", "handler", name="event_deliveries_pkey"),
 )
+
+
+def in_state(*states: State) -> ColumnElement[bool]:
+    """The delivery is in one of these states; written out, so that the planner finds the partial index each time."""
+    return or_(*(event_deliveries.c.state == literal_column(f"'{state.value}'") for state in states))
 
 
 def _partial_index(name: str, where: str, *columns: str) -> None:
@@ -107,6 +124,10 @@ event_subscriptions = Table(
     Column("event_type", String(255), nullable=False),
     Column("queue", String(255), nullable=False),
     Column("max_attempts", Integer, nullable=False),
+    Column("most", Integer, nullable=False, server_default=text("1")),  # deliveries that may share a message
+    Column("batch", Boolean, nullable=False, server_default=false()),  # the handler takes them all in one call
+    Column("linger", Float, nullable=False, server_default=text("0")),  # seconds that a batch waits for more
+    Column("pace", Float),  # seconds that one delivery takes, as workers measure it; unknown at first
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )

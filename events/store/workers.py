@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, Text, cast, delete, select, update
 
 from events.records import WorkerInfo
-from events.store.engine import now_plus, relaxed_commit, transaction
+from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_workers
 
 _WORKER = event_workers.c
@@ -33,11 +33,9 @@ class SqlWorkers:
             connection.execute(event_workers.insert().values(**values | {"started_at": now, "seen_at": now}))
 
     def renew(self, name: str) -> bool:
-        ahead = self._clock_ahead()
         with transaction(self._engine) as connection:
-            relaxed_commit(connection)
-            seen = update(event_workers).where(_WORKER.name == name)
-            return connection.execute(seen.values(seen_at=now_plus(connection), clock_ahead=ahead)).rowcount == 1
+            seen = update(event_workers).where(_WORKER.name == name).values(seen_at=now_plus(connection))
+            return connection.execute(seen).rowcount == 1
 
     def gone(self, name: str) -> None:
         with transaction(self._engine) as connection:
@@ -49,7 +47,7 @@ class SqlWorkers:
             cast(_WORKER.queues, Text).label("queues"),
             cast(_WORKER.handlers, Text).label("handlers"),
         ).order_by(_WORKER.name)
-        with self._engine.connect() as connection:
+        with look(self._engine) as connection:
             rows = connection.execute(query.where(_WORKER.seen_at >= now_plus(connection, -within))).all()
         return [
             WorkerInfo(**dict(row._mapping) | {"queues": json.loads(row.queues), "handlers": json.loads(row.handlers)})
@@ -66,7 +64,7 @@ class SqlWorkers:
         """Seconds that this machine's clock is ahead of the database's. On SQLite there is one clock."""
         if self._engine.dialect.name == "sqlite":
             return 0.0
-        with self._engine.connect() as connection:
+        with look(self._engine) as connection:
             before = datetime.now(UTC)
             theirs: datetime = connection.scalar(select(now_plus(connection)))  # type: ignore[assignment]
             after = datetime.now(UTC)

@@ -9,8 +9,9 @@ from amqp.exceptions import FrameSyntaxError, NotFound
 from kombu import Connection, Producer, Queue
 
 from events.errors import TransportError, Unsendable
-from events.records import DeadLetter, Parked, Wakeup
+from events.records import DeadLetter, Group, Parked
 from events.settings import Settings, redact
+from events.transport.confirms import Confirms
 from events.transport.message import Message, dead_letter_message, wakeup_message
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
 
@@ -20,7 +21,7 @@ _OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # rai
 class BrokerTransport:
     """Keeps the contract of events.ports.Transport. Used by one relay, in one thread.
 
-    On RabbitMQ every message is confirmed by the broker, and refused if no queue takes it. On Redis a batch is one
+    On RabbitMQ every message is confirmed by the broker, and refused if no queue takes it. On Redis 500 are one
     pipeline. After any error the connection is closed: an answer that comes late must not be taken for another's.
     """
 
@@ -31,13 +32,14 @@ class BrokerTransport:
         self._settings = settings
         self._confirmed = is_rabbitmq(settings)
         self._connection: Connection | None = None
+        self._confirms: Confirms | None = None
         self._declared: set[str] = set()
 
-    def send(self, wakeups: Sequence[Wakeup]) -> None:
+    def send(self, groups: Sequence[Group]) -> None:
         with self._producing("send wake-ups") as producer:
-            for queue in {wakeup.queue for wakeup in wakeups}:
+            for queue in {group[0].queue for group in groups}:
                 self._declare(producer, work_queue(queue, self._settings))
-            self._publish(producer, [(wakeup_message(wakeup), "", wakeup.queue) for wakeup in wakeups])
+            self._publish(producer, [(wakeup_message(group), "", group[0].queue) for group in groups])
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         queue = dead_letter_queue(self._settings)
@@ -75,11 +77,11 @@ class BrokerTransport:
                 self.close()
                 return 0
 
-    def held(self) -> Sequence[Wakeup]:
+    def held(self) -> Sequence[Group]:
         return ()
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._confirms = self._connection, None, None
         self._declared.clear()
         if connection is not None:
             with suppress(Exception):
@@ -90,7 +92,12 @@ class BrokerTransport:
         try:
             if self._connection is None:
                 self._connection = self._connect()
+                if self._confirmed:
+                    timeout = self._settings.broker_timeout.total_seconds()
+                    self._confirms = Confirms(self._connection.default_channel, timeout)
             yield Producer(self._connection.default_channel, auto_declare=False)
+            if self._confirms is not None:
+                self._confirms.wait()
         except Exception as error:
             self.close()
             reason = redact(f"{type(error).__name__}: {error}")
@@ -100,7 +107,7 @@ class BrokerTransport:
     def _connect(self) -> Connection:
         seconds = self._settings.broker_timeout.total_seconds()
         options: dict[str, Any] = (
-            {"confirm_publish": True, "read_timeout": seconds, "write_timeout": seconds, "max_retries": 1}
+            {"read_timeout": seconds, "write_timeout": seconds, "max_retries": 1}
             if self._confirmed
             else {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry_on_timeout": False}
         )

@@ -15,11 +15,11 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from events.errors import TransportError
-from events.records import DeadLetter, Parked, Wakeup
-from events.transport.message import wakeup_message, wakeup_of
+from events.records import DeadLetter, Group, Parked
+from events.transport.message import group_of, wakeup_message
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
-_held: dict[Wakeup, None] = {}  # sent and not acknowledged, oldest first
+_held: dict[Group, None] = {}  # sent and not acknowledged, oldest first
 _wake_pipes: set[int] = set()
 _on_room: list[Callable[[], None]] = []
 
@@ -87,9 +87,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def _let_go(self, delivery_tag: Any) -> None:
         with suppress(KeyError):
-            wakeup = wakeup_of(self.qos.get(delivery_tag).headers)
-            if wakeup is not None:
-                _held.pop(wakeup, None)
+            _held.pop(group_of(self.qos.get(delivery_tag).headers), None)
 
 
 class KombuMemory(virtual.Transport):  # type: ignore[misc]
@@ -146,17 +144,17 @@ class MemoryTransport:
     def on_room(self, call: Callable[[], None]) -> None:
         _on_room[:] = [call]
 
-    def send(self, wakeups: Sequence[Wakeup]) -> None:
+    def send(self, groups: Sequence[Group]) -> None:
         if self._connection is None:
             self._connection = Connection(self.URL)
         with self._connection.Producer(auto_declare=False) as producer:
-            for wakeup in wakeups:
-                message = wakeup_message(wakeup)
-                _held[wakeup] = None
+            for group in groups:
+                message = wakeup_message(group)
+                _held[group] = None
                 producer.publish(
                     message.body,
                     exchange="",
-                    routing_key=wakeup.queue,
+                    routing_key=group[0].queue,
                     content_type="application/json",
                     content_encoding="utf-8",
                     headers=message.headers,
@@ -172,7 +170,7 @@ class MemoryTransport:
     def waiting(self, queue: str) -> int:
         return len(_queues[queue])
 
-    def held(self) -> Sequence[Wakeup]:
+    def held(self) -> Sequence[Group]:
         return tuple(_held)
 
     def close(self) -> None:

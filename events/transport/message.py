@@ -14,10 +14,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from events.records import DeadLetter, Wakeup
+from events.records import DeadLetter, Group, Wakeup
 
-HEADER = "events"  # our own header: what `wakeup_of` reads, so that nobody has to decode the body
+HEADER = "events"  # our own header: what `group_of` reads, so that nobody has to decode the body
 GARBAGE = "events-garbage"  # header of what stood in a Redis list and is no message: see events.transport.redis
+_ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 _EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -35,42 +36,60 @@ def task_id(event_id: UUID, handler: str) -> str:
     return str(uuid5(event_id, handler))
 
 
-def wakeup_message(wakeup: Wakeup) -> Message:
-    """The Celery task of a delivery: named after its handler, with the event's id as keyword, and root."""
-    event_id, identity = str(wakeup.event_id), task_id(wakeup.event_id, wakeup.handler)
-    arguments = {"event_id": event_id, "attempt": wakeup.attempt}
+def wakeup_message(group: Group) -> Message:
+    """The Celery task of one delivery, or of a group: named after the handler.
+
+    Of one, the event's id is a keyword and the root: Flower finds it by either. Of a group Flower shows how many.
+    """
+    first = group[0]
+    header: dict[str, Any] = {"handler": first.handler, "queue": first.queue}
+    if len(group) == 1:
+        event_id = str(first.event_id)
+        arguments: dict[str, Any] = {"event_id": event_id, "attempt": first.attempt}
+        identity, root, retries = task_id(first.event_id, first.handler), event_id, first.attempt - 1
+        header |= arguments
+        shown = arguments
+    else:
+        deliveries = [[str(one.event_id), one.attempt] for one in group]
+        arguments = {"deliveries": deliveries}
+        identity = root = task_id(first.event_id, f"{first.handler} {deliveries}")
+        retries = 0
+        header |= arguments
+        shown = {"deliveries": len(group)}
     headers = {
         "lang": "py",
-        "task": wakeup.handler,
+        "task": first.handler,
         "id": identity,
         "shadow": None,
         "eta": None,
         "expires": None,
         "group": None,
         "group_index": None,
-        "retries": wakeup.attempt - 1,
+        "retries": retries,
         "timelimit": [None, None],
-        "root_id": event_id,
+        "root_id": root,
         "parent_id": None,
         "argsrepr": "()",
-        "kwargsrepr": repr(arguments),
-        "origin": f"{os.getpid()}@{socket.gethostname()}",
+        "kwargsrepr": repr(shown),
+        "origin": _ORIGIN,
         "ignore_result": True,
         "replaced_task_nesting": 0,
         "stamped_headers": None,
         "stamps": {},
-        HEADER: {"event_id": event_id, "handler": wakeup.handler, "queue": wakeup.queue, "attempt": wakeup.attempt},
+        HEADER: header,
     }
     return Message(json.dumps([[], arguments, _EMBEDDED]), headers, identity)
 
 
-def wakeup_of(headers: Mapping[str, Any] | None) -> Wakeup | None:
-    """The wake-up that a message carries, None if it is not one of ours."""
+def group_of(headers: Mapping[str, Any] | None) -> Group:
+    """The wake-ups that a message carries; none if it is not one of ours."""
     try:
         ours = (headers or {})[HEADER]
-        return Wakeup(UUID(ours["event_id"]), str(ours["handler"]), str(ours["queue"]), int(ours["attempt"]))
+        handler, queue = str(ours["handler"]), str(ours["queue"])
+        deliveries = ours["deliveries"] if "deliveries" in ours else [[ours["event_id"], ours["attempt"]]]
+        return tuple(Wakeup(UUID(event_id), handler, queue, int(attempt)) for event_id, attempt in deliveries)
     except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+        return ()
 
 
 def dead_letter_message(letter: DeadLetter) -> Message:

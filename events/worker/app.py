@@ -4,6 +4,7 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+from billiard import pool as billiard_pool
 from celery import Celery, signals
 
 from events.pipeline import Pipeline
@@ -13,6 +14,8 @@ from events.worker.draining import Draining
 from events.worker.presence import PresenceStep
 from events.worker.steps import LedgerStep
 from events.worker.tasks import delivery_task, record_lost_process
+
+_LAST_WORDS = 10  # tenths of a second
 
 
 def build_app(pipeline: Pipeline) -> Celery:
@@ -40,6 +43,9 @@ def build_app(pipeline: Pipeline) -> Celery:
 
     def child_started(**_: Any) -> None:
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
+        # At its end a child waits until the main process has read all its results: 30 s, if that is just ending too.
+        # What isn't read is not acknowledged, and the ledger knows that it is done.
+        billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS
 
     signals.worker_process_init.connect(child_started, weak=False)  # nobody else holds this function
     signals.task_failure.connect(record_lost_process, weak=False)

@@ -12,7 +12,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from vine import promise
 
 from events.delivery import try_elsewhere_after
-from events.records import Wakeup
+from events.records import Group
 from events.worker.parked import NO_SUCH_DELIVERY, parked_message
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
@@ -37,7 +37,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             found = problem_of(message)
             if isinstance(found, Problem):
                 self._park(message, found)
-            elif found.handler not in self.strategies:
+            elif found[0].handler not in self.strategies:
                 self._hand_back(message, found)
             else:
                 to_celery(message)
@@ -49,21 +49,22 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         found = problem_of(message)
         self._park(message, found if isinstance(found, Problem) else Problem("malformed message", str(exc)[:1000]))
 
-    def _hand_back(self, message: Any, wakeup: Wakeup) -> None:
-        ledger = self.app.pipeline.ledger
+    def _hand_back(self, message: Any, group: Group) -> None:
+        ledger, first = self.app.pipeline.ledger, group[0]
         try:
-            waits = ledger.outbox.hand_back([wakeup], try_elsewhere_after())
-            known = waits or ledger.inbox.knows(wakeup.event_id, wakeup.handler)
+            waits = ledger.outbox.hand_back(group, try_elsewhere_after())
+            known = waits or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
         except Exception as error:
-            self._later(error, self._hand_back, message, wakeup)
+            self._later(error, self._hand_back, message, group)
             return
         if not known:
             self._park(message, NO_SUCH_DELIVERY)
             return
         if waits:
             log.warning(
-                "no handler named %r here; event %s waits for a worker that has it", wakeup.handler, wakeup.event_id
-            )
+                "no handler named %r here; %d of its deliveries (event %s) wait for a worker that has it",
+                first.handler, waits, first.event_id,
+            )  # fmt: skip
         message.ack_log_error(log, self.connection_errors)
 
     def _park(self, message: Any, problem: Problem) -> None:

@@ -17,7 +17,7 @@ from celery.worker import state
 
 from events.pipeline import Pipeline
 from events.records import Wakeup
-from events.transport.message import wakeup_of
+from events.transport.message import group_of
 
 log = logging.getLogger("events.worker")
 
@@ -92,7 +92,8 @@ class Drain:
     def hand_back_unstarted(self) -> None:
         """What this worker has taken and not started goes back at once, for a worker that lives on."""
         try:
-            if waiting := [*unstarted(), *self._pipeline.transport.held()]:
+            held = [wakeup for group in self._pipeline.transport.held() for wakeup in group]
+            if waiting := unstarted() + held:
                 self._pipeline.ledger.outbox.hand_back(waiting, timedelta(0))
         except Exception as error:  # found by its age instead
             log.warning("can't hand back what was not started: %s", error)
@@ -110,5 +111,4 @@ def unstarted() -> list[Wakeup]:
     """Wake-ups in this process's hand that no handler has been started for. Main process only."""
     requests = tuple(state.reserved_requests)
     active = set(state.active_requests)
-    found = (wakeup_of(request.message.headers) for request in requests if request not in active)
-    return [wakeup for wakeup in found if wakeup is not None]
+    return [wakeup for request in requests if request not in active for wakeup in group_of(request.message.headers)]

@@ -33,7 +33,7 @@ class Holding:
             held = unstarted()
             try:
                 if still := [wakeup for wakeup in held if wakeup in before]:  # the others are young
-                    self._pipeline.ledger.outbox.renew(still, stale_after, self._worker)
+                    self._pipeline.ledger.recovery.renew(still, stale_after, self._worker)
             except Exception as error:
                 self._throttle.warn(f"can't renew what this worker holds: {error}")
             before = set(held)

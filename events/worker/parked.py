@@ -29,7 +29,7 @@ def parked_message(message: Message, problem: Problem, worker: str) -> Parked:
 
 def parked_wakeup(wakeup: Wakeup, worker: str) -> Parked:
     """The record of a well-formed wake-up for a delivery that doesn't exist."""
-    message = wakeup_message(wakeup)
+    message = wakeup_message((wakeup,))
     properties = {
         "headers": message.headers,
         "content_type": "application/json",

@@ -21,7 +21,8 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.worker")
 
-_EVERY = 5.0  # seconds; see events.ports.ALIVE
+_EVERY = 10.0  # seconds; see events.records.ALIVE
+_ANEW_EVERY = 30  # renewals, after which all is said again: the clock may have gone wrong
 
 
 class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -68,14 +69,16 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
     def _renew(self) -> None:
+        renewals = 0
         while not self._stopping.wait(_EVERY):
-            self._announce()
+            renewals += 1
+            self._announce(anew=renewals % _ANEW_EVERY == 0)
 
-    def _announce(self) -> None:
+    def _announce(self, *, anew: bool = True) -> None:
         assert self._info is not None
         try:
             workers = self._pipeline.ledger.workers
-            if not workers.renew(self._info.name) and not self._stopping.is_set():
+            if (anew or not workers.renew(self._info.name)) and not self._stopping.is_set():
                 workers.announce(self._info)
         except Exception as error:
             self._throttle.warn(f"can't tell the ledger that this worker lives: {error}")

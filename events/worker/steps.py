@@ -26,8 +26,9 @@ from events.worker.idleness import Idleness
 
 log = logging.getLogger("events.worker")
 
+_TICK = 0.5  # seconds
 _STOP_WITHIN = 10.0  # seconds that the relay has to finish its batch
-_PER_SLOT = 4  # without a broker: wake-ups that a worker takes for each handler it can run at a time
+_PER_SLOT = 4  # without a broker: messages that a worker takes for each handler it can run at a time
 
 
 class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -43,6 +44,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._thread: threading.Thread | None = None
         self._watchdog: Watchdog | None = None
         self._tick: Any = None
+        self._pool: Any = None
         worker.pulse = self._pulse = Pulse()  # of Celery's event loop
         self._stopping = threading.Event()
         self._drain = Drain(
@@ -57,6 +59,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pipeline.ledger.engine.dispose()  # or the children would inherit this connection
 
     def start(self, worker: Any) -> None:
+        self._pool = worker.pool
         _or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
         self._start_watchdog(worker)
@@ -67,7 +70,12 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Called by Celery whenever it has (re)connected."""
         if self._tick is not None:
             self._tick.cancel()
-        self._tick = loop.call_repeatedly(1.0, self._pulse.beat)
+        self._tick = loop.call_repeatedly(_TICK, self._beat)
+
+    def _beat(self) -> None:
+        self._pulse.beat()
+        # Of two children that die at once Celery may overlook one, and looks again only after five seconds.
+        getattr(self._pool, "maintain_pool", lambda: None)()
 
     def stop(self, _: Any) -> None:
         self._stop_relay()
@@ -89,7 +97,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._relay = self._pipeline.relay(
             handlers={handler.name for handler in all_handlers()} if local else None,
             queues=sorted(worker.app.amqp.queues.consume_from) if local else None,
-            max_in_flight=slots * _PER_SLOT if local else None,
+            max_messages=slots * _PER_SLOT if local else None,
         )
         if isinstance(self._pipeline.transport, MemoryTransport):
             self._pipeline.transport.on_room(self._relay.wake)

@@ -6,6 +6,8 @@ FAILURE. Whatever it is, the message is acknowledged: Celery never retries, requ
 
 import logging
 import os
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,16 +18,19 @@ from billiard.exceptions import WorkerLostError
 from celery import Task
 from celery.exceptions import Retry
 
-from events.delivery import Deliverer, Outcome
+from events.delivery import Deliverer
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
+from events.outcome import Outcome, Result
 from events.pipeline import Pipeline
-from events.records import Wakeup
+from events.records import Group
 from events.registry import Handler
 from events.settings import HARD_LIMIT_GRACE
-from events.transport.message import HEADER, wakeup_of
+from events.transport.message import HEADER, group_of
 from events.worker.parked import parked_wakeup
 
 log = logging.getLogger("events.worker")
+
+_WORST = (Outcome.DEAD, Outcome.RETRY, Outcome.UNKNOWN)  # of a group's outcomes, the one to show the reason of
 
 
 class DeliveryTask(Task):  # type: ignore[misc]
@@ -39,25 +44,18 @@ class DeliveryTask(Task):  # type: ignore[misc]
     max_retries = None
     pipeline: Pipeline
 
-    def run(self, event_id: str, attempt: int) -> str:
-        if self.app.draining.begun and (wakeup := self._wakeup()):
-            self.pipeline.ledger.outbox.hand_back([wakeup], timedelta(0))
+    def run(self, **_: Any) -> str:
+        group = group_of({HEADER: self.request.get(HEADER)})
+        if self.app.draining.begun:
+            self.pipeline.ledger.outbox.hand_back(group, timedelta(0))
             return Outcome.HANDED_BACK.value
         worker = f"{self.request.hostname}/{self.app.run_token}.{os.getpid()}"
-        result = self.deliverer(worker).deliver(UUID(event_id), self.name, int(attempt))
-        if result.outcome is Outcome.RETRY:
-            # Raised, not published: the ledger holds the time of the next attempt, and the relay sends it.
-            raise Retry(result.summary, DeliveryFailed(result.summary), when=result.due_in.total_seconds()
-                        if result.due_in is not None else None)  # fmt: skip
-        if result.outcome is Outcome.UNKNOWN and (wakeup := self._wakeup()):
-            # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
-            self.pipeline.ledger.parked.park(parked_wakeup(wakeup, worker))
-        if result.outcome is Outcome.DEAD:
-            raise DeliveryFailed(result.summary)
-        return result.summary
-
-    def _wakeup(self) -> Wakeup | None:
-        return wakeup_of({HEADER: self.request.get(HEADER)})
+        results = self.deliverer(worker).deliver(self.name, _attempts(group))
+        for wakeup in group:
+            if results[wakeup.event_id].outcome is Outcome.UNKNOWN:
+                # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
+                self.pipeline.ledger.parked.park(parked_wakeup(wakeup, worker))
+        return _shown([results[wakeup.event_id] for wakeup in group])
 
     def deliverer(self, worker: str) -> Deliverer:
         """The process's own: a forked child must not share its parent's heartbeat thread."""
@@ -84,6 +82,27 @@ def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     return task
 
 
+def _attempts(group: Group) -> dict[UUID, int]:
+    return {wakeup.event_id: wakeup.attempt for wakeup in group}
+
+
+def _shown(results: Sequence[Result]) -> str:
+    """What Celery and Flower see: FAILURE if any is a dead letter, RETRY if all are retried, else SUCCESS."""
+    counts = Counter(result.outcome for result in results)
+    worst = next((one for outcome in _WORST for one in results if one.outcome is outcome), results[0])
+    summary = worst.summary
+    if len(results) > 1:
+        summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        summary += f" ({worst.summary})" if worst.error is not None else ""
+    if counts[Outcome.DEAD]:
+        raise DeliveryFailed(summary)
+    if counts[Outcome.RETRY] == len(results):
+        # Raised, not published: the ledger holds the time of the next attempt, and the relay sends it.
+        wait = worst.due_in.total_seconds() if worst.due_in is not None else None
+        raise Retry(summary, DeliveryFailed(summary), when=wait)
+    return summary
+
+
 def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any = None, **_: Any) -> None:
     """Celery's main process saw a child die or killed it for its time: tell the ledger, ahead of the lease's end."""
     if not isinstance(sender, DeliveryTask) or sender.app.draining.is_cut_short:  # then it is handed back
@@ -96,8 +115,8 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
     else:
         return
     try:
-        event_id, attempt = UUID(kwargs["event_id"]), int(kwargs["attempt"])
-        sender.deliverer("main").abandon(event_id, sender.name, attempt, error)
+        group = group_of({HEADER: {"handler": sender.name, "queue": "", **kwargs}})
+        sender.deliverer("main").abandon(sender.name, _attempts(group), error)
     except Exception as failure:  # the lease ends in any case, and the relay finds it
         log.warning("can't record the end of %s: %s", sender.name, failure)
 

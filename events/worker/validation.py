@@ -11,8 +11,8 @@ from typing import Any
 from celery.app.task import Context
 from kombu import Message
 
-from events.records import Wakeup
-from events.transport.message import GARBAGE, HEADER, wakeup_message, wakeup_of
+from events.records import Group
+from events.transport.message import GARBAGE, HEADER, group_of, wakeup_message
 
 _FREE = {"origin", "argsrepr", "kwargsrepr", "lang"}  # text for people
 _ACTED_UPON = {name for name in vars(Context) if not name.startswith("__")} | {"compression"}
@@ -27,8 +27,8 @@ class Problem:
     detail: str
 
 
-def problem_of(message: Message) -> Wakeup | Problem:
-    """The wake-up that a message carries, or what is wrong with it. Never raises."""
+def problem_of(message: Message) -> Group | Problem:
+    """The wake-ups that a message carries, or what is wrong with it. Never raises."""
     try:
         return _check(message)
     except Exception as error:
@@ -47,7 +47,7 @@ def raw_body(message: Message) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _check(message: Message) -> Wakeup | Problem:
+def _check(message: Message) -> Group | Problem:
     headers = message.headers
     if not isinstance(headers, dict):
         return _foreign(message)
@@ -55,21 +55,21 @@ def _check(message: Message) -> Wakeup | Problem:
         return Problem("not a message", "these bytes in the Redis list are no message of kombu's")
     if "task" not in headers:
         return _foreign(message)
-    wakeup = wakeup_of(headers)
-    if wakeup is None:
+    group = group_of(headers)
+    if not group:
         return Problem("not a wake-up", f"task {_shown(headers['task'])} has no readable header {HEADER!r}")
     if message.content_type != "application/json":
         return Problem("content type", f"{_shown(message.content_type)}; wake-ups are application/json")
     if str(message.content_encoding).lower() != "utf-8":
         return Problem("content encoding", f"{_shown(message.content_encoding)}; wake-ups are utf-8")
-    expected = wakeup_message(wakeup)
+    expected = wakeup_message(group)
     try:
         body = json.loads(raw_body(message).decode())
     except ValueError as error:  # UnicodeDecodeError is one
         return Problem("body is not JSON", str(error))
     if not _same(body, json.loads(expected.body)):
         return Problem("wrong body", f"{_shown(body)}, expected {expected.body}")
-    return _check_headers(headers, expected.headers) or _check_properties(message, expected.correlation_id) or wakeup
+    return _check_headers(headers, expected.headers) or _check_properties(message, expected.correlation_id) or group
 
 
 def _check_headers(headers: dict[str, Any], expected: dict[str, Any]) -> Problem | None:

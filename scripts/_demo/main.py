@@ -54,7 +54,7 @@ def _run(options: Options, console: Console, cleanup: ExitStack) -> int:
     console.print("[bold]2[/bold]  a Celery worker with two processes: celery -A events worker -c 2", highlight=False)
     begun = time.monotonic()
     worker = start()
-    _wait_ready(worker, options)
+    _wait_ready(worker)
     _done(console, begun, f"process group {worker.group}")
 
     engine = get_engine()
@@ -92,15 +92,14 @@ def _migrate(options: Options, console: Console) -> None:
     _done(console, begun)
 
 
-def _wait_ready(worker: Process, options: Options) -> None:
-    """A worker that is ready has told the ledger which handlers it has, and on which queue."""
+def _wait_ready(worker: Process) -> None:
+    """A worker that is ready has told the ledger which handlers it has."""
     from _demo.watching import DemoFailed
     from events.pipeline import get_pipeline
 
-    outbox = get_pipeline().ledger.outbox
-    queue = options.settings.get("EVENTS_QUEUE", "events")
+    subscriptions = get_pipeline().ledger.subscriptions
     deadline = time.monotonic() + READY_WITHIN
-    while queue not in outbox.queues():
+    while not subscriptions.paces():
         if worker.ended or time.monotonic() > deadline:
             why = "ended at its start" if worker.ended else f"isn't ready after {READY_WITHIN:.0f} s"
             raise DemoFailed(f"the worker {why}; its last lines:\n{worker.last_lines()}")

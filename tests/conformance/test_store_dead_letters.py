@@ -3,7 +3,7 @@
 import json
 
 from events.records import DeadLetterFilter
-from support.store import HOUR, OOPS, PAST, Store
+from support.store import OOPS, PAST, Store
 
 
 def test_replaying_twice_acts_once_and_gives_all_attempts_back(store: Store) -> None:
@@ -16,10 +16,10 @@ def test_replaying_twice_acts_once_and_gives_all_attempts_back(store: Store) -> 
     assert store.row(event_id).error == "no"
     claim = store.claim(store.take()[0], lease=PAST)
     assert (claim.attempt, claim.run) == (2, 1)
-    store.ledger.outbox.expire_leases(10)
+    store.ledger.recovery.expire_leases(10)
     assert store.row(event_id).state == "pending"
     store.claim(store.take()[0], lease=PAST)
-    store.ledger.outbox.expire_leases(10)
+    store.ledger.recovery.expire_leases(10)
     assert (store.row(event_id).state, store.row(event_id).replays) == ("dead", 1)
 
 
@@ -59,18 +59,18 @@ def test_a_limit_counts_and_replays_the_newest(store: Store) -> None:
 def test_a_dead_letter_is_copied_once_for_every_death(store: Store) -> None:
     # Given a dead letter
     (event_id,) = store.dead()
-    outbox = store.ledger.outbox
-    letters = outbox.take_uncopied(10)
+    recovery = store.ledger.recovery
+    letters = recovery.take_uncopied(10)
     assert [letter.event_id for letter in letters] == [event_id]
     # When it is marked; Then it is not copied again, until it was replayed and died again
-    outbox.mark_copied(letters)
-    assert outbox.take_uncopied(10) == []
+    recovery.mark_copied(letters)
+    assert recovery.take_uncopied(10) == []
     store.ledger.dead.replay(DeadLetterFilter())
     store.ledger.inbox.bury(store.claim(store.take()[0]), OOPS)
-    assert len(outbox.take_uncopied(10)) == 1
+    assert len(recovery.take_uncopied(10)) == 1
     # A copy of the death before does not count for this one
-    outbox.mark_copied(letters)
-    assert len(outbox.take_uncopied(10)) == 1
+    recovery.mark_copied(letters)
+    assert len(recovery.take_uncopied(10)) == 1
 
 
 def test_what_waits_for_a_handler_moves_along_when_it_is_given_another_queue(store: Store) -> None:
@@ -83,6 +83,6 @@ def test_what_waits_for_a_handler_moves_along_when_it_is_given_another_queue(sto
     # When its handler subscribes with another queue
     store.subscribe(queue="elsewhere")
     # Then both are due there
-    moved = store.ledger.outbox.take_due("elsewhere", 10, HOUR, None)
+    moved = store.take_due("elsewhere", 10)
     assert {wakeup.event_id for wakeup in moved} == {sent, waiting}
-    assert store.ledger.outbox.take_due("q", 10, HOUR, None) == []
+    assert store.take_due("q", 10) == []

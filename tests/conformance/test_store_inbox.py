@@ -19,10 +19,10 @@ def test_a_claim_needs_the_right_attempt_and_is_given_once(store: Store) -> None
     store.take()
     inbox = store.ledger.inbox
     # Then it can be claimed for its attempt, once
-    assert inbox.claim(event_id, "hear", 2, "w1", HOUR) is None
-    assert inbox.claim(event_id, "nobody", 1, "w1", HOUR) is None
-    claims = together(*[lambda: inbox.claim(event_id, "hear", 1, "w1", HOUR)] * 2)
-    assert sorted(claim is None for claim in claims) == [False, True]
+    assert inbox.claim("hear", {event_id: 2}, "w1", HOUR) == []
+    assert inbox.claim("nobody", {event_id: 1}, "w1", HOUR) == []
+    claims = together(*[lambda: inbox.claim("hear", {event_id: 1}, "w1", HOUR)] * 2)
+    assert sorted(map(len, claims)) == [0, 1]
     assert (store.row(event_id).attempts, store.row(event_id).worker) == (1, "w1")
 
 
@@ -30,7 +30,7 @@ def test_success_commits_with_the_handlers_effects(store: Store) -> None:
     claim = store.running()
     with store.ledger.inbox.begin() as connection:
         store.ledger.events.append(connection, [envelope(uuid4(), "Effect")])
-        store.ledger.inbox.succeed(connection, claim)
+        store.ledger.inbox.succeed(connection, [claim])
     assert (store.row(claim.envelope.id).state, store.count()) == ("succeeded", 2)
     assert store.row(claim.envelope.id).finished_at is not None
 
@@ -38,20 +38,20 @@ def test_success_commits_with_the_handlers_effects(store: Store) -> None:
 def test_a_late_success_is_refused_and_its_effects_roll_back(store: Store) -> None:
     # Given a run whose lease ended, and another that took over
     late = store.running(lease=PAST)
-    assert store.ledger.outbox.expire_leases(10) == 1
+    assert store.ledger.recovery.expire_leases(10) == 1
     second = store.claim(store.take()[0])
     # When the first one succeeds after all
     with pytest.raises(LeaseLost), store.ledger.inbox.begin() as connection:
         store.ledger.events.append(connection, [envelope(uuid4(), "Effect")])
-        store.ledger.inbox.succeed(connection, late)
+        store.ledger.inbox.succeed(connection, [late])
     # Then nothing of it stays, nothing else it says counts, and the second one goes on
     assert store.count() == 1
-    assert not store.ledger.inbox.extend(late, HOUR)
+    assert not store.ledger.inbox.extend([late], HOUR)
     assert not store.ledger.inbox.retry(late, OOPS, NOW)
     assert not store.ledger.inbox.bury(late, OOPS)
-    assert not store.ledger.inbox.abandon(late.envelope.id, "hear", late.attempt, OOPS, NOW)
+    store.ledger.inbox.abandon("hear", {late.envelope.id: late.attempt}, OOPS, NOW)
     with store.ledger.inbox.begin() as connection:
-        store.ledger.inbox.succeed(connection, second)
+        store.ledger.inbox.succeed(connection, [second])
 
 
 def test_a_retry_is_due_after_its_delay_with_the_next_attempt(store: Store) -> None:
@@ -67,18 +67,18 @@ def test_a_retry_is_due_after_its_delay_with_the_next_attempt(store: Store) -> N
 
 def test_an_extended_lease_does_not_expire(store: Store) -> None:
     claim = store.running(lease=PAST)
-    assert store.ledger.inbox.extend(claim, HOUR)
-    assert store.ledger.outbox.expire_leases(10) == 0
+    assert store.ledger.inbox.extend([claim], HOUR)
+    assert store.ledger.recovery.expire_leases(10) == 0
 
 
 def test_an_ended_lease_is_another_attempt_until_the_last(store: Store) -> None:
     # Given a handler with two attempts; When both end silently
     first = store.running(lease=PAST, max_attempts=2)
-    assert store.ledger.outbox.expire_leases(10) == 1
+    assert store.ledger.recovery.expire_leases(10) == 1
     row = store.row(first.envelope.id)
     assert (row.state, row.error_type.rpartition(".")[2]) == ("pending", "WorkerLost")
     store.claim(store.take()[0], lease=PAST)
-    assert store.ledger.outbox.expire_leases(10) == 1
+    assert store.ledger.recovery.expire_leases(10) == 1
     # Then it is a dead letter that names the worker and the attempt
     (letter,) = store.ledger.dead.find(DeadLetterFilter())
     assert (letter.attempts, letter.worker, letter.traceback) == (2, "w1", "")
@@ -88,7 +88,7 @@ def test_an_ended_lease_is_another_attempt_until_the_last(store: Store) -> None:
 
 def test_two_relays_expire_a_lease_once(store: Store) -> None:
     store.running(lease=PAST)
-    assert sum(together(*[lambda: store.ledger.outbox.expire_leases(10)] * 2)) == 1
+    assert sum(together(*[lambda: store.ledger.recovery.expire_leases(10)] * 2)) == 1
 
 
 def test_abandon_retries_or_buries_as_the_subscription_says(store: Store) -> None:
@@ -96,11 +96,12 @@ def test_abandon_retries_or_buries_as_the_subscription_says(store: Store) -> Non
     claim = store.running(max_attempts=2)
     event_id, inbox = claim.envelope.id, store.ledger.inbox
     # When only the message of each attempt is at hand
-    assert not inbox.abandon(event_id, "hear", 2, OOPS, NOW)
-    assert inbox.abandon(event_id, "hear", 1, OOPS, NOW)
+    inbox.abandon("hear", {event_id: 2}, OOPS, NOW)
+    assert store.row(event_id).state == "running"
+    inbox.abandon("hear", {event_id: 1}, OOPS, NOW)
     assert store.row(event_id).state == "pending"
     store.claim(store.take()[0])
-    assert inbox.abandon(event_id, "hear", 2, OOPS, NOW)
+    inbox.abandon("hear", {event_id: 2}, OOPS, NOW)
     # Then the first is a retry, the second a dead letter
     assert store.row(event_id).state == "dead"
 
@@ -112,7 +113,7 @@ def test_a_delivery_whose_event_was_deleted_is_a_dead_letter(store: Store) -> No
     (wakeup,) = store.take()
     store.foreign("DELETE FROM event_store")
     # Then there is nothing to run, and it can be seen
-    assert store.ledger.inbox.claim(event_id, "hear", wakeup.attempt, "w1", HOUR) is None
+    assert store.ledger.inbox.claim("hear", {event_id: wakeup.attempt}, "w1", HOUR) == []
     (letter,) = store.ledger.dead.find(DeadLetterFilter())
     assert (letter.event_id, letter.event_type) == (event_id, "")
     assert str(event_id) in letter.error
@@ -146,8 +147,8 @@ def test_a_delivery_handed_back_has_not_used_its_attempt(store: Store) -> None:
     # Given a running delivery of a handler with two attempts
     claim = store.running(max_attempts=2)
     # When it is handed back, twice
-    assert store.ledger.inbox.hand_back(claim, NOW)
-    assert not store.ledger.inbox.hand_back(claim, NOW)
+    assert store.ledger.inbox.hand_back([claim], NOW)
+    assert not store.ledger.inbox.hand_back([claim], NOW)
     # Then it is due, its next run is the first again, and the fencing token has grown
     again = store.claim(store.take()[0])
     assert (again.run, again.attempt) == (1, 2)
@@ -160,7 +161,7 @@ def test_what_a_worker_runs_is_released_and_nothing_of_a_namesake(store: Store) 
     for worker in ("w_1/a.1", "w_1/a.2", "wx1/a.1"):
         store.publish()
         (wakeup,) = store.take()
-        claims[worker] = store.ledger.inbox.claim(wakeup.event_id, wakeup.handler, wakeup.attempt, worker, HOUR)
+        (claims[worker],) = store.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.attempt}, worker, HOUR)
     # When the first is ended
     assert store.ledger.inbox.release("w_1/a.") == 2
     # Then only what it ran is due again
@@ -174,6 +175,6 @@ def test_a_success_that_was_committed_is_known_as_one(store: Store) -> None:
     assert not store.ledger.inbox.succeeded(claim)
     # When it commits
     with store.ledger.inbox.begin() as connection:
-        store.ledger.inbox.succeed(connection, claim)
+        store.ledger.inbox.succeed(connection, [claim])
     # Then that can be read back
     assert store.ledger.inbox.succeeded(claim)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session
 
+from events.store.event_log import WAKE_EVERY
 from support.store import Store, envelope, together
 from support.waiting import eventually
 
@@ -83,7 +84,7 @@ def test_waking_is_throttled_survives_savepoints_and_forgets_rollbacks(store: St
     for _ in range(20):
         with Session(store.ledger.engine) as session, session.begin():
             events.append(session.connection(), [envelope(uuid4())])
-    assert len(notified) <= 2 + (time.monotonic() - started) / 0.05
+    assert len(notified) <= 2 + (time.monotonic() - started) / WAKE_EVERY
 
 
 def test_a_quiet_session_notifies_when_it_commits(store: Store) -> None:

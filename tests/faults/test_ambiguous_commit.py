@@ -25,7 +25,8 @@ def database() -> Iterator[PostgresDatabase]:
 
 
 def pipeline_at(url: str) -> InlinePipeline:
-    return InlinePipeline(Settings(database_url=url, broker_url="", lease="1s", stale_after="1s"))
+    # Without LISTEN no statement is prepared, so that the cutter can read them all.
+    return InlinePipeline(Settings(database_url=url, broker_url="", lease="1s", stale_after="1s", listen=False))
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def sound(database: PostgresDatabase) -> Iterator[InlinePipeline]:
 
 @pytest.fixture
 def cutter(database: PostgresDatabase, sound: InlinePipeline) -> Iterator[CommitCutter]:
-    cutter = CommitCutter(database.url, share=0.25, seed=5)
+    cutter = CommitCutter(database.url, share=0.25, seed=5, marks=(b"COMMIT", b"INSERT INTO event_store"))
     yield cutter
     cutter.close()
 
@@ -57,7 +58,8 @@ def disturbed(cutter: CommitCutter) -> Iterator[InlinePipeline]:
 def test_publishing_on_its_own_is_durable_on_return_and_happens_once(
     sound: InlinePipeline, disturbed: InlinePipeline, cutter: CommitCutter
 ) -> None:
-    # Given a connection of which every fourth commit is cut; When 100 events are published, one by one
+    # Given a connection of which every fourth commit is cut, and each statement that is one of its own
+    # When 100 events are published, one by one
     events = [shop.OrderPlaced(order=str(number)) for number in range(100)]
     for event in events:
         publish(event)
@@ -74,10 +76,10 @@ def test_effects_happen_once_and_outcomes_are_right_when_commits_are_cut(
     tmp_path: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Given 60 events
+    # Given 25 events
     monkeypatch.setenv("SHOP_STARTS", f"{tmp_path}/starts")
     with sound.ledger.events.begin() as connection:
-        publish([shop.OrderPlaced(order=str(number)) for number in range(60)], session=connection)
+        publish([shop.OrderPlaced(order=str(number)) for number in range(25)], session=connection)
 
     # When they are handled through a connection of which every fourth commit is cut
     def settled() -> bool:
@@ -87,7 +89,7 @@ def test_effects_happen_once_and_outcomes_are_right_when_commits_are_cut(
             return False
         with sound.ledger.engine.connect() as connection:
             states = connection.scalars(select(event_deliveries.c.state)).all()
-        return len(states) >= 120 and set(states) <= {"succeeded", "dead"}
+        return len(states) >= 50 and set(states) <= {"succeeded", "dead"}
 
     eventually(settled, "all deliveries have an outcome", 100)
     # Then all have succeeded, and every effect is there once
@@ -96,5 +98,5 @@ def test_effects_happen_once_and_outcomes_are_right_when_commits_are_cut(
         effects = connection.execute(select(shop.effects.c.event_id, shop.effects.c.handler)).all()
     assert set(states) == {"succeeded"}
     assert len(effects) == len(set(effects))
-    assert len([one for one in effects if one.handler == "book_order"]) == 60
-    assert min(cutter.cuts.values()) > 5
+    assert len([one for one in effects if one.handler == "book_order"]) == 25
+    assert min(cutter.cuts.values()) > 3

@@ -34,7 +34,7 @@ def sender(system: System) -> Iterator[Sender]:
 
 def wakeup() -> tuple[list[Any], dict[str, Any]]:
     """Body and headers of a well-formed wake-up, of a delivery that doesn't exist."""
-    message = wakeup_message(Wakeup(uuid4(), "book_order", "some-queue", 1))
+    message = wakeup_message((Wakeup(uuid4(), "book_order", "some-queue", 1),))
     return json.loads(message.body), message.headers
 
 
@@ -224,7 +224,7 @@ def test_of_ten_thousand_mutated_messages_every_one_is_accounted_for(mode: str, 
         system.settled(len(events))
         # When 10,000 of them come, each changed somewhere
         for number in range(10_000):
-            message = wakeup_message(Wakeup(dice.choice(events).event_id, "works_async", sender.queue, 1))
+            message = wakeup_message((Wakeup(dice.choice(events).event_id, "works_async", sender.queue, 1),))
             mutate(dice, sender, message.body, message.headers, number)
         eventually(lambda: sender.waiting() == 0, "the queue is empty", 240)
 

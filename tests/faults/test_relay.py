@@ -49,7 +49,7 @@ def test_a_broker_that_hangs_blocks_neither_publishers_nor_the_database(mode: st
     hung = url.replace(f":{port}", f":{proxy.port}")
     try:
         with System(mode, tmp_path, broker_url=hung, broker_timeout="1s").in_use() as system:
-            system.pipeline.ledger.outbox.subscribe(
+            system.pipeline.ledger.subscriptions.subscribe(
                 [Subscription("AsyncWork", "works_async", system.environment["EVENTS_QUEUE"], 3)]
             )
             proxy.hang()

@@ -65,7 +65,7 @@ def test_a_sound_system_has_no_errors(doctor: Doctor, database: PostgresDatabase
     # Given a migrated ledger and a living worker with the one handler that is subscribed
     ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
     migrate(ledger.engine)
-    ledger.outbox.subscribe([Subscription("Said", "hear", "events", 3)])
+    ledger.subscriptions.subscribe([Subscription("Said", "hear", "events", 3)])
     ledger.workers.announce(worker(handlers={"hear": {"Said": "1:x"}}))
     ledger.close()
     # Then all is well
@@ -77,7 +77,9 @@ def test_what_nobody_runs_and_clocks_that_differ_are_found(doctor: Doctor, datab
     # Given a handler without a worker, one whose queue nobody reads, an event nobody wants, a worker of tomorrow
     ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
     migrate(ledger.engine)
-    ledger.outbox.subscribe([Subscription("Said", "hear", "events", 3), Subscription("Said", "listen", "slow", 3)])
+    ledger.subscriptions.subscribe(
+        [Subscription("Said", "hear", "events", 3), Subscription("Said", "listen", "slow", 3)]
+    )
     ledger.workers.announce(worker(handlers={"listen": {"Said": "1:x"}}, concurrency=60))
     ledger.workers.announce(worker(name="w2@host/def", version="0.2.0"))
     with ledger.engine.begin() as connection:

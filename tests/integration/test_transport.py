@@ -12,7 +12,7 @@ from events.records import Wakeup
 from events.settings import Settings
 from events.transport import open_transport
 from events.transport.broker import BrokerTransport
-from events.transport.message import task_id, wakeup_of
+from events.transport.message import group_of, task_id
 from support.servers import server_url
 
 
@@ -43,7 +43,7 @@ def wakeups(settings: Settings, count: int) -> list[Wakeup]:
 def test_what_is_sent_stands_in_the_queue_as_celery_tasks(transport: BrokerTransport, settings: Settings) -> None:
     # Given some wake-ups
     sent = wakeups(settings, 3)
-    transport.send(sent)
+    transport.send([(wakeup,) for wakeup in sent])
     assert transport.waiting(settings.queue) == 3
     # When they are read as any consumer reads them
     with kombu.Connection(settings.broker_url) as connection, connection.channel() as channel:
@@ -56,17 +56,17 @@ def test_what_is_sent_stands_in_the_queue_as_celery_tasks(transport: BrokerTrans
         assert message.headers["task"] == "some_handler"
         assert message.headers["id"] == task_id(wakeup.event_id, "some_handler")
         assert message.headers["root_id"] == str(wakeup.event_id)
-        assert wakeup_of(message.headers) == wakeup
+        assert group_of(message.headers) == (wakeup,)
     assert transport.waiting(settings.queue) == 0
 
 
 def test_a_deleted_queue_is_found_empty_and_made_again(transport: BrokerTransport, settings: Settings) -> None:
-    transport.send(wakeups(settings, 1))
+    transport.send([tuple(wakeups(settings, 1))])
     with kombu.Connection(settings.broker_url) as connection, connection.channel() as channel:
         channel.queue_purge(settings.queue)
         channel.queue_delete(settings.queue)
     assert transport.waiting(settings.queue) == 0
-    transport.send(wakeups(settings, 2))
+    transport.send([(wakeup,) for wakeup in wakeups(settings, 2)])
     assert transport.waiting(settings.queue) == 2
 
 
@@ -74,13 +74,13 @@ def test_rabbitmq_refuses_what_no_queue_takes(transport: BrokerTransport, settin
     if transport.name != "rabbitmq":
         pytest.skip("a Redis list comes into being when something is pushed")
     # Given a queue that was deleted behind the sender's back
-    transport.send(wakeups(settings, 1))
+    transport.send([tuple(wakeups(settings, 1))])
     with kombu.Connection(settings.broker_url) as connection, connection.channel() as channel:
         channel.queue_delete(settings.queue)
     # Then the next message is refused, not lost, and the one after it arrives
     with pytest.raises(TransportError, match="NO_ROUTE"):
-        transport.send(wakeups(settings, 1))
-    transport.send(wakeups(settings, 1))
+        transport.send([tuple(wakeups(settings, 1))])
+    transport.send([tuple(wakeups(settings, 1))])
     assert transport.waiting(settings.queue) == 1
 
 
@@ -88,14 +88,14 @@ def test_rabbitmq_refuses_what_no_queue_takes(transport: BrokerTransport, settin
 def test_a_broker_that_is_not_there_is_an_error_without_the_password(url: str) -> None:
     transport = open_transport(Settings(broker_url=url, broker_timeout="1s"))
     with pytest.raises(TransportError, match=r"127\.0\.0\.1:1") as caught:
-        transport.send([Wakeup(uuid4(), "h", "q", 1)])
+        transport.send([(Wakeup(uuid4(), "h", "q", 1),)])
     assert "secret" not in str(caught.value)
 
 
 def test_without_a_broker_what_is_sent_is_held_in_this_process() -> None:
     transport = open_transport(Settings(broker_url=""))
-    sent = [Wakeup(uuid4(), "h", f"memory-{uuid4()}", 1)]
-    transport.send(sent)
-    assert set(sent) <= set(transport.held())
-    assert transport.waiting(sent[0].queue) == 1
+    group = (Wakeup(uuid4(), "h", f"memory-{uuid4()}", 1),)
+    transport.send([group])
+    assert group in transport.held()
+    assert transport.waiting(group[0].queue) == 1
     transport.close()

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit, urlunsplit
 class CommitCutter:
     """Of the commits that pass, `share` are cut: half before the server sees them, half after it has answered.
 
+    A commit is whatever contains one of `marks`: a statement can be a transaction of its own.
+
     `url` is the database's through it; `cuts` counts both kinds.
     """
 
-    def __init__(self, url: str, share: float, seed: int) -> None:
+    def __init__(self, url: str, share: float, seed: int, marks: tuple[bytes, ...]) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
         self._share = share
+        self._marks = marks
         self._dice = random.Random(seed)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
@@ -53,7 +56,7 @@ class CommitCutter:
                 if client in ready:
                     if not (data := client.recv(65536)):
                         break
-                    if b"COMMIT" in data and self._dice.random() < self._share:
+                    if any(mark in data for mark in self._marks) and self._dice.random() < self._share:
                         if self._dice.random() < 0.5:
                             self.cuts["before"] += 1
                         else:

@@ -64,7 +64,7 @@ class Sender:
         self._redis.lpush(self.queue, item)
 
     def send_wakeup(self, event_id: UUID, handler: str, attempt: int = 1) -> None:
-        message = wakeup_message(Wakeup(event_id, handler, self.queue, attempt))
+        message = wakeup_message((Wakeup(event_id, handler, self.queue, attempt),))
         self.send(message.body.encode(), message.headers, correlation_id=message.correlation_id)
 
     def waiting(self) -> int:

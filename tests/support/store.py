@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,15 +40,23 @@ class Store:
     def subscribe(
         self, handler: str = "hear", max_attempts: int = 2, queue: str = "q", event_type: str = "Said"
     ) -> None:
-        self.ledger.outbox.subscribe([Subscription(event_type, handler, queue, max_attempts)])
+        self.ledger.subscriptions.subscribe([Subscription(event_type, handler, queue, max_attempts)])
 
     def take(self, limit: int = 1000, stale_after: timedelta = HOUR) -> list[Wakeup]:
         self.ledger.outbox.fan_out(1000)
-        return self.ledger.outbox.take_due("q", limit, stale_after, None)
+        return self.take_due("q", limit, stale_after)
+
+    def take_due(
+        self, queue: str, limit: int, stale_after: timedelta = HOUR, handlers: Collection[str] | None = None
+    ) -> list[Wakeup]:
+        """Each in a message of its own."""
+        groups = self.ledger.outbox.take_due(
+            queue, limit, stale_after, handlers, (), lambda due: [(one.wakeup,) for one in due]
+        )
+        return [wakeup for (wakeup,) in groups]
 
     def claim(self, wakeup: Wakeup, lease: timedelta = HOUR) -> Claim:
-        claim = self.ledger.inbox.claim(wakeup.event_id, wakeup.handler, wakeup.attempt, "w1", lease)
-        assert claim is not None
+        (claim,) = self.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.attempt}, "w1", lease)
         return claim
 
     def running(self, lease: timedelta = HOUR, max_attempts: int = 2) -> Claim:

@@ -112,7 +112,9 @@ class System:
             use_pipeline(None)
             try:
                 for process in self.processes:
-                    process.stop()
+                    process.terminate()  # all at once, since each takes its time
+                for process in self.processes:
+                    process.exit_code()
             finally:
                 self._clean_up()
 

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, sele
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, RetryAfter, get_engine, handles, publish
-from events.delivery import Outcome, failure_of
+from events.outcome import Outcome, failure_of
 from events.testing import InlinePipeline
 
 tables = MetaData()
@@ -167,8 +167,8 @@ def test_stored_data_that_does_not_fit_is_a_dead_letter_that_names_event_field_a
 def test_a_second_wakeup_for_a_finished_delivery_changes_nothing(events_pipeline: InlinePipeline) -> None:
     publish(Asked(do="something"))
     ((wakeup, _),) = events_pipeline.run()
-    again = events_pipeline.deliverer("other").deliver(wakeup.event_id, wakeup.handler, wakeup.attempt)
-    assert again.outcome is Outcome.NOT_OURS
+    again = events_pipeline.deliverer("other").deliver(wakeup.handler, {wakeup.event_id: wakeup.attempt})
+    assert again[wakeup.event_id].outcome is Outcome.NOT_OURS
     assert written() == ["something 1"]
 
 

@@ -232,3 +232,22 @@ def raises(event: Raises, connection: Connection, delivery: Delivery) -> None:
         "GeneratorExit": GeneratorExit(), "Reject": Reject("no", requeue=True), "Ignore": Ignore(),
         "Retry": CeleryRetry("later"),
     }[event.what]  # fmt: skip
+
+
+class Tick(DomainEvent):
+    """One of many, for a handler that is fast. `hold`: it waits for that file. `deadly`: it kills its process."""
+
+    hold: str = ""
+    deadly: bool = False
+
+
+@handles(Tick, retry=QUICK)
+def counts(event: Tick, connection: Connection, delivery: Delivery) -> None:
+    _effect(connection, delivery)
+    if event.deadly:
+        _started(delivery)
+        os.kill(os.getpid(), 9)
+    if event.hold:
+        _started(delivery)
+        while not Path(event.hold).exists():
+            time.sleep(0.02)

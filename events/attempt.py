@@ -1,0 +1,116 @@
+"""Calls a handler in a transaction that is not its own to end: once for a delivery, or once for a batch of them."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.orm import Session
+
+from events.calling import call
+from events.errors import TransactionMisused
+from events.event import DomainEvent
+from events.injection import Delivery, Wanted
+from events.ports import Shared
+from events.publishing import Running, running
+from events.records import Claim
+from events.registry import Handler
+
+
+def run_handler(
+    handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+    shared: Shared | None = None,
+) -> None:  # fmt: skip
+    """Call the handler with these events; what it did is flushed, and not committed.
+
+    Args:
+        shared: the transaction, if other deliveries have their part in it.
+    Raises:
+        TransactionMisused: it ended the transaction. Whatever the handler raised.
+    """
+    transaction = connection.get_transaction()
+    wanted = handler.wants.values()
+    session: Session | None = None
+    with ExitStack() as stack:
+        if Wanted.SESSION in wanted:
+            # A savepoint of its own, which its commit releases and its rollback goes back to.
+            session = stack.enter_context(Session(connection, join_transaction_mode="create_savepoint"))
+        if shared is not None and Wanted.CONNECTION in wanted:
+            shared.secure()
+
+        def joined() -> Connection:
+            if session is not None:
+                return session.connection()
+            if shared is not None:
+                shared.secure()
+            return connection
+
+        token = running.set(Running(events[0] if len(events) == 1 else None, joined))
+        try:
+            call(handler.call, _arguments(handler, claims, events, connection, session), handler.name)
+        finally:
+            running.reset(token)
+        if connection.get_transaction() is not transaction or not connection.in_transaction():
+            raise TransactionMisused(
+                f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
+                f"(begin_nested) or raise an error"
+            )
+        if session is not None:
+            session.commit()  # flushes, and releases its savepoint; the transaction stays open
+
+
+def _arguments(
+    handler: Handler,
+    claims: Sequence[Claim],
+    events: Sequence[DomainEvent],
+    connection: Connection,
+    session: Session | None,
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for parameter, wanted in handler.wants.items():
+        if wanted is Wanted.EVENT:
+            arguments[parameter] = events[0]
+        elif wanted is Wanted.EVENTS:
+            arguments[parameter] = list(events)
+        elif wanted is Wanted.CONNECTION:
+            arguments[parameter] = connection
+        elif wanted is Wanted.SESSION:
+            arguments[parameter] = session
+        else:
+            told = [_told(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
+            arguments[parameter] = told if wanted is Wanted.DELIVERIES else told[0]
+    return arguments
+
+
+def _told(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:
+    return Delivery(
+        event_id=event.event_id,
+        event_type=claim.envelope.event_type,
+        handler=handler.name,
+        attempt=claim.run,
+        max_attempts=handler.retry.max_attempts,
+        worker=claim.worker,
+        correlation_id=event.metadata.correlation_id or str(event.event_id),
+    )
+
+
+class only_we_commit:  # noqa: N801 - reads as a word in a with statement
+    """While handlers run, a commit of their transaction is refused: effects and outcome go together."""
+
+    def __init__(self, connection: Connection, handler: str) -> None:
+        self._connection = connection
+        self._handler = handler
+
+    def __enter__(self) -> None:
+        sqlalchemy_event.listen(self._connection, "commit", self._refuse)
+
+    def __exit__(self, *_: object) -> None:
+        sqlalchemy_event.remove(self._connection, "commit", self._refuse)
+
+    def _refuse(self, connection: Connection) -> None:
+        connection.invalidate()  # closes it: whatever the handler does now, the database has rolled back
+        raise TransactionMisused(
+            f"handler {self._handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
+            f"together with the delivery's outcome when the handler returns"
+        )

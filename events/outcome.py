@@ -1,0 +1,61 @@
+"""What became of an attempt, and of what went wrong in it as text that every database takes."""
+
+import traceback
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from events.records import Failure
+
+_MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
+
+
+class Outcome(StrEnum):
+    """What became of one attempt."""
+
+    SUCCEEDED = "succeeded"  # effects and outcome are committed
+    RETRY = "retry"  # rolled back; the ledger holds the time of the next attempt
+    HANDED_BACK = "handed back"  # not run, the attempt is not counted: it waits for another worker
+    DEAD = "dead"  # rolled back; a dead letter
+    UNKNOWN = "unknown"  # the ledger has no such delivery
+    NOT_OURS = "not ours"  # done already, taken by another attempt, or lost to it: nothing was changed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one attempt; `error` is what the handler raised, `due_in` the wait before the next attempt."""
+
+    outcome: Outcome
+    error: BaseException | None = None
+    due_in: timedelta | None = None
+
+    @property
+    def summary(self) -> str:
+        if self.error is None:
+            return self.outcome.value
+        return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An exception as it is stored: text that every database takes, cut to size."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        trace = "".join(traceback.format_exception(error))
+    except Exception:
+        trace = f"{name}: (its traceback can't be printed)"
+    if len(trace) > _MAX_TRACEBACK:
+        half = _MAX_TRACEBACK // 2
+        trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
+    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text can't be printed)"
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()

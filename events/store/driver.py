@@ -1,0 +1,26 @@
+"""Statements sent by the driver itself: what is done for every event or delivery costs a third of SQLAlchemy's way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+
+def execute_by_driver(connection: Connection, statement: str, values: Sequence[Any] = ()) -> None:
+    """Execute in the transaction that SQLAlchemy has begun; it must know of one, or nothing would ever be committed.
+
+    For psycopg and sqlite3, whose connections have `execute`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it.
+    """
+    driver: Any = connection.connection.driver_connection
+    library: Any = connection.dialect.loaded_dbapi
+    try:
+        driver.execute(statement, values) if values else driver.execute(statement)
+    except library.Error as error:
+        lost = connection.dialect.is_disconnect(error, driver, None)
+        raise DBAPIError.instance(
+            statement, None, error, library.Error, connection_invalidated=lost, dialect=connection.dialect
+        ) from error

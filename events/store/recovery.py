@@ -1,0 +1,110 @@
+"""What went missing: lost wake-ups, ended leases, dead letters without a copy. Keeps events.ports.Recovery."""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlalchemy import Engine, Text, and_, cast, exists, func, select, update
+
+from events.records import DeadLetter, DeadLetterFilter, State, Wakeup
+from events.store.dead import find
+from events.store.engine import look, now_plus, relaxed_commit, transaction
+from events.store.keys import is_key, key_table, not_started
+from events.store.subscriptions import max_attempts
+from events.store.tables import event_deliveries, in_state
+
+_DELIVERY = event_deliveries.c
+# Which message a delivery was sent in; what older code sent has no number, and was a message of its own.
+_MESSAGE = func.coalesce(cast(_DELIVERY.message, Text), cast(_DELIVERY.event_id, Text) + _DELIVERY.handler)
+
+
+class SqlRecovery:
+    """Deliveries that were sent or running, and of which nothing was heard."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta, holder: str) -> None:
+        with transaction(self._engine) as connection:
+            relaxed_commit(connection)
+            connection.execute(
+                update(event_deliveries)
+                .where(not_started(connection, wakeups))
+                .values(due_at=now_plus(connection, stale_after), worker=holder[:255])
+            )
+
+    def overdue(self) -> dict[str, int]:
+        with look(self._engine) as connection:
+            messages = func.count(_MESSAGE.distinct()).filter(_DELIVERY.worker.is_(None))
+            query = (
+                select(_DELIVERY.queue, messages)
+                .where(in_state(State.SENT))
+                .group_by(_DELIVERY.queue)
+                .having(func.min(_DELIVERY.due_at) <= now_plus(connection))
+            )
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def resend(self, queue: str, missing: int) -> int:
+        with transaction(self._engine) as connection:
+            now = now_plus(connection)
+            late = and_(in_state(State.SENT), _DELIVERY.queue == queue, _DELIVERY.due_at <= now)
+            oldest = (
+                select(_MESSAGE)
+                .where(late, _DELIVERY.worker.is_(None))
+                .group_by(_MESSAGE)
+                .order_by(func.min(_DELIVERY.sent_at))
+                .limit(missing)
+            )
+            again = {"state": State.PENDING, "due_at": now}
+            lost = and_(late, _DELIVERY.worker.is_(None), _MESSAGE.in_(oldest))
+            count = connection.execute(update(event_deliveries).where(lost).values(again)).rowcount
+            of_the_silent = and_(late, _DELIVERY.worker.is_not(None))
+            return count + connection.execute(update(event_deliveries).where(of_the_silent).values(again)).rowcount
+
+    def expire_leases(self, limit: int) -> int:
+        with look(self._engine) as connection:
+            ended = and_(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection))
+            if not connection.scalar(select(exists().where(ended))):
+                return 0
+        with transaction(self._engine) as connection:
+            now = now_plus(connection)
+            query = (
+                select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.attempts_before,
+                       _DELIVERY.worker, _DELIVERY.grouped)
+                .where(in_state(State.RUNNING), _DELIVERY.due_at <= now)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )  # fmt: skip
+            rows = connection.execute(query).all()
+            for row in rows:
+                this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler)
+                last = row.attempts - row.attempts_before >= max_attempts(connection, row.handler)
+                dies = last and not row.grouped
+                connection.execute(
+                    update(event_deliveries)
+                    .where(this)
+                    .values(
+                        state=State.DEAD if dies else State.PENDING,
+                        due_at=now,
+                        finished_at=now if dies else None,
+                        alone=_DELIVERY.alone | row.grouped,
+                        attempts_before=_DELIVERY.attempts_before + int(row.grouped),
+                        error_type="events.errors.WorkerLost",
+                        error=f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}",
+                        traceback="",
+                    )
+                )
+        return len(rows)
+
+    def take_uncopied(self, limit: int) -> list[DeadLetter]:
+        with look(self._engine) as connection:
+            return find(connection, DeadLetterFilter(limit=limit), _DELIVERY.copied.is_(False))
+
+    def mark_copied(self, letters: Collection[DeadLetter]) -> None:
+        with transaction(self._engine) as connection:
+            # With its attempts: what died again since is another death, not yet copied.
+            keys = key_table(connection, [(letter.event_id, letter.handler, letter.attempts) for letter in letters])
+            connection.execute(
+                update(event_deliveries)
+                .where(is_key(keys), _DELIVERY.attempts == keys.c.number, in_state(State.DEAD))
+                .values(copied=True)
+            )

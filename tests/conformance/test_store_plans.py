@@ -1,0 +1,101 @@
+"""No hot statement reads a whole table: what is finished, however much of it, costs nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event, text
+
+from support.store import HOUR, OOPS, Store
+
+FINISHED, BACKLOG = 30_000, 3_000
+
+
+@pytest.fixture
+def store(empty: Store) -> Store:
+    """A ledger with a past, and with a backlog in a queue of its own."""
+    from events.store import migrate
+
+    if empty.sqlite:
+        pytest.skip("plans are PostgreSQL's to make")
+    migrate(empty.ledger.engine)
+    empty.subscribe()
+    empty.subscribe("slow", queue="elsewhere", event_type="Piled")
+    fill = f"""
+        INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed)
+        SELECT gen_random_uuid(), 'a', CASE WHEN n <= {FINISHED} THEN 'Said' ELSE 'Piled' END, '{{}}', true
+        FROM generate_series(1, {FINISHED} + {BACKLOG}) n;
+        INSERT INTO event_deliveries (event_id, handler, queue, state, due_at, created_at, finished_at)
+        SELECT id, CASE event_type WHEN 'Said' THEN 'hear' ELSE 'slow' END,
+               CASE event_type WHEN 'Said' THEN 'q' ELSE 'elsewhere' END,
+               CASE event_type WHEN 'Said' THEN 'succeeded' ELSE 'pending' END, now(), now(), now()
+        FROM event_store;
+    """
+    with empty.ledger.events.begin() as connection:
+        connection.execute(text(fill))
+        connection.execute(text("ANALYZE"))
+    return empty
+
+
+@contextmanager
+def watched(store: Store) -> Iterator[list[tuple[str, Any]]]:
+    """The statements of the block, with their parameters."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(store.ledger.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(store.ledger.engine, "before_cursor_execute", note)
+
+
+def everything_hot(store: Store) -> None:
+    """What relays and workers do all day."""
+    ledger = store.ledger
+    store.publish(*(uuid4() for _ in range(20)))
+    assert ledger.outbox.fan_out(100) == 20
+    assert set(ledger.outbox.waiting()) == {"q", "elsewhere"}
+    ledger.outbox.due_in(copies=True)
+    ledger.outbox.in_flight()
+    first, second, third, *others = store.take_due("q", 20)
+    assert len(others) == 17
+    ledger.recovery.overdue()
+    ledger.recovery.resend("q", 1)
+    ledger.recovery.expire_leases(10)
+    ledger.recovery.renew([first], HOUR, "w1")
+    ledger.outbox.hand_back([others[0]], timedelta(0))
+    claims = [store.claim(wakeup) for wakeup in (first, second, third)]
+    ledger.inbox.extend(claims, HOUR)
+    with ledger.inbox.begin() as connection:
+        ledger.inbox.succeed(connection, claims[:1])
+    ledger.inbox.succeeded(claims[0])
+    ledger.inbox.retry(claims[1], OOPS, HOUR)
+    ledger.inbox.bury(claims[2], OOPS)
+    ledger.recovery.mark_copied(ledger.recovery.take_uncopied(10))
+    ledger.inbox.known("hear", [first.event_id])
+
+
+def test_no_hot_statement_reads_a_whole_table(store: Store) -> None:
+    # Given a ledger with a past; When relays and workers do what they do
+    with watched(store) as statements:
+        everything_hot(store)
+    # Then PostgreSQL finds what each of their statements needs by an index
+    plans = {}
+    with store.ledger.engine.connect() as connection:
+        for statement, parameters in statements:
+            if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "WITH")):
+                lines = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+                plans[statement] = "\n".join(lines)
+    assert len(plans) > 12
+    guilty = {
+        statement: plan
+        for statement, plan in plans.items()
+        if "Seq Scan on event_deliveries" in plan or "Seq Scan on event_store" in plan
+    }
+    assert not guilty, "\n\n".join(f"{statement}\n{plan}" for statement, plan in guilty.items())

@@ -1,0 +1,111 @@
+"""Many deliveries in one message, with real workers: fewer messages, and the same promise whatever dies in between."""
+
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+import shop
+from events import publish
+from support.size import sized
+from support.system import MODES, System
+from support.waiting import eventually
+
+MANY = sized(400, 4_000)
+MIDDLE = 150  # by then it is known that the handler is fast
+
+
+def each_once(events: list[shop.Tick]) -> Counter[tuple[str, str]]:
+    return Counter({(str(event.event_id), "counts"): 1 for event in events})
+
+
+def ids(events: list[shop.Tick]) -> list[UUID]:
+    return [event.event_id for event in events]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_backlog_arrives_in_fewer_messages_than_deliveries(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path).in_use() as system:
+        # Given a backlog of a fast handler
+        events = [shop.Tick() for _ in range(MANY)]
+        publish(events)
+        # When a worker starts
+        worker = system.start_worker()
+        # Then every delivery succeeds, at its first attempt, with its effect once
+        assert system.settled(MANY) == {"succeeded": MANY}
+        assert system.effects() == each_once(events)
+        assert {row.attempts - row.attempts_before for row in system.deliveries()} == {1}
+
+        # And far fewer tasks were run than there were deliveries
+        def tasks() -> int:
+            return worker.log.read_text().count("succeeded in")
+
+        worker.stop()
+        assert 0 < tasks() <= MANY / 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_in_a_group_that_kills_its_process_is_the_only_one_counted(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path).in_use() as system:
+        # Given 200 events, one of which kills the process that handles it
+        events = [shop.Tick(deadly=number == MIDDLE) for number in range(200)]
+        deadly, good = events[MIDDLE], [event for event in events if not event.deadly]
+        publish(events)
+        # When a worker has run them
+        worker = system.start_worker()
+        assert system.settled(200) == {"succeeded": 199, "dead": 1}
+        # Then that one is a dead letter after its three attempts, besides the one in the group
+        (row,) = system.deliveries(deadly.event_id)
+        assert (row.state, row.attempts - row.attempts_before, row.alone) == ("dead", 3, True)
+        assert len(system.starts(deadly.event_id)) == 4
+        assert row.error_type.endswith("WorkerLost")
+        # And all others have succeeded, with their effect once, and at their first attempt that counts
+        assert system.effects() == each_once(good)
+        assert {row.attempts - row.attempts_before for row in system.deliveries(*ids(good))} == {1}
+        assert worker.alive()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_worker_that_is_killed_in_the_middle_of_groups_loses_and_doubles_nothing(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path).in_use() as system:
+        # Given a worker in the middle of a group
+        go_on = tmp_path / "go on"
+        events = [shop.Tick(hold=str(go_on) if number == MIDDLE else "") for number in range(200)]
+        publish(events)
+        worker = system.start_worker()
+        eventually(lambda: system.starts(events[MIDDLE].event_id), "it is in the middle of a group")
+        assert system.deliveries(events[MIDDLE].event_id)[0].grouped
+        # When all of its processes are killed
+        worker.kill()
+        go_on.touch()
+        # Then another does what is left, each once, and the attempt that was cut short doesn't count
+        system.start_worker()
+        assert system.settled(200) == {"succeeded": 200}
+        assert system.effects() == each_once(events)
+        assert {row.attempts - row.attempts_before for row in system.deliveries()} == {1}
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "sqlite"])  # on SQLite all wait for the writer
+def test_those_behind_a_slow_one_are_done_meanwhile(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path).in_use() as system:
+        # Given one of 200 that takes as long as it likes
+        go_on = tmp_path / "go on"
+        events = [shop.Tick(hold=str(go_on) if number == MIDDLE else "") for number in range(200)]
+        publish(events)
+        # When a worker runs them
+        system.start_worker()
+
+        # Then nothing waits for it but what was done before it in its own transaction
+        def nothing_waits() -> bool:
+            states = system.states()
+            return states["running"] <= 50 and states["succeeded"] + states["running"] == 200
+
+        eventually(nothing_waits, "all others have succeeded, or run in its group")
+        (row,) = system.deliveries(events[MIDDLE].event_id)
+        assert (row.state, row.grouped) == ("running", True)
+        # And when it is done, so is all, once
+        go_on.touch()
+        assert system.settled(200) == {"succeeded": 200}
+        assert system.effects() == each_once(events)
+        assert {row.attempts - row.attempts_before for row in system.deliveries()} == {1}
