@@ -1,0 +1,1 @@
+"""The benchmark: `targets` says what is measured, `rig` runs it, `figures` judges it, `report` shows it."""

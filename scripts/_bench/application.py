@@ -1,0 +1,94 @@
+"""The application of our side. Three handlers an event, all of which do the same; `plain` has them without us."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, insert
+from sqlalchemy.orm import Session
+
+from _bench import records
+from _bench.models import Base, Effect, names
+from events import Delivery, DomainEvent, EventsError, handles, on_migrate, seconds
+
+
+@on_migrate
+def create_tables(connection: Connection) -> None:
+    Base.metadata.create_all(connection)
+
+
+class Placed(DomainEvent, abstract=True):
+    """About 500 bytes of JSON."""
+
+    number: int
+    customer: str = "Duke Leto Atreides"
+    lines: list[dict[str, str]] = [  # noqa: RUF012 - pydantic copies it
+        {"article": f"spice, harvested by crawler {line}", "quantity": "12.5 kg", "price": "199.90"}
+        for line in range(5)
+    ]
+
+
+class Silent(Placed):
+    """Handlers that do nothing but say so."""
+
+
+class OnSession(Placed):
+    """Handlers that write a row through the ORM."""
+
+
+class OnConnection(Placed):
+    """Handlers that write a row through Core."""
+
+
+class Batched(Placed):
+    """Handlers that get many events at once, and write a row for each."""
+
+
+class Timed(Placed):
+    """One handler, which notes when it starts."""
+
+
+EVENTS: dict[str, type[Placed]] = {kind.__name__: kind for kind in (Silent, OnSession, OnConnection, Batched, Timed)}
+
+
+def data(kind: str) -> dict[str, Any]:
+    """What plain Celery sends as arguments: the event's own fields, without the number."""
+    return EVENTS[kind](number=0).model_dump(mode="json", exclude={"number", "event_id", "occurred_at", "metadata"})
+
+
+def silent(event: Silent) -> None:
+    records.note(event.number)
+
+
+def on_session(event: OnSession, session: Session, delivery: Delivery) -> None:
+    session.add(Effect(handler=delivery.handler, number=event.number))
+
+
+def on_connection(event: OnConnection, connection: Connection, delivery: Delivery) -> None:
+    connection.execute(insert(Effect), {"handler": delivery.handler, "number": event.number})
+
+
+def timed(event: Timed) -> None:
+    records.note(event.number)
+
+
+def _batch(name: str) -> Callable[[list[Batched], Connection], None]:
+    def batched(events: list[Batched], connection: Connection) -> None:
+        connection.execute(insert(Effect), [{"handler": name, "number": event.number} for event in events])
+
+    return batched
+
+
+_CALLS: tuple[tuple[type[Placed], Callable[..., None]], ...] = (
+    (Silent, silent), (OnSession, on_session), (OnConnection, on_connection), (Timed, timed),
+)  # fmt: skip
+for _event, _call in _CALLS:
+    for _name in names(_event.__name__):
+        handles(_event, name=_name)(_call)
+
+NO_BATCHES = ""  # why there are no batch handlers, if there are none
+try:
+    for _name in names("Batched"):
+        _options: dict[str, Any] = {"batch": 100, "linger": seconds(0.05)}
+        handles(Batched, name=_name, **_options)(_batch(_name))
+except (TypeError, EventsError) as error:
+    NO_BATCHES = f"this version has no batch handlers: {error}"

@@ -1,0 +1,89 @@
+"""Targets 4 to 7: how fast a worker works off a backlog, from commit to effect."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from _bench import records
+from _bench.application import NO_BATCHES
+from _bench.bed import Bed
+from _bench.figures import Failed, Goal, Measurement
+from _bench.models import COPIES, names
+from _bench.options import Options
+from _bench.rig import EMPTY, Rig
+
+WARM_UP = 0.1  # share of the effects
+_EFFECTS = "SELECT count(*) FROM bench_effects"
+TIMES = "SELECT extract(epoch FROM at) FROM bench_effects ORDER BY at"
+_ONCE = "SELECT count(*), count(DISTINCT (handler, number)) FROM bench_effects"
+_UNFINISHED = " + ".join(  # one by one: each has an index, whatever else is in the table
+    f"(SELECT count(*) FROM event_deliveries WHERE state = '{state}' AND handler = ANY (:handlers))"
+    for state in ("pending", "sent", "running")
+)
+APPS = {"ours": "events", "plain": "_bench.plain"}
+NAMES = {"": "Postgres without a broker", "redis": "Redis", "rabbitmq": "RabbitMQ"}
+
+
+def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
+    runs = options.sized(6000, 300)
+    for kind, wants in (("OnSession", {"redis": 2, "rabbitmq": 1.3}), ("OnConnection", {"redis": 3, "rabbitmq": 2})):
+        for broker, wanted in wants.items():
+            what = f"handlers on a {kind.removeprefix('On')}, {NAMES[broker]}"
+            yield _against(rig, 4, what, kind, (broker, runs), (broker, runs), wanted)
+    for broker, wanted in (("redis", 2), ("rabbitmq", 1)):
+        what = f"handlers that do nothing, {NAMES[broker]}"
+        yield _against(rig, 5, what, "Silent", (broker, runs), (broker, runs), wanted)
+    what = "handlers on a Connection, Postgres without a broker; plain Celery on Redis"
+    yield _against(rig, 6, what, "OnConnection", ("", runs), ("redis", runs), 3)
+    many = options.sized(30_000, 1500)
+    yield Measurement(
+        7, "batch handlers",
+        {"ours": partial(_batches, rig, many), "plain": partial(drain, rig, "redis", "plain", "OnConnection", runs)},
+        [Goal("batch handlers, a row an event, Redis", "runs/s", "ours", "plain", at_least=10)],
+    )  # fmt: skip
+
+
+def _against(
+    rig: Rig, target: int, what: str, kind: str, ours: tuple[str, int], plain: tuple[str, int], wanted: float
+) -> Measurement:
+    sides = {
+        "ours": partial(drain, rig, ours[0], "ours", kind, ours[1]),
+        "plain": partial(drain, rig, plain[0], "plain", kind, plain[1]),
+    }
+    return Measurement(target, what, sides, [Goal(what, "runs/s", "ours", "plain", at_least=wanted)])
+
+
+def _batches(rig: Rig, runs: int) -> float:
+    if NO_BATCHES:
+        raise Failed(NO_BATCHES)
+    return drain(rig, "redis", "ours", "Batched", runs)
+
+
+def drain(rig: Rig, broker: str, side: str, kind: str, runs: int, template: str = EMPTY) -> float:
+    """Handler runs a second of a worker that finds so many waiting: events in the ledger, or messages in the queue."""
+    events = runs // COPIES
+    expected = events * COPIES
+    with rig.bed(broker, template) as bed:
+        bed.python("-m", "_bench.prefill", side, kind, str(events))
+        bed.settle()
+        bed.worker(APPS[side])
+        what = f"{side}, {kind}"
+        if kind == "Silent":
+            bed.until(bed.noted, expected, what)
+            return rate([at for _, at in records.read(bed.records)])
+        bed.until(lambda: bed.number(_EFFECTS), expected, what, every=0.25)
+        if side == "ours":
+            _check_once(bed, names(kind), expected)
+        return rate([float(row[0]) for row in bed.rows(TIMES)])
+
+
+def rate(times: Sequence[float]) -> float:
+    """A second, once it is warm."""
+    begun = int(len(times) * WARM_UP)
+    return (len(times) - 1 - begun) / (times[-1] - times[begun])
+
+
+def _check_once(bed: Bed, handlers: list[str], expected: int) -> None:
+    bed.until(lambda: -bed.number(f"SELECT {_UNFINISHED}", handlers=handlers), 0, "the last outcomes")
+    found, distinct = bed.rows(_ONCE)[0]
+    if not found == distinct == expected:
+        raise Failed(f"not exactly once: {expected:,} expected, {found:,} effects of {distinct:,} deliveries")
