@@ -27,7 +27,7 @@ def test_a_short_run_of_every_mode_holds_all_invariants(mode: str) -> None:
     verdict = json.loads(done.stdout)[mode]
     assert verdict["holds"]
     assert verdict["figures"]["faults"] > 0
-    assert verdict["figures"]["events committed"] > 10
+    assert verdict["figures"]["events committed"] >= 3
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,6 +1,5 @@
 """A broker that forgets everything: the ledger knows, and sends it again; and what only waits is not sent again."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,6 @@ from support.waiting import eventually
 IN_FLIGHT = sized(500, 5_000)
 STALE = sized(3, 60)  # seconds
 WAITING = sized(30, 100_000)  # deliveries behind slow handlers
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("broker")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)  # the servers run as another user
-    machine = Machine(request.param, folder)
-    machine.start()
-    yield machine
-    machine.end()
 
 
 @pytest.mark.timeout(sized(120, 400))

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,6 @@ from events.watchdog import HUNG
 from support.size import sized
 from support.system import System
 from support.waiting import eventually
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("broker")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)  # the servers run as another user
-    machine = Machine(request.param, folder)
-    machine.start()
-    yield machine
-    machine.end()
 
 
 @pytest.mark.timeout(sized(120, 900))

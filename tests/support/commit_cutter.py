@@ -20,7 +20,7 @@ class CommitCutter:
         parts = urlsplit(url)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
         self._share = share
-        self._marks = marks
+        self.marks = marks
         self._dice = random.Random(seed)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
@@ -56,7 +56,7 @@ class CommitCutter:
                 if client in ready:
                     if not (data := client.recv(65536)):
                         break
-                    if any(mark in data for mark in self._marks) and self._dice.random() < self._share:
+                    if any(mark in data for mark in self.marks) and self._dice.random() < self._share:
                         if self._dice.random() < 0.5:
                             self.cuts["before"] += 1
                         else:
