@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -51,8 +51,7 @@ class Process:
 
     def kill(self) -> None:
         """kill -9 of the whole process group: nothing gets to say goodbye."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
 
     def terminate(self) -> None:
@@ -112,7 +111,7 @@ class System:
         finally:
             use_pipeline(None)
             try:
-                for process in self.processes:
+                for process in filter(Process.alive, self.processes):
                     process.kill()  # an orderly end takes its time; tests of it are in tests/faults/test_shutdown.py
             finally:
                 self._clean_up()
