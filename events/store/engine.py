@@ -35,11 +35,14 @@ _NOTICE_ITS_END = {  # a database machine that vanished without a word: in secon
 def make_engine(settings: Settings) -> Engine:
     """An engine for EVENTS_DATABASE_URL. Connects when first used."""
     if settings.database_url.startswith("sqlite"):
-        engine = create_engine(settings.database_url, pool_size=settings.pool_size, max_overflow=20)
+        safety = ForkSafety(alone=True)
+        engine = create_engine(
+            settings.database_url, poolclass=safety.pool_class, pool_size=settings.pool_size, max_overflow=20
+        )
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         make_savepoints_cheap(engine)
-        return _safe_to_fork(engine, alone=True)
+        return safety.guard(engine)
     arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"} | _NOTICE_ITS_END
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
@@ -54,7 +57,7 @@ def make_engine(settings: Settings) -> Engine:
     make_savepoints_cheap(engine)
     event.listen(engine, "checkin", _returned)
     event.listen(engine, "checkout", _taken)
-    return _safe_to_fork(engine, alone=False)
+    return ForkSafety(alone=False).guard(engine)
 
 
 def _returned(_: Any, record: Any) -> None:
@@ -70,11 +73,6 @@ def _taken(connection: Any, record: Any, _: Any) -> None:
         connection.rollback()
     except psycopg.Error as error:
         raise DisconnectionError from error  # the pool hands out another
-
-
-def _safe_to_fork(engine: Engine, *, alone: bool) -> Engine:
-    engine.fork_safety = ForkSafety(engine, alone=alone)  # type: ignore[attr-defined]  # lives as long as the engine
-    return engine
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

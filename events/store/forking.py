@@ -10,7 +10,7 @@ import threading
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, QueuePool
 
 _WAIT_FOR_TRANSACTIONS = 5.0  # seconds; longer only if the forking thread itself is in one
 
@@ -18,17 +18,45 @@ _WAIT_FOR_TRANSACTIONS = 5.0  # seconds; longer only if the forking thread itsel
 class ForkSafety:
     """Ties an engine to os.fork: children begin without connections; with `alone`, no connection is open at a fork."""
 
-    def __init__(self, engine: Engine, *, alone: bool) -> None:
-        self._engine = engine
+    def __init__(self, *, alone: bool) -> None:
         self._alone = alone
+        self._engine: Engine | None = None
         self._reset()
-        if alone:
-            event.listen(engine, "checkout", self._taken)
-            event.listen(engine, "checkin", self._returned)
         _all.add(self)
 
+    @property
+    def pool_class(self) -> type[QueuePool]:
+        """For the engine: a pool that says when a connection is in use, from before it is opened until it is back.
+
+        The pool's events would come too late: a connection is opened before the event of its being taken.
+        """
+        safety = self
+
+        class ForkSafePool(QueuePool):
+            def _do_get(self) -> Any:
+                safety._taken()
+                try:
+                    return super()._do_get()
+                except BaseException:
+                    safety._returned()
+                    raise
+
+            def _do_return_conn(self, record: Any) -> None:
+                try:
+                    super()._do_return_conn(record)
+                finally:
+                    safety._returned()
+
+        return ForkSafePool if self._alone else QueuePool
+
+    def guard(self, engine: Engine) -> Engine:
+        """That engine, which now keeps this object alive."""
+        self._engine = engine
+        engine.fork_safety = self  # type: ignore[attr-defined]
+        return engine
+
     def before(self) -> None:
-        if not self._alone:
+        if not self._alone or self._engine is None:
             return
         with self._change:
             self._forking = True
@@ -43,19 +71,20 @@ class ForkSafety:
 
     def after_in_child(self) -> None:
         self._reset()
-        self._engine.dispose(close=False)
+        if self._engine is not None:
+            self._engine.dispose(close=False)
 
     def _reset(self) -> None:
         self._change = threading.Condition()
         self._in_use = 0
         self._forking = False
 
-    def _taken(self, *_: Any) -> None:
+    def _taken(self) -> None:
         with self._change:
             self._change.wait_for(lambda: not self._forking, _WAIT_FOR_TRANSACTIONS)
             self._in_use += 1
 
-    def _returned(self, *_: Any) -> None:
+    def _returned(self) -> None:
         with self._change:
             self._in_use -= 1
             self._change.notify_all()
