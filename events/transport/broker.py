@@ -13,6 +13,7 @@ from events.records import DeadLetter, Group, Parked
 from events.settings import Settings, redact
 from events.transport.confirms import Confirms
 from events.transport.message import Message, dead_letter_message, wakeup_message
+from events.transport.revival import Revival
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
 
 _OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # raised before the broker is asked
@@ -34,16 +35,18 @@ class BrokerTransport:
         self._connection: Connection | None = None
         self._confirms: Confirms | None = None
         self._declared: set[str] = set()
+        self._revival = Revival(settings)
 
     def send(self, groups: Sequence[Group]) -> None:
-        with self._producing("send wake-ups") as producer:
-            for queue in {group[0].queue for group in groups}:
+        queues = {group[0].queue for group in groups}
+        with self._producing("send wake-ups", *queues) as producer:
+            for queue in queues:
                 self._declare(producer, work_queue(queue, self._settings))
             self._publish(producer, [(wakeup_message(group), "", group[0].queue) for group in groups])
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         queue = dead_letter_queue(self._settings)
-        with self._producing("send dead letters") as producer:
+        with self._producing("send dead letters", queue.name) as producer:
             self._declare(producer, queue)
             self._publish(
                 producer, [(dead_letter_message(letter), queue.exchange.name, queue.routing_key) for letter in letters]
@@ -88,7 +91,7 @@ class BrokerTransport:
                 connection.release()
 
     @contextmanager
-    def _producing(self, what: str) -> Iterator[Producer]:
+    def _producing(self, what: str, *queues: str) -> Iterator[Producer]:
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -100,6 +103,9 @@ class BrokerTransport:
                 self._confirms.wait()
         except Exception as error:
             self.close()
+            if self._confirmed and isinstance(error, TimeoutError):
+                for queue in queues:
+                    self._revival.suspect(queue)
             reason = redact(f"{type(error).__name__}: {error}")
             kind = Unsendable if isinstance(error, _OF_THE_MESSAGE) else TransportError
             raise kind(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error

@@ -6,9 +6,10 @@ Anything else is parked in the ledger with its bytes and the reason, and only th
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer.delayed_delivery import DelayedDelivery as CeleryDelayedDelivery
 from vine import promise
 
 from events.delivery import try_elsewhere_after
@@ -23,8 +24,31 @@ _LEDGER_AWAY = 1.0  # seconds between tries to write to a ledger that is away; t
 _CAREFUL_REDIS = "events.transport.redis:Transport"
 
 
+class DelayedDelivery(CeleryDelayedDelivery):  # type: ignore[misc]
+    """Celery's step that makes 28 quorum queues for tasks with an ETA, left out where it couldn't use them.
+
+    Ours have none, since `due_at` is in the ledger; an application that has tasks with one brings a topic exchange.
+    """
+
+    def include_if(self, c: Any) -> bool:
+        topic = any(queue.exchange.type != "direct" for queue in c.app.amqp.queues.values())
+        return topic and bool(super().include_if(c))
+
+
 class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     """Set by the setting `worker_consumer`."""
+
+    class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
+        default_steps: ClassVar[list[str]] = [
+            f"{__name__}:DelayedDelivery" if "delayed_delivery" in step else step
+            for step in CeleryConsumer.Blueprint.default_steps
+        ]
+
+    def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+        # Workers asking each other for what was revoked costs a second at each start and reconnect; gossip costs all
+        # the time. What must not run any more is in the ledger.
+        quiet = {"without_mingle": True, "without_gossip": True}
+        super().__init__(*arguments, worker_options=(worker_options or {}) | quiet, **options)
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
         careful = {"transport": _CAREFUL_REDIS} if self.app.pipeline.settings.broker_url.startswith("redis") else {}

@@ -1,11 +1,19 @@
-"""Finds its way back to a broker quickly. Celery waits 2 s longer after each failed try, up to 30."""
+"""Finds its way back to a broker quickly. Celery waits 2 s longer after each failed try, up to 30.
+
+A broker that takes the connection and then doesn't answer may have lost what is behind a queue's name.
+"""
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.state import maybe_shutdown
+
+from events.transport.revival import Revival
+from events.transport.topology import is_rabbitmq
 
 log = logging.getLogger("events.worker")
 
@@ -20,6 +28,7 @@ class Reconnecting:
     controller: Any
     first_connection_attempt: bool
     broker_connection_retry_attempt: int
+    _revival: Revival | None = None
 
     def ensure_connected(self, conn: Any) -> Any:
         logged = 0.0
@@ -41,6 +50,16 @@ class Reconnecting:
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
         return connected
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)  # type: ignore[misc]
+        settings = self.app.pipeline.settings
+        if isinstance(exc, TimeoutError) and is_rabbitmq(settings):
+            self._revival = self._revival or Revival(settings)
+            for queue in self.app.amqp.queues.consume_from:
+                self._revival.suspect(queue)
 
     @property
     def _still_here(self) -> Callable[[], None]:

@@ -1,0 +1,61 @@
+"""A queue of which RabbitMQ kept only the name: made anew, and nothing is lost with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import kombu
+import pytest
+from _chaos.machines import Machine
+
+import shop
+from events import publish
+from events.settings import Settings
+from events.transport.revival import revive
+from events.transport.topology import dead_letter_queue, work_queue
+from support.system import System
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)  # the server runs as another user
+    machine = Machine("rabbitmq", folder)
+    machine.start()
+    yield machine
+    machine.end()
+
+
+def declare(connection: kombu.Connection, settings: Settings) -> None:
+    for queue in (dead_letter_queue(settings), work_queue(settings.queue, settings)):
+        queue.bind(connection.default_channel).declare()
+
+
+@pytest.mark.timeout(180)
+def test_what_is_published_to_a_dead_queue_is_done(rabbitmq: Machine, tmp_path: Path) -> None:
+    with System("rabbitmq", tmp_path, broker_url=rabbitmq.url).in_use() as system:
+        # Given a queue of which only the name is left: RabbitMQ was killed as soon as it had made it
+        with kombu.Connection(rabbitmq.url) as connection:
+            declare(connection, system.pipeline.settings)
+            rabbitmq.restart()
+        # When an event is published, and a worker started, which at first can't consume
+        event = shop.AsyncWork()
+        publish(event)
+        worker = system.start_worker()
+        # Then the queue was made anew, and the event is handled once
+        assert system.settled(1) == {"succeeded": 1}
+        assert set(system.effects().values()) == {1}
+        assert "to be made anew from the ledger" in worker.log.read_text()
+
+
+def test_a_queue_that_answers_is_left_alone(rabbitmq: Machine) -> None:
+    # Given a queue with a message in it, and another that isn't there
+    settings = Settings(broker_url=rabbitmq.url, queue="answers")
+    with kombu.Connection(rabbitmq.url) as connection:
+        declare(connection, settings)
+        channel = connection.default_channel
+        kombu.Producer(channel).publish("x", routing_key=settings.queue)
+        # When somebody looks into them, then neither is touched
+        assert not revive(settings, settings.queue)
+        assert not revive(settings, "nobody-has-made-it")
+        assert channel.queue_declare(settings.queue, passive=True).message_count == 1
