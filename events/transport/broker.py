@@ -13,7 +13,7 @@ from events.records import DeadLetter, Group, Parked
 from events.settings import Settings, redact
 from events.transport.confirms import Confirms
 from events.transport.message import Message, dead_letter_message, wakeup_message
-from events.transport.revival import Revival
+from events.transport.revival import SUSPICIOUS, Revival
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
 
 _OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # raised before the broker is asked
@@ -103,7 +103,7 @@ class BrokerTransport:
                 self._confirms.wait()
         except Exception as error:
             self.close()
-            if self._confirmed and isinstance(error, TimeoutError):
+            if self._confirmed and isinstance(error, SUSPICIOUS):
                 for queue in queues:
                     self._revival.suspect(queue)
             reason = redact(f"{type(error).__name__}: {error}")

@@ -1,21 +1,26 @@
 """Queues that RabbitMQ can't bring back to life though it answers: found and deleted, so that they are made anew.
 
 Killed within half a second of declaring a quorum queue, RabbitMQ starts again with its name and nothing behind it:
-whoever sends to it or consumes from it waits for ever. What was in it is in the ledger, which sends it again.
+whoever sends to it or consumes from it waits for ever, or gets an "internal error" each time. What was in it is in the
+ledger, which sends it again.
 """
 
 import logging
 import threading
+import time
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import InternalError, MessageNacked, NotFound
 from kombu import Connection
 
 from events.settings import Settings
 
 log = logging.getLogger("events.transport")
 
-_ANSWERS_WITHIN = 15.0  # seconds; a cluster that lost a node has a new leader long before
+SUSPICIOUS = (TimeoutError, InternalError, MessageNacked)  # what users of a dead queue meet, among other causes
+_ANSWERS_WITHIN = 10.0  # seconds; a cluster that lost a node has a new leader by then
+_TRY_EVERY = 1.0
 _DELETES_WITHIN = 60.0
+_TRUSTED_FOR = 30.0  # seconds after a look in which it answered
 
 
 class Revival:
@@ -25,11 +30,12 @@ class Revival:
         self._settings = settings
         self._lock = threading.Lock()
         self._suspects: list[str] = []
+        self._looked: dict[str, float] = {}
 
     def suspect(self, queue: str) -> None:
         """Look into this queue soon; from any thread."""
         with self._lock:
-            if queue in self._suspects:
+            if queue in self._suspects or time.monotonic() - self._looked.get(queue, -_TRUSTED_FOR) < _TRUSTED_FOR:
                 return
             self._suspects.append(queue)
             if len(self._suspects) == 1:
@@ -40,7 +46,8 @@ class Revival:
             with self._lock:
                 queue = self._suspects[0]
             try:
-                revive(self._settings, queue)
+                if not revive(self._settings, queue):
+                    self._looked[queue] = time.monotonic()
             except Exception as error:  # the broker itself is away: whoever uses it says so
                 log.debug("can't look into queue %s: %s", queue, error)
             with self._lock:
@@ -74,13 +81,18 @@ def _is_known_and_unused(settings: Settings, queue: str) -> bool:
 
 
 def _answers(settings: Settings, queue: str) -> bool:
-    with _connection(settings, _ANSWERS_WITHIN) as connection:
-        try:
-            connection.default_channel.basic_get(queue)  # what it gets goes back when the connection closes
-        except TimeoutError:
-            connection.collect()  # an orderly end would wait as long again, for the channel and for the connection
-            return False
-    return True
+    deadline = time.monotonic() + _ANSWERS_WITHIN
+    while (left := deadline - time.monotonic()) > 0:
+        with _connection(settings, left) as connection:
+            try:
+                connection.default_channel.basic_get(queue)  # what it gets goes back when the connection closes
+                return True
+            except TimeoutError:
+                connection.collect()  # an orderly end would wait as long again, for the channel and for the connection
+            except InternalError:
+                connection.collect()
+                time.sleep(_TRY_EVERY)
+    return False
 
 
 def _connection(settings: Settings, seconds: float) -> Connection:

@@ -12,7 +12,7 @@ from typing import Any
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.state import maybe_shutdown
 
-from events.transport.revival import Revival
+from events.transport.revival import SUSPICIOUS, Revival
 from events.transport.topology import is_rabbitmq
 
 log = logging.getLogger("events.worker")
@@ -56,7 +56,7 @@ class Reconnecting:
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)  # type: ignore[misc]
         settings = self.app.pipeline.settings
-        if isinstance(exc, TimeoutError) and is_rabbitmq(settings):
+        if isinstance(exc, SUSPICIOUS) and is_rabbitmq(settings):
             self._revival = self._revival or Revival(settings)
             for queue in self.app.amqp.queues.consume_from:
                 self._revival.suspect(queue)

@@ -25,7 +25,7 @@ class Machine:
         self.name = name
         self.port = servers.free_port()
         self._server = SERVERS[name]
-        self._folder = folder / name
+        self.folder = folder / name
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -40,11 +40,11 @@ class Machine:
     def start(self) -> None:
         """Start it, again or for the first time, and wait until it answers. Raises RuntimeError if it doesn't."""
         with self._lock:
-            self._process = servers.start(self._server, self._folder, self.port)
+            self._process = servers.start(self._server, self.folder, self.port)
             deadline = time.monotonic() + STARTS_WITHIN
             while not servers.answer(self._server, self.port).startswith(self._server.answer):
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    log = (self._folder / "log").read_text(errors="replace")[-2000:]
+                    log = (self.folder / "log").read_text(errors="replace")[-2000:]
                     raise RuntimeError(f"{self.name} did not start:\n{log}")
                 time.sleep(0.05)
 
