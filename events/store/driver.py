@@ -20,7 +20,15 @@ def execute_by_driver(connection: Connection, statement: str, values: Sequence[A
     try:
         driver.execute(statement, values) if values else driver.execute(statement)
     except library.Error as error:
-        lost = connection.dialect.is_disconnect(error, driver, None)
-        raise DBAPIError.instance(
-            statement, None, error, library.Error, connection_invalidated=lost, dialect=connection.dialect
-        ) from error
+        raise as_sqlalchemy_error(connection, statement, error) from error
+
+
+def as_sqlalchemy_error(connection: Connection, statement: str, error: Any) -> DBAPIError:
+    """The driver's error, as SQLAlchemy would have raised it."""
+    driver: Any = connection.connection.driver_connection
+    library: Any = connection.dialect.loaded_dbapi
+    lost = connection.dialect.is_disconnect(error, driver, None)
+    wrapped: Any = DBAPIError.instance(
+        statement, None, error, library.Error, connection_invalidated=lost, dialect=connection.dialect
+    )
+    return wrapped  # type: ignore[no-any-return]

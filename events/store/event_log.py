@@ -15,8 +15,9 @@ from events.errors import PublishError, SchemaError
 from events.settings import redact
 from events.store.driver import execute_by_driver
 from events.store.engine import is_away, look, transaction
-from events.store.listener import wake_relays
+from events.store.listener import NOTIFY, wake_relays
 from events.store.tables import event_store
+from events.store.with_commit import Statement, WithCommit
 
 WAKE_EVERY = 0.005  # seconds; see _is_time_to_wake
 _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
@@ -24,6 +25,9 @@ _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commi
 _COLUMNS = ("id", "aggregate_id", "event_type", "event_data", "version", "timestamp", "schema_version", "metadata")
 _INTO = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
 _ONE = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
+_LAST = Statement(
+    b"events_append", f"{_INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING".encode()
+)
 _MANY = (
     f"{_INTO} SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::int[], %s::timestamptz[], "
     "%s::int[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING"
@@ -42,6 +46,12 @@ class SqlEventLog:
         self._notify = notify
         self._last_wake = 0.0
         self._watched: WeakSet[Engine] = WeakSet()
+        self._with_commit = WithCommit(
+            _LAST,
+            _explained,
+            also=lambda: NOTIFY.encode() if self._is_time_to_wake() else None,
+            sent_early=self._wake_at_commit,
+        )
 
     def begin(self) -> AbstractContextManager[Connection]:
         return transaction(self._engine)
@@ -70,9 +80,10 @@ class SqlEventLog:
                 time.sleep(_TRY_EVERY)
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
+        if len(envelopes) == 1 and self._with_commit.keep(connection, _texts(envelopes[0])):
+            return
         self._write(connection, envelopes, begun=connection.in_transaction())
-        if self._notify and connection.dialect.name == "postgresql":
-            self._wake_at_commit(connection)
+        self._wake_at_commit(connection)
 
     @property
     def _on_postgresql(self) -> bool:
@@ -107,6 +118,8 @@ class SqlEventLog:
 
         A transaction with a NOTIFY takes a lock of the whole database when it commits, so under load few may.
         """
+        if not self._notify or connection.dialect.name != "postgresql":
+            return
         connection.info["events_wake"] = connection.get_transaction()
         if connection.engine not in self._watched:
             self._watched.add(connection.engine)
@@ -124,6 +137,10 @@ def _values(envelope: Envelope) -> tuple[Any, ...]:
         envelope.id, envelope.aggregate_id, envelope.event_type, envelope.event_data, envelope.version,
         envelope.timestamp, envelope.schema_version, envelope.metadata,
     )  # fmt: skip
+
+
+def _texts(envelope: Envelope) -> list[str]:
+    return [str(value) for value in _values(envelope)]
 
 
 def _write_at_once(connection: Connection, envelopes: Sequence[Envelope]) -> None:

@@ -4,7 +4,7 @@ Every write after the claim is fenced: it happens only `WHERE` the delivery is r
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_store, in_state
+from events.store.with_commit import at_once
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 _ENVELOPE = (
@@ -39,12 +40,14 @@ class SqlInbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def begin(self, *, eager: bool = False) -> AbstractContextManager[Connection]:
-        return transaction(self._engine, eager=eager)
+    @contextmanager
+    def begin(self, *, eager: bool = False) -> Iterator[Connection]:
+        with transaction(self._engine, eager=eager) as connection, at_once(connection):
+            yield connection
 
     @contextmanager
     def begin_shared(self) -> Iterator[SqlShared]:
-        with transaction(self._engine) as connection, shared(connection) as sharing:
+        with transaction(self._engine) as connection, at_once(connection), shared(connection) as sharing:
             yield sharing
 
     def is_away(self, error: BaseException) -> bool:

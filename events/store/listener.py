@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 log = logging.getLogger("events.listener")
 
 CHANNEL = "events_due"
+NOTIFY = f"NOTIFY {CHANNEL}"
 _SQLITE_LOOK = 0.01  # seconds between looks at SQLite's files: a few microseconds each
 _SQLITE_FRESH = 30_000_000  # nanoseconds
 _RECONNECT_AFTER = 5.0  # seconds
@@ -23,7 +24,7 @@ _RECONNECT_AFTER = 5.0  # seconds
 def wake_relays(connection: Connection) -> None:
     """Tell all relays to look at the ledger when this transaction commits. On SQLite they see the file change."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+        connection.exec_driver_sql(NOTIFY)
 
 
 class WakePipe:

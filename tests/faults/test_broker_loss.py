@@ -19,7 +19,7 @@ WAITING = sized(30, 100_000)  # deliveries behind slow handlers
 
 @pytest.mark.timeout(sized(120, 400))
 def test_what_a_broker_forgets_is_sent_again_and_done_once(broker: Machine, tmp_path: Path) -> None:
-    settings = {"broker_url": broker.url, "max_in_flight": str(IN_FLIGHT + 500), "stale_after": f"{STALE}s"}
+    settings = {"broker_url": broker.url, "max_in_flight": str(2 * IN_FLIGHT), "stale_after": f"{STALE}s"}
     with System(broker.name, tmp_path, **settings).in_use() as system:
         # Given wake-ups on the broker, and no worker yet
         queue = system.environment["EVENTS_QUEUE"]
@@ -40,7 +40,7 @@ def test_what_a_broker_forgets_is_sent_again_and_done_once(broker: Machine, tmp_
 
 @pytest.mark.timeout(sized(120, 600))
 def test_a_long_queue_and_a_full_hand_are_not_taken_for_lost(broker: Machine, tmp_path: Path) -> None:
-    settings = {"broker_url": broker.url, "stale_after": "1s", "lease": "30s", "max_in_flight": str(WAITING)}
+    settings = {"broker_url": broker.url, "stale_after": "1s", "lease": "30s", "max_in_flight": str(2 * WAITING)}
     with System(broker.name, tmp_path, **settings).in_use() as system:
         # Given slow handlers, and wake-ups behind them in the queue and in the worker's hand
         events = [shop.Patient(release=str(tmp_path / "release")) for _ in range(WAITING)]

@@ -152,7 +152,7 @@ def held_open(event: Held, connection: Connection, delivery: Delivery) -> None:
         time.sleep(0.02)
 
 
-@handles(Patient, retry=QUICK)
+@handles(Patient, retry=QUICK, group=False, time_limit=seconds(900))
 def waits_then_writes(event: Patient, connection: Connection, delivery: Delivery) -> None:
     """Waits with no lock held, on every attempt, then writes."""
     _started(delivery)

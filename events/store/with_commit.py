@@ -1,0 +1,203 @@
+"""A statement that is kept back until the COMMIT and travels with it: one round trip to PostgreSQL for both.
+
+Who publishes and then commits waits no longer than for the commit alone. Whatever comes in between sends it first, so
+that a transaction sees what it has published, and a savepoint takes it along.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakSet
+
+import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from events.store.driver import as_sqlalchemy_error
+
+_KEPT, _PREPARED, _AT_ONCE = "events_kept", "events_prepared", "events_at_once"  # in the driver's connection's info
+
+Explain = Callable[[DBAPIError, Connection], Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with $1 and so on; `name` is what the server knows it by once it is prepared."""
+
+    name: bytes
+    sql: bytes
+
+
+@dataclass(slots=True)
+class _Kept:
+    transaction: Any
+    begun: bool  # whether the driver had begun a transaction by then
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+
+@contextmanager
+def at_once(connection: Connection) -> Iterator[None]:
+    """While the block runs nothing is kept back: its transaction ends in other ways than by SQLAlchemy's commit."""
+    info = connection.info
+    info[_AT_ONCE] = True
+    try:
+        yield
+    finally:
+        info.pop(_AT_ONCE, None)
+
+
+class WithCommit:
+    """Keeps one kind of statement back.
+
+    Args:
+        explain: makes of a database's error the one to raise.
+        also: a command to be sent with the COMMIT too, or None; asked at each commit that has something to send.
+        sent_early: called when it had to be sent ahead of the COMMIT.
+    """
+
+    def __init__(
+        self,
+        statement: Statement,
+        explain: Explain,
+        also: Callable[[], bytes | None],
+        sent_early: Callable[[Connection], None],
+    ) -> None:
+        self._statement = statement
+        self._explain = explain
+        self._also = also
+        self._sent_early = sent_early
+        self._watched: WeakSet[Engine] = WeakSet()
+
+    def keep(self, connection: Connection, values: Sequence[str]) -> bool:
+        """Keep the statement with these values for this transaction's commit; False if it has to be executed now."""
+        transaction = connection.get_transaction()
+        if not self._can_wait(connection, transaction):
+            return False
+        kept: _Kept | None = connection.info.get(_KEPT)
+        if kept is None or kept.transaction is not transaction:
+            kept = connection.info[_KEPT] = _Kept(transaction, _status(connection) is not TransactionStatus.IDLE)
+        kept.rows.append(values)
+        return True
+
+    def _can_wait(self, connection: Connection, transaction: Any) -> bool:
+        dialect = connection.dialect
+        if dialect.driver != "psycopg" or dialect.is_async or not psycopg.Pipeline.is_supported():
+            return False
+        if transaction is None or connection.in_nested_transaction() or _AT_ONCE in connection.info:
+            return False
+        if connection.engine not in self._watched:
+            self._watch(connection.engine)
+        driver: Any = connection.connection.driver_connection
+        plain = getattr(transaction, "xid", None) is None  # not of two phases
+        return plain and not driver.autocommit and bool(driver.info.encoding == "utf-8")
+
+    def _watch(self, engine: Engine) -> None:
+        self._watched.add(engine)
+        event.listen(engine, "commit", self._send_with_commit)
+        event.listen(engine, "rollback", _drop)
+        event.listen(engine, "before_cursor_execute", self._send_before)
+
+    def _send_with_commit(self, connection: Connection) -> None:
+        if (kept := _take(connection)) is None:
+            return
+        commands = [command for command in (self._also(), b"COMMIT") if command is not None]
+        if _status(connection) is TransactionStatus.IDLE:  # nothing was executed: what is sent at once is a transaction
+            commands.remove(b"COMMIT")
+        driver: Any = connection.connection.driver_connection
+        with self._explained(connection), driver.lock:
+            _pipeline(driver, self._statement, kept.rows, commands, connection.info)
+
+    def _send_before(self, connection: Connection, *_: Any) -> None:
+        if _KEPT not in connection.info or (kept := _take(connection)) is None:
+            return
+        cursor = psycopg.RawCursor(connection.connection.driver_connection)  # type: ignore[arg-type]
+        with self._explained(connection):
+            for row in kept.rows:
+                cursor.execute(self._statement.sql, row)
+        self._sent_early(connection)
+
+    @contextmanager
+    def _explained(self, connection: Connection) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            wrapped = as_sqlalchemy_error(connection, self._statement.sql.decode(), error)
+            raise self._explain(wrapped, connection) from error
+
+
+def _take(connection: Connection) -> _Kept | None:
+    kept: _Kept | None = connection.info.pop(_KEPT, None)
+    if (
+        kept is None or kept.transaction is not connection.get_transaction()
+    ):  # of one that is gone, and this a later one
+        return None
+    if kept.begun and _status(connection) is TransactionStatus.IDLE:
+        raise InvalidRequestError(
+            f"{len(kept.rows)} published events are not stored: their transaction was ended by the driver's own "
+            "commit() or rollback(), of which SQLAlchemy doesn't know; end it by the Session or Connection"
+        )
+    return kept
+
+
+def _drop(connection: Connection) -> None:
+    connection.info.pop(_KEPT, None)
+
+
+def _status(connection: Connection) -> TransactionStatus:
+    driver: Any = connection.connection.driver_connection
+    return TransactionStatus(driver.pgconn.transaction_status)
+
+
+def _pipeline(
+    driver: Any, statement: Statement, rows: Sequence[Sequence[str]], commands: Sequence[bytes], info: dict[Any, Any]
+) -> None:
+    """https://www.postgresql.org/docs/current/libpq-pipeline-mode.html; psycopg's own way costs three times as much."""
+    pgconn = driver.pgconn
+    prepared = info.setdefault(_PREPARED, set())
+    prepares = driver.prepare_threshold is not None  # a pooler between may know nothing of prepared statements
+    pgconn.enter_pipeline_mode()
+    try:
+        if prepares and statement.name not in prepared:
+            pgconn.send_prepare(statement.name, statement.sql)
+        for row in rows:
+            values = [value.encode() for value in row]
+            if prepares:
+                pgconn.send_query_prepared(statement.name, values)
+            else:
+                pgconn.send_query_params(statement.sql, values)
+        for command in commands:
+            pgconn.send_query_params(command, None)
+        pgconn.pipeline_sync()
+        succeeded, failed = driver.wait(_answers(pgconn))
+        pgconn.exit_pipeline_mode()
+    except BaseException:
+        driver.close()  # somebody's answers may be on their way: nobody shall take them for his own
+        raise
+    if prepares and succeeded:  # the first of them, if not all
+        prepared.add(statement.name)
+    if failed is not None:
+        raise psycopg.errors.error_from_result(failed, encoding="utf-8")
+
+
+def _answers(pgconn: Any) -> Generator[Wait, Ready, tuple[int, Any]]:
+    """Send all, and read all the answers: how many are good, and the first that is an error."""
+    while pgconn.flush():
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
+    succeeded, failed = 0, None
+    while True:
+        while pgconn.is_busy():
+            yield Wait.R
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:  # between the answers to two commands
+            continue
+        if result.status == ExecStatus.PIPELINE_SYNC:
+            return succeeded, failed
+        if result.status == ExecStatus.COMMAND_OK:
+            succeeded += 1
+        elif failed is None:
+            failed = result

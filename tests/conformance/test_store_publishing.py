@@ -1,0 +1,182 @@
+"""Events in somebody's transaction, which may end in any way: they are stored if, and only if, it commits."""
+
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, create_engine, event, func, select, text
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.orm import Session
+
+from events.store.tables import event_store
+from support.store import Store, envelope
+
+
+def append(store: Store, connection: Connection, count: int = 1) -> list[UUID]:
+    ids = [uuid4() for _ in range(count)]
+    for event_id in ids:
+        store.ledger.events.append(connection, [envelope(event_id)])
+    return ids
+
+
+def stored(connection: Connection) -> int:
+    return int(connection.scalar(select(func.count()).select_from(event_store)) or 0)
+
+
+def count(store: Store) -> int:
+    with store.ledger.engine.connect() as connection:
+        return stored(connection)
+
+
+def test_several_events_are_stored_by_the_commit(store: Store) -> None:
+    # Given a transaction in which several events are published, one by one
+    with store.ledger.engine.begin() as connection:
+        append(store, connection, 3)
+        # Then nobody else sees them before the commit, and all after it
+        assert store.sqlite or count(store) == 0
+    assert count(store) == 3
+
+
+def test_on_the_same_connection_transactions_that_commit_and_roll_back_take_turns(store: Store) -> None:
+    with store.ledger.engine.connect() as connection:
+        for number in range(6):
+            # When every second transaction of a connection is rolled back
+            with connection.begin() as transaction:
+                append(store, connection)
+                if number % 2:
+                    transaction.rollback()
+    # Then the events of the others are stored
+    assert count(store) == 3
+
+
+def test_a_transaction_sees_what_it_has_published(store: Store) -> None:
+    with store.ledger.engine.begin() as connection:
+        append(store, connection, 2)
+        assert stored(connection) == 2
+        append(store, connection)
+        assert stored(connection) == 3
+    assert count(store) == 3
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_savepoint_takes_along_what_was_published_in_it(store: Store, keep: bool) -> None:
+    with store.ledger.engine.begin() as connection:
+        append(store, connection)
+        savepoint = connection.begin_nested()
+        append(store, connection)
+        if keep:
+            savepoint.commit()
+        else:
+            savepoint.rollback()
+    assert count(store) == 1 + keep
+
+
+def test_a_savepoint_in_plain_sql_takes_along_what_was_published_in_it(store: Store) -> None:
+    with store.ledger.engine.begin() as connection:
+        append(store, connection)
+        connection.execute(text("SAVEPOINT here"))
+        append(store, connection)
+        connection.execute(text("ROLLBACK TO SAVEPOINT here"))
+    assert count(store) == 1
+
+
+def test_a_session_stores_its_objects_and_its_events_together(store: Store) -> None:
+    with store.ledger.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE things (number INTEGER PRIMARY KEY)"))
+    # Given a session whose transaction commits, and one whose transaction breaks a constraint
+    with Session(store.ledger.engine) as session, session.begin():
+        append(store, session.connection())
+        session.execute(text("INSERT INTO things VALUES (1)"))
+    with Session(store.ledger.engine) as session, pytest.raises(DBAPIError), session.begin():
+        append(store, session.connection())
+        session.execute(text("INSERT INTO things VALUES (1)"))
+    assert count(store) == 1
+
+
+def test_an_error_at_the_commit_leaves_nothing_and_a_connection_that_works(store: Store) -> None:
+    with store.ledger.engine.connect() as connection:
+        # Given a transaction that has published, and breaks a constraint that is looked at only now
+        with pytest.raises(DBAPIError), connection.begin():
+            store.ledger.events.append(
+                connection, [envelope(uuid4(), event_type="x" * 300 if not store.sqlite else "")]
+            )
+            if store.sqlite:
+                connection.execute(text("INSERT INTO event_store (id) VALUES ('no uuid')"))
+        # When the connection is used again, then all is well
+        with connection.begin():
+            append(store, connection)
+    assert count(store) == 1
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+class TestOnPostgres:
+    """An event is kept back until the commit, to save a round trip; SQLite has none to save."""
+
+    def test_publishing_in_autocommit_is_stored_at_once(self, store: Store) -> None:
+        with store.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("SELECT 1"))
+            append(store, connection)
+            assert count(store) == 1
+
+    def test_between_publishing_and_the_commit_nothing_is_sent(self, store: Store) -> None:
+        with store.ledger.engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            backend = connection.scalar(text("SELECT pg_backend_pid()"))
+            append(store, connection)
+            with store.ledger.engine.connect() as other:
+                last = other.scalar(text("SELECT query FROM pg_stat_activity WHERE pid = :pid"), {"pid": backend})
+            assert "event_store" not in last
+        assert count(store) == 1
+
+    def test_of_a_transaction_that_the_driver_has_ended_it_is_said_that_nothing_is_stored(self, store: Store) -> None:
+        # Given a transaction with an event, which the driver commits behind SQLAlchemy's back
+        with pytest.raises(InvalidRequestError, match="1 published events are not stored"):  # noqa: SIM117
+            with store.ledger.engine.begin() as connection:
+                connection.execute(text("SELECT 1"))
+                append(store, connection)
+                connection.connection.driver_connection.commit()
+        # Then that was an error, and nothing is stored by halves
+        assert count(store) == 0
+
+    def test_an_event_that_is_all_there_is_in_a_transaction(self, store: Store) -> None:
+        with store.ledger.engine.begin() as connection:
+            append(store, connection)
+        assert count(store) == 1
+
+    def test_without_prepared_statements(self, store: Store) -> None:
+        # Given a connection through a pooler, which may know nothing of them
+        engine = create_engine(store.ledger.engine.url, connect_args={"prepare_threshold": None})
+        with engine.connect() as connection:
+            for _ in range(3):
+                with connection.begin():
+                    append(store, connection)
+            assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+        engine.dispose()
+        assert count(store) == 3
+
+    def test_a_connection_that_is_cut_is_an_error_of_the_database(self, store: Store) -> None:
+        # Given a transaction that has published, and whose connection is gone
+        with pytest.raises(DBAPIError) as raised, store.ledger.engine.begin() as connection:
+            backend = connection.scalar(text("SELECT pg_backend_pid()"))
+            append(store, connection)
+            with store.ledger.engine.begin() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+        # Then its commit says so, and the next transaction has another connection
+        assert raised.value.connection_invalidated
+        assert isinstance(raised.value.orig, psycopg.OperationalError)
+        with store.ledger.engine.begin() as connection:
+            append(store, connection)
+        assert count(store) == 1
+
+    def test_who_listens_for_commits_may_still_refuse_one(self, store: Store) -> None:
+        # Given an application that refuses commits
+        engine = create_engine(store.ledger.engine.url)
+
+        def refuse(_: Connection) -> None:
+            raise RuntimeError("not now")
+
+        event.listen(engine, "commit", refuse)
+        with pytest.raises(RuntimeError, match="not now"), engine.begin() as connection:
+            append(store, connection)
+        engine.dispose()
+        assert count(store) == 0
