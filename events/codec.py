@@ -16,15 +16,16 @@ from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, event_named
 
 _EXCLUDED = set(RESERVED)
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_BYTES_A_CHARACTER = 4  # at most, in UTF-8
 _SHOWN = 200  # characters of a wrong value that an error shows
 
 
-def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | None = None, version: int = 1) -> Envelope:
+def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | None = None, version: int = 1) -> Envelope:
     """The row of an event.
 
     Args:
         max_bytes: limit for the event's data as UTF-8 JSON.
-        metadata: replaces the event's own.
+        metadata: replaces the event's own; a text is JSON already.
         version: the aggregate's version after this event.
     Raises:
         PublishError: not an instance of an event class, or its data can't be stored.
@@ -38,19 +39,20 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | None = No
         )
     try:
         data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
-        stored_metadata = (metadata or event.metadata).model_dump_json(exclude_none=True)
+        stored_metadata = (
+            metadata if isinstance(metadata, str) else (metadata or event.metadata).model_dump_json(exclude_none=True)
+        )
     except (PydanticSerializationError, UnicodeError) as error:
         raise PublishError(f"event {event.event_name} {event.event_id} can't be written as JSON: {error}") from error
-    size = len(data.encode())
-    if size > max_bytes:
+    if len(data) * _BYTES_A_CHARACTER > max_bytes and (size := len(data.encode())) > max_bytes:
         raise PayloadTooLarge(
             f"event {event.event_name} has {size:,} bytes of data, over the limit of {max_bytes:,} bytes "
             f"(EVENTS_MAX_PAYLOAD_BYTES); store the bulk elsewhere and publish its address"
         )
     aggregate_id = event.aggregate_id
-    for text in (data, stored_metadata, json.dumps(aggregate_id)):
-        if "u0000" in text and _NUL.search(text):
-            raise PublishError(f"event {event.event_name} {event.event_id} contains a NUL character; remove it")
+    escaped = ("u0000" in text and _NUL.search(text) for text in (data, stored_metadata))
+    if "\0" in aggregate_id or any(escaped):
+        raise PublishError(f"event {event.event_name} {event.event_id} contains a NUL character; remove it")
     if len(aggregate_id) > MAX_NAME:
         raise PublishError(
             f"event {event.event_name}: its aggregate id has {len(aggregate_id)} characters, over {MAX_NAME}"

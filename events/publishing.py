@@ -81,8 +81,10 @@ def _connection_of(session: object) -> Connection:
     raise PublishError(f"session= takes a SQLAlchemy Session or Connection, not {type(session).__name__}")
 
 
-def _with_causation(event: DomainEvent, cause: Running | None) -> Metadata:
+def _with_causation(event: DomainEvent, cause: Running | None) -> Metadata | str:
     """The event's metadata, completed: what an event causes shares its correlation id."""
+    if cause is None and isinstance(event, DomainEvent) and not event.metadata.model_fields_set:
+        return f'{{"correlation_id":"{event.event_id}"}}'  # the usual case, at a fifth of the price
     given = event.metadata if isinstance(event, DomainEvent) else Metadata()
     correlation, causation = given.correlation_id, given.causation_id
     if cause is not None and cause.event is not None:

@@ -7,7 +7,7 @@ that a transaction sees what it has published, and a savepoint takes it along.
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import psycopg
@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from events.store.driver import as_sqlalchemy_error
 
-_KEPT, _PREPARED, _AT_ONCE = "events_kept", "events_prepared", "events_at_once"  # in the driver's connection's info
+# In the info of the driver's connection:
+_KEPT, _PREPARED, _AT_ONCE, _PIPELINES = "events_kept", "events_prepared", "events_at_once", "events_pipelines"
 
 Explain = Callable[[DBAPIError, Connection], Exception]
 
@@ -73,26 +74,23 @@ class WithCommit:
 
     def keep(self, connection: Connection, values: Sequence[str]) -> bool:
         """Keep the statement with these values for this transaction's commit; False if it has to be executed now."""
-        transaction = connection.get_transaction()
-        if not self._can_wait(connection, transaction):
+        dialect, transaction = connection.dialect, connection.get_transaction()
+        if transaction is None or dialect.driver != "psycopg" or dialect.is_async:
             return False
-        kept: _Kept | None = connection.info.get(_KEPT)
-        if kept is None or kept.transaction is not transaction:
-            kept = connection.info[_KEPT] = _Kept(transaction, _status(connection) is not TransactionStatus.IDLE)
-        kept.rows.append(values)
-        return True
-
-    def _can_wait(self, connection: Connection, transaction: Any) -> bool:
-        dialect = connection.dialect
-        if dialect.driver != "psycopg" or dialect.is_async or not psycopg.Pipeline.is_supported():
+        if connection.in_nested_transaction() or getattr(transaction, "xid", None) is not None:  # one of two phases
             return False
-        if transaction is None or connection.in_nested_transaction() or _AT_ONCE in connection.info:
+        proxied = connection.connection
+        info, driver = proxied.info, cast(Any, proxied.driver_connection)
+        if _AT_ONCE in info or driver.autocommit or not _pipelines(driver, info):
             return False
         if connection.engine not in self._watched:
             self._watch(connection.engine)
-        driver: Any = connection.connection.driver_connection
-        plain = getattr(transaction, "xid", None) is None  # not of two phases
-        return plain and not driver.autocommit and bool(driver.info.encoding == "utf-8")
+        kept: _Kept | None = info.get(_KEPT)
+        if kept is None or kept.transaction is not transaction:
+            begun = driver.pgconn.transaction_status != TransactionStatus.IDLE
+            kept = info[_KEPT] = _Kept(transaction, begun)
+        kept.rows.append(values)
+        return True
 
     def _watch(self, engine: Engine) -> None:
         self._watched.add(engine)
@@ -104,7 +102,7 @@ class WithCommit:
         if (kept := _take(connection)) is None:
             return
         commands = [command for command in (self._also(), b"COMMIT") if command is not None]
-        if _status(connection) is TransactionStatus.IDLE:  # nothing was executed: what is sent at once is a transaction
+        if _is_idle(connection):  # nothing was executed: what is sent at once is a transaction
             commands.remove(b"COMMIT")
         driver: Any = connection.connection.driver_connection
         with self._explained(connection), driver.lock:
@@ -128,13 +126,20 @@ class WithCommit:
             raise self._explain(wrapped, connection) from error
 
 
+def _pipelines(driver: Any, info: dict[Any, Any]) -> bool:
+    known: bool | None = info.get(_PIPELINES)
+    if known is None:
+        known = info[_PIPELINES] = psycopg.Pipeline.is_supported() and driver.info.encoding == "utf-8"
+    return known
+
+
 def _take(connection: Connection) -> _Kept | None:
     kept: _Kept | None = connection.info.pop(_KEPT, None)
     if (
         kept is None or kept.transaction is not connection.get_transaction()
     ):  # of one that is gone, and this a later one
         return None
-    if kept.begun and _status(connection) is TransactionStatus.IDLE:
+    if kept.begun and _is_idle(connection):
         raise InvalidRequestError(
             f"{len(kept.rows)} published events are not stored: their transaction was ended by the driver's own "
             "commit() or rollback(), of which SQLAlchemy doesn't know; end it by the Session or Connection"
@@ -146,9 +151,9 @@ def _drop(connection: Connection) -> None:
     connection.info.pop(_KEPT, None)
 
 
-def _status(connection: Connection) -> TransactionStatus:
+def _is_idle(connection: Connection) -> bool:
     driver: Any = connection.connection.driver_connection
-    return TransactionStatus(driver.pgconn.transaction_status)
+    return bool(driver.pgconn.transaction_status == TransactionStatus.IDLE)
 
 
 def _pipeline(

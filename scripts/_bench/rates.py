@@ -47,20 +47,21 @@ def _timed(action: Callable[[int], None]) -> Way:
 
 
 def transactions(count: int) -> dict[str, float]:
-    """A business row, and in the same transaction an event or not. Making the event is part of it."""
+    """A business row, and in the same transaction an event or not. Making the event is part of it, its values are not."""
     engine = get_engine()
+    values = data("Silent")
 
     def on_connection(connection: Connection, number: int, *, event: bool) -> None:
         with connection.begin():
             connection.execute(insert(Order), {"number": number, "customer": "Duke Leto Atreides"})
             if event:
-                publish(Silent(number=number), session=connection)
+                publish(Silent(number=number, **values), session=connection)
 
     def on_session(number: int, *, event: bool) -> None:
         with Session(engine) as session, session.begin():
             session.add(Order(number=number, customer="Duke Leto Atreides"))
             if event:
-                publish(Silent(number=number), session=session)
+                publish(Silent(number=number, **values), session=session)
 
     with engine.connect() as connection:
         ways = {
