@@ -1,7 +1,9 @@
 """The relay: one bad row holds up nobody, and a broker that hangs holds up neither publishers nor the database."""
 
+import statistics
+import time
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from _chaos.proxy import Proxy
@@ -13,22 +15,31 @@ from events.records import Subscription
 from events.store.engine import now_plus
 from events.store.tables import event_deliveries, event_store
 from support.servers import server_url
+from support.size import sized
 from support.system import System
 from support.waiting import eventually
+
+MANY = sized(2_000, 10_000)
+
+
+def insert_what_cannot_be_sent(system: System) -> UUID:
+    """A delivery in a queue of a name that AMQP can't hold."""
+    bad = uuid4()
+    with system.pipeline.ledger.events.begin() as connection:
+        connection.execute(insert(event_store).values(id=bad, event_type="Odd", event_data="{}", processed=True))
+        now = now_plus(connection)
+        connection.execute(
+            insert(event_deliveries).values(
+                event_id=bad, handler="odd", queue="ü" * 200, state="pending", due_at=now, created_at=now
+            )
+        )
+    return bad
 
 
 def test_one_row_that_can_never_be_sent_is_parked_and_the_others_leave(tmp_path: Path) -> None:
     with System("rabbitmq", tmp_path, max_in_flight="5000").in_use() as system:
-        # Given a delivery in a queue of a name that AMQP can't hold, among 2,000 others
-        bad = uuid4()
-        with system.pipeline.ledger.events.begin() as connection:
-            connection.execute(insert(event_store).values(id=bad, event_type="Odd", event_data="{}", processed=True))
-            now = now_plus(connection)
-            connection.execute(
-                insert(event_deliveries).values(
-                    event_id=bad, handler="odd", queue="ü" * 200, state="pending", due_at=now, created_at=now
-                )
-            )
+        # Given a delivery that can't be sent, among 2,000 others
+        bad = insert_what_cannot_be_sent(system)
         events = [shop.AsyncWork() for _ in range(2000)]
         publish(events)
         # When a worker relays
@@ -38,6 +49,31 @@ def test_one_row_that_can_never_be_sent_is_parked_and_the_others_leave(tmp_path:
         (letter,) = system.pipeline.dead_letters.show(bad)
         assert letter.error_type == "events.errors.Unsendable"
         assert system.settled(2001, timeout=100) == {"succeeded": 2000, "dead": 1}
+
+
+@pytest.mark.timeout(300)
+def test_the_others_leave_at_almost_their_usual_rate(tmp_path: Path) -> None:
+    # Given many deliveries, and as many among which one can't be sent
+    def rate(number: int, *, with_bad: bool) -> float:
+        (folder := tmp_path / f"{number} {with_bad}").mkdir()
+        with System("rabbitmq", folder, max_in_flight=str(2 * MANY)).in_use() as system:
+            queue = system.environment["EVENTS_QUEUE"]
+            system.pipeline.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", queue, 3)])
+            bad = insert_what_cannot_be_sent(system) if with_bad else None
+            publish([shop.AsyncWork() for _ in range(MANY)])
+            # When a relay sends them
+            system.start(["events", "relay"])
+            eventually(lambda: system.states()["sent"], "it has begun")
+            begun, before = time.monotonic(), system.states()["sent"]
+            eventually(lambda: system.states()["sent"] == MANY, "all are sent")
+            took = time.monotonic() - begun
+            assert bad is None or system.settled(1, bad) == {"dead": 1}
+            return (MANY - before) / took
+
+    runs = sized(1, 3)
+    rates = {bad: statistics.median(rate(number, with_bad=bad) for number in range(runs)) for bad in (False, True)}
+    # Then the bad one hardly holds them up
+    assert rates[True] >= sized(0.5, 0.9) * rates[False], rates
 
 
 @pytest.mark.parametrize("mode", ["redis", "rabbitmq"])
