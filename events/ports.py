@@ -1,7 +1,7 @@
 """What the spine asks of a store and of a transport. Contracts in words; the code that keeps them is in the edges."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -20,6 +20,7 @@ from events.records import (
     Pace,
     Parked,
     ParkedFilter,
+    Pruned,
     Subscription,
     Wakeup,
     WorkerInfo,
@@ -257,6 +258,15 @@ class ParkingLot(Protocol):
 
     def discard(self, wanted: ParkedFilter) -> int:
         """Given up for good; the rows stay. How many were."""
+
+
+class Retention(Protocol):
+    """Forgets what is finished and old, for an operator."""
+
+    def prune(self, older_than: timedelta, batch: int, *, dry_run: bool = False) -> Iterator[Pruned]:
+        """Delete events of that age whose deliveries all succeeded or were discarded as long ago, with these, and
+        parked messages that were closed as long ago; a transaction for each `batch` events that it looks at. Yields
+        what each did, so that whoever stops it loses nothing of what is done."""
 
 
 class Transport(Protocol):

@@ -180,3 +180,15 @@ class WorkerInfo:
     clock_ahead: float = 0.0  # seconds, of the database's clock
     started_at: datetime | None = None
     seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was deleted, or would be."""
+
+    events: int = 0
+    deliveries: int = 0
+    parked: int = 0
+
+    def __add__(self, other: "Pruned") -> "Pruned":
+        return Pruned(self.events + other.events, self.deliveries + other.deliveries, self.parked + other.parked)

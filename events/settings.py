@@ -17,7 +17,7 @@ from events.errors import ConfigurationError
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
 BROKERS = ("redis", "rediss", "amqp", "amqps")
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def redact(text: str) -> str:
@@ -26,13 +26,14 @@ def redact(text: str) -> str:
     return re.sub(r"([?&](?:password|sslpassword)=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
 
 
-def _duration(value: Any) -> Any:
+def duration(value: Any) -> timedelta:
+    """A length of time from a setting or an option; ValueError, with the cure, if it is none."""
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     else:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|)\s*", str(value))
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*", str(value))
         if match is None:
-            raise ValueError("use a number of seconds, or one with a unit: 500ms, 30s, 5m, 1h")
+            raise ValueError("use a number of seconds, or one with a unit: 500ms, 30s, 5m, 1h, 30d")
         seconds = float(match[1]) * _UNITS[match[2]]
     if seconds <= 0:
         raise ValueError("use a time above zero, such as 30s")
@@ -43,11 +44,11 @@ def _names(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Durations are seconds, or a number with a unit (`500ms`, `30s`, `5m`, `1h`)."""
+    """Everything that can be set. Durations are seconds, or a number with a unit (`500ms`, `30s`, `5m`, `1h`, `7d`)."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, populate_by_name=True, frozen=True, extra="forbid",
                                       hide_input_in_errors=True)  # fmt: skip

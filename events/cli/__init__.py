@@ -5,7 +5,7 @@ import sys
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from events.cli import dead, doctor, ledger, parked, relaying
+from events.cli import dead, doctor, ledger, parked, relaying, upkeep
 from events.errors import EventsError
 from events.settings import redact
 
@@ -19,6 +19,7 @@ app.command()(ledger.migrate)
 app.command()(relaying.relay)
 app.command()(ledger.status)
 app.command()(doctor.doctor)
+app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")
 app.add_typer(parked.app, name="parked")
 

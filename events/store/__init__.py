@@ -1,15 +1,25 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked` and
-`workers` each keep one contract of events.ports; `schema` migrates; `engine` and `types` hold what differs between the
-databases.
+`workers` and `retention` each keep one contract of events.ports; `schema` migrates; `engine` and `types` hold what
+differs between the databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.ports import DeadLetterBox, EventLog, Inbox, Outbox, ParkingLot, Recovery, Subscriptions, WorkerRegistry
+from events.ports import (
+    DeadLetterBox,
+    EventLog,
+    Inbox,
+    Outbox,
+    ParkingLot,
+    Recovery,
+    Retention,
+    Subscriptions,
+    WorkerRegistry,
+)
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
@@ -18,6 +28,7 @@ from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
 from events.store.parked import SqlParkingLot
 from events.store.recovery import SqlRecovery
+from events.store.retention import SqlRetention
 from events.store.schema import check_schema, migrate
 from events.store.subscriptions import SqlSubscriptions
 from events.store.workers import SqlWorkers
@@ -38,6 +49,7 @@ class Ledger:
     dead: DeadLetterBox
     parked: ParkingLot
     workers: WorkerRegistry
+    retention: Retention
 
     def close(self) -> None:
         """Close all connections."""
@@ -57,4 +69,5 @@ def open_ledger(settings: Settings) -> Ledger:
         dead=SqlDeadLetterBox(engine),
         parked=SqlParkingLot(engine),
         workers=SqlWorkers(engine),
+        retention=SqlRetention(engine),
     )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     text,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -68,6 +69,14 @@ Index(
     event_store.c.timestamp,
     postgresql_where=is_unprocessed,
     sqlite_where=is_unprocessed,
+)
+is_processed = event_store.c.processed == true()
+Index(  # by age; who publishes doesn't pay for it
+    "event_store_processed",
+    event_store.c.created_at,
+    event_store.c.id,
+    postgresql_where=is_processed,
+    sqlite_where=is_processed,
 )
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
 
@@ -150,6 +159,8 @@ event_parked = Table(
 )
 Index("event_parked_open", event_parked.c.parked_at, postgresql_where=text("state = 'parked'"),
       sqlite_where=text("state = 'parked'"))  # fmt: skip
+Index("event_parked_closed", event_parked.c.closed_at, postgresql_where=text("state <> 'parked'"),
+      sqlite_where=text("state <> 'parked'"))  # fmt: skip
 
 # Which workers live, and what each understands: a row is written at start and renewed by its worker.
 event_workers = Table(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -55,6 +56,23 @@ def watched(store: Store) -> Iterator[list[tuple[str, Any]]]:
         event.remove(store.ledger.engine, "before_cursor_execute", note)
 
 
+def plans_of(store: Store, statements: list[tuple[str, Any]]) -> int:
+    """How many different statements there are; none of them may read a whole table."""
+    plans = {}
+    with store.ledger.engine.connect() as connection:
+        for statement, parameters in statements:
+            if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "DELETE", "WITH")):
+                lines = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+                plans[statement] = "\n".join(lines)
+    guilty = {
+        statement: plan
+        for statement, plan in plans.items()
+        if "Seq Scan on event_deliveries" in plan or "Seq Scan on event_store" in plan
+    }
+    assert not guilty, "\n\n".join(f"{statement}\n{plan}" for statement, plan in guilty.items())
+    return len(plans)
+
+
 def everything_hot(store: Store) -> None:
     """What relays and workers do all day."""
     ledger = store.ledger
@@ -86,16 +104,13 @@ def test_no_hot_statement_reads_a_whole_table(store: Store) -> None:
     with watched(store) as statements:
         everything_hot(store)
     # Then PostgreSQL finds what each of their statements needs by an index
-    plans = {}
-    with store.ledger.engine.connect() as connection:
-        for statement, parameters in statements:
-            if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "WITH")):
-                lines = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
-                plans[statement] = "\n".join(lines)
-    assert len(plans) > 12
-    guilty = {
-        statement: plan
-        for statement, plan in plans.items()
-        if "Seq Scan on event_deliveries" in plan or "Seq Scan on event_store" in plan
-    }
-    assert not guilty, "\n\n".join(f"{statement}\n{plan}" for statement, plan in guilty.items())
+    assert plans_of(store, statements) > 12
+
+
+def test_to_forget_what_is_old_reads_no_whole_table(store: Store) -> None:
+    # Given a ledger with a past; When some of it is pruned
+    with watched(store) as statements:
+        (first, second) = islice(store.ledger.retention.prune(timedelta(milliseconds=1), 100), 2)
+    assert first.events > 50 < second.events
+    # Then what is to be deleted was found by an index, and so were its deliveries
+    assert plans_of(store, statements) >= 4
