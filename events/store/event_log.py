@@ -17,7 +17,7 @@ from events.store.driver import execute_by_driver
 from events.store.engine import is_away, look, transaction
 from events.store.listener import NOTIFY, wake_relays
 from events.store.tables import event_store
-from events.store.with_commit import Statement, WithCommit
+from events.store.with_commit import WithCommit
 
 WAKE_EVERY = 0.005  # seconds; see _is_time_to_wake
 _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
@@ -25,9 +25,7 @@ _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commi
 _COLUMNS = ("id", "aggregate_id", "event_type", "event_data", "version", "timestamp", "schema_version", "metadata")
 _INTO = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
 _ONE = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
-_LAST = Statement(
-    b"events_append", f"{_INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING".encode()
-)
+_LAST = f"{_INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING".encode()
 _MANY = (
     f"{_INTO} SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::int[], %s::timestamptz[], "
     "%s::int[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING"

@@ -5,7 +5,7 @@ that a transaction sees what it has published, and a savepoint takes it along.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakSet
@@ -19,17 +19,9 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from events.store.driver import as_sqlalchemy_error
 
 # In the info of the driver's connection:
-_KEPT, _PREPARED, _AT_ONCE, _PIPELINES = "events_kept", "events_prepared", "events_at_once", "events_pipelines"
+_KEPT, _AT_ONCE, _PIPELINES = "events_kept", "events_at_once", "events_pipelines"
 
 Explain = Callable[[DBAPIError, Connection], Exception]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL with $1 and so on; `name` is what the server knows it by once it is prepared."""
-
-    name: bytes
-    sql: bytes
 
 
 @dataclass(slots=True)
@@ -54,6 +46,7 @@ class WithCommit:
     """Keeps one kind of statement back.
 
     Args:
+        sql: with $1 and so on.
         explain: makes of a database's error the one to raise.
         also: a command to be sent with the COMMIT too, or None; asked at each commit that has something to send.
         sent_early: called when it had to be sent ahead of the COMMIT.
@@ -61,12 +54,13 @@ class WithCommit:
 
     def __init__(
         self,
-        statement: Statement,
+        sql: bytes,
         explain: Explain,
         also: Callable[[], bytes | None],
         sent_early: Callable[[Connection], None],
     ) -> None:
-        self._statement = statement
+        self._sql = sql
+        self._key: Any = None  # of psycopg's own list
         self._explain = explain
         self._also = also
         self._sent_early = sent_early
@@ -101,28 +95,49 @@ class WithCommit:
     def _send_with_commit(self, connection: Connection) -> None:
         if (kept := _take(connection)) is None:
             return
-        commands = [command for command in (self._also(), b"COMMIT") if command is not None]
-        if _is_idle(connection):  # nothing was executed: what is sent at once is a transaction
-            commands.remove(b"COMMIT")
         driver: Any = connection.connection.driver_connection
-        with self._explained(connection), driver.lock:
-            _pipeline(driver, self._statement, kept.rows, commands, connection.info)
+        also = self._also()
+        with self._explained(connection, roll_back=True):
+            prepared = self._prepared(driver)
+            if prepared is None and driver.prepare_threshold is not None:  # the first time on this connection
+                self._execute(driver, kept, prepare=True)
+                if also is not None:
+                    driver.execute(also)
+                return
+            commands = [] if also is None else [also]
+            if not _is_idle(connection):  # else nothing was executed, and what is sent at once is a transaction
+                commands.append(b"COMMIT")
+            with driver.lock:
+                _pipeline(driver, prepared, self._sql, kept.rows, commands)
 
     def _send_before(self, connection: Connection, *_: Any) -> None:
-        if _KEPT not in connection.info or (kept := _take(connection)) is None:
-            return
-        cursor = psycopg.RawCursor(connection.connection.driver_connection)  # type: ignore[arg-type]
-        with self._explained(connection):
-            for row in kept.rows:
-                cursor.execute(self._statement.sql, row)
-        self._sent_early(connection)
+        if _KEPT in connection.info and (kept := _take(connection)) is not None:
+            with self._explained(connection):
+                self._execute(connection.connection.driver_connection, kept)
+            self._sent_early(connection)
+
+    def _execute(self, driver: Any, kept: _Kept, *, prepare: bool | None = None) -> None:
+        cursor = psycopg.RawCursor(driver)
+        for row in kept.rows:
+            cursor.execute(self._sql, row, prepare=prepare)
+
+    def _prepared(self, driver: Any) -> bytes | None:
+        """The name that psycopg has given the statement on this connection: only psycopg knows when it is void, since a
+        ROLLBACK, for one, makes it drop all its prepared statements."""
+        names: dict[Any, bytes] = getattr(getattr(driver, "_prepared", None), "_names", {})
+        if self._key is None:
+            self._key = next((key for key in names if key[0] == self._sql), None)
+        return names.get(self._key)
 
     @contextmanager
-    def _explained(self, connection: Connection) -> Iterator[None]:
+    def _explained(self, connection: Connection, *, roll_back: bool = False) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
-            wrapped = as_sqlalchemy_error(connection, self._statement.sql.decode(), error)
+            if roll_back:  # for SQLAlchemy a transaction is over when its commit has failed
+                with suppress(psycopg.Error):
+                    cast(Any, connection.connection.driver_connection).rollback()
+            wrapped = as_sqlalchemy_error(connection, self._sql.decode(), error)
             raise self._explain(wrapped, connection) from error
 
 
@@ -135,9 +150,7 @@ def _pipelines(driver: Any, info: dict[Any, Any]) -> bool:
 
 def _take(connection: Connection) -> _Kept | None:
     kept: _Kept | None = connection.info.pop(_KEPT, None)
-    if (
-        kept is None or kept.transaction is not connection.get_transaction()
-    ):  # of one that is gone, and this a later one
+    if kept is None or kept.transaction is not connection.get_transaction():  # that one is gone, and this is another
         return None
     if kept.begun and _is_idle(connection):
         raise InvalidRequestError(
@@ -157,42 +170,36 @@ def _is_idle(connection: Connection) -> bool:
 
 
 def _pipeline(
-    driver: Any, statement: Statement, rows: Sequence[Sequence[str]], commands: Sequence[bytes], info: dict[Any, Any]
+    driver: Any, prepared: bytes | None, sql: bytes, rows: Sequence[Sequence[str]], commands: Sequence[bytes]
 ) -> None:
     """https://www.postgresql.org/docs/current/libpq-pipeline-mode.html; psycopg's own way costs three times as much."""
     pgconn = driver.pgconn
-    prepared = info.setdefault(_PREPARED, set())
-    prepares = driver.prepare_threshold is not None  # a pooler between may know nothing of prepared statements
     pgconn.enter_pipeline_mode()
     try:
-        if prepares and statement.name not in prepared:
-            pgconn.send_prepare(statement.name, statement.sql)
         for row in rows:
             values = [value.encode() for value in row]
-            if prepares:
-                pgconn.send_query_prepared(statement.name, values)
-            else:
-                pgconn.send_query_params(statement.sql, values)
+            if prepared is not None:
+                pgconn.send_query_prepared(prepared, values)
+            else:  # a pooler between may know nothing of prepared statements
+                pgconn.send_query_params(sql, values)
         for command in commands:
             pgconn.send_query_params(command, None)
         pgconn.pipeline_sync()
-        succeeded, failed = driver.wait(_answers(pgconn))
+        failed = driver.wait(_first_error(pgconn))
         pgconn.exit_pipeline_mode()
     except BaseException:
         driver.close()  # somebody's answers may be on their way: nobody shall take them for his own
         raise
-    if prepares and succeeded:  # the first of them, if not all
-        prepared.add(statement.name)
     if failed is not None:
         raise psycopg.errors.error_from_result(failed, encoding="utf-8")
 
 
-def _answers(pgconn: Any) -> Generator[Wait, Ready, tuple[int, Any]]:
-    """Send all, and read all the answers: how many are good, and the first that is an error."""
+def _first_error(pgconn: Any) -> Generator[Wait, Ready, Any]:
+    """Send all, and read all the answers; the first that is an error."""
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
-    succeeded, failed = 0, None
+    failed = None
     while True:
         while pgconn.is_busy():
             yield Wait.R
@@ -201,8 +208,6 @@ def _answers(pgconn: Any) -> Generator[Wait, Ready, tuple[int, Any]]:
         if result is None:  # between the answers to two commands
             continue
         if result.status == ExecStatus.PIPELINE_SYNC:
-            return succeeded, failed
-        if result.status == ExecStatus.COMMAND_OK:
-            succeeded += 1
-        elif failed is None:
+            return failed
+        if failed is None and result.status != ExecStatus.COMMAND_OK:
             failed = result

@@ -138,6 +138,29 @@ class TestOnPostgres:
         # Then that was an error, and nothing is stored by halves
         assert count(store) == 0
 
+    def test_after_a_rollback_has_dropped_the_prepared_statements(self, store: Store) -> None:
+        # Given a connection on which psycopg has prepared statements of its own as well
+        with store.ledger.engine.connect() as connection:
+            for number in range(12):
+                with connection.begin() as transaction:
+                    connection.execute(text("SELECT 1"))
+                    append(store, connection)
+                    # When every third transaction is rolled back, which makes psycopg drop them all
+                    if number % 3 == 2:
+                        transaction.rollback()
+                with connection.begin():
+                    append(store, connection)
+        # Then the events of all the others are stored
+        assert count(store) == 8 + 12
+
+    def test_a_prepared_statement_is_used_again(self, store: Store) -> None:
+        with store.ledger.engine.connect() as connection:
+            for _ in range(3):
+                with connection.begin():
+                    append(store, connection)
+            names = connection.connection.driver_connection._prepared._names  # what with_commit.py relies on
+            assert [key[0].startswith(b"INSERT INTO event_store") for key in names] == [True]
+
     def test_an_event_that_is_all_there_is_in_a_transaction(self, store: Store) -> None:
         with store.ledger.engine.begin() as connection:
             append(store, connection)

@@ -98,7 +98,9 @@ def test_effects_happen_once_and_outcomes_are_right_when_commits_are_cut(
     with sound.ledger.engine.connect() as connection:
         states = connection.scalars(select(event_deliveries.c.state)).all()
         effects = connection.execute(select(shop.effects.c.event_id, shop.effects.c.handler)).all()
-    assert set(states) == {"succeeded"}, sound.dead_letters.find()
+    assert set(states) == {"succeeded"}, [
+        (letter.handler, letter.attempts, letter.error_type, letter.error) for letter in sound.dead_letters.find()
+    ]
     assert len(effects) == len(set(effects))
     assert len([one for one in effects if one.handler == "book_order"]) == 25
     assert min(cutter.cuts.values()) > 3
