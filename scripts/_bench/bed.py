@@ -21,6 +21,7 @@ from _bench.figures import Failed
 QUEUE = "bench"  # of both sides
 WITHIN = 600.0  # seconds for whatever is waited for
 STALLED = 60.0  # ... and without any progress
+_BECOME = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
 
 
 class Running(Process):
@@ -111,8 +112,10 @@ class Bed:
         """What a program printed as JSON."""
         return json.loads(self.python(*arguments))
 
-    def start(self, role: str, *arguments: str) -> Running:
+    def start(self, role: str, *arguments: str, program: str | Path = sys.executable) -> Running:
         """Start it; it ends with the bed."""
+        if program != sys.executable:  # ours is what is started, and becomes the other
+            arguments = ("-c", _BECOME, str(program), *arguments)
         process = Running(role, len(self.processes), list(arguments), self.environment(), self.folder)
         self._cleanup.callback(process.end)
         self.processes.append(process)

@@ -32,6 +32,9 @@ class Goal:
     Args:
         ours, baseline: names of samples: the side's, and a figure's after a space if the side has several.
         at_least, at_most: what the target says; neither makes it a figure for information.
+        chart: the group of the chart's bars that it belongs to; none if it is no bar.
+        against: what the baseline is, in words.
+        settings, guarantee: of what it is compared with, if that is another library.
     """
 
     what: str
@@ -41,6 +44,10 @@ class Goal:
     compare: Compare = Compare.RATIO
     at_least: float | None = None
     at_most: float | None = None
+    chart: str = ""
+    against: str = ""
+    settings: str = ""
+    guarantee: str = ""
 
     @property
     def wanted(self) -> str:
@@ -54,7 +61,7 @@ class Goal:
 class Measurement:
     """Sides that are measured in turn, A B A B, and what is asked of them."""
 
-    target: int
+    target: int | None  # None: for information
     name: str
     sides: Mapping[str, Side]
     goals: Sequence[Goal]
@@ -64,11 +71,15 @@ class Measurement:
 class Result:
     """A goal, judged."""
 
-    target: int
+    target: int | None
     what: str
     unit: str
     wanted: str
     compare: str
+    chart: str = ""
+    against: str = ""
+    settings: str = ""
+    guarantee: str = ""
     ours: float | None = None
     baseline: float | None = None
     judged: float | None = None  # the ratio, the difference or ours itself
@@ -76,6 +87,15 @@ class Result:
     failed: bool = False
     reason: str = ""
     samples: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def place(self) -> tuple[bool, int]:
+        """To sort by: what has no target comes last."""
+        return self.target is None, self.target or 0
+
+    @property
+    def label(self) -> str:
+        return f"target {self.target}" if self.target else self.against
 
     @property
     def is_bad(self) -> bool:
@@ -90,7 +110,8 @@ def judge(measurement: Measurement, samples: Mapping[str, list[float]], reason: 
     results = []
     for goal in measurement.goals:
         result = Result(
-            measurement.target, goal.what, goal.unit, goal.wanted, goal.compare.value, failed=failed, reason=reason,
+            measurement.target, goal.what, goal.unit, goal.wanted, goal.compare.value, goal.chart, goal.against,
+            goal.settings, goal.guarantee, failed=failed, reason=reason,
             samples={name: list(samples.get(name, ())) for name in (goal.ours, goal.baseline) if name},
         )  # fmt: skip
         results.append(result)

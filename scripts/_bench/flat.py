@@ -50,7 +50,8 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
         name: lambda name=name: relay(rig, options, "redis", template(name), _not_today) for name in ("empty", "full")
     }
     yield Measurement(10, f"relay to Redis, {full}", relays, [
-        Goal("relay to Redis, full tables; empty ones", "deliveries/s", "full", "empty", at_least=0.8),
+        Goal("relay to Redis, full tables; empty ones", "deliveries/s", "full", "empty", at_least=0.8,
+             against="empty tables"),
     ])  # fmt: skip
     runs = options.sized(6000, 300)
     drains = {
@@ -58,12 +59,15 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
         for name in ("empty", "full")
     }
     yield Measurement(10, f"handlers on a Connection, Redis, {full}", drains, [
-        Goal("handlers on a Connection, Redis, full tables; empty ones", "runs/s", "full", "empty", at_least=0.8),
+        Goal("handlers on a Connection, Redis, full tables; empty ones", "runs/s", "full", "empty", at_least=0.8,
+             against="empty tables"),
     ])  # fmt: skip
     latencies = {name: lambda name=name: waits(rig, options, "redis", template(name)) for name in ("empty", "full")}
     yield Measurement(10, f"commit to start, Redis, {full}", latencies, [
-        Goal("commit to start, Redis, full tables; empty ones, p50", "ms", "full p50", "empty p50", at_most=1.2),
-        Goal("commit to start, Redis, full tables; empty ones, p99", "ms", "full p99", "empty p99"),
+        Goal("commit to start, Redis, full tables; empty ones, p50", "ms", "full p50", "empty p50", at_most=1.2,
+             against="empty tables"),
+        Goal("commit to start, Redis, full tables; empty ones, p99", "ms", "full p99", "empty p99",
+             against="empty tables"),
     ])  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
     sides = {side: partial(_idle, rig, options, side) for side in APPS}
     yield Measurement(9, "an idle worker, Redis", sides, [
         Goal("memory of an idle worker, each process (PSS)", "MiB", "ours memory", "plain memory",
-             Compare.DIFFERENCE, at_most=30),
+             Compare.DIFFERENCE, at_most=30, against="plain Celery"),
         Goal("queries of an idle worker", "queries/s", "ours queries", compare=Compare.VALUE, at_most=1),
         Goal("statements, with BEGIN, COMMIT and ROLLBACK", "queries/s", "ours statements", compare=Compare.VALUE),
     ])  # fmt: skip

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from _demo.options import ALIASES, PREFIXES
 from rich.console import Console
 from rich.markup import escape
 
+from _bench.facts import Facts, gathered
 from _bench.figures import Measurement, NotMeasured, Result, judge
 from _bench.options import Options, parse
+from _bench.quick import ENDED_WITHIN, Once, chosen, left_out
 from _bench.report import as_json, show, shown
 from _bench.rig import Rig
+from _bench.written import write
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,20 +32,29 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user
     results: list[Result] = []
+    facts = Facts({}, {})
     try:
         with Rig(folder, lambda line: console.print(escape(line), highlight=False, soft_wrap=True)) as rig:
-            for measurement in _chosen(rig, options):
-                results += _measure(measurement, rig, options)
+            results.extend(_run(rig, options))
+            facts = gathered(rig.versions())
     finally:
         kept = options.keep or any(result.failed for result in results)
         _clean_up(folder, logs_too=not kept)
-    results.sort(key=lambda result: result.target)
+    results.sort(key=lambda result: result.place)
     show(console, results, options)
     if options.json:
         print(json.dumps(as_json(results, options), indent=2))
+    if options.write:
+        write(options.write, results, options, facts)
+        console.print(f"Written to {options.write}", highlight=False, soft_wrap=True)
     if kept:
         console.print(f"The logs are in {folder}", highlight=False, soft_wrap=True)
-    return 1 if any(result.is_bad for result in results) else 0
+    return exit_code(results, options)
+
+
+def exit_code(results: Sequence[Result], options: Options) -> int:
+    """Figures as small as those of --quick prove nothing: only that they could be had counts."""
+    return 1 if any(result.failed if options.quick else result.is_bad for result in results) else 0
 
 
 def _clean_up(folder: Path, *, logs_too: bool) -> None:
@@ -54,13 +67,34 @@ def _clean_up(folder: Path, *, logs_too: bool) -> None:
             shutil.rmtree(found, ignore_errors=True)
 
 
-def _chosen(rig: Rig, options: Options) -> Iterator[Measurement]:
-    from _bench import draining, flat, idle, latency, publishing, relaying, rival
+def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
+    """All that these options name, whether --quick has the time for it or not."""
+    from _bench import draining, flat, idle, latency, publishing, relaying
+    from _bench.rivals import measuring
 
-    for family in (publishing, relaying, draining, rival, latency, idle, flat):
+    for family in (publishing, relaying, draining, measuring, latency, idle, flat):
         for measurement in family.measurements(rig, options):
-            if measurement.target in options.targets:
+            if options.rivals if measurement.target is None else measurement.target in options.targets:
                 yield measurement
+
+
+def _run(rig: Rig, options: Options) -> Iterator[Result]:
+    if not options.quick:
+        for measurement in asked_for(rig, options):
+            yield from _measure(measurement, rig, options)
+        return
+    begun, longest, once = time.monotonic(), 0.0, Once()
+    short, out = chosen(list(asked_for(rig, options)))
+    measured: list[Measurement] = []
+    for measurement in short:
+        now = time.monotonic()
+        if now - begun + longest > ENDED_WITHIN:
+            out.append(measurement)
+            continue
+        measured.append(measurement)
+        yield from _measure(once.of(measurement), rig, options)
+        longest = max(longest, time.monotonic() - now)
+    rig.say(left_out(out, measured))
 
 
 def _measure(measurement: Measurement, rig: Rig, options: Options) -> list[Result]:
@@ -68,9 +102,10 @@ def _measure(measurement: Measurement, rig: Rig, options: Options) -> list[Resul
     samples: dict[str, list[float]] = {}
     units = {goal.unit for goal in measurement.goals}
     unit = f" {units.pop()}" if len(units) == 1 else ""
+    target = f"target {measurement.target}, " if measurement.target else ""
     for run in range(options.runs):
         for side, measure in measurement.sides.items():
-            begin = f"target {measurement.target}, {measurement.name}, run {run + 1}/{options.runs}, {side}: "
+            begin = f"{target}{measurement.name}, run {run + 1}/{options.runs}, {side}: "
             try:
                 found = measure()
             except NotMeasured as reason:

@@ -47,7 +47,7 @@ def _timed(action: Callable[[int], None]) -> Way:
 
 
 def transactions(count: int) -> dict[str, float]:
-    """A business row, and in the same transaction an event or not. Making the event is part of it, but not its values."""
+    """A business row, and in its transaction an event or not. Making the event counts, making its values does not."""
     engine = get_engine()
     values = data("Silent")
 

@@ -24,15 +24,13 @@ def show(console: Console, results: Sequence[Result], options: Options) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for result in results:
-        judged = "" if result.judged is None else shown(result.judged) + ("x" if result.compare == "ratio" else "")
+        what = f"{result.what}\n({result.guarantee})" if result.guarantee else result.what
         table.add_row(
-            str(result.target), escape(result.what), result.unit, shown(result.ours), shown(result.baseline),
-            judged if result.compare != "value" else "", result.wanted, _verdict(result),
+            str(result.target or ""), escape(what), result.unit, shown(result.ours), shown(result.baseline),
+            judged(result), result.wanted, _verdict(result),
         )  # fmt: skip
     console.print(table)
-    for reason in dict.fromkeys(
-        f"target {result.target}: {result.reason[:SHOWN]}" for result in results if result.reason
-    ):
+    for reason in dict.fromkeys(f"{result.label}: {result.reason[:SHOWN]}" for result in results if result.reason):
         console.print(escape(reason), highlight=False)
 
 
@@ -40,6 +38,7 @@ def as_json(results: Sequence[Result], options: Options) -> dict[str, Any]:
     return {
         "runs": options.runs,
         "scale": options.scale,
+        "quick": options.quick,
         "met": not any(result.is_bad for result in results),
         "results": [result.as_json() for result in results],
     }
@@ -50,6 +49,13 @@ def shown(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def judged(result: Result) -> str:
+    """The ratio or the difference; nothing if only the figure itself counts."""
+    if result.judged is None or result.compare == "value":
+        return ""
+    return shown(result.judged) + ("x" if result.compare == "ratio" else "")
 
 
 def _verdict(result: Result) -> str:

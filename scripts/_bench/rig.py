@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import servers
-from _chaos.machines import Machine, wipe
+from _chaos.machines import SERVERS, Machine, wipe
 from sqlalchemy import create_engine, text
 
 from _bench.bed import QUEUE, Bed
@@ -41,6 +41,14 @@ class Rig:
             machine.start()
             self._machines[name] = machine
         return self._machines[name]
+
+    def versions(self) -> dict[str, str]:
+        """Of the servers that were started, in their own words."""
+        found = {}
+        for name, machine in self._machines.items():
+            version = servers.VERSION.search(servers.answer(SERVERS[name], machine.port))
+            found[name] = version[1].decode() if version else ""
+        return found
 
     def admin(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement as a superuser, outside any transaction; its rows."""

@@ -40,7 +40,7 @@ def sound(database: PostgresDatabase) -> Iterator[InlinePipeline]:
 
 @pytest.fixture
 def cutter(database: PostgresDatabase, sound: InlinePipeline) -> Iterator[CommitCutter]:
-    cutter = CommitCutter(database.url, share=0.25, seed=5, marks=(b"COMMIT", b"INSERT INTO event_store"))
+    cutter = CommitCutter(database.url, share=0.25, seed=5, marks=(b"COMMIT\0", b"INSERT INTO event_store"))
     yield cutter
     cutter.close()
 
@@ -81,7 +81,7 @@ def test_effects_happen_once_and_outcomes_are_right_when_commits_are_cut(
     with sound.ledger.events.begin() as connection:
         publish([shop.OrderPlaced(order=str(number)) for number in range(25)], session=connection)
 
-    cutter.marks = (b"COMMIT",)
+    cutter.marks = (b"COMMIT\0",)  # and not the BEGIN of a READ COMMITTED transaction
 
     # When they are handled through a connection of which every fourth commit is cut
     def settled() -> bool:

@@ -1,7 +1,7 @@
-"""The same handlers as jobs of pgqueuer; runs in an environment that has pgqueuer and nothing of ours.
+"""The same handlers as jobs of pgqueuer.
 
-    python rival_worker.py prefill URL EVENTS
-    python rival_worker.py work URL
+    python -m _bench.rivals.pgqueuer_worker prefill EVENTS
+    python -m _bench.rivals.pgqueuer_worker work
 
 As its documentation has it for speed: asyncpg, uvloop, the vacuum settings of `pgq autovac`, a connection for the queue
 manager alone and a pool for the handlers, and the batch size of its tuning guide; five managers with ten jobs each, as
@@ -9,6 +9,7 @@ in its own benchmark, were slower. Its tables keep their default durability, whi
 """
 
 import json
+import os
 import sys
 
 import asyncpg
@@ -19,26 +20,26 @@ from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 from pgqueuer.types import QueueExecutionMode
 
-HANDLERS = ("OnConnection.0", "OnConnection.1", "OnConnection.2")
+from _bench.rivals.work import AT_ONCE, HANDLERS, bodies
+
 BATCH = 25
-AT_ONCE = 1000
-LINES = [{"article": "spice, harvested by crawler 1", "quantity": "12.5 kg", "price": "199.90"}] * 5
+URL = os.environ["BENCH_DATABASE_URL"]
 
 
-async def prefill(url: str, count: int) -> None:
-    queries = Queries(AsyncpgDriver(await asyncpg.connect(url)))
+async def prefill(events: int) -> None:
+    queries = Queries(AsyncpgDriver(await asyncpg.connect(URL)))
     await queries.install()
     await queries.optimize_autovacuum()
-    for first in range(0, count, AT_ONCE):
-        numbers = range(first, min(first + AT_ONCE, count))
-        bodies = [json.dumps({"number": n, "customer": "Duke Leto Atreides", "lines": LINES}).encode() for n in numbers]
-        payloads = [body for body in bodies for _ in HANDLERS]
-        await queries.enqueue(list(HANDLERS) * len(bodies), payloads, [0] * len(payloads))
+    waiting = [json.dumps(body).encode() for body in bodies(events)]
+    for first in range(0, events, AT_ONCE):
+        payloads = [body for body in waiting[first : first + AT_ONCE] for _ in HANDLERS]
+        names = list(HANDLERS) * (len(payloads) // len(HANDLERS))
+        await queries.enqueue(names, payloads, [0] * len(payloads))
 
 
-async def work(url: str) -> None:
-    async with asyncpg.create_pool(url, min_size=5, max_size=20) as pool:
-        manager = PgQueuer(AsyncpgDriver(await asyncpg.connect(url)))
+async def work() -> None:
+    async with asyncpg.create_pool(URL, min_size=5, max_size=20) as pool:
+        manager = PgQueuer(AsyncpgDriver(await asyncpg.connect(URL)))
         for name in HANDLERS:
             _register(manager, name, pool)
         await manager.run(batch_size=BATCH, mode=QueueExecutionMode.drain)
@@ -53,4 +54,4 @@ def _register(manager: PgQueuer, name: str, pool: asyncpg.Pool) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(prefill(sys.argv[2], int(sys.argv[3])) if sys.argv[1] == "prefill" else work(sys.argv[2]))
+    uvloop.run(prefill(int(sys.argv[2])) if sys.argv[1] == "prefill" else work())

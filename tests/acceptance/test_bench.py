@@ -1,0 +1,210 @@
+"""The benchmark: what it is asked for, what it leaves behind, and a run as small as can be."""
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+from xml.etree import ElementTree
+
+import pytest
+from _bench.chart import OURS, bars, drawn
+from _bench.facts import Facts, gathered
+from _bench.figures import Goal, Measurement, NotMeasured, Result, judge
+from _bench.main import asked_for, exit_code
+from _bench.options import QUICK_SCALE, TARGETS, Options, parse
+from _bench.quick import ORDER, Once, chosen, left_out
+from _bench.rig import Rig
+from _bench.rivals import installing
+from _bench.rivals.known import PGQUEUER, WITHOUT_TARGET
+from _bench.written import markdown, write
+
+ROOT = Path(__file__).resolve().parents[2]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def measurements(options: Options) -> list[Measurement]:
+    return list(asked_for(cast(Rig, None), options))  # nothing is measured, so there is nothing to measure with
+
+
+@pytest.fixture
+def results() -> list[Result]:
+    """One that is met, one that is not, one that failed; a rival that was measured, one that was not."""
+
+    def goal(chart: str, against: str, **more: Any) -> Goal:
+        what = f"rows | {chart}; {against}"
+        return Goal(what, "runs/s", "ours", "theirs", chart=chart, against=against, **more)
+
+    def judged(target: int | None, ours: float, theirs: float, of: Goal, reason: str = "") -> list[Result]:
+        samples = {} if reason else {"ours": [ours], "theirs": [theirs]}
+        return judge(Measurement(target, of.what, {}, [of]), samples, reason, failed="ended" in reason)
+
+    return [
+        *judged(4, 3000, 1000, goal("Redis", "plain Celery", at_least=3)),
+        *judged(4, 1500, 1000, goal("RabbitMQ", "plain Celery", at_least=2)),
+        *judged(5, 0, 0, goal("", "plain Celery"), "the worker ended\nwith 1"),
+        *judged(None, 3100, 2000, goal("Redis", "<dramatiq>", guarantee="at least once", settings="8 threads")),
+        *judged(None, 0, 0, goal("Redis", "FastStream", guarantee="at least once"), "can't be installed"),
+    ]
+
+
+FACTS = Facts({"processor": "abacus", "cores": "2"}, {"Python": "3.11", "Redis": "7"})
+
+
+def test_a_full_run_is_of_all_targets_and_of_the_rivals() -> None:
+    options = parse([])
+    assert (options.targets, options.runs, options.scale, options.rivals, options.write) == (TARGETS, 5, 1, True, None)
+    found = measurements(options)
+    assert {one.target for one in found} == {*TARGETS, None}
+    assert sum(one.target is None for one in found) == len(WITHOUT_TARGET)
+
+
+def test_rivals_can_be_left_out_and_asked_for() -> None:
+    for line, wanted in ("--no-rivals", False), ("--target 4", False), ("--target 4 --rivals", True):
+        options = parse(line.split())
+        assert options.rivals is wanted
+        assert any(one.target is None for one in measurements(options)) is wanted
+
+
+def test_the_command_is_kept_as_it_was_given() -> None:
+    assert parse(["--write", "a folder", "--quick"]).command == "scripts/bench --write 'a folder' --quick"
+
+
+@pytest.mark.parametrize("arguments", [["--runs", "0"], ["--scale", "x"], ["--target", "11"]])
+def test_nonsense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_quick_is_one_small_run_without_what_takes_long() -> None:
+    # Given
+    options = parse(["--quick"])
+    assert (options.runs, options.scale) == (1, QUICK_SCALE)
+    # When
+    short, out = chosen(measurements(options))
+    # Then every line of ORDER is somebody's, in that order, and the long ones are left out
+    assert [(one.target, one.name.startswith(begin)) for one, (_, begin) in zip(short, ORDER, strict=True)] == [
+        (target, True) for target, _ in ORDER
+    ]
+    assert {9, 10} <= {one.target for one in out}
+    assert not {9, 10} & {one.target for one in short}
+    # And one line says so
+    assert left_out(out, short).startswith(
+        "--quick left out targets 9, 10; a part of 4, 5, 8; dramatiq on RabbitMQ, FastStream on RabbitMQ. "
+    )
+
+
+def test_quick_measures_equal_sides_once_and_installs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Given two measurements with the same baseline
+    calls: list[str] = []
+
+    def side(name: str) -> float:
+        calls.append(name)
+        return 1.0
+
+    once = Once()
+    pair = [Measurement(4, name, {"ours": partial(side, name), "plain": partial(side, "plain")}, []) for name in "ab"]
+    # When both are measured
+    for measurement in pair:
+        for measure in once.of(measurement).sides.values():
+            assert measure() == 1.0
+    # Then
+    assert calls == ["a", "plain", "b"]
+    # And a rival that is not there is no reason to fetch it
+    monkeypatch.setattr(installing, "CACHE", tmp_path)
+    with pytest.raises(NotMeasured, match="not installed yet"):
+        installing.program(PGQUEUER, calls.append, install=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rival_that_cannot_be_installed_is_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Given an installer that finds nothing
+    monkeypatch.setattr(installing, "CACHE", ROOT / ".cache" / "bench" / "none")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    # When it is tried
+    with pytest.raises(NotMeasured, match="can't be installed") as reason:
+        installing.program(WITHOUT_TARGET[0], lambda _: None)
+    # Then the run goes on, and is not bad
+    goal = Goal("rows", "runs/s", "ours", "theirs")
+    found = judge(Measurement(None, "rows", {}, [goal]), {}, str(reason.value), failed=False)
+    assert exit_code(found, parse([])) == 0
+
+
+def test_quick_fails_only_if_a_measurement_failed(results: list[Result]) -> None:
+    below = [result for result in results if not result.failed]
+    assert exit_code(below, parse([])) == 1
+    assert exit_code(below, parse(["--quick"])) == 0
+    assert exit_code(results, parse(["--quick"])) == 1
+
+
+def test_the_markdown_is_of_whole_tables(results: list[Result]) -> None:
+    # When
+    text = markdown(results, parse(["--runs", "2"]), FACTS)
+    # Then each table's rows have as many cells as its head
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert [len(table) for table in tables] == [2 + 3, 2 + 2]
+    for table in tables:
+        cells = [row.replace("\\|", "").count("|") for row in table]
+        assert len(set(cells)) == 1, table
+    # And it says what was found, by whom, on what
+    assert "| 4 | rows \\| Redis; plain Celery | 3,000 | 1,000 | plain Celery | runs/s | 3.00x | >= 3x | yes |" in text
+    assert "| **no** |" in text
+    assert "**failed**: the worker ended |" in text
+    assert "not measured: can't be installed" in text
+    assert "| <dramatiq> | Redis | 2,000 | 3,100 | 1.55x | 8 threads | at least once |" in text
+    for fact in ("processor: abacus", "cores: 2", "Python 3.11, Redis 7", "command: `scripts/bench --runs 2`"):
+        assert fact in text
+
+
+def test_the_chart_is_well_formed_and_as_long_as_the_figures(results: list[Result]) -> None:
+    assert {group: [bar.name for bar in found] for group, found in bars(results).items()} == {
+        "Redis": [OURS, "<dramatiq>", "plain Celery"],
+        "RabbitMQ": [OURS, "plain Celery"],
+    }
+    # When
+    svg = ElementTree.fromstring(drawn(results))
+    # Then it has a title, a style for dark pages, and a bar for each figure, in its place and in proportion
+    assert (svg.findtext(f"{SVG}title") or "").startswith("Deliveries a second")
+    assert "prefers-color-scheme: dark" in (svg.findtext(f"{SVG}style") or "")
+    found = [bar for bar in svg.iter(f"{SVG}rect") if bar.attrib["class"] != "page"]
+    lengths = [float(bar.attrib["width"]) for bar in found]
+    assert [round(length / lengths[0], 2) for length in lengths] == [1, 0.67, 0.33, 0.5, 0.33]
+    assert max(float(bar.attrib["x"]) for bar in found) + max(lengths) < float(svg.attrib["width"])
+
+
+def test_a_chart_of_nothing_says_so() -> None:
+    svg = ElementTree.fromstring(drawn([]))
+    assert any("Nothing" in (words.text or "") for words in svg.iter(f"{SVG}text"))
+
+
+def test_the_facts_are_those_of_this_machine() -> None:
+    facts = gathered({"postgres": "15.1", "rabbitmq": ""})
+    assert all(facts.machine.values())
+    assert facts.versions["PostgreSQL"] == "15.1"
+    assert {"Python", "Celery", "kombu", "psycopg", "SQLAlchemy"} <= set(facts.versions)
+    assert "RabbitMQ" not in facts.versions
+
+
+def test_both_files_are_written(results: list[Result], tmp_path: Path) -> None:
+    write(tmp_path / "new" / "bench", results, parse([]), FACTS)
+    assert sorted(path.name for path in (tmp_path / "new" / "bench").iterdir()) == ["bench.md", "bench.svg"]
+
+
+@pytest.mark.timeout(100)
+def test_a_tiny_run_measures_and_writes(tmp_path: Path) -> None:
+    # When
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "_bench", "--quick", "--target", "1", "--scale", "0.01", "--json",
+         "--write", tmp_path],
+        capture_output=True, text=True, timeout=90,
+    )  # fmt: skip
+    # Then
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["quick"]
+    assert [result["target"] for result in found["results"]] == [1, 1]
+    assert all(result["ours"] > 0 < result["baseline"] for result in found["results"])
+    assert "PostgreSQL" in (tmp_path / "bench.md").read_text()
