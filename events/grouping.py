@@ -4,7 +4,7 @@ A message holds deliveries of one handler, as many as it handles within GROUP_TI
 slow handlers are left out by themselves, and what is not many stays single: at low load, one event is one message.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from events.records import Due, Group, Pace
 
@@ -20,6 +20,7 @@ def make_groups(
     in_flight: Mapping[str, int],
     room: int | None = None,
     limit: int | None = None,
+    waited_for: Collection[str] = (),
 ) -> list[Group]:
     """The messages to send now, in the order in which their first deliveries are due; the rest stays due.
 
@@ -28,6 +29,7 @@ def make_groups(
         in_flight: deliveries on the way, by handler.
         room: for so many messages.
         limit: more than so many due deliveries are not looked at, so a batch of that size is full.
+        waited_for: untried handlers that nobody has tried for so long that the rest of theirs waits no longer.
     """
     apart = 1 if limit is not None and len(due) >= limit else _AT_LEAST  # with more behind it, there is work for all
     by_handler: dict[str, list[tuple[int, Due]]] = {}
@@ -38,7 +40,7 @@ def make_groups(
         pace = paces.get(handler, _UNKNOWN)
         groups += [(place, (one.wakeup,)) for place, one in waiting if one.alone]
         together = [(place, one) for place, one in waiting if not one.alone]
-        if is_untried(pace):
+        if is_untried(pace) and handler not in waited_for:
             together = together[: max(0, _UNTRIED - in_flight.get(handler, 0))]
         size = _size(len(together) // apart, pace, limit)
         if pace.linger:

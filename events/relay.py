@@ -28,6 +28,7 @@ _SOON, _LESS, _LATE = timedelta(milliseconds=5), 2, timedelta(milliseconds=160)
 _FULL = timedelta(milliseconds=50)  # between looks for room
 _LOOK_EVERY = 1.0  # seconds, at most, between looks for what went missing, and for how fast handlers are
 _UNTRIED_EVERY = 0.05
+_UNTRIED_FOR = 1.0  # seconds that most of an untried handler's deliveries wait for somebody to try the first
 _ROUND_EVERY = 20.0
 _A_MESSAGE = 50  # deliveries, to look at for each message that there is room for
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
@@ -80,7 +81,7 @@ class Relay:
         self._round_every = min(_ROUND_EVERY, limits.stale_after.total_seconds() / 3)
         self._paces: dict[str, Pace] = {}
         self._paces_of = 0.0  # when they were read
-        self._untried = False  # whether something is due of which nobody knows how long it takes
+        self._untried: dict[str, float] = {}  # since when what is due is a handler's that nobody has timed yet
         self._full = False  # whether something may be due for which there is no room
         self._next_look = 0.0  # when to look for lost wake-ups, ended leases and dead letters to copy
 
@@ -164,14 +165,17 @@ class Relay:
 
         def group(found: Sequence[Due]) -> list[Group]:
             seen[:] = found
-            return make_groups(found, self._paces, in_flight, room, limit)
+            tried_by = time.monotonic() - _UNTRIED_FOR
+            waited_for = {handler for handler, since in self._untried.items() if since < tried_by}
+            return make_groups(found, self._paces, in_flight, room, limit, waited_for)
 
         waiting: set[str] = set()
         while True:
             groups = self._outbox.take_due(queue, limit, self._limits.stale_after, self._handlers, waiting, group)
             if groups:
                 yield groups
-            self._untried = any(is_untried(self._paces.get(one.wakeup.handler, Pace())) for one in seen)
+            untried = {one.wakeup.handler for one in seen if is_untried(self._paces.get(one.wakeup.handler, Pace()))}
+            self._untried |= {handler: time.monotonic() for handler in untried - self._untried.keys()}
             left = Counter(one.wakeup.handler for one in seen)
             left.subtract(wakeup.handler for group in groups for wakeup in group)
             if groups or len(seen) < limit or not +left:
@@ -197,6 +201,8 @@ class Relay:
         every = _UNTRIED_EVERY if self._untried else _LOOK_EVERY
         if time.monotonic() - self._paces_of >= every or not self._paces:
             self._paces, self._paces_of = self._subscriptions.paces(), time.monotonic()
+            known = {handler for handler, pace in self._paces.items() if not is_untried(pace)}
+            self._untried = {handler: since for handler, since in self._untried.items() if handler not in known}
 
     def _look_after(self) -> None:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""

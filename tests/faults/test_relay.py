@@ -51,6 +51,17 @@ def test_one_row_that_can_never_be_sent_is_parked_and_the_others_leave(tmp_path:
         assert system.settled(2001, timeout=100) == {"succeeded": 2000, "dead": 1}
 
 
+def test_where_nobody_works_all_that_there_is_room_for_is_put_on_the_broker(tmp_path: Path) -> None:
+    with System("redis", tmp_path).in_use() as system:
+        # Given many deliveries of a handler that nobody has tried, and no worker
+        queue = system.environment["EVENTS_QUEUE"]
+        system.pipeline.ledger.subscriptions.subscribe([Subscription("Tick", "counts", queue, 3, most=50)])
+        publish([shop.Tick() for _ in range(300)])
+        # When a relay runs, then it doesn't wait for ever to know how long one takes
+        system.start(["events", "relay"])
+        eventually(lambda: system.states() == {"sent": 300}, "all are sent")
+
+
 @pytest.mark.timeout(300)
 def test_the_others_leave_at_almost_their_usual_rate(tmp_path: Path) -> None:
     # Given many deliveries, and as many among which one can't be sent

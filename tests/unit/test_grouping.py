@@ -1,5 +1,6 @@
 """Which due deliveries share a message."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from uuid import UUID
@@ -89,6 +90,13 @@ def test_of_an_untried_handler_only_so_many_are_on_the_way_and_each_by_itself() 
     assert sizes(due(400), untried, {"a": 400}) == []
     # What others have on the way is no reason
     assert sizes(due(400), untried, {"b": 400}) == [1] * 32
+
+
+def test_when_nobody_tries_it_for_long_the_rest_is_sent_too_each_by_itself() -> None:
+    untried = {"a": Pace(most=50), "b": Pace(most=50)}
+    groups = make_groups(due(400) + due(400, "b", first=400), untried, {}, waited_for={"a"})
+    assert Counter(group[0].handler for group in groups) == {"a": 400, "b": 32}
+    assert {len(group) for group in groups} == {1}
 
 
 def test_an_untried_handler_doesnt_hold_up_another() -> None:
