@@ -142,11 +142,17 @@ def _texts(envelope: Envelope) -> list[str]:
 
 
 def _write_at_once(connection: Connection, envelopes: Sequence[Envelope]) -> None:
-    rows = [_values(envelope) for envelope in envelopes]
+    rows = [_texts(envelope) for envelope in envelopes]
     if len(rows) == 1:
         execute_by_driver(connection, _ONE, rows[0])
     else:
-        execute_by_driver(connection, _MANY, [list(column) for column in zip(*rows, strict=True)])
+        execute_by_driver(connection, _MANY, [_array(column) for column in zip(*rows, strict=True)])
+
+
+def _array(values: Sequence[str]) -> str:
+    """PostgreSQL's way to write an array of texts: psycopg's own takes five times as long for JSON, with its quotes."""
+    escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return '{"' + '","'.join(escaped) + '"}'
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -1,10 +1,12 @@
 """Events in somebody's transaction, which may end in any way: they are stored if, and only if, it commits."""
 
+import json
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, create_engine, event, func, select, text
+from sqlalchemy import Connection, Text, cast, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Session
 
@@ -106,6 +108,23 @@ def test_an_error_at_the_commit_leaves_nothing_and_a_connection_that_works(store
         with connection.begin():
             append(store, connection)
     assert count(store) == 1
+
+
+def test_many_at_once_come_out_as_they_went_in(store: Store) -> None:
+    # Given events whose texts hold all that is special in arrays, JSON or SQL
+    odd = ['"', "\\", '\\"', "{}", ",", "null", "NULL", "'", "%s", " ", "", "ü€😀", "\t\n", "\\u0041", "}{"]
+    written = [
+        replace(envelope(uuid4(), f"T{text}"), aggregate_id=text, event_data=json.dumps({"t": text})) for text in odd
+    ]
+    # When they are published in one call
+    with store.ledger.engine.begin() as connection:
+        store.ledger.events.append(connection, written)
+    # Then each is stored as it is
+    with store.ledger.engine.connect() as connection:
+        data = cast(event_store.c.event_data, Text)
+        rows = connection.execute(select(event_store.c.id, event_store.c.event_type, event_store.c.aggregate_id, data))
+        found = {row[0]: (row[1], row[2], json.loads(row[3])) for row in rows}
+    assert found == {one.id: (one.event_type, one.aggregate_id, json.loads(one.event_data)) for one in written}
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
