@@ -54,7 +54,10 @@ class Reconnecting:
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
-            super().on_connection_error_after_connected(exc)  # type: ignore[misc]
+            try:
+                super().on_connection_error_after_connected(exc)  # type: ignore[misc]
+            except Exception as error:  # kombu may fail to close what is broken; Celery would end the worker for it
+                log.warning("the broken connection did not close well: %r", error)
         settings = self.app.pipeline.settings
         if isinstance(exc, SUSPICIOUS) and is_rabbitmq(settings):
             self._revival = self._revival or Revival(settings)
