@@ -76,9 +76,9 @@ class Deliverer:
         self._lease = lease
         self._stopping = stopping
         self._draining = draining
-        self._heartbeat = Heartbeat(inbox, lease)
+        self._throttle = Throttle(log)  # one for both: a database that is away is one trouble
+        self._heartbeat = Heartbeat(inbox, lease, self._throttle)
         self._pacing = Pacing(subscriptions)
-        self._throttle = Throttle(log)
 
     def deliver(self, handler: str, attempts: Mapping[UUID, int]) -> Results:
         """Run one attempt of each delivery of a handler, given by event id; a handler's failure is a result.

@@ -1,6 +1,5 @@
 """Extends the leases of deliveries that run longer than a moment, from one thread a process."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +10,6 @@ from datetime import timedelta
 from events.ports import Inbox
 from events.records import Claim
 from events.throttle import Throttle
-
-log = logging.getLogger("events.heartbeat")
 
 LATE = 1.0  # seconds after which a run is a long one
 
@@ -28,10 +25,10 @@ class _Run:
 class Heartbeat:
     """Every third of a lease it extends what runs that long: short deliveries cost nothing."""
 
-    def __init__(self, inbox: Inbox, lease: timedelta) -> None:
+    def __init__(self, inbox: Inbox, lease: timedelta, throttle: Throttle) -> None:
         self._inbox = inbox
         self._lease = lease
-        self._throttle = Throttle(log)
+        self._throttle = throttle
         self._lock = threading.Lock()
         self._running: list[_Run] = []
         self._thread: threading.Thread | None = None

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 
 from events.ports import Subscriptions
-from events.throttle import Throttle
 
 log = logging.getLogger("events.delivery")
 
@@ -26,7 +25,6 @@ class Pacing:
     def __init__(self, subscriptions: Subscriptions) -> None:
         self._subscriptions = subscriptions
         self._paces: dict[str, _Pace] = {}
-        self._throttle = Throttle(log)
 
     def note(self, handler: str, seconds: float, count: int = 1) -> None:
         """`count` deliveries took `seconds` together."""
@@ -55,5 +53,5 @@ class Pacing:
         pace.told, pace.told_at = pace.mean, now
         try:
             self._subscriptions.note_pace(handler, pace.mean)
-        except Exception as error:  # the next one is told
-            self._throttle.warn(f"can't tell how long {handler} takes: {error}")
+        except Exception as error:  # the next one is told; whoever can't do without the database says that it is away
+            log.debug("can't tell how long %s takes: %s", handler, error)

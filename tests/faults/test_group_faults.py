@@ -83,7 +83,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_groups_loses_and_doubles_nothi
         system.start_worker()
         assert system.settled(200) == {"succeeded": 200}
         assert system.effects() == each_once(events)
-        assert {row.attempts - row.attempts_before for row in system.deliveries()} == {1}
+        # (what the other process ran by itself, if anything, was cut short as well, and counts)
+        cut_short = [row for row in system.deliveries() if row.alone]
+        assert {row.attempts - row.attempts_before for row in cut_short} == {1}
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "sqlite"])  # on SQLite all wait for the writer
