@@ -10,18 +10,16 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
+from events.store import migrate
 from support.store import HOUR, OOPS, Store
 
 FINISHED, BACKLOG = 30_000, 3_000
+pytestmark = pytest.mark.parametrize("url", ["postgres"], indirect=True)  # plans are PostgreSQL's to make
 
 
 @pytest.fixture
 def store(empty: Store) -> Store:
     """A ledger with a past, and with a backlog in a queue of its own."""
-    from events.store import migrate
-
-    if empty.sqlite:
-        pytest.skip("plans are PostgreSQL's to make")
     migrate(empty.ledger.engine)
     empty.subscribe()
     empty.subscribe("slow", queue="elsewhere", event_type="Piled")

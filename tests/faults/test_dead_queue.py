@@ -1,6 +1,5 @@
 """A queue of which RabbitMQ kept only the name: made anew, and nothing is lost with it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import kombu
@@ -14,16 +13,7 @@ from events.transport.revival import revive
 from events.transport.topology import dead_letter_queue, work_queue
 from support.system import System
 
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("rabbitmq")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)  # the server runs as another user
-    machine = Machine("rabbitmq", folder)
-    machine.start()
-    yield machine
-    machine.end()
+pytestmark = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 
 
 def declare(connection: kombu.Connection, settings: Settings) -> None:
@@ -32,12 +22,12 @@ def declare(connection: kombu.Connection, settings: Settings) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_what_is_published_to_a_dead_queue_is_done(rabbitmq: Machine, tmp_path: Path) -> None:
-    with System("rabbitmq", tmp_path, broker_url=rabbitmq.url).in_use() as system:
+def test_what_is_published_to_a_dead_queue_is_done(broker: Machine, tmp_path: Path) -> None:
+    with System("rabbitmq", tmp_path, broker_url=broker.url).in_use() as system:
         # Given a queue of which only the name is left: RabbitMQ was killed as soon as it had made it
-        with kombu.Connection(rabbitmq.url) as connection:
+        with kombu.Connection(broker.url) as connection:
             declare(connection, system.pipeline.settings)
-            rabbitmq.restart()
+            broker.restart()
         # When an event is published, and a worker started, which at first can't consume
         event = shop.AsyncWork()
         publish(event)
@@ -48,10 +38,10 @@ def test_what_is_published_to_a_dead_queue_is_done(rabbitmq: Machine, tmp_path: 
         assert "to be made anew from the ledger" in worker.log.read_text()
 
 
-def test_a_queue_that_answers_is_left_alone(rabbitmq: Machine) -> None:
+def test_a_queue_that_answers_is_left_alone(broker: Machine) -> None:
     # Given a queue with a message in it, and another that isn't there
-    settings = Settings(broker_url=rabbitmq.url, queue="answers")
-    with kombu.Connection(rabbitmq.url) as connection:
+    settings = Settings(broker_url=broker.url, queue="answers")
+    with kombu.Connection(broker.url) as connection:
         declare(connection, settings)
         channel = connection.default_channel
         kombu.Producer(channel).publish("x", routing_key=settings.queue)

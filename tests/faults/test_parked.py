@@ -160,12 +160,11 @@ def test_a_message_that_cant_be_run_is_parked_and_the_worker_lives_on(
     still_works(system, system.processes[0])
 
 
+@pytest.mark.parametrize("system", ["redis"], indirect=True)  # only Redis has a list that anybody can push to
 @pytest.mark.parametrize("garbage", RAW)
 def test_garbage_pushed_into_the_redis_list_is_parked_byte_for_byte(
     system: System, sender: Sender, garbage: str
 ) -> None:
-    if system.mode != "redis":
-        pytest.skip("only Redis has a list that anybody can push to")
     # Given bytes that are no message at all
     parked = parked_by(system, lambda: sender.send_raw(RAW[garbage]))
     # Then all of them are kept

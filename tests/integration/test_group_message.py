@@ -107,12 +107,11 @@ def test_thousands_of_messages_in_one_call_all_arrive_in_order(transport: Broker
     assert [group_of(message.headers) for message in read_all(settings, 10)] == groups[:10]
 
 
+@pytest.mark.parametrize("settings", ["AMQP"], indirect=True)  # a Redis list comes into being by a push
 @pytest.mark.parametrize("count", [1, MANY])
 def test_rabbitmq_refuses_groups_for_a_queue_that_was_deleted(
     transport: BrokerTransport, settings: Settings, count: int
 ) -> None:
-    if transport.name != "rabbitmq":
-        pytest.skip("a Redis list comes into being when something is pushed")
     # Given a queue that was deleted behind the sender's back
     transport.send([group(settings, 2)])
     with kombu.Connection(settings.broker_url) as connection, connection.channel() as channel:
