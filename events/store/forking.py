@@ -26,7 +26,7 @@ class ForkSafety:
 
     @property
     def pool_class(self) -> type[QueuePool]:
-        """For the engine: a pool that says when a connection is in use, from before it is opened until it is back.
+        """For an engine that is `alone`: it says when a connection is in use, from before it is opened until it is back.
 
         The pool's events would come too late: a connection is opened before the event of its being taken.
         """
@@ -47,7 +47,7 @@ class ForkSafety:
                 finally:
                     safety._returned()
 
-        return ForkSafePool if self._alone else QueuePool
+        return ForkSafePool
 
     def guard(self, engine: Engine) -> Engine:
         """That engine, which now keeps this object alive."""

@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, str(ROOT / "scripts" / "_demo")]
@@ -18,6 +21,11 @@ DEMO = [sys.executable, str(ROOT / "scripts" / "_demo")]
 def rows(count: int) -> list[dict[str, str]]:
     lines = (ROOT / "scripts" / "data" / "cards.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines[:count]]
+
+
+def handled(database: Path) -> int:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM event_deliveries WHERE state = 'succeeded'").fetchone()[0])
 
 
 def run_demo(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -101,7 +109,7 @@ def test_stopping_it_leaves_no_process_behind(tmp_path: Path, number: signal.Sig
                 break
         else:
             pytest.fail(f"no worker was started: {demo.stderr.read()}")
-        time.sleep(0.3)  # somewhere in its work; where doesn't matter
+        eventually(lambda: handled(tmp_path / "demo.db") > 5, "it is somewhere in its work")
         demo.send_signal(number)
 
         assert demo.wait(timeout=30) == 128 + number
