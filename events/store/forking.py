@@ -26,7 +26,7 @@ class ForkSafety:
 
     @property
     def pool_class(self) -> type[QueuePool]:
-        """For an engine that is `alone`: it says when a connection is in use, from before it is opened until it is back.
+        """For an engine that is `alone`: knows when a connection is in use, from before it is opened until it is back.
 
         The pool's events would come too late: a connection is opened before the event of its being taken.
         """
