@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from _bench import records
 from _bench.models import Base, Effect, names
-from events import Delivery, DomainEvent, EventsError, handles, on_migrate, seconds
+from events import Delivery, DomainEvent, handles, on_migrate, seconds
 
 
 @on_migrate
@@ -85,10 +85,5 @@ for _event, _call in _CALLS:
     for _name in names(_event.__name__):
         handles(_event, name=_name)(_call)
 
-NO_BATCHES = ""  # why there are no batch handlers, if there are none
-try:
-    for _name in names("Batched"):
-        _options: dict[str, Any] = {"batch": 100, "linger": seconds(0.05)}
-        handles(Batched, name=_name, **_options)(_batch(_name))
-except (TypeError, EventsError) as error:
-    NO_BATCHES = f"this version has no batch handlers: {error}"
+for _name in names("Batched"):
+    handles(Batched, name=_name, batch=100, linger=seconds(0.05))(_batch(_name))

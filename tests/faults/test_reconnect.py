@@ -39,7 +39,8 @@ def test_consuming_goes_on_after_each_restart_of_the_broker(broker: Machine, tmp
             publish(event)
             # Then it is done soon, by the same worker
             assert system.settled(1, event.event_id) == {"succeeded": 1}
-            assert time.monotonic() - answered < 30, "the issue says 10 s; three times that is for a busy machine"
+            took = time.monotonic() - answered
+            assert took < sized(30, 10), "10 s are promised; three times that is for a busy machine"
             assert worker.alive()
         assert set(system.effects().values()) == {1}
 

@@ -60,7 +60,7 @@ def test_after_the_deadline_what_runs_is_handed_back_with_the_attempt_not_counte
         ended = time.monotonic()
         # Then the successor starts it soon, as the first attempt again, and it is done once
         eventually(lambda: len(system.starts(event.event_id)) == 2, "the successor has started it")
-        assert time.monotonic() - ended < 6, "the issue says 2 s; three times that is for a busy machine"
+        assert time.monotonic() - ended < sized(6, 2), "2 s are promised; three times that is for a busy machine"
         (tmp_path / "release").touch()
         assert system.settled(1, event.event_id) == {"succeeded": 1}
         assert [line.split()[2] for line in system.starts(event.event_id)] == ["1", "1"]
