@@ -13,13 +13,14 @@ from events import aggregate as aggregates
 from events import store
 from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
+from events.dispatching import RelayLimits
 from events.event import DomainEvent
 from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
 from events.records import Subscription
 from events.registry import all_handlers
-from events.relay import Relay, RelayLimits
+from events.relay import Relay
 from events.settings import Settings, load_settings
 
 if TYPE_CHECKING:

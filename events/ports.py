@@ -15,7 +15,9 @@ from events.records import (
     DeadLetter,
     DeadLetterFilter,
     Due,
+    Express,
     Failure,
+    FannedOut,
     Group,
     Pace,
     Parked,
@@ -72,8 +74,11 @@ class Subscriptions(Protocol):
 class Outbox(Protocol):
     """What the relay reads and writes to send what is due. Every method is one transaction; relays may call at once."""
 
-    def fan_out(self, limit: int) -> int:
-        """Turn up to `limit` unprocessed events into deliveries; how many. Events nobody subscribed to wait."""
+    def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
+        """Turn up to `limit` unprocessed events into deliveries. Events nobody subscribed to wait.
+
+        `express` allows to mark some as sent at once: where workers keep up, nothing else waits, and few are new.
+        """
 
     def waiting(self) -> dict[str, timedelta]:
         """Queues that deliveries wait for, and the time until the earliest of each is due; zero if it is."""

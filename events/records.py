@@ -12,7 +12,7 @@ A delivery goes through these states; one diagram, one table, one column:
 `attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -67,6 +67,34 @@ class Wakeup:
 
 
 Group = tuple[Wakeup, ...]  # wake-ups of one handler that share a message; mostly one
+
+
+@dataclass(frozen=True, slots=True)
+class Express:
+    """Which new deliveries need not wait for others.
+
+    Attributes:
+        events: more than so many new ones are a backlog, and none is sent at once.
+        messages: that there is room for.
+        in_flight: of a queue, sent and running, with the new ones. With more, its workers don't keep up.
+        handlers, queues: of these; None for all.
+    """
+
+    events: int
+    messages: int
+    in_flight: int
+    stale_after: timedelta
+    handlers: Collection[str] | None = None
+    queues: Collection[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """So many `events` became deliveries: some are marked as `sent` and have to be, the others are `waiting`."""
+
+    events: int = 0
+    sent: Sequence[Group] = ()
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

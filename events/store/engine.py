@@ -8,7 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import ColumnElement, Connection, Engine, RootTransaction, create_engine, event, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Interval,
+    RootTransaction,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from events.settings import Settings
@@ -140,6 +152,21 @@ def now_plus(connection: Connection, delay: timedelta = timedelta(0)) -> ColumnE
         return literal(datetime.now(UTC) + delay, UtcDateTime)
     # Not clock_timestamp(): what changes while a statement runs can't be looked up in an index.
     return func.statement_timestamp() + literal(delay) if delay else func.statement_timestamp()
+
+
+def moment(dialect: str, after: str = "") -> ColumnElement[datetime]:
+    """`now_plus` for a statement that is built once: `after` names the parameter for the delay; see `moments`."""
+    if dialect == "sqlite":
+        return bindparam(after or "now", type_=UtcDateTime)
+    return func.statement_timestamp() + bindparam(after, type_=Interval) if after else func.statement_timestamp()
+
+
+def moments(dialect: str, **delays: timedelta) -> dict[str, Any]:
+    """The parameters of a statement with such moments."""
+    if dialect == "sqlite":
+        now = datetime.now(UTC)
+        return {"now": now} | {name: now + delay for name, delay in delays.items()}
+    return delays
 
 
 def relaxed_commit(connection: Connection) -> None:

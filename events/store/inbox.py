@@ -6,16 +6,40 @@ Every write after the claim is fenced: it happens only `WHERE` the delivery is r
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, FromClause, Row, Text, Update, and_, cast, func, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    FromClause,
+    Row,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    cast,
+    func,
+    select,
+    update,
+)
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.records import Claim, Failure, State
-from events.store.engine import is_away, is_contention, is_relaxed, look, now_plus, relaxed_commit, transaction
-from events.store.keys import is_key, key_table
+from events.store.engine import (
+    is_away,
+    is_contention,
+    is_relaxed,
+    look,
+    moment,
+    moments,
+    now_plus,
+    relaxed_commit,
+    transaction,
+)
+from events.store.keys import is_key, key_table, key_values
 from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
@@ -39,6 +63,7 @@ class SqlInbox:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._dialect = engine.dialect.name
 
     @contextmanager
     def begin(self, *, eager: bool = False) -> Iterator[Connection]:
@@ -57,7 +82,7 @@ class SqlInbox:
         return is_contention(error)
 
     def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
-        take = self._take_at_once if self._engine.dialect.name == "postgresql" else self._take
+        take = self._take_at_once if self._dialect == "postgresql" else self._take
         claims = []
         for row in take(handler, attempts, worker, lease):
             attempt = attempts[row.event_id]
@@ -77,39 +102,17 @@ class SqlInbox:
     ) -> Sequence[Row[Any]]:
         """In one statement and one round trip, which PostgreSQL allows."""
         with look(self._engine) as connection:
-            keys = _before(connection, handler, attempts)
-            events = select(*keys.c, *_ENVELOPE).outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
-            found = events.subquery("found")
-            envelope = [column for column in found.c if column.name not in keys.c]
-            taking = self._taking(connection, found, len(attempts), worker, lease).where(is_relaxed())
-            return connection.execute(taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)).all()
+            return connection.execute(_taking_at_once(), self._values(handler, attempts, worker, lease)).all()
 
     def _take(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
         with transaction(self._engine) as connection:
-            taking = self._taking(connection, _before(connection, handler, attempts), len(attempts), worker, lease)
-            taken = {
-                row[0]: row[1]
-                for row in connection.execute(taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before))
-            }
-            keys = key_table(connection, [(event_id, handler, before) for event_id, before in taken.items()])
-            events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE)
-            return connection.execute(events.outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)).all()
+            taken = connection.execute(_taking(), self._values(handler, attempts, worker, lease))
+            keys = [(event_id, handler, before) for event_id, before in taken]
+            return connection.execute(_taken(), key_values(self._dialect, keys)).all()
 
-    def _taking(self, connection: Connection, keys: FromClause, count: int, worker: str, lease: timedelta) -> Update:
-        now = now_plus(connection)
-        return (
-            update(event_deliveries)
-            .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
-            .values(
-                state=State.RUNNING,
-                attempts=_DELIVERY.attempts + 1,
-                worker=worker[:255],
-                started_at=now,
-                first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
-                due_at=now_plus(connection, lease),
-                grouped=count > 1,
-            )
-        )
+    def _values(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> dict[str, Any]:
+        keys = key_values(self._dialect, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
+        return keys | moments(self._dialect, lease=lease) | {"by": worker[:255], "of_several": len(attempts) > 1}
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
         query = select(_DELIVERY.event_id).where(_DELIVERY.handler == handler, _DELIVERY.event_id.in_(list(event_ids)))
@@ -122,15 +125,8 @@ class SqlInbox:
             return _write(connection, claims, due_at=now_plus(connection, lease))
 
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
-        done = _write(
-            connection,
-            claims,
-            state=State.SUCCEEDED,
-            finished_at=now_plus(connection),
-            error_type=None,
-            error=None,
-            traceback=None,
-        )
+        values = _claim_values(self._dialect, claims) | moments(self._dialect)
+        done = connection.execute(_succeeding(self._dialect), values).rowcount
         if done != len(claims):
             first = claims[0]
             raise LeaseLost(
@@ -209,10 +205,6 @@ class SqlInbox:
             connection.execute(update(event_deliveries).where(mine).values(**outcome, **_why(failure)))
 
 
-def _before(connection: Connection, handler: str, attempts: Mapping[UUID, int]) -> FromClause:
-    return key_table(connection, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
-
-
 def _envelope_of(row: Any) -> Envelope:
     return Envelope(
         id=row.event_id,
@@ -228,10 +220,68 @@ def _envelope_of(row: Any) -> Envelope:
 
 def _write(connection: Connection, claims: Collection[Claim], **values: Any) -> int:
     """Write to the deliveries that are still these claims'; how many are."""
-    keys = key_table(connection, [(claim.envelope.id, claim.handler, claim.attempt) for claim in claims])
-    mine = and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
-    return connection.execute(update(event_deliveries).where(mine).values(**values)).rowcount
+    dialect = connection.dialect.name
+    return connection.execute(_still_ours(dialect).values(**values), _claim_values(dialect, claims)).rowcount
+
+
+def _claim_values(dialect: str, claims: Collection[Claim]) -> dict[str, Any]:
+    return key_values(dialect, [(claim.envelope.id, claim.handler, claim.attempt) for claim in claims])
 
 
 def _why(failure: Failure) -> dict[str, str]:
     return {"error_type": failure.error_type, "error": failure.error, "traceback": failure.traceback}
+
+
+# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+
+@cache
+def _still_ours(dialect: str) -> Update:
+    keys = key_table(dialect)
+    return update(event_deliveries).where(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
+
+
+@cache
+def _succeeding(dialect: str) -> Update:
+    return _still_ours(dialect).values(
+        state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None
+    )
+
+
+@cache
+def _taking_at_once() -> Any:
+    keys = key_table("postgresql")
+    events = select(*keys.c, *_ENVELOPE).outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+    found = events.subquery("found")
+    envelope = [column for column in found.c if column.name not in keys.c]
+    taking = _to_running("postgresql", found).where(is_relaxed())
+    return taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)
+
+
+@cache
+def _taking() -> Any:
+    return _to_running("sqlite", key_table("sqlite")).returning(_DELIVERY.event_id, _DELIVERY.attempts_before)
+
+
+@cache
+def _taken() -> Any:
+    keys = key_table("sqlite")
+    events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE)
+    return events.outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+
+
+def _to_running(dialect: str, keys: FromClause) -> Update:
+    now = moment(dialect)
+    return (
+        update(event_deliveries)
+        .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+        .values(
+            state=State.RUNNING,
+            attempts=_DELIVERY.attempts + 1,
+            worker=bindparam("by"),
+            started_at=now,
+            first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
+            due_at=moment(dialect, "lease"),
+            grouped=bindparam("of_several"),
+        )
+    )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Text, Uuid, and_, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Text, Uuid, and_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from events.records import State, Wakeup
@@ -14,26 +14,29 @@ from events.store.types import Id
 
 Key = tuple[UUID, str, int]  # event id, handler, and a number of the caller's
 _DELIVERY = event_deliveries.c
+_NAMES = ("event_id", "handler", "number")
 
 
-def key_table(connection: Connection, keys: Iterable[Key]) -> FromClause:
-    """`keys` as a table with the columns event_id, handler and number."""
+def key_table(dialect: str) -> FromClause:
+    """A table with the columns event_id, handler and number; what is in it, `key_values` says."""
+    if dialect == "sqlite":
+        value = func.json_each(bindparam("keys", type_=Text)).table_valued("value").c.value
+        kinds: tuple[Any, ...] = (Id, Text(), BigInteger())
+        parts = enumerate(zip(_NAMES, kinds, strict=True))
+        columns = [func.json_extract(value, f"$[{index}]", type_=kind).label(name) for index, (name, kind) in parts]
+        return select(*columns).subquery("keys")
+    kinds = (Uuid(), Text(), BigInteger())
+    columns = zip(_NAMES, kinds, strict=True)
+    arrays = [bindparam(f"keys_{name}", type_=ARRAY[Any](kind)) for name, kind in columns]
+    return func.unnest(*arrays).table_valued(*_NAMES, name="keys").render_derived()
+
+
+def key_values(dialect: str, keys: Iterable[Key]) -> dict[str, Any]:
+    """The parameters of a statement with a `key_table`."""
     rows = list(keys)
-    if connection.dialect.name == "sqlite":
-        text = json.dumps([(str(event_id), handler, number) for event_id, handler, number in rows])
-        value = func.json_each(bindparam("keys", text, unique=True)).table_valued("value").c.value
-        parts: tuple[tuple[str, Any], ...] = (("event_id", Id), ("handler", Text), ("number", BigInteger))
-        return select(
-            *(
-                func.json_extract(value, f"$[{index}]", type_=kind).label(name)
-                for index, (name, kind) in enumerate(parts)
-            )
-        ).subquery("keys")
-    kinds: tuple[Any, ...] = (Uuid(), Text(), BigInteger())
-    columns = [
-        bindparam("column", [row[index] for row in rows], ARRAY(kind), unique=True) for index, kind in enumerate(kinds)
-    ]
-    return func.unnest(*columns).table_valued("event_id", "handler", "number", name="keys").render_derived()
+    if dialect == "sqlite":
+        return {"keys": json.dumps([(str(event_id), handler, number) for event_id, handler, number in rows])}
+    return {f"keys_{name}": [row[index] for row in rows] for index, name in enumerate(_NAMES)}
 
 
 def is_key(keys: FromClause) -> ColumnElement[bool]:
@@ -41,7 +44,12 @@ def is_key(keys: FromClause) -> ColumnElement[bool]:
     return and_(_DELIVERY.event_id == keys.c.event_id, _DELIVERY.handler == keys.c.handler)
 
 
-def not_started(connection: Connection, wakeups: Iterable[Wakeup]) -> ColumnElement[bool]:
-    """Sent, and still before the attempt that each wake-up is for."""
-    keys = key_table(connection, [(one.event_id, one.handler, one.attempt - 1) for one in wakeups])
+def not_started(dialect: str) -> ColumnElement[bool]:
+    """Sent, and still before the attempt that each wake-up is for; which, `wakeup_values` says."""
+    keys = key_table(dialect)
     return and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+
+
+def wakeup_values(dialect: str, wakeups: Iterable[Wakeup]) -> dict[str, Any]:
+    """The parameters of a statement about deliveries that are `not_started`."""
+    return key_values(dialect, [(one.event_id, one.handler, one.attempt - 1) for one in wakeups])

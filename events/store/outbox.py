@@ -4,20 +4,20 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, exists, func, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, Select, Update, bindparam, exists, func, select, update
 
 from events.ports import Listener
-from events.records import Due, Failure, Group, State, Wakeup
-from events.store.engine import look, now_plus, transaction
-from events.store.keys import is_key, key_table, not_started
+from events.records import Due, Express, Failure, FannedOut, Group, State, Wakeup
+from events.store.engine import look, moment, moments, now_plus, transaction
+from events.store.fan_out import fan_out
+from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
 from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_unprocessed
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class SqlOutbox:
@@ -25,60 +25,23 @@ class SqlOutbox:
 
     def __init__(self, engine: Engine, *, listen: bool) -> None:
         self._engine = engine
+        self._dialect = engine.dialect.name
         self._listen = listen
 
-    def fan_out(self, limit: int) -> int:
-        unprocessed = (
-            select(_EVENT.id, _EVENT.event_type)
-            .where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
-            .order_by(_EVENT.timestamp)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        if self._engine.dialect.name == "postgresql":
-            return self._fan_out_at_once(unprocessed)
-        with look(self._engine) as connection:  # no write lock for a look that mostly finds nothing
-            if not connection.scalar(select(exists(unprocessed.limit(1)))):
-                return 0
-        with transaction(self._engine) as connection:
-            ids = [row.id for row in connection.execute(unprocessed)]
-            keys = key_table(connection, [(one, "", 0) for one in ids])
-            mine = select(_EVENT.id, _EVENT.event_type).join(keys, _EVENT.id == keys.c.event_id).subquery()
-            connection.execute(_deliveries_of(connection, mine))
-            connection.execute(update(event_store).where(_EVENT.id.in_(select(keys.c.event_id))).values(processed=True))
-        return len(ids)
-
-    def _fan_out_at_once(self, unprocessed: "Select[Any]") -> int:
-        """One statement and one round trip, which PostgreSQL allows."""
-        with look(self._engine) as connection:
-            mine = unprocessed.cte("mine")
-            marked = (
-                update(event_store)
-                .where(_EVENT.id == mine.c.id)
-                .values(processed=True)
-                .returning(_EVENT.id)
-                .cte("marked")
-            )
-            made = _deliveries_of(connection, mine).returning(_DELIVERY.handler).cte("made")
-            return connection.scalar(select(func.count()).select_from(marked).add_cte(made)) or 0
+    def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
+        return fan_out(self._engine, limit, express)
 
     def waiting(self) -> dict[str, timedelta]:
-        heads = _heads()
         with look(self._engine) as connection:
             return {
                 queue: max(timedelta(0), due_at - (now or datetime.now(UTC)))
-                for queue, due_at, now in connection.execute(select(heads, now_plus(connection)))
+                for queue, due_at, now in connection.execute(_waiting(self._dialect), moments(self._dialect))
             }
 
     def in_flight(self) -> dict[str, Counter[str]]:
-        query = (
-            select(_DELIVERY.queue, _DELIVERY.handler, func.count())
-            .where(in_state(State.SENT, State.RUNNING))
-            .group_by(_DELIVERY.queue, _DELIVERY.handler)
-        )
         found: dict[str, Counter[str]] = {}
         with look(self._engine) as connection:
-            for queue, handler, count in connection.execute(query):
+            for queue, handler, count in connection.execute(_IN_FLIGHT):
                 found.setdefault(queue, Counter())[handler] = count
         return found
 
@@ -91,40 +54,22 @@ class SqlOutbox:
         but: Collection[str],
         group: Callable[[Sequence[Due]], list[Group]],
     ) -> list[Group]:
+        due = _due(self._dialect, of_some=handlers is not None, but_some=bool(but))
+        which = {"of_queue": queue, "most": limit, "these": list(handlers or ()), "but": list(but)}
         with transaction(self._engine) as connection:
-            now = now_plus(connection)
-            query = (
-                select(
-                    _DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.alone, _DELIVERY.due_at, now
-                )
-                .where(in_state(State.PENDING), _DELIVERY.queue == queue, _DELIVERY.due_at <= now)
-                .order_by(_DELIVERY.due_at)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            if handlers is not None:
-                query = query.where(_DELIVERY.handler.in_(list(handlers)))
-            if but:
-                query = query.where(_DELIVERY.handler.not_in(list(but)))
             groups = group([
                 Due(Wakeup(event_id, handler, queue, attempts + 1), (clock - due_at).total_seconds(), alone)
-                for event_id, handler, attempts, alone, due_at, clock in connection.execute(query)
+                for event_id, handler, attempts, alone, due_at, clock in connection.execute(
+                    due, which | moments(self._dialect)
+                )
             ])  # fmt: skip
             if not groups:
                 return []
             numbered = [(one.event_id, one.handler, number) for group in groups
                         for number in (secrets.randbits(62),) for one in group]  # fmt: skip
-            keys = key_table(connection, numbered)
             connection.execute(
-                update(event_deliveries)
-                .where(is_key(keys))
-                .values(
-                    state=State.SENT,
-                    sent_at=now_plus(connection),
-                    due_at=now_plus(connection, stale_after),
-                    worker=None,  # in nobody's hand
-                    message=keys.c.number,
-                )
+                _sending(self._dialect),
+                key_values(self._dialect, numbered) | moments(self._dialect, stale_after=stale_after),
             )
         return groups
 
@@ -132,17 +77,17 @@ class SqlOutbox:
         with transaction(self._engine) as connection:
             if not delay:
                 wake_relays(connection)
+            back = update(event_deliveries).where(not_started(self._dialect))
             return connection.execute(
-                update(event_deliveries)
-                .where(not_started(connection, wakeups))
-                .values(state=State.PENDING, due_at=now_plus(connection, delay))
+                back.values(state=State.PENDING, due_at=now_plus(connection, delay)),
+                wakeup_values(self._dialect, wakeups),
             ).rowcount
 
     def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
             dead = (
                 update(event_deliveries)
-                .where(not_started(connection, [wakeup]))
+                .where(not_started(self._dialect))
                 .values(
                     state=State.DEAD,
                     finished_at=now_plus(connection),
@@ -152,23 +97,12 @@ class SqlOutbox:
                     traceback=failure.traceback,
                 )
             )
-            return connection.execute(dead).rowcount == 1
+            return connection.execute(dead, wakeup_values(self._dialect, [wakeup])).rowcount == 1
 
     def due_in(self, *, copies: bool) -> timedelta | None:
-        event_waits = exists().where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
-        uncopied = exists().where(in_state(State.DEAD), _DELIVERY.copied.is_(False), literal(copies))
-        heads = _heads()
         with look(self._engine) as connection:
-            now = now_plus(connection)
-            earliest = [
-                select(func.min(heads.c.due_at)),
-                # What was sent and is overdue stands in a long queue: it is looked at now and then, not waited for.
-                select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
-                select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
-            ]
-            query = select(event_waits, uncopied, now, *(one.scalar_subquery() for one in earliest))
-            event, letter, clock, *times = connection.execute(query).one()
-        if event or letter:
+            event, letter, clock, *times = connection.execute(_due_in(self._dialect), moments(self._dialect)).one()
+        if event or (copies and letter):
             return timedelta(0)
         known = [moment for moment in times if moment is not None]
         if not known:
@@ -180,6 +114,68 @@ class SqlOutbox:
         if self._engine.dialect.name == "sqlite":
             return SqliteListener(self._engine)
         return PostgresListener(self._engine) if self._listen else PollingListener()
+
+
+# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+_IN_FLIGHT = (
+    select(_DELIVERY.queue, _DELIVERY.handler, func.count())
+    .where(in_state(State.SENT, State.RUNNING))
+    .group_by(_DELIVERY.queue, _DELIVERY.handler)
+)
+
+
+@cache
+def _waiting(dialect: str) -> "Select[Any]":
+    return select(_heads(), moment(dialect))
+
+
+@cache
+def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
+    """With the handlers `these` or without the handlers `but`, if so asked."""
+    now = moment(dialect)
+    query = (
+        select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.alone, _DELIVERY.due_at, now)
+        .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
+        .order_by(_DELIVERY.due_at)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+    if of_some:
+        query = query.where(_DELIVERY.handler.in_(bindparam("these", expanding=True)))
+    if but_some:
+        query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
+    return query
+
+
+@cache
+def _sending(dialect: str) -> Update:
+    keys = key_table(dialect)
+    return (
+        update(event_deliveries)
+        .where(is_key(keys))
+        .values(
+            state=State.SENT,
+            sent_at=moment(dialect),
+            due_at=moment(dialect, "stale_after"),
+            worker=None,  # in nobody's hand
+            message=keys.c.number,
+        )
+    )
+
+
+@cache
+def _due_in(dialect: str) -> "Select[Any]":
+    event_waits = exists().where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
+    uncopied = exists().where(in_state(State.DEAD), _DELIVERY.copied.is_(False))
+    now, heads = moment(dialect), _heads()
+    earliest = [
+        select(func.min(heads.c.due_at)),
+        # What was sent and is overdue stands in a long queue: it is looked at now and then, not waited for.
+        select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
+        select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
+    ]
+    return select(event_waits, uncopied, now, *(one.scalar_subquery() for one in earliest))
 
 
 def _heads() -> Any:
@@ -194,14 +190,3 @@ def _heads() -> Any:
     queues = first.union_all(select(following).where(step.c.queue.is_not(None)))
     earliest = select(func.min(_DELIVERY.due_at)).where(pending, _DELIVERY.queue == queues.c.queue).scalar_subquery()
     return select(queues.c.queue, earliest.label("due_at")).where(queues.c.queue.is_not(None)).subquery("heads")
-
-
-def _deliveries_of(connection: Connection, events: Any) -> Any:
-    """One delivery for each of these events (columns id, event_type) and each handler that subscribed to it."""
-    now = now_plus(connection)
-    rows = select(events.c.id, _SUBSCRIPTION.handler, _SUBSCRIPTION.queue, literal(State.PENDING.value), now, now).join(
-        event_subscriptions, _SUBSCRIPTION.event_type == events.c.event_type
-    )
-    columns = ["event_id", "handler", "queue", "state", "due_at", "created_at"]
-    fan = _INSERTS[connection.dialect.name](event_deliveries).from_select(columns, rows)
-    return fan.on_conflict_do_nothing(index_elements=["event_id", "handler"])

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, Text, and_, cast, exists, func, select, update
 from events.records import DeadLetter, DeadLetterFilter, State, Wakeup
 from events.store.dead import find
 from events.store.engine import look, now_plus, relaxed_commit, transaction
-from events.store.keys import is_key, key_table, not_started
+from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state
 
@@ -22,14 +22,16 @@ class SqlRecovery:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._dialect = engine.dialect.name
 
     def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta, holder: str) -> None:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)
             connection.execute(
                 update(event_deliveries)
-                .where(not_started(connection, wakeups))
-                .values(due_at=now_plus(connection, stale_after), worker=holder[:255])
+                .where(not_started(self._dialect))
+                .values(due_at=now_plus(connection, stale_after), worker=holder[:255]),
+                wakeup_values(self._dialect, wakeups),
             )
 
     def overdue(self) -> dict[str, int]:
@@ -102,9 +104,10 @@ class SqlRecovery:
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:
         with transaction(self._engine) as connection:
             # With its attempts: what died again since is another death, not yet copied.
-            keys = key_table(connection, [(letter.event_id, letter.handler, letter.attempts) for letter in letters])
+            keys = key_table(self._dialect)
             connection.execute(
                 update(event_deliveries)
                 .where(is_key(keys), _DELIVERY.attempts == keys.c.number, in_state(State.DEAD))
-                .values(copied=True)
+                .values(copied=True),
+                key_values(self._dialect, [(one.event_id, one.handler, one.attempts) for one in letters]),
             )

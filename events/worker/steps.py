@@ -100,7 +100,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             max_messages=slots * _PER_SLOT if local else None,
         )
         if isinstance(self._pipeline.transport, MemoryTransport):
-            self._pipeline.transport.on_room(self._relay.wake)
+            self._pipeline.transport.on_room(self._relay.has_room)
         self._thread = threading.Thread(target=self._keep_relaying, name="events-relay", daemon=True)
         self._thread.start()
 

@@ -15,7 +15,7 @@ def test_two_relays_at_once_fan_out_every_event_once(store: Store) -> None:
 
     # When two relays fan out at once, until nothing is left
     def all_of_it() -> int:
-        return sum(iter(lambda: store.ledger.outbox.fan_out(10), 0))
+        return sum(iter(lambda: store.ledger.outbox.fan_out(10).events, 0))
 
     moved = together(all_of_it, all_of_it)
     # Then each event was moved by one of them
@@ -27,7 +27,7 @@ def test_an_event_that_nobody_subscribed_to_waits(store: Store) -> None:
     # Given an event without a handler
     store.subscribe()
     event_id = store.publish(event_type="Later")
-    assert (store.ledger.outbox.fan_out(10), store.take()) == (0, [])
+    assert (store.ledger.outbox.fan_out(10).events, store.take()) == (0, [])
     # When one subscribes
     store.subscribe(handler="late", event_type="Later")
     # Then it is delivered

@@ -75,7 +75,7 @@ def everything_hot(store: Store) -> None:
     """What relays and workers do all day."""
     ledger = store.ledger
     store.publish(*(uuid4() for _ in range(20)))
-    assert ledger.outbox.fan_out(100) == 20
+    assert ledger.outbox.fan_out(100).events == 20
     assert set(ledger.outbox.waiting()) == {"q", "elsewhere"}
     ledger.outbox.due_in(copies=True)
     ledger.outbox.in_flight()

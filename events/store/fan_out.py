@@ -1,0 +1,165 @@
+"""Events become deliveries, one for each handler that subscribed.
+
+While workers keep up, those of the few events that are new are marked as sent in the same statement: what would be
+found, counted and taken by three more is on its way after one. Under a backlog they wait, to be grouped.
+"""
+
+import secrets
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Engine,
+    Insert,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from events.records import Express, FannedOut, State, Wakeup
+from events.store.engine import look, moment, moments, transaction
+from events.store.keys import key_table, key_values
+from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_unprocessed
+
+_DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
+_COLUMNS = ("event_id", "handler", "queue", "state", "due_at", "created_at")
+
+
+def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
+    """See events.ports.Outbox."""
+    if engine.dialect.name == "postgresql":
+        return _at_once(engine, limit, express)
+    values = {"most": limit} | moments("sqlite")
+    with look(engine) as connection:  # no write lock for a look that mostly finds nothing
+        if not connection.scalar(_IS_ANYTHING_NEW):
+            return FannedOut()
+    with transaction(engine) as connection:
+        ids = [row.id for row in connection.execute(_NEW, values)]
+        values |= key_values("sqlite", [(one, "", 0) for one in ids])
+        made = connection.execute(_making_of_keys(), values).rowcount
+        connection.execute(_marking_of_keys(), values)
+    return FannedOut(len(ids), waiting=made)
+
+
+def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
+    """One statement and one round trip, which PostgreSQL allows."""
+    values: dict[str, Any] = {"most": limit}
+    if express is None:
+        statement = _making()
+    else:
+        statement = _expressing(of_some=express.handlers is not None, in_some=express.queues is not None)
+        values |= {
+            "few": express.events, "room": express.messages, "in_flight": express.in_flight,
+            "stale_after": express.stale_after, "base": secrets.randbits(61),
+            "handlers": list(express.handlers or ()), "queues": list(express.queues or ()),
+        }  # fmt: skip
+    with look(engine) as connection:
+        rows = connection.execute(statement, values).all()
+    sent = [(Wakeup(row.event_id, row.handler, row.queue, 1),) for row in rows if row.state == State.SENT]
+    return FannedOut(rows[0].events if rows else 0, sent, len(rows) - len(sent))
+
+
+# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+_NEW = (
+    select(_EVENT.id, _EVENT.event_type, _EVENT.timestamp)
+    .where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
+    .order_by(_EVENT.timestamp)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_IS_ANYTHING_NEW = select(exists().where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type))))
+
+
+@cache
+def _making_of_keys() -> Insert:
+    keys = key_table("sqlite")
+    mine = select(_EVENT.id, _EVENT.event_type).join(keys, _EVENT.id == keys.c.event_id).subquery()
+    rows = _wanted(mine, literal(State.PENDING.value), moment("sqlite"), moment("sqlite"))
+    into = sqlite.insert(event_deliveries).from_select(_COLUMNS, rows)
+    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"])
+
+
+@cache
+def _marking_of_keys() -> Any:
+    return update(event_store).where(_EVENT.id.in_(select(key_table("sqlite").c.event_id))).values(processed=True)
+
+
+@cache
+def _making() -> "Select[Any]":
+    mine, now = _NEW.cte("mine"), moment("postgresql")
+    return _marked_and_made(mine, _COLUMNS, _wanted(mine, literal(State.PENDING.value), now, now))
+
+
+@cache
+def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
+    """Sent are those for which there is room in a queue where nothing waits and whose workers keep up."""
+    mine, now = _NEW.cte("mine"), moment("postgresql")
+    few = select(func.count()).select_from(mine).scalar_subquery() <= bindparam("few", type_=Integer)
+    place = func.row_number().over(order_by=mine.c.timestamp)
+    keeping_up = _keeping_up(of_some, in_some)
+    has_room = and_(
+        place <= bindparam("room", type_=Integer),
+        keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer),
+    )
+    wanted = _wanted(mine, place.label("place"), and_(few, has_room).label("at_once")).outerjoin(
+        keeping_up, and_(keeping_up.c.handler == _SUBSCRIPTION.handler, keeping_up.c.queue == _SUBSCRIPTION.queue)
+    )
+    one = wanted.subquery("wanted").c
+    rows = select(
+        one.id, one.handler, one.queue,
+        case((one.at_once, State.SENT.value), else_=State.PENDING.value),
+        case((one.at_once, moment("postgresql", "stale_after")), else_=now),
+        now,
+        case((one.at_once, now), else_=null()),
+        case((one.at_once, bindparam("base", type_=BigInteger) + one.place), else_=null()),
+    )  # fmt: skip
+    return _marked_and_made(mine, (*_COLUMNS, "sent_at", "message"), rows)
+
+
+def _keeping_up(of_some: bool, in_some: bool) -> CTE:
+    """Handlers whose deliveries need not wait for others, of the queues in which none does."""
+    query = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.queue).where(_SUBSCRIPTION.batch.is_(False)).distinct()
+    if of_some:
+        query = query.where(_SUBSCRIPTION.handler.in_(bindparam("handlers", expanding=True)))
+    if in_some:
+        query = query.where(_SUBSCRIPTION.queue.in_(bindparam("queues", expanding=True)))
+    handlers = query.subquery("handlers")
+    theirs = _DELIVERY.queue == handlers.c.queue
+    waits = exists().where(in_state(State.PENDING), theirs, _DELIVERY.due_at <= moment("postgresql"))
+
+    def count(state: State) -> Any:
+        some = select(_DELIVERY.queue).where(in_state(state), theirs).limit(bindparam("in_flight", type_=Integer))
+        return select(func.count()).select_from(some.correlate(handlers).subquery()).scalar_subquery()
+
+    on_the_way = (count(State.SENT) + count(State.RUNNING)).label("on_the_way")
+    return select(handlers, on_the_way).where(~waits).cte("keeping_up")
+
+
+def _wanted(events: Any, *columns: Any) -> "Select[Any]":
+    """Each of these events (columns id and event_type) with each handler that subscribed to it."""
+    return select(events.c.id, _SUBSCRIPTION.handler, _SUBSCRIPTION.queue, *columns).join_from(
+        events, event_subscriptions, _SUBSCRIPTION.event_type == events.c.event_type
+    )
+
+
+def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]") -> "Select[Any]":
+    """A row for each delivery that was made, with the number of events."""
+    marked = update(event_store).where(_EVENT.id == mine.c.id).values(processed=True).returning(_EVENT.id).cte("marked")
+    insert = postgresql.insert(event_deliveries).from_select(columns, rows)
+    insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])
+    made = insert.returning(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.state).cte("made")
+    events = select(func.count()).select_from(marked).scalar_subquery().label("events")
+    return select(made, events)
