@@ -14,6 +14,7 @@ from events.sending import Sending
 _PACES_EVERY = 1.0  # seconds, at most, between looks at how fast handlers are
 _UNTRIED_EVERY = 0.05
 _UNTRIED_FOR = 1.0  # seconds that most of an untried handler's deliveries wait for somebody to try the first
+_COUNT_SHARE = 20  # times as long as it took to count what is in flight, it is not counted again
 _A_MESSAGE = 50  # deliveries, to look at for each message that there is room for
 _FEW = 8  # new events that may be sent at once; more are a backlog, of which messages are made
 _KEEPING_UP = 64  # deliveries of a queue that are sent or running: with more, its workers don't keep up
@@ -57,6 +58,8 @@ class Dispatch:
         self._paces: dict[str, Pace] = {}
         self._paces_of = 0.0  # when they were read
         self._untried: dict[str, float] = {}  # since when what is due is a handler's that nobody has timed yet
+        self._counted: dict[str, Counter[str]] = {}
+        self._count_at = 0.0
         self.full = False  # whether something may be due for which there was no room
 
     def express(self) -> Express | None:
@@ -77,17 +80,18 @@ class Dispatch:
 
     def send_due(self) -> int:
         """Find what is due, mark it, and send it; how many deliveries."""
-        moved, self.full, held = 0, False, len(self._transport.held())
+        moved, held = 0, len(self._transport.held())
         if self._limits.max_messages is not None and 2 * held > self._limits.max_messages:
             self.full = True
             return 0
         due = [queue for queue, wait in self._outbox.waiting().items() if not wait]
         if self._queues is not None:
             due = [queue for queue in due if queue in self._queues]
+        in_flight = self._in_flight() if due else {}
+        self.full = False
         if not due:
             return 0
         self._renew_paces()
-        in_flight = self._in_flight()
         for queue in due:
             theirs = in_flight.get(queue, Counter())
             messages = None if self._limits.max_messages is None else self._limits.max_messages - held
@@ -100,6 +104,7 @@ class Dispatch:
             for groups in self._take(queue, room, theirs, messages):
                 moved += self._sending.send(groups)
                 held += len(groups)
+                in_flight.setdefault(queue, Counter()).update(_by_queue(groups)[queue])
         return moved
 
     def linger(self) -> timedelta:
@@ -135,13 +140,17 @@ class Dispatch:
         return most - taken >= max(1, most // 4)
 
     def _in_flight(self) -> dict[str, Counter[str]]:
-        """Per queue and handler; without a broker every worker bounds what it holds itself."""
-        if self._transport.copies_dead_letters:
-            return self._outbox.in_flight()
-        held: dict[str, Counter[str]] = {}
-        for group in self._transport.held():
-            held.setdefault(group[0].queue, Counter())[group[0].handler] += len(group)
-        return held
+        """Per queue and handler; without a broker every worker bounds what it holds itself.
+
+        The more there are the longer it takes to count them, so between counts we only add what we send ourselves.
+        """
+        if not self._transport.copies_dead_letters:
+            return _by_queue(self._transport.held())
+        now = time.monotonic()
+        if now >= self._count_at or self.full:
+            self._counted = self._outbox.in_flight()
+            self._count_at = now + _COUNT_SHARE * (time.monotonic() - now)
+        return self._counted
 
     def _renew_paces(self) -> None:
         """Soon while a handler is untried, since only so many of its deliveries are sent until somebody knows."""
@@ -150,3 +159,10 @@ class Dispatch:
             self._paces, self._paces_of = self._subscriptions.paces(), time.monotonic()
             known = {handler for handler, pace in self._paces.items() if not is_untried(pace)}
             self._untried = {handler: since for handler, since in self._untried.items() if handler not in known}
+
+
+def _by_queue(groups: Sequence[Group]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for group in groups:
+        found.setdefault(group[0].queue, Counter())[group[0].handler] += len(group)
+    return found

@@ -124,7 +124,7 @@ class Relay:
         if now >= self._next_look:
             self._next_look = now + min(self._limits.poll_interval.total_seconds(), _LOOK_EVERY)
             self._look_after()
-        if new.waiting or now >= self._next_due or (look and not new.events):
+        if new.waiting or self._more or now >= self._next_due or (look and not new.events):
             due = self._dispatch.send_due()
             self._next_due = time.monotonic() + _DUE_EVERY
         self._more = bool(new.waiting or due)

@@ -21,13 +21,13 @@ def key_table(dialect: str) -> FromClause:
     """A table with the columns event_id, handler and number; what is in it, `key_values` says."""
     if dialect == "sqlite":
         value = func.json_each(bindparam("keys", type_=Text)).table_valued("value").c.value
-        kinds: tuple[Any, ...] = (Id, Text(), BigInteger())
-        parts = enumerate(zip(_NAMES, kinds, strict=True))
-        columns = [func.json_extract(value, f"$[{index}]", type_=kind).label(name) for index, (name, kind) in parts]
-        return select(*columns).subquery("keys")
-    kinds = (Uuid(), Text(), BigInteger())
-    columns = zip(_NAMES, kinds, strict=True)
-    arrays = [bindparam(f"keys_{name}", type_=ARRAY[Any](kind)) for name, kind in columns]
+        kinds: dict[str, Any] = {"event_id": Id, "handler": Text(), "number": BigInteger()}
+        places = [(f"$[{place}]", name) for place, name in enumerate(_NAMES)]
+        return select(
+            *(func.json_extract(value, path, type_=kinds[name]).label(name) for path, name in places)
+        ).subquery("keys")
+    kinds = {"event_id": Uuid(), "handler": Text(), "number": BigInteger()}
+    arrays = [bindparam(f"keys_{name}", type_=ARRAY[Any](kinds[name])) for name in _NAMES]
     return func.unnest(*arrays).table_valued(*_NAMES, name="keys").render_derived()
 
 
