@@ -1,5 +1,6 @@
 """`events relay`: the relay as a process of its own."""
 
+import gc
 import logging
 import signal
 from types import FrameType
@@ -41,6 +42,8 @@ def relay() -> None:
     )
     watchdog = Watchdog(pipeline.settings.watchdog, {"the relay": running.silence})
     watchdog.start()
+    gc.collect()
+    gc.freeze()  # what is loaded stays: not to be searched for garbage again and again
     try:
         running.run()
     finally:

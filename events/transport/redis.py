@@ -22,8 +22,17 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
     """Reads what a BRPOP brought in its own, careful way."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._kept_client: Any = None
         super().__init__(*arguments, **options)
         self.handlers["BRPOP"] = self._brpop_read
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Kombu makes one for each message that it takes, and one for each that it acknowledges."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
+            self._kept_client = super()._create_client()
+        return self._kept_client
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
