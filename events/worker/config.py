@@ -127,7 +127,7 @@ def default_settings(settings: Settings) -> dict[str, Any]:
     return {
         "task_ignore_result": True,
         "worker_prefetch_multiplier": 1,
-        "worker_send_task_events": True,  # or Flower would see nothing
+        "worker_send_task_events": bool(settings.broker_url),  # or Flower would see nothing; without one, nobody can
         "worker_enable_remote_control": bool(settings.broker_url),
         # Host names are reused; with an exclusive queue the second worker of a name could never connect to RabbitMQ.
         "control_queue_exclusive": False,

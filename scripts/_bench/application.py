@@ -39,6 +39,10 @@ class OnConnection(Placed):
     """Handlers that write a row through Core."""
 
 
+class AsText(Placed):
+    """Handlers that write a row through the driver, by SQL that is written out."""
+
+
 class Batched(Placed):
     """Handlers that get many events at once, and write a row for each."""
 
@@ -47,7 +51,9 @@ class Timed(Placed):
     """One handler, which notes when it starts."""
 
 
-EVENTS: dict[str, type[Placed]] = {kind.__name__: kind for kind in (Silent, OnSession, OnConnection, Batched, Timed)}
+EVENTS: dict[str, type[Placed]] = {
+    kind.__name__: kind for kind in (Silent, OnSession, OnConnection, AsText, Batched, Timed)
+}
 
 
 def data(kind: str) -> dict[str, Any]:
@@ -67,6 +73,11 @@ def on_connection(event: OnConnection, connection: Connection, delivery: Deliver
     connection.execute(insert(Effect), {"handler": delivery.handler, "number": event.number})
 
 
+def as_text(event: AsText, connection: Connection, delivery: Delivery) -> None:
+    sql = "INSERT INTO bench_effects (handler, number) VALUES (%s, %s)"
+    connection.exec_driver_sql(sql, (delivery.handler, event.number))
+
+
 def timed(event: Timed) -> None:
     records.note(event.number)
 
@@ -79,7 +90,7 @@ def _batch(name: str) -> Callable[[list[Batched], Connection], None]:
 
 
 _CALLS: tuple[tuple[type[Placed], Callable[..., None]], ...] = (
-    (Silent, silent), (OnSession, on_session), (OnConnection, on_connection), (Timed, timed),
+    (Silent, silent), (OnSession, on_session), (OnConnection, on_connection), (AsText, as_text), (Timed, timed),
 )  # fmt: skip
 for _event, _call in _CALLS:
     for _name in names(_event.__name__):

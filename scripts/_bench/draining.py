@@ -1,6 +1,6 @@
 """Targets 4 to 7: how fast a worker works off a backlog, from commit to effect."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from _bench import records
@@ -18,6 +18,7 @@ _UNFINISHED = " + ".join(  # one by one: each has an index, whatever else is in 
     f"(SELECT count(*) FROM event_deliveries WHERE state = '{state}' AND handler = ANY (:handlers))"
     for state in ("pending", "sent", "running")
 )
+NO_SETTINGS: Mapping[str, str] = {}
 APPS = {"ours": "events", "plain": "_bench.plain"}
 NAMES = {"": "Postgres without a broker", "redis": "Redis", "rabbitmq": "RabbitMQ"}
 
@@ -33,6 +34,14 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
         yield _against(rig, 5, what, "Silent", (broker, runs), (broker, runs), wanted)
     what = "handlers on a Connection, Postgres without a broker; plain Celery on Redis"
     yield _against(rig, 6, what, "OnConnection", ("", runs), ("redis", runs), 3)
+    silent = {"BENCH_TASK_EVENTS": "off"}
+    yield Measurement(
+        4, "task events off",
+        {"off": partial(drain, rig, "redis", "ours", "OnConnection", runs, settings=silent),
+         "on": partial(drain, rig, "redis", "ours", "OnConnection", runs)},
+        [Goal("handlers on a Connection, Redis: task events off, and so no Flower", "runs/s", "off", "on",
+              against="with task events")],
+    )  # fmt: skip
     many = options.sized(30_000, 1500)
     yield Measurement(
         7, "batch handlers",
@@ -55,11 +64,15 @@ def _against(
     return Measurement(target, what, sides, [goal])
 
 
-def drain(rig: Rig, broker: str, side: str, kind: str, runs: int, template: str = EMPTY) -> float:
+def drain(
+    rig: Rig, broker: str, side: str, kind: str, runs: int, template: str = EMPTY,
+    settings: Mapping[str, str] = NO_SETTINGS,
+) -> float:  # fmt: skip
     """Handler runs a second of a worker that finds so many waiting: events in the ledger, or messages in the queue."""
     events = runs // COPIES
     expected = events * COPIES
     with rig.bed(broker, template) as bed:
+        bed.settings |= settings
         bed.python("-m", "_bench.prefill", side, kind, str(events))
         bed.settle()
         bed.worker(APPS[side])

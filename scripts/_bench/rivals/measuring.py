@@ -18,16 +18,24 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
     runs = options.sized(6000, 300)
     install = not options.quick
     what = "handlers on a Connection, Postgres without a broker; pgqueuer"
-    yield _against(rig, 6, what, PGQUEUER, partial(_pgqueuer, rig, options.sized(15_000, 300), install=install), runs)
+    many = options.sized(15_000, 300)
+    theirs = partial(_pgqueuer, rig, many, install=install)
+    yield _against(rig, 6, what, PGQUEUER, theirs, many, at_least=1)
+    what = "handlers that write SQL as text, as pgqueuer's do, Postgres without a broker; pgqueuer"
+    yield _against(rig, 6, what, PGQUEUER, theirs, many, kind="AsText")
     for rival in WITHOUT_TARGET:
         what = f"handlers on a Connection, {NAMES[rival.broker]}; {rival.name}"
         yield _against(rig, None, what, rival, partial(_drained, rig, rival, runs, install=install), runs)
 
 
-def _against(rig: Rig, target: int | None, what: str, rival: Rival, theirs: "partial[float]", runs: int) -> Measurement:
-    sides = {rival.name: theirs, "ours": partial(drain, rig, rival.broker, "ours", "OnConnection", runs)}
+def _against(
+    rig: Rig, target: int | None, what: str, rival: Rival, theirs: "partial[float]", runs: int,
+    kind: str = "OnConnection", at_least: float | None = None,
+) -> Measurement:  # fmt: skip
+    sides = {rival.name: theirs, "ours": partial(drain, rig, rival.broker, "ours", kind, runs)}
+    chart = NAMES[rival.broker] if kind == "OnConnection" else ""
     goal = Goal(
-        what, "runs/s", "ours", rival.name, at_least=1 if target else None, chart=NAMES[rival.broker],
+        what, "runs/s", "ours", rival.name, at_least=at_least, chart=chart,
         against=rival.name, settings=rival.settings, guarantee=rival.guarantee,
     )  # fmt: skip
     return Measurement(target, what, sides, [goal])
