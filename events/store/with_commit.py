@@ -1,7 +1,8 @@
 """A statement that is kept back until the COMMIT and travels with it: one round trip to PostgreSQL for both.
 
 Who publishes and then commits waits no longer than for the commit alone. Whatever comes in between sends it first, so
-that a transaction sees what it has published, and a savepoint takes it along.
+that a transaction sees what it has published, and a savepoint takes it along; except for the writes of a flush, which
+have no need of it, and come between for every Session.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,6 +18,10 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from events.store.driver import as_sqlalchemy_error
+
+_IS_REFERRED_TO = """
+    SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass('event_store'))
+"""
 
 # In the info of the driver's connection:
 _KEPT, _AT_ONCE, _PIPELINES = "events_kept", "events_at_once", "events_pipelines"
@@ -65,6 +70,7 @@ class WithCommit:
         self._also = also
         self._sent_early = sent_early
         self._watched: WeakSet[Engine] = WeakSet()
+        self._referred_to: WeakSet[Engine] = WeakSet()  # there, others' foreign keys refer to events
 
     def keep(self, connection: Connection, values: Sequence[str]) -> bool:
         """Keep the statement with these values for this transaction's commit; False if it has to be executed now."""
@@ -78,7 +84,7 @@ class WithCommit:
         if _AT_ONCE in info or driver.autocommit or not _pipelines(driver, info):
             return False
         if connection.engine not in self._watched:
-            self._watch(connection.engine)
+            self._watch(connection.engine, driver)
         kept: _Kept | None = info.get(_KEPT)
         if kept is None or kept.transaction is not transaction:
             begun = driver.pgconn.transaction_status != TransactionStatus.IDLE
@@ -86,8 +92,10 @@ class WithCommit:
         kept.rows.append(values)
         return True
 
-    def _watch(self, engine: Engine) -> None:
+    def _watch(self, engine: Engine, driver: Any) -> None:
         self._watched.add(engine)
+        if driver.execute(_IS_REFERRED_TO).fetchone()[0]:
+            self._referred_to.add(engine)
         event.listen(engine, "commit", self._send_with_commit)
         event.listen(engine, "rollback", _drop)
         event.listen(engine, "before_cursor_execute", self._send_before)
@@ -110,11 +118,17 @@ class WithCommit:
             with driver.lock:
                 _pipeline(driver, prepared, self._sql, kept.rows, commands)
 
-    def _send_before(self, connection: Connection, *_: Any) -> None:
-        if _KEPT in connection.info and (kept := _take(connection)) is not None:
+    def _send_before(self, connection: Connection, _: Any, statement: str, __: Any, context: Any, ___: bool) -> None:
+        if _KEPT not in connection.info or (_only_writes(context) and not self._are_read_by(statement, connection)):
+            return
+        if (kept := _take(connection)) is not None:
             with self._explained(connection):
                 self._execute(connection.connection.driver_connection, kept)
             self._sent_early(connection)
+
+    def _are_read_by(self, statement: str, connection: Connection) -> bool:
+        """Whether it may need to find the events: it names their table, or a foreign key may refer to it."""
+        return "event_" in statement or connection.engine in self._referred_to
 
     def _execute(self, driver: Any, kept: _Kept, *, prepare: bool | None = None) -> None:
         cursor = psycopg.RawCursor(driver)
@@ -146,6 +160,11 @@ def _pipelines(driver: Any, info: dict[Any, Any]) -> bool:
     if known is None:
         known = info[_PIPELINES] = psycopg.Pipeline.is_supported() and driver.info.encoding == "utf-8"
     return known
+
+
+def _only_writes(context: Any) -> bool:
+    """It is an INSERT, UPDATE or DELETE that SQLAlchemy wrote, as those of a flush are."""
+    return getattr(context, "compiled", None) is not None and (context.isinsert or context.isupdate or context.isdelete)
 
 
 def _take(connection: Connection) -> _Kept | None:

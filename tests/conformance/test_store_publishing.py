@@ -2,11 +2,26 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Text, cast, create_engine, event, func, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    cast,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.orm import Session
 
@@ -95,6 +110,12 @@ def test_a_session_stores_its_objects_and_its_events_together(store: Store) -> N
     assert count(store) == 1
 
 
+def orders(connection: Connection, more: str = "") -> Table:
+    """An application's own table."""
+    connection.execute(text(f"CREATE TABLE orders (number integer, event_id uuid {more})"))
+    return Table("orders", MetaData(), Column("number", Integer), Column("event_id", Uuid))
+
+
 def test_an_error_at_the_commit_leaves_nothing_and_a_connection_that_works(store: Store) -> None:
     with store.ledger.engine.connect() as connection:
         # Given a transaction that has published, and breaks a constraint that is looked at only now
@@ -144,7 +165,32 @@ class TestOnPostgres:
             append(store, connection)
             with store.ledger.engine.connect() as other:
                 last = other.scalar(text("SELECT query FROM pg_stat_activity WHERE pid = :pid"), {"pid": backend})
-            assert "event_store" not in last
+            assert "INSERT" not in last
+        assert count(store) == 1
+
+    def test_what_is_written_between_publishing_and_the_commit_costs_no_round_trip_more(self, store: Store) -> None:
+        # Given an application's own table
+        with store.ledger.engine.begin() as connection:
+            table = orders(connection)
+        with store.ledger.engine.begin() as connection:
+            # When a transaction publishes, and then writes a row as the flush of a Session does
+            append(store, connection)
+            connection.execute(table.insert(), {"number": 1})
+            # Then the row is there and the event is not: it goes with the commit
+            driver: Any = connection.connection.driver_connection
+            assert driver.execute(
+                "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM event_store)"
+            ).fetchone() == (1, 0)
+        assert count(store) == 1
+
+    def test_a_row_may_refer_to_the_event_that_its_transaction_has_published(self, store: Store) -> None:
+        # Given a table with a foreign key to the events, of which only the database knows
+        with store.ledger.engine.begin() as connection:
+            table = orders(connection, "REFERENCES event_store (id)")
+        # When a transaction publishes an event and writes a row that refers to it, then both are stored
+        with store.ledger.engine.begin() as connection:
+            (event_id,) = append(store, connection)
+            connection.execute(table.insert(), {"number": 1, "event_id": event_id})
         assert count(store) == 1
 
     def test_of_a_transaction_that_the_driver_has_ended_it_is_said_that_nothing_is_stored(self, store: Store) -> None:
