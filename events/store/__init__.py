@@ -1,8 +1,8 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
-`tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked` and
-`workers` and `retention` each keep one contract of events.ports; `schema` migrates; `engine` and `types` hold what
-differs between the databases.
+`tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`
+and `retention` each keep one contract of events.ports, with the help of `fan_out`, `claiming` and `with_commit`;
+`schema` migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass

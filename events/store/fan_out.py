@@ -67,7 +67,7 @@ def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         }  # fmt: skip
     with look(engine) as connection:
         rows = connection.execute(statement, values).all()
-    sent = [(Wakeup(row.event_id, row.handler, row.queue, 1),) for row in rows if row.state == State.SENT]
+    sent = tuple((Wakeup(row.event_id, row.handler, row.queue, 1),) for row in rows if row.state == State.SENT)
     return FannedOut(rows[0].events if rows else 0, sent, len(rows) - len(sent))
 
 

@@ -10,28 +10,15 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    FromClause,
-    Row,
-    Text,
-    Update,
-    and_,
-    bindparam,
-    cast,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, Update, and_, select, update
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.records import Claim, Failure, State
+from events.store.claiming import take
 from events.store.engine import (
     is_away,
     is_contention,
-    is_relaxed,
     look,
     moment,
     moments,
@@ -43,19 +30,10 @@ from events.store.keys import is_key, key_table, key_values
 from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, event_store, in_state
+from events.store.tables import event_deliveries, in_state
 from events.store.with_commit import at_once
 
-_DELIVERY, _EVENT = event_deliveries.c, event_store.c
-_ENVELOPE = (
-    _EVENT.aggregate_id,
-    _EVENT.event_type,
-    cast(_EVENT.event_data, Text).label("event_data"),
-    _EVENT.version,
-    _EVENT.timestamp,
-    _EVENT.schema_version,
-    cast(_EVENT.metadata, Text).label("metadata"),
-)
+_DELIVERY = event_deliveries.c
 
 
 class SqlInbox:
@@ -82,9 +60,8 @@ class SqlInbox:
         return is_contention(error)
 
     def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
-        take = self._take_at_once if self._dialect == "postgresql" else self._take
         claims = []
-        for row in take(handler, attempts, worker, lease):
+        for row in take(self._engine, handler, attempts, worker, lease):
             attempt = attempts[row.event_id]
             run = attempt - row.attempts_before
             if row.event_type is None:  # deleted by somebody, and that must be seen
@@ -96,23 +73,6 @@ class SqlInbox:
             else:
                 claims.append(Claim(_envelope_of(row), handler, attempt, run, worker))
         return claims
-
-    def _take_at_once(
-        self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta
-    ) -> Sequence[Row[Any]]:
-        """In one statement and one round trip, which PostgreSQL allows."""
-        with look(self._engine) as connection:
-            return connection.execute(_taking_at_once(), self._values(handler, attempts, worker, lease)).all()
-
-    def _take(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
-        with transaction(self._engine) as connection:
-            taken = connection.execute(_taking(), self._values(handler, attempts, worker, lease))
-            keys = [(event_id, handler, before) for event_id, before in taken]
-            return connection.execute(_taken(), key_values(self._dialect, keys)).all()
-
-    def _values(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> dict[str, Any]:
-        keys = key_values(self._dialect, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
-        return keys | moments(self._dialect, lease=lease) | {"by": worker[:255], "of_several": len(attempts) > 1}
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
         query = select(_DELIVERY.event_id).where(_DELIVERY.handler == handler, _DELIVERY.event_id.in_(list(event_ids)))
@@ -245,43 +205,4 @@ def _still_ours(dialect: str) -> Update:
 def _succeeding(dialect: str) -> Update:
     return _still_ours(dialect).values(
         state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None
-    )
-
-
-@cache
-def _taking_at_once() -> Any:
-    keys = key_table("postgresql")
-    events = select(*keys.c, *_ENVELOPE).outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
-    found = events.subquery("found")
-    envelope = [column for column in found.c if column.name not in keys.c]
-    taking = _to_running("postgresql", found).where(is_relaxed())
-    return taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)
-
-
-@cache
-def _taking() -> Any:
-    return _to_running("sqlite", key_table("sqlite")).returning(_DELIVERY.event_id, _DELIVERY.attempts_before)
-
-
-@cache
-def _taken() -> Any:
-    keys = key_table("sqlite")
-    events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE)
-    return events.outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
-
-
-def _to_running(dialect: str, keys: FromClause) -> Update:
-    now = moment(dialect)
-    return (
-        update(event_deliveries)
-        .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
-        .values(
-            state=State.RUNNING,
-            attempts=_DELIVERY.attempts + 1,
-            worker=bindparam("by"),
-            started_at=now,
-            first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
-            due_at=moment(dialect, "lease"),
-            grouped=bindparam("of_several"),
-        )
     )

@@ -93,7 +93,7 @@ def test_quick_is_one_small_run_without_what_takes_long() -> None:
     assert not {9, 10} & {one.target for one in short}
     # And one line says so
     assert left_out(out, short).startswith(
-        "--quick left out targets 9, 10; a part of 4, 5, 8; dramatiq on RabbitMQ, FastStream on RabbitMQ. "
+        "--quick left out targets 9, 10; a part of 4, 5, 6, 8; dramatiq on RabbitMQ, FastStream on RabbitMQ. "
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
+from events.records import Express
 from events.store import migrate
 from support.store import HOUR, OOPS, Store
 
@@ -76,6 +78,10 @@ def everything_hot(store: Store) -> None:
     ledger = store.ledger
     store.publish(*(uuid4() for _ in range(20)))
     assert ledger.outbox.fan_out(100).events == 20
+    express = Express(8, 100, 64, HOUR)
+    for allowed in (express, replace(express, handlers=["hear"], queues=["q"])):
+        store.publish()
+        assert ledger.outbox.fan_out(100, allowed).events == 1
     assert set(ledger.outbox.waiting()) == {"q", "elsewhere"}
     ledger.outbox.due_in(copies=True)
     ledger.outbox.in_flight()

@@ -75,9 +75,13 @@ class Store:
             buried.append(claim.envelope.id)
         return buried
 
-    def row(self, event_id: UUID) -> Any:
+    def row(self, event_id: UUID, handler: str = "") -> Any:
+        """The delivery to that handler, or the only one."""
+        query = select(event_deliveries).where(event_deliveries.c.event_id == event_id)
+        if handler:
+            query = query.where(event_deliveries.c.handler == handler)
         with self.ledger.engine.connect() as connection:
-            return connection.execute(select(event_deliveries).where(event_deliveries.c.event_id == event_id)).one()
+            return connection.execute(query).one()
 
     def count(self, table: Any = event_store) -> int:
         with self.ledger.engine.connect() as connection:

@@ -33,7 +33,7 @@ def _against(
     kind: str = "OnConnection", at_least: float | None = None,
 ) -> Measurement:  # fmt: skip
     sides = {rival.name: theirs, "ours": partial(drain, rig, rival.broker, "ours", kind, runs)}
-    chart = NAMES[rival.broker] if kind == "OnConnection" else ""
+    chart = NAMES[rival.broker] + (", SQL as text" if kind == "AsText" else "")
     goal = Goal(
         what, "runs/s", "ours", rival.name, at_least=at_least, chart=chart,
         against=rival.name, settings=rival.settings, guarantee=rival.guarantee,

@@ -1,0 +1,82 @@
+"""To take deliveries that were sent, each for the attempt that its wake-up names, with what their events hold."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, FromClause, Row, Text, Update, bindparam, cast, func, select, update
+
+from events.records import State
+from events.store.engine import is_relaxed, look, moment, moments, transaction
+from events.store.keys import is_key, key_table, key_values
+from events.store.tables import event_deliveries, event_store, in_state
+
+_DELIVERY, _EVENT = event_deliveries.c, event_store.c
+_ENVELOPE = (
+    _EVENT.aggregate_id,
+    _EVENT.event_type,
+    cast(_EVENT.event_data, Text).label("event_data"),
+    _EVENT.version,
+    _EVENT.timestamp,
+    _EVENT.schema_version,
+    cast(_EVENT.metadata, Text).label("metadata"),
+)
+
+
+def take(
+    engine: Engine, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta
+) -> Sequence[Row[Any]]:
+    """Those that were taken: event_id, attempts_before, and the columns of the event; NULL if it is gone."""
+    dialect = engine.dialect.name
+    keys = key_values(dialect, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
+    values = keys | moments(dialect, lease=lease) | {"by": worker[:255], "of_several": len(attempts) > 1}
+    if dialect == "postgresql":  # allows all of it in one statement and one round trip
+        with look(engine) as connection:
+            return connection.execute(_taking_at_once(), values).all()
+    with transaction(engine) as connection:
+        taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
+        return connection.execute(_taken(), key_values(dialect, taken)).all()
+
+
+# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+
+@cache
+def _taking_at_once() -> Any:
+    keys = key_table("postgresql")
+    events = select(*keys.c, *_ENVELOPE).outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+    found = events.subquery("found")
+    envelope = [column for column in found.c if column.name not in keys.c]
+    taking = _to_running("postgresql", found).where(is_relaxed())
+    return taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)
+
+
+@cache
+def _taking() -> Any:
+    return _to_running("sqlite", key_table("sqlite")).returning(_DELIVERY.event_id, _DELIVERY.attempts_before)
+
+
+@cache
+def _taken() -> Any:
+    keys = key_table("sqlite")
+    events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE)
+    return events.outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+
+
+def _to_running(dialect: str, keys: FromClause) -> Update:
+    now = moment(dialect)
+    return (
+        update(event_deliveries)
+        .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+        .values(
+            state=State.RUNNING,
+            attempts=_DELIVERY.attempts + 1,
+            worker=bindparam("by"),
+            started_at=now,
+            first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
+            due_at=moment(dialect, "lease"),
+            grouped=bindparam("of_several"),
+        )
+    )

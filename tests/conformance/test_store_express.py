@@ -1,0 +1,167 @@
+"""New deliveries that need not wait: fanned out and marked as sent in one statement, where workers keep up."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from events.dispatching import RelayLimits
+from events.records import Express, FannedOut, Group, Subscription, Wakeup
+from events.relay import Relay
+from support.store import HOUR, OOPS, Store, make_due
+
+ALL = Express(events=8, messages=100, in_flight=64, stale_after=HOUR)
+on_postgres = pytest.mark.parametrize("url", ["postgres"], indirect=True)
+
+
+def published(store: Store, count: int) -> list[UUID]:
+    ids = [uuid4() for _ in range(count)]
+    for event_id in ids:
+        store.publish(event_id)
+    return ids
+
+
+def fan_out(store: Store, express: Express | None = ALL) -> FannedOut:
+    return store.ledger.outbox.fan_out(1000, express)
+
+
+def sent(found: FannedOut) -> list[Wakeup]:
+    return [wakeup for group in found.sent for wakeup in group]
+
+
+@on_postgres
+def test_what_is_new_is_sent_at_once_each_in_a_message_of_its_own(store: Store) -> None:
+    # Given two handlers and three new events
+    store.subscribe("hear")
+    store.subscribe("note")
+    ids = published(store, 3)
+    # When they are fanned out
+    found = fan_out(store)
+    # Then every delivery is to be sent, and the ledger has it as sent, for its first attempt
+    assert (found.events, found.waiting, len(found.sent)) == (3, 0, 6)
+    assert {(one.event_id, one.handler, one.queue, one.attempt) for one in sent(found)} == {
+        (event_id, handler, "q", 1) for event_id in ids for handler in ("hear", "note")
+    }
+    rows = [store.row(one.event_id, one.handler) for one in sent(found)]
+    assert {row.state for row in rows} == {"sent"}
+    assert len({row.message for row in rows}) == 6
+    # And it is claimed as any other, and looked for when nobody claims it
+    assert store.claim(sent(found)[0]).run == 1
+    make_due(store)
+    assert store.ledger.recovery.overdue() == {"q": 5}
+
+
+def test_without_leave_all_waits(store: Store) -> None:
+    store.subscribe()
+    published(store, 3)
+    assert fan_out(store, None) == FannedOut(3, (), 3)
+    assert len(store.take()) == 3
+
+
+@on_postgres
+def test_a_backlog_waits_to_be_grouped(store: Store) -> None:
+    store.subscribe()
+    published(store, 9)
+    assert fan_out(store) == FannedOut(9, (), 9)
+
+
+@on_postgres
+def test_where_something_is_due_in_the_queue_what_is_new_takes_its_turn(store: Store) -> None:
+    # Given a queue in which a delivery waits, and another in which none does
+    store.subscribe("hear", queue="busy")
+    store.subscribe("note", queue="quiet")
+    published(store, 1)
+    fan_out(store, None)
+    store.take_due("quiet", 10)
+    # When an event is new
+    published(store, 1)
+    # Then only in the other queue it is sent at once
+    found = fan_out(store)
+    assert [wakeup.handler for wakeup in sent(found)] == ["note"]
+    assert found.waiting == 1
+
+
+@on_postgres
+def test_a_retry_that_is_due_later_is_no_reason_to_wait(store: Store) -> None:
+    # Given a delivery that is tried again in an hour
+    claim = store.running()
+    store.ledger.inbox.retry(claim, OOPS, HOUR)
+    published(store, 1)
+    assert len(fan_out(store).sent) == 1
+
+
+@on_postgres
+def test_where_workers_dont_keep_up_it_waits(store: Store) -> None:
+    # Given four deliveries on the way, one of them running, where six may be
+    store.subscribe()
+    published(store, 4)
+    store.claim(sent(fan_out(store))[0])
+    # When three events are new
+    ids = published(store, 3)
+    found = fan_out(store, replace(ALL, in_flight=6))
+    # Then two are sent, the oldest, and one waits
+    assert [one.event_id for one in sent(found)] == ids[:2]
+    assert [one.event_id for one in store.take_due("q", 10)] == ids[2:]
+
+
+@on_postgres
+@pytest.mark.parametrize(
+    "express", [replace(ALL, messages=2), replace(ALL, handlers=["hear"]), replace(ALL, queues=["quick"])]
+)
+def test_only_what_the_sender_has_room_and_handlers_for_is_sent(store: Store, express: Express) -> None:
+    # Given handlers in two queues, and two new events
+    store.subscribe("hear", queue="quick")
+    store.subscribe("note", queue="slow")
+    published(store, 2)
+    # When somebody fans out who takes only a part of their deliveries
+    found = fan_out(store, express)
+    # Then he gets that part, and the rest waits for others
+    assert (len(found.sent), found.waiting) == (2, 2)
+    assert len(store.take_due("slow", 10)) + len(store.take_due("quick", 10)) == 2
+
+
+@on_postgres
+def test_what_goes_to_a_batch_handler_waits_for_its_batch(store: Store) -> None:
+    store.ledger.subscriptions.subscribe([Subscription("Said", "many", "q", 2, 100, True, timedelta(seconds=1))])
+    published(store, 1)
+    assert fan_out(store) == FannedOut(1, (), 1)
+
+
+class Recorded:
+    """A transport that only remembers."""
+
+    name = "recorded"
+    copies_dead_letters = True
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+
+    def send(self, groups: Sequence[Group]) -> None:
+        self.groups += groups
+
+    def waiting(self, queue: str) -> int:
+        return len(self.groups)
+
+    def held(self) -> Sequence[Group]:
+        return ()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"nobody asks it to {name}")
+
+
+def test_while_a_backlog_is_being_sent_every_round_sends_some(store: Store) -> None:
+    # Given a relay that sends ten at a time, and a hundred events
+    store.subscribe()
+    published(store, 100)
+    transport = Recorded()
+    limits = RelayLimits(10, 1000, None, HOUR, timedelta(seconds=1))
+    ledger = store.ledger
+    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits)  # type: ignore[arg-type]
+    # When it looks for more as soon as it has found some, without being woken
+    while relay.step(look=False):
+        pass
+    # Then all have been sent when it finds nothing
+    assert len({wakeup.event_id for group in transport.groups for wakeup in group}) == 100
