@@ -1,11 +1,19 @@
-"""Dead letters: deliveries that were given up. Look at them, replay them, discard them."""
+"""Dead letters: deliveries that were given up. Look at them, alone or by what they have in common; replay, discard."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Literal
 from uuid import UUID
 
 from events.errors import EventsError
 from events.ports import DeadLetterBox
-from events.records import DeadLetter, DeadLetterFilter
+from events.records import DeadLetter, DeadLetterFilter, FailureGroup
+
+BATCH = 200  # letters in one transaction: whoever stops it loses nothing of what is done
+
+Progress = Callable[[int, int], None]
+ALL = DeadLetterFilter()
 
 
 class NoSuchDeadLetter(EventsError):
@@ -13,19 +21,32 @@ class NoSuchDeadLetter(EventsError):
 
 
 class DeadLetters:
-    """What an operator does with dead letters, whatever the face: command line, web page or code."""
+    """What an operator does with dead letters, whatever the face: command line, web page or code.
+
+    Every action has an actor, who stands in the event's history. What is no longer dead is left alone, so that an
+    action that two operators take, or that is clicked twice, happens once.
+    """
 
     def __init__(self, box: DeadLetterBox) -> None:
         self._box = box
 
-    def find(
-        self, *, handler: str | None = None, event_type: str | None = None, limit: int | None = 50
-    ) -> list[DeadLetter]:
-        """Newest first."""
-        return self._box.find(DeadLetterFilter(handler=handler, event_type=event_type, limit=limit))
+    def find(self, wanted: DeadLetterFilter = ALL) -> list[DeadLetter]:
+        """Newest first, 50 of them if the filter sets no limit."""
+        return self._box.find(wanted if wanted.limit is not None else replace(wanted, limit=50))
 
-    def count(self, *, handler: str | None = None, event_type: str | None = None) -> int:
-        return self._box.count(DeadLetterFilter(handler=handler, event_type=event_type))
+    def count(self, wanted: DeadLetterFilter = ALL) -> int:
+        return self._box.count(wanted)
+
+    def groups(self, wanted: DeadLetterFilter = ALL) -> list[FailureGroup]:
+        """Of those that match: what failed alike, the most numerous first."""
+        return self._box.groups(wanted)
+
+    def of_group(self, key: str, wanted: DeadLetterFilter = ALL) -> DeadLetterFilter:
+        """The same filter, for one group only. Raises NoSuchDeadLetter."""
+        for group in self._box.groups(replace(wanted, limit=None)):
+            if group.key == key:
+                return replace(wanted, handler=group.handler, error_type=group.error_type, place=group.place)
+        raise NoSuchDeadLetter(f"no dead letter is of group {key!r} (any more); `events dead groups` shows all")
 
     def show(self, event_id: UUID, handler: str | None = None) -> list[DeadLetter]:
         """The dead letters of one event, of all its handlers or one. Raises NoSuchDeadLetter."""
@@ -36,13 +57,43 @@ class DeadLetters:
         return found
 
     def replay(
-        self, event_ids: Collection[UUID] = (), *, handler: str | None = None, event_type: str | None = None
+        self, wanted: DeadLetterFilter, actor: str, *, rate: float | None = None, progress: Progress | None = None
     ) -> int:
-        """Make them due again with all their attempts; how many. What is no longer dead is left alone."""
-        return self._box.replay(DeadLetterFilter(event_ids=event_ids, handler=handler, event_type=event_type))
+        """Make them due again with all their attempts, the oldest first; how many.
 
-    def discard(
-        self, event_ids: Collection[UUID] = (), *, handler: str | None = None, event_type: str | None = None
+        Args:
+            rate: at most so many a second.
+            progress: is told how many are done, and of how many.
+        """
+        return self._by_batches("replay", wanted, actor, rate, progress)
+
+    def discard(self, wanted: DeadLetterFilter, actor: str, *, progress: Progress | None = None) -> int:
+        """Give them up; how many. Their rows stay, in state `discarded`, until they are pruned: see `restore`."""
+        return self._by_batches("discard", wanted, actor, None, progress)
+
+    def restore(self, event_ids: Collection[UUID], actor: str, handler: str | None = None) -> int:
+        """What was discarded is a dead letter again; how many."""
+        return self._box.restore(DeadLetterFilter(event_ids=event_ids, handler=handler), actor)
+
+    def _by_batches(
+        self,
+        action: Literal["replay", "discard"],
+        wanted: DeadLetterFilter,
+        actor: str,
+        rate: float | None,
+        progress: Progress | None,
     ) -> int:
-        """Give them up for good; how many. The rows stay, in state `discarded`."""
-        return self._box.discard(DeadLetterFilter(event_ids=event_ids, handler=handler, event_type=event_type))
+        """No more than there were at first: what dies again meanwhile is not replayed again and again."""
+        act = self._box.replay if action == "replay" else self._box.discard
+        total, done, begun = self._box.count(wanted), 0, time.monotonic()
+        size = BATCH if rate is None else max(1, min(BATCH, int(rate / 5)))
+        while done < total:
+            count = act(replace(wanted, limit=min(size, total - done)), actor)
+            done += count
+            if progress is not None:
+                progress(done, total)
+            if count == 0:
+                break
+            if rate is not None and done < total:
+                time.sleep(max(0.0, begun + done / rate - time.monotonic()))
+        return done

@@ -1,5 +1,6 @@
 """What became of an attempt, and of what went wrong in it as text that every database takes."""
 
+import sysconfig
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,6 +8,8 @@ from enum import StrEnum
 
 from events.records import Failure
 
+_OURS = __name__.partition(".")[0]
+_LIBRARIES = tuple({*(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")), "<frozen"})
 _MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
 
 
@@ -47,7 +50,18 @@ def failure_of(error: BaseException) -> Failure:
     if len(trace) > _MAX_TRACEBACK:
         half = _MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
-    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace))
+    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace), _place_of(error)[:255])
+
+
+def _place_of(error: BaseException) -> str:
+    """The innermost frame that is neither ours nor a library's. Without its line, which moves with each change."""
+    place = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] != _OURS and not code.co_filename.startswith(_LIBRARIES):
+            place = f"{module}.{code.co_qualname}"
+    return place
 
 
 def _text_of(error: BaseException) -> str:

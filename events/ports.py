@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.envelope import Envelope
+from events.history import EventFilter, EventRecord, Found
 from events.records import (
     Claim,
     DeadLetter,
@@ -17,6 +18,7 @@ from events.records import (
     Due,
     Express,
     Failure,
+    FailureGroup,
     FannedOut,
     Group,
     Pace,
@@ -213,18 +215,34 @@ class Shared(Protocol):
 
 
 class DeadLetterBox(Protocol):
-    """The dead letters of the ledger."""
+    """The dead letters of the ledger. What is done to them is remembered, with who did it; twice does nothing."""
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """Newest first."""
 
     def count(self, wanted: DeadLetterFilter) -> int: ...
 
-    def replay(self, wanted: DeadLetterFilter) -> int:
-        """Due at once, with all its attempts; how many were. Only dead ones: a second click does nothing."""
+    def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
+        """The largest first."""
 
-    def discard(self, wanted: DeadLetterFilter) -> int:
-        """Given up for good; the row stays. How many were."""
+    def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
+        """Due at once, with all its attempts, the oldest first; how many were. Only dead ones."""
+
+    def discard(self, wanted: DeadLetterFilter, actor: str) -> int:
+        """Given up, until they are restored or pruned; the rows stay. How many were."""
+
+    def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
+        """What was discarded is a dead letter again; how many were."""
+
+
+class History(Protocol):
+    """What became of events."""
+
+    def event(self, event_id: UUID) -> EventRecord | None:
+        """One event with its deliveries, its attempts that failed, what operators did and what it caused."""
+
+    def find(self, wanted: EventFilter) -> list[Found]:
+        """Newest first."""
 
 
 class WorkerRegistry(Protocol):

@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -124,6 +125,7 @@ class Failure:
     error_type: str
     error: str
     traceback: str
+    place: str = ""  # module and function of the application in which it happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class DeadLetter:
     error_type: str
     error: str
     traceback: str
+    place: str
     published_at: datetime | None
     first_started_at: datetime | None
     died_at: datetime | None
@@ -150,12 +153,55 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters; empty fields match all."""
+    """Which dead letters; empty fields match all.
+
+    Attributes:
+        error: a part of the exception's type or text.
+        since, before: when they died.
+        error_type, place: exactly these, as those of a FailureGroup are.
+    """
 
     handler: str | None = None
     event_type: str | None = None
+    aggregate_id: str | None = None
+    error: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
     event_ids: Collection[UUID] = field(default=())
+    error_type: str | None = None
+    place: str | None = None
     limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Dead letters that failed alike: one handler, one exception, one place in the application.
+
+    Attributes:
+        replayed: times that letters of it were replayed, and failed again.
+    """
+
+    handler: str
+    error_type: str
+    place: str
+    count: int
+    replayed: int
+    first_died_at: datetime | None
+    last_died_at: datetime | None
+    example: str  # what one of them said
+
+    @property
+    def key(self) -> str:
+        """Short, and the same for the same group at any time."""
+        return sha256("\n".join((self.handler, self.error_type, self.place)).encode()).hexdigest()[:8]
+
+
+class Action(StrEnum):
+    """What an operator does to a delivery."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+    RESTORE = "restore"
 
 
 class ParkedState(StrEnum):

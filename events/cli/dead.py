@@ -1,37 +1,45 @@
 """`events dead`: dead letters, on the ledger."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Annotated
 from uuid import UUID
 
 import typer
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from events.cli import filters
 from events.cli.output import AsJson, console, moment, print_json, print_table
 from events.pipeline import get_pipeline
-from events.records import DeadLetter
+from events.records import DeadLetter, DeadLetterFilter
 
-app = typer.Typer(help="Dead letters: list, show, replay, discard.", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: list, groups, show, replay, discard, restore.", no_args_is_help=True)
 
-Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
-EventType = Annotated[str | None, typer.Option("--event", help="Only of this event type.")]
 EventIds = Annotated[list[UUID] | None, typer.Argument(help="Ids of events.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All that match the filters.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
 
 
 @app.command("list")
 def list_(
-    handler: Handler = None,
-    event: EventType = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    handler: filters.Handler = None,
+    event: filters.EventType = None,
+    aggregate: filters.Aggregate = None,
+    error: filters.Error = None,
+    since: filters.Since = None,
+    before: filters.Before = None,
+    group: filters.Group = None,
+    limit: filters.Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Dead letters, newest first.
+    """Dead letters, newest first. One that failed again after a replay is marked.
 
-    Example: events dead list --handler add_to_feed
+    Example: events dead list --handler add_to_feed --since 12h
     """
     letters = get_pipeline().dead_letters
-    found = letters.find(handler=handler, event_type=event, limit=limit)
+    wanted = _of_group(group, DeadLetterFilter(handler, event, aggregate, error, since, before))
+    found = letters.find(replace(wanted, limit=limit))
     if as_json:
         print_json([asdict(letter) for letter in found])
         return
@@ -39,13 +47,43 @@ def list_(
         console.print("no dead letters")
         return
     rows = [
-        [letter.event_id, letter.event_type, letter.handler, letter.attempts, moment(letter.died_at), _reason(letter)]
+        [letter.event_id, letter.event_type, letter.handler, _attempts(letter), moment(letter.died_at), _reason(letter)]
         for letter in found
     ]
-    total = letters.count(handler=handler, event_type=event)
-    title = f"{len(found)} of {total} dead letters"
+    title = f"{len(found):,} of {letters.count(wanted):,} dead letters"
     print_table(title, ["event id", "event", "handler", "attempts", "died (UTC)", "error"], rows, right=["attempts"])
-    console.print("next: events dead show EVENT_ID | events dead replay EVENT_ID | events dead replay --all")
+    console.print("next: events dead show EVENT_ID | events dead groups | events dead replay EVENT_ID")
+
+
+@app.command()
+def groups(
+    handler: filters.Handler = None,
+    event: filters.EventType = None,
+    aggregate: filters.Aggregate = None,
+    error: filters.Error = None,
+    since: filters.Since = None,
+    before: filters.Before = None,
+    as_json: AsJson = False,
+) -> None:
+    """What failed alike: handler, exception and place in the application, the most numerous first.
+
+    Example: events dead groups --since 1d
+    """
+    found = get_pipeline().dead_letters.groups(DeadLetterFilter(handler, event, aggregate, error, since, before))
+    if as_json:
+        print_json([asdict(group) | {"group": group.key} for group in found])
+        return
+    if not found:
+        console.print("no dead letters")
+        return
+    rows = [
+        [group.key, group.handler, escape(group.error_type.rpartition(".")[2]), group.place, f"{group.count:,}",
+         moment(group.first_died_at), moment(group.last_died_at), group.replayed, _first_line(group.example)]
+        for group in found
+    ]  # fmt: skip
+    columns = ["group", "handler", "error", "in", "count", "first (UTC)", "last (UTC)", "replayed", "example"]
+    print_table(f"{len(found):,} groups of dead letters", columns, rows, right=["count", "replayed"])
+    console.print("next: events dead list --group GROUP | events dead replay --group GROUP")
 
 
 @app.command()
@@ -54,7 +92,7 @@ def show(
     handler: Annotated[str | None, typer.Argument(help="Only of this handler.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """One event's dead letters: payload, times, worker, error and traceback.
+    """One event's dead letters: payload, times, worker, error and traceback. `events show` has every attempt.
 
     Example: events dead show 01931c9e-0000-7000-8000-000000000000
     """
@@ -75,6 +113,7 @@ def show(
             ("died", moment(letter.died_at)),
             ("data", letter.event_data),
             ("metadata", letter.metadata),
+            ("in", letter.place),
             ("error", f"{letter.error_type}: {letter.error}"),
         ):
             console.print(f"{label:<12} {value if value is not None else ''}", markup=False, highlight=False)
@@ -82,42 +121,121 @@ def show(
             console.print(letter.traceback, markup=False, highlight=False)
 
 
-@app.command()
-def replay(
-    event_ids: EventIds = None, handler: Handler = None, event: EventType = None, everything: All = False
+@app.command("replay")
+def replay_(
+    event_ids: EventIds = None,
+    everything: All = False,
+    group: filters.Group = None,
+    handler: filters.Handler = None,
+    event: filters.EventType = None,
+    aggregate: filters.Aggregate = None,
+    error: filters.Error = None,
+    since: filters.Since = None,
+    before: filters.Before = None,
+    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many a second.")] = None,
+    dry_run: DryRun = False,
+    actor: filters.Actor = None,
 ) -> None:
-    """Run them again, with all their attempts. Needs event ids, or --all with or without filters.
+    """Run them again, with all their attempts, the oldest first: by id, by --group, or --all that match the filters.
 
-    Example: events dead replay --all --handler add_to_feed
+    Ctrl-C stops it between two batches; the same command goes on with the rest.
+
+    Example: events dead replay --group 3f0c9a1e --rate 50
     """
-    _act("replay", event_ids, handler, event, everything)
+    wanted = DeadLetterFilter(handler, event, aggregate, error, since, before, event_ids or ())
+    letters = get_pipeline().dead_letters
+    _act(
+        "replay", wanted, everything, group, dry_run,
+        lambda chosen, told: letters.replay(chosen, actor or filters.actor(), rate=rate, progress=told),
+    )  # fmt: skip
 
 
 @app.command()
 def discard(
-    event_ids: EventIds = None, handler: Handler = None, event: EventType = None, everything: All = False
+    event_ids: EventIds = None,
+    everything: All = False,
+    group: filters.Group = None,
+    handler: filters.Handler = None,
+    event: filters.EventType = None,
+    aggregate: filters.Aggregate = None,
+    error: filters.Error = None,
+    since: filters.Since = None,
+    before: filters.Before = None,
+    dry_run: DryRun = False,
+    actor: filters.Actor = None,
 ) -> None:
-    """Give them up for good; their rows stay, in state `discarded`.
+    """Give them up. Their rows stay, in state `discarded`, until `events prune` deletes them: restore takes it back.
 
     Example: events dead discard 01931c9e-0000-7000-8000-000000000000
     """
-    _act("discard", event_ids, handler, event, everything)
-
-
-def _act(verb: str, event_ids: list[UUID] | None, handler: str | None, event: str | None, everything: bool) -> None:
-    if bool(event_ids) == everything:
-        raise typer.BadParameter(f"say which: `events dead {verb} EVENT_ID...`, or `events dead {verb} --all`")
+    wanted = DeadLetterFilter(handler, event, aggregate, error, since, before, event_ids or ())
     letters = get_pipeline().dead_letters
-    act = letters.replay if verb == "replay" else letters.discard
-    count = act(event_ids or (), handler=handler, event_type=event)
-    console.print(f"{count} {'replayed' if verb == 'replay' else 'discarded'}", highlight=False)
-    if event_ids and count == 0:
+    _act(
+        "discard", wanted, everything, group, dry_run,
+        lambda chosen, told: letters.discard(chosen, actor or filters.actor(), progress=told),
+    )  # fmt: skip
+
+
+@app.command()
+def restore(
+    event_ids: Annotated[list[UUID], typer.Argument(help="Ids of events.", show_default=False)],
+    handler: filters.Handler = None,
+    actor: filters.Actor = None,
+) -> None:
+    """What was discarded is a dead letter again.
+
+    Example: events dead restore 01931c9e-0000-7000-8000-000000000000
+    """
+    count = get_pipeline().dead_letters.restore(event_ids, actor or filters.actor(), handler)
+    console.print(f"{count} restored", highlight=False)
+    if not count:
+        typer.echo("events: none of these is discarded", err=True)
+        raise typer.Exit(1)
+
+
+def _act(
+    verb: str,
+    wanted: DeadLetterFilter,
+    everything: bool,
+    group: str | None,
+    dry_run: bool,
+    act: Callable[[DeadLetterFilter, Callable[[int, int], None]], int],
+) -> None:
+    ways = [bool(wanted.event_ids), everything, group is not None]
+    if sum(ways) != 1:
+        raise typer.BadParameter(
+            f"say which: `events dead {verb} EVENT_ID...`, `events dead {verb} --group GROUP`, "
+            f"or `events dead {verb} --all`"
+        )
+    letters = get_pipeline().dead_letters
+    chosen = _of_group(group, wanted)
+    did = "replayed" if verb == "replay" else "discarded"
+    if dry_run:
+        console.print(f"{letters.count(chosen):,} would be {did}", highlight=False)
+        return
+    bar = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*bar, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(verb, total=None)
+        count = act(chosen, lambda done, total: progress.update(task, completed=done, total=total))
+    console.print(f"{count:,} {did}", highlight=False)
+    if wanted.event_ids and count == 0:
         typer.echo(
             "events: none of these is a dead letter (any more); `events dead list` shows what there is", err=True
         )
         raise typer.Exit(1)
 
 
+def _of_group(group: str | None, wanted: DeadLetterFilter) -> DeadLetterFilter:
+    return wanted if group is None else get_pipeline().dead_letters.of_group(group, wanted)
+
+
+def _attempts(letter: DeadLetter) -> str:
+    return f"{letter.attempts}" + (" (again)" if letter.replays else "")
+
+
 def _reason(letter: DeadLetter) -> str:
-    first = letter.error.split("\n")[0]
-    return escape(f"{letter.error_type.rpartition('.')[2]}: {first}"[:120])
+    return _first_line(f"{letter.error_type.rpartition('.')[2]}: {letter.error}")
+
+
+def _first_line(text: str) -> str:
+    return escape(text.split("\n")[0][:120])

@@ -1,8 +1,8 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
-`tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`
-and `retention` each keep one contract of events.ports, with the help of `fan_out`, `claiming` and `with_commit`;
-`schema` migrates; `engine` and `types` hold what differs between the databases.
+`tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
+`retention` and `history` each keep one contract of events.ports, with the help of `fan_out`, `claiming`, `failing` and
+`with_commit`; `schema` migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from events.ports import (
     DeadLetterBox,
     EventLog,
+    History,
     Inbox,
     Outbox,
     ParkingLot,
@@ -24,6 +25,7 @@ from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
+from events.store.history import SqlHistory
 from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
 from events.store.parked import SqlParkingLot
@@ -50,6 +52,7 @@ class Ledger:
     parked: ParkingLot
     workers: WorkerRegistry
     retention: Retention
+    history: History
 
     def close(self) -> None:
         """Close all connections."""
@@ -70,4 +73,5 @@ def open_ledger(settings: Settings) -> Ledger:
         parked=SqlParkingLot(engine),
         workers=SqlWorkers(engine),
         retention=SqlRetention(engine),
+        history=SqlHistory(engine),
     )

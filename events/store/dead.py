@@ -2,11 +2,26 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Text,
+    cast,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
-from events.records import DeadLetter, DeadLetterFilter, State
+from events.event import uuid7
+from events.records import Action, DeadLetter, DeadLetterFilter, FailureGroup, State
 from events.store.engine import look, now_plus, transaction
-from events.store.tables import event_deliveries, event_store, in_state
+from events.store.listener import wake_relays
+from events.store.tables import event_actions, event_deliveries, event_store, in_state
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -27,22 +42,80 @@ class SqlDeadLetterBox:
             count: int = connection.scalar(query) or 0
         return count if wanted.limit is None else min(count, wanted.limit)
 
-    def replay(self, wanted: DeadLetterFilter) -> int:
-        with transaction(self._engine) as connection:
-            return _change(
-                connection,
-                wanted,
-                state=State.PENDING,
-                due_at=now_plus(connection),
-                attempts_before=_DELIVERY.attempts,
-                replays=_DELIVERY.replays + 1,
-                finished_at=None,
-                copied=False,
+    def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
+        died = _DELIVERY.finished_at
+        kind = [func.coalesce(column, "").label(column.name) for column in (_DELIVERY.error_type, _DELIVERY.place)]
+        query = (
+            select(
+                _DELIVERY.handler,
+                *kind,
+                func.count().label("count"),
+                func.sum(_DELIVERY.replays).label("replayed"),
+                func.min(died).label("first_died_at"),
+                func.max(died).label("last_died_at"),
+                func.coalesce(func.max(_DELIVERY.error), "").label("example"),
             )
+            .where(*_conditions(wanted))
+            .group_by(_DELIVERY.handler, *kind)
+            .order_by(func.count().desc(), _DELIVERY.handler, *kind)
+            .limit(wanted.limit)
+        )
+        with look(self._engine) as connection:
+            return [FailureGroup(**row._mapping) for row in connection.execute(query)]
 
-    def discard(self, wanted: DeadLetterFilter) -> int:
+    def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
         with transaction(self._engine) as connection:
-            return _change(connection, wanted, state=State.DISCARDED, finished_at=now_plus(connection))
+            wake_relays(connection)
+            again = {
+                "state": State.PENDING,
+                "due_at": now_plus(connection),
+                "attempts_before": _DELIVERY.attempts,
+                "replays": _DELIVERY.replays + 1,
+                "finished_at": None,
+                "copied": False,
+            }
+            return self._change(connection, State.DEAD, wanted, Action.REPLAY, actor, again)
+
+    def discard(self, wanted: DeadLetterFilter, actor: str) -> int:
+        with transaction(self._engine) as connection:
+            gone = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
+            return self._change(connection, State.DEAD, wanted, Action.DISCARD, actor, gone)
+
+    def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
+        with transaction(self._engine) as connection:
+            back = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
+            return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back)
+
+    @staticmethod
+    def _change(
+        connection: Connection,
+        state: State,
+        wanted: DeadLetterFilter,
+        action: Action,
+        actor: str,
+        values: dict[str, Any],
+    ) -> int:
+        condition = _conditions(wanted, state)
+        if wanted.limit is not None:  # the oldest first: who stops it and begins again goes on with the next ones
+            some = (
+                select(_DELIVERY.event_id, _DELIVERY.handler)
+                .where(*condition)
+                .order_by(_DELIVERY.finished_at, _DELIVERY.event_id)
+                .limit(wanted.limit)
+            )
+            condition = [in_state(state), tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some)]
+        changing = update(event_deliveries).where(*condition).values(**values)
+        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler)).all()
+        if changed:
+            connection.execute(
+                insert(event_actions).values(acted_at=now_plus(connection)),
+                [
+                    {"id": uuid7(), "event_id": row.event_id, "handler": row.handler, "action": action.value,
+                     "actor": actor[:255]}
+                    for row in changed
+                ],
+            )  # fmt: skip
+        return len(changed)
 
 
 def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> list[DeadLetter]:
@@ -62,6 +135,7 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
             func.coalesce(_DELIVERY.error_type, "").label("error_type"),
             func.coalesce(_DELIVERY.error, "").label("error"),
             func.coalesce(_DELIVERY.traceback, "").label("traceback"),
+            func.coalesce(_DELIVERY.place, "").label("place"),
             _EVENT.created_at.label("published_at"),
             _DELIVERY.first_started_at,
             _DELIVERY.finished_at.label("died_at"),
@@ -74,25 +148,29 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
     return [DeadLetter(**row._mapping) for row in connection.execute(query)]
 
 
-def _conditions(wanted: DeadLetterFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [in_state(State.DEAD)]
+def _conditions(wanted: DeadLetterFilter, state: State = State.DEAD) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [in_state(state)]
     if wanted.handler is not None:
         conditions.append(_DELIVERY.handler == wanted.handler)
     if wanted.event_ids:
         conditions.append(_DELIVERY.event_id.in_(list(wanted.event_ids)))
-    if wanted.event_type is not None:
-        conditions.append(_DELIVERY.event_id.in_(select(_EVENT.id).where(_EVENT.event_type == wanted.event_type)))
+    if wanted.error:
+        error = _DELIVERY.error.icontains(wanted.error, autoescape=True)
+        conditions.append(or_(_DELIVERY.error_type.icontains(wanted.error, autoescape=True), error))
+    if wanted.since is not None:
+        conditions.append(_DELIVERY.finished_at >= wanted.since)
+    if wanted.before is not None:
+        conditions.append(_DELIVERY.finished_at < wanted.before)
+    if wanted.error_type is not None:
+        conditions.append(func.coalesce(_DELIVERY.error_type, "") == wanted.error_type)
+    if wanted.place is not None:
+        conditions.append(func.coalesce(_DELIVERY.place, "") == wanted.place)
+    event = event_store.alias().c  # its own, since whoever asks may have joined the table
+    of_event = [
+        column == value
+        for column, value in ((event.event_type, wanted.event_type), (event.aggregate_id, wanted.aggregate_id))
+        if value is not None
+    ]
+    if of_event:
+        conditions.append(exists().where(event.id == _DELIVERY.event_id, *of_event))
     return conditions
-
-
-def _change(connection: Connection, wanted: DeadLetterFilter, **values: Any) -> int:
-    condition = _conditions(wanted)
-    if wanted.limit is not None:
-        newest = (
-            select(_DELIVERY.event_id, _DELIVERY.handler)
-            .where(*condition)
-            .order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id)
-            .limit(wanted.limit)
-        )
-        condition = [in_state(State.DEAD), tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(newest)]
-    return connection.execute(update(event_deliveries).where(*condition).values(**values)).rowcount

@@ -10,10 +10,11 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Update, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Update, and_, select, update
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
+from events.outcome import Outcome
 from events.records import Claim, Failure, State
 from events.store.claiming import take
 from events.store.engine import (
@@ -26,6 +27,7 @@ from events.store.engine import (
     relaxed_commit,
     transaction,
 )
+from events.store.failing import fail
 from events.store.keys import is_key, key_table, key_values
 from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
@@ -106,14 +108,14 @@ class SqlInbox:
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the time until something is due may just have become shorter
-            changes = {"state": State.PENDING, "due_at": now_plus(connection, delay), **_why(failure)}
-            return _write(connection, [claim], **changes) == 1
+            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
+            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay)) == 1
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # there is something to copy
-            changes = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False, **_why(failure)}
-            return _write(connection, [claim], **changes) == 1
+            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
+            return fail(connection, mine, failure, Outcome.DEAD) == 1
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
         with transaction(self._engine) as connection:
@@ -145,24 +147,27 @@ class SqlInbox:
             self.hand_back(claims, timedelta(0), alone=True)
             return
         ((event_id, attempt),) = attempts.items()
-        mine = and_(
-            _DELIVERY.event_id == event_id,
-            _DELIVERY.handler == handler,
-            in_state(State.RUNNING),
-            _DELIVERY.attempts == attempt,
-        )
+        mine = _is_still(event_id, handler, attempt)
         with transaction(self._engine) as connection:
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
                 return
             wake_relays(connection)
             last = attempt - row.attempts_before >= max_attempts(connection, handler)
-            outcome = (
-                {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
-                if last
-                else {"state": State.PENDING, "due_at": now_plus(connection, delay)}
-            )
-            connection.execute(update(event_deliveries).where(mine).values(**outcome, **_why(failure)))
+            if last:
+                fail(connection, mine, failure, Outcome.DEAD)
+            else:
+                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay))
+
+
+def _is_still(event_id: UUID, handler: str, attempt: int) -> ColumnElement[bool]:
+    """The delivery is running, with this very attempt."""
+    return and_(
+        _DELIVERY.event_id == event_id,
+        _DELIVERY.handler == handler,
+        in_state(State.RUNNING),
+        _DELIVERY.attempts == attempt,
+    )
 
 
 def _envelope_of(row: Any) -> Envelope:
@@ -188,10 +193,6 @@ def _claim_values(dialect: str, claims: Collection[Claim]) -> dict[str, Any]:
     return key_values(dialect, [(claim.envelope.id, claim.handler, claim.attempt) for claim in claims])
 
 
-def _why(failure: Failure) -> dict[str, str]:
-    return {"error_type": failure.error_type, "error": failure.error, "traceback": failure.traceback}
-
-
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
 
 
@@ -204,5 +205,5 @@ def _still_ours(dialect: str) -> Update:
 @cache
 def _succeeding(dialect: str) -> Update:
     return _still_ours(dialect).values(
-        state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None
+        state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None, place=None
     )

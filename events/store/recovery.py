@@ -5,9 +5,11 @@ from datetime import timedelta
 
 from sqlalchemy import Engine, Text, and_, cast, exists, func, select, update
 
-from events.records import DeadLetter, DeadLetterFilter, State, Wakeup
+from events.outcome import Outcome
+from events.records import DeadLetter, DeadLetterFilter, Failure, State, Wakeup
 from events.store.dead import find
 from events.store.engine import look, now_plus, relaxed_commit, transaction
+from events.store.failing import fail
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state
@@ -86,21 +88,15 @@ class SqlRecovery:
             for row in rows:
                 this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler)
                 last = row.attempts - row.attempts_before >= max_attempts(connection, row.handler)
-                dies = last and not row.grouped
-                connection.execute(
-                    update(event_deliveries)
-                    .where(this)
-                    .values(
-                        state=State.DEAD if dies else State.PENDING,
-                        due_at=now,
-                        finished_at=now if dies else None,
-                        alone=_DELIVERY.alone | row.grouped,
-                        attempts_before=_DELIVERY.attempts_before + int(row.grouped),
-                        error_type="events.errors.WorkerLost",
-                        error=f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}",
-                        traceback="",
-                    )
-                )
+                said = f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}"
+                failure = Failure("events.errors.WorkerLost", said, "")
+                if row.grouped:  # nobody knows whether it was to blame
+                    alone = {"alone": True, "attempts_before": _DELIVERY.attempts_before + 1}
+                    fail(connection, this, failure, Outcome.HANDED_BACK, now, **alone)
+                elif last:
+                    fail(connection, this, failure, Outcome.DEAD)
+                else:
+                    fail(connection, this, failure, Outcome.RETRY, now)
         return len(rows)
 
     def take_uncopied(self, limit: int) -> list[DeadLetter]:

@@ -11,7 +11,14 @@ from sqlalchemy import Connection, Engine, Text, and_, delete, exists, func, or_
 
 from events.records import ParkedState, Pruned, State
 from events.store.engine import now_plus, transaction
-from events.store.tables import event_deliveries, event_parked, event_store, is_processed
+from events.store.tables import (
+    event_actions,
+    event_attempts,
+    event_deliveries,
+    event_parked,
+    event_store,
+    is_processed,
+)
 
 _EVENT, _DELIVERY, _PARKED = event_store.c, event_deliveries.c, event_parked.c
 
@@ -74,6 +81,8 @@ def _finished(connection: Connection, ids: list[Any], before: datetime, *, dry_r
     if dry_run:
         count = connection.scalar(select(func.count()).select_from(event_deliveries).where(theirs))
         return Pruned(len(finished), int(count or 0))
+    for table in (event_attempts, event_actions):
+        connection.execute(delete(table).where(table.c.event_id.in_(finished)))
     deliveries = connection.execute(delete(event_deliveries).where(theirs)).rowcount
     return Pruned(connection.execute(delete(event_store).where(_EVENT.id.in_(finished))).rowcount, deliveries)
 

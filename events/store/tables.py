@@ -45,6 +45,23 @@ def _now_on_sqlite(*_: object, **__: object) -> str:
     return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
 
 
+class causation_id(FunctionElement[str]):  # noqa: N801 - an SQL expression
+    """In an event's metadata: the event whose handler published it."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(causation_id, "postgresql")
+def _causation_on_postgresql(*_: object, **__: object) -> str:
+    return "(metadata ->> 'causation_id')"
+
+
+@compiles(causation_id, "sqlite")
+def _causation_on_sqlite(*_: object, **__: object) -> str:
+    return "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.causation_id') END"
+
+
 # The first eight columns are a public interface: any program that inserts just them is a publisher.
 event_store = Table(
     "event_store",
@@ -79,6 +96,14 @@ Index(  # by age; who publishes doesn't pay for it
     sqlite_where=is_processed,
 )
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
+# "What did this event cause?" Events that nothing caused, which are most, are not in it.
+caused_by_index = Index(
+    "event_store_caused",
+    causation_id(),
+    postgresql_where=causation_id().is_not(None),
+    sqlite_where=causation_id().is_not(None),
+    _table=event_store,
+)
 
 event_deliveries = Table(
     "event_deliveries",
@@ -101,6 +126,7 @@ event_deliveries = Table(
     Column("error_type", String(255)),
     Column("error", Text),
     Column("traceback", Text),
+    Column("place", String(255)),  # in the application, where it failed
     Column("copied", Boolean, nullable=False, server_default=false()),  # the broker has a copy of the dead letter
     Column("message", BigInteger),  # which message carries it, when it is sent: the same for a whole group
     Column("grouped", Boolean, nullable=False, server_default=false()),  # it is run in a group, when it is running
@@ -140,6 +166,39 @@ event_subscriptions = Table(
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
+
+# Attempts that did not end well; the delivery itself tells of the last one only.
+event_attempts = Table(
+    "event_attempts",
+    metadata,
+    Column("event_id", Id, nullable=False),
+    Column("handler", String(255), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("run", Integer, nullable=False),  # its number since the last replay, from 1
+    Column("outcome", String(16), nullable=False),
+    Column("worker", String(255)),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime, nullable=False),
+    Column("error_type", String(255)),
+    Column("error", Text),
+    Column("traceback", Text),
+    Column("place", String(255)),
+    PrimaryKeyConstraint("event_id", "handler", "attempt", name="event_attempts_pkey"),
+)
+
+# What operators did, one row a delivery.
+event_actions = Table(
+    "event_actions",
+    metadata,
+    Column("id", Id, nullable=False),
+    Column("event_id", Id, nullable=False),
+    Column("handler", String(255), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("acted_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("id", name="event_actions_pkey"),
+)
+Index("event_actions_event", event_actions.c.event_id, event_actions.c.handler, event_actions.c.acted_at)
 
 # Messages that are no wake-up of ours, kept with their bytes until an operator replays or discards them.
 event_parked = Table(

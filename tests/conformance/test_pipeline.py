@@ -10,6 +10,7 @@ from sqlalchemy import insert
 
 import shop
 from events import publish
+from events.records import DeadLetterFilter
 from support.system import BROKERS, MODES, System
 from support.waiting import eventually
 
@@ -136,7 +137,8 @@ def test_a_replayed_dead_letter_runs_again_once_its_cause_is_gone(system: System
     assert system.settled(1, event.event_id) == {"dead": 1}
     # When its cause is repaired and it is replayed, twice
     repaired.touch()
-    replayed = [system.pipeline.dead_letters.replay([event.event_id]) for _ in range(2)]
+    its = DeadLetterFilter(event_ids=[event.event_id])
+    replayed = [system.pipeline.dead_letters.replay(its, "ann") for _ in range(2)]
     # Then it runs once more, with fresh attempts
     assert replayed == [1, 0]
     eventually(lambda: system.states(event.event_id) == {"succeeded": 1}, "the replayed delivery succeeded")

@@ -10,8 +10,8 @@ def test_replaying_twice_acts_once_and_gives_all_attempts_back(store: Store) -> 
     # Given a dead letter
     (event_id,) = store.dead()
     # When it is replayed by two clicks
-    assert store.ledger.dead.replay(DeadLetterFilter(event_ids=[event_id])) == 1
-    assert store.ledger.dead.replay(DeadLetterFilter(event_ids=[event_id])) == 0
+    assert store.ledger.dead.replay(DeadLetterFilter(event_ids=[event_id]), "ann") == 1
+    assert store.ledger.dead.replay(DeadLetterFilter(event_ids=[event_id]), "ann") == 0
     # Then attempts go on counting, but a new run of attempts begins; the old error stays until there is another outcome
     assert store.row(event_id).error == "no"
     claim = store.claim(store.take()[0], lease=PAST)
@@ -25,9 +25,9 @@ def test_replaying_twice_acts_once_and_gives_all_attempts_back(store: Store) -> 
 
 def test_discarding_is_for_good_and_once(store: Store) -> None:
     (event_id,) = store.dead()
-    assert store.ledger.dead.discard(DeadLetterFilter()) == 1
-    assert store.ledger.dead.discard(DeadLetterFilter()) == 0
-    assert store.ledger.dead.replay(DeadLetterFilter()) == 0
+    assert store.ledger.dead.discard(DeadLetterFilter(), "ann") == 1
+    assert store.ledger.dead.discard(DeadLetterFilter(), "ann") == 0
+    assert store.ledger.dead.replay(DeadLetterFilter(), "ann") == 0
     assert store.row(event_id).state == "discarded"
 
 
@@ -48,12 +48,12 @@ def test_dead_letters_are_found_newest_first_by_any_filter(store: Store) -> None
     assert letter.published_at <= (letter.died_at or letter.published_at)
 
 
-def test_a_limit_counts_and_replays_the_newest(store: Store) -> None:
+def test_a_limit_counts_and_replays_the_oldest(store: Store) -> None:
     one, two, three = store.dead(3)
     box = store.ledger.dead
     assert box.count(DeadLetterFilter(limit=2)) == 2
-    assert box.replay(DeadLetterFilter(limit=2)) == 2
-    assert [store.row(event_id).state for event_id in (one, two, three)] == ["dead", "pending", "pending"]
+    assert box.replay(DeadLetterFilter(limit=2), "ann") == 2
+    assert [store.row(event_id).state for event_id in (one, two, three)] == ["pending", "pending", "dead"]
 
 
 def test_a_dead_letter_is_copied_once_for_every_death(store: Store) -> None:
@@ -65,7 +65,7 @@ def test_a_dead_letter_is_copied_once_for_every_death(store: Store) -> None:
     # When it is marked; Then it is not copied again, until it was replayed and died again
     recovery.mark_copied(letters)
     assert recovery.take_uncopied(10) == []
-    store.ledger.dead.replay(DeadLetterFilter())
+    store.ledger.dead.replay(DeadLetterFilter(), "ann")
     store.ledger.inbox.bury(store.claim(store.take()[0]), OOPS)
     assert len(recovery.take_uncopied(10)) == 1
     # A copy of the death before does not count for this one

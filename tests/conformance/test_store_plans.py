@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
+from events.history import EventFilter
 from events.records import Express
 from events.store import migrate
 from support.store import HOUR, OOPS, Store
@@ -118,3 +119,13 @@ def test_to_forget_what_is_old_reads_no_whole_table(store: Store) -> None:
     assert first.events > 50 < second.events
     # Then what is to be deleted was found by an index, and so were its deliveries
     assert plans_of(store, statements) >= 4
+
+
+def test_to_read_what_became_of_an_event_reads_no_whole_table(store: Store) -> None:
+    # Given a ledger with a past; When an operator reads the history of an event, and looks for others
+    event_id = store.publish()
+    with watched(store) as statements:
+        assert store.ledger.history.event(event_id) is not None
+        store.ledger.history.find(EventFilter(aggregate_id="b"))
+    # Then the event, its deliveries and what it caused were found by an index
+    assert plans_of(store, statements) >= 6

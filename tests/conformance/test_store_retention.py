@@ -78,7 +78,7 @@ def test_a_discarded_dead_letter_goes_when_it_was_discarded_long_enough_ago(stor
     # Given an old event whose dead letter was discarded today
     (event_id,) = store.dead()
     grow_old(store)
-    assert store.ledger.dead.discard(DeadLetterFilter(event_ids=[event_id])) == 1
+    assert store.ledger.dead.discard(DeadLetterFilter(event_ids=[event_id]), "ann") == 1
     assert prune(store) == Pruned()
     # When that is long ago too, then it goes
     grow_old(store)

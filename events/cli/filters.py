@@ -1,0 +1,46 @@
+"""Options that several commands share: which dead letters or events, and who acts."""
+
+import getpass
+import socket
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from events.settings import duration
+
+
+def when(text: str) -> datetime:
+    """A time: ISO 8601, UTC unless it says otherwise, or how long ago, such as 2h or 7d."""
+    try:
+        return datetime.now(UTC) - duration(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        hint = "say how long ago (90s, 2h, 7d) or when (2026-01-31T08:00)"
+        raise typer.BadParameter(f"{text!r} is no time: {hint}") from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def actor() -> str:
+    """Who stands in the history for what is done: the user and the machine, unless --actor says otherwise."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
+EventType = Annotated[str | None, typer.Option("--event", help="Only of this event type.")]
+Aggregate = Annotated[str | None, typer.Option("--aggregate", help="Only of this aggregate id.")]
+Error = Annotated[str | None, typer.Option("--error", help="Only with this in the exception's type or text.")]
+Since = Annotated[
+    datetime | None, typer.Option("--since", parser=when, metavar="TIME", help="Such as 2h, 7d or 2026-01-31T08:00.")
+]
+Before = Annotated[datetime | None, typer.Option("--before", parser=when, metavar="TIME", help="As --since.")]
+Group = Annotated[str | None, typer.Option("--group", help="Only of this failure group: see `events dead groups`.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many, newest first.")]
+Actor = Annotated[str | None, typer.Option("--actor", help="Who does it, for the history; default: USER@HOST.")]

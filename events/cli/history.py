@@ -1,0 +1,95 @@
+"""`events show` and `events find`: what became of events."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.markup import escape
+
+from events.cli import filters
+from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.errors import EventsError
+from events.history import EventFilter, EventRecord, timeline
+from events.pipeline import get_pipeline
+
+
+class NoSuchEvent(EventsError):
+    """The ledger has no such event."""
+
+
+def show(
+    event_id: Annotated[UUID, typer.Argument(help="The event's id.")],
+    tracebacks: Annotated[bool, typer.Option("--tracebacks", help="With the traceback of every attempt.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """One event: its data, where each delivery stands, and all that happened, with who did it and what it caused.
+
+    Example: events show 01931c9e-0000-7000-8000-000000000000
+    """
+    event = get_pipeline().ledger.history.event(event_id)
+    if event is None:
+        raise NoSuchEvent(f"the ledger has no event {event_id} (any more); `events find` looks for events")
+    if as_json:
+        parsed = {"data": _parsed(event.data), "metadata": _parsed(event.metadata)}
+        print_json(asdict(event) | parsed | {"timeline": [asdict(one) for one in timeline(event)]})
+        return
+    _print(event)
+    if tracebacks:
+        for attempt in event.attempts:
+            console.rule(f"{escape(attempt.handler)}, attempt {attempt.attempt}")
+            console.print(attempt.traceback or attempt.error, markup=False, highlight=False)
+
+
+def find(
+    event: filters.EventType = None,
+    aggregate: filters.Aggregate = None,
+    since: filters.Since = None,
+    before: filters.Before = None,
+    limit: filters.Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Events, newest first: by type, aggregate and time of publishing.
+
+    Example: events find --aggregate order-17 --since 7d
+    """
+    found = get_pipeline().ledger.history.find(EventFilter(event, aggregate, since, before, limit))
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    if not found:
+        console.print("no event matches")
+        return
+    rows = [[one.event_id, one.event_type, one.aggregate_id, moment(one.published_at)] for one in found]
+    print_table(f"{len(found):,} events", ["event id", "event", "aggregate", "published (UTC)"], rows)
+    console.print("next: events show EVENT_ID")
+
+
+def _print(event: EventRecord) -> None:
+    console.rule(f"{escape(event.event_type)} {event.event_id}")
+    for label, value in (
+        ("aggregate", event.aggregate_id),
+        ("version", event.version),
+        ("occurred", moment(event.occurred_at)),
+        ("data", event.data),
+        ("metadata", event.metadata),
+    ):
+        console.print(f"{label:<12} {value}", markup=False, highlight=False)
+    rows = [[one.handler, one.queue, one.state, one.attempts, one.replays] for one in event.deliveries]
+    print_table("Deliveries", ["handler", "queue", "state", "attempts", "replays"], rows, right=["attempts", "replays"])
+    if not event.fanned_out:
+        console.print("not yet fanned out: no handler has subscribed to it, or no relay runs")
+    happened = [
+        [one.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], one.what, one.handler, one.who, escape(one.detail[:160])]
+        for one in timeline(event)
+    ]
+    print_table("Timeline", ["when (UTC)", "what", "handler", "who", ""], happened)
+
+
+def _parsed(text: str) -> object:
+    """As it is if a foreign program wrote what is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

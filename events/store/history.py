@@ -1,0 +1,81 @@
+"""Reads what became of events. Keeps the contract of events.ports.History."""
+
+from dataclasses import fields
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select
+
+from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
+from events.store.engine import look
+from events.store.tables import causation_id, event_actions, event_attempts, event_deliveries, event_store
+
+Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
+
+_EVENT = event_store.c
+_FOUND = (
+    _EVENT.id.label("event_id"),
+    _EVENT.event_type,
+    func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
+    _EVENT.created_at.label("published_at"),
+)
+_TEXTS = {"error_type", "error", "traceback", "place"}  # empty where the ledger has none
+
+
+class SqlHistory:
+    """Events with their deliveries, attempts and what operators did."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def event(self, event_id: UUID) -> EventRecord | None:
+        with look(self._engine) as connection:
+            row = connection.execute(
+                select(
+                    *_FOUND,
+                    _EVENT.version,
+                    _EVENT.schema_version,
+                    _EVENT.timestamp.label("occurred_at"),
+                    _EVENT.processed.label("fanned_out"),
+                    cast(_EVENT.event_data, Text).label("data"),
+                    cast(_EVENT.metadata, Text).label("metadata"),
+                ).where(_EVENT.id == event_id)
+            ).first()
+            if row is None:
+                return None
+            caused = select(*_FOUND).where(causation_id() == str(event_id)).order_by(_EVENT.created_at, _EVENT.id)
+            return EventRecord(
+                **row._mapping,
+                deliveries=_records(connection, event_deliveries, event_id, DeliveryRecord, "handler"),
+                attempts=_records(connection, event_attempts, event_id, AttemptRecord, "ended_at"),
+                actions=_records(connection, event_actions, event_id, ActionRecord, "acted_at"),
+                caused=[Found(**one._mapping) for one in connection.execute(caused)],
+            )
+
+    def find(self, wanted: EventFilter) -> list[Found]:
+        query = select(*_FOUND).where(*_conditions(wanted)).order_by(_EVENT.created_at.desc(), _EVENT.id.desc())
+        with look(self._engine) as connection:
+            return [Found(**row._mapping) for row in connection.execute(query.limit(wanted.limit))]
+
+
+def _records(connection: Connection, table: Table, event_id: UUID, kind: type[Record], by: str) -> list[Record]:
+    """The event's rows of a table, as values whose fields are named as the columns are."""
+    columns = [
+        func.coalesce(table.c[field.name], "").label(field.name) if field.name in _TEXTS else table.c[field.name]
+        for field in fields(kind)
+    ]
+    query = select(*columns).where(table.c.event_id == event_id).order_by(table.c[by], table.c.handler)
+    return [kind(**row._mapping) for row in connection.execute(query)]
+
+
+def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.event_type is not None:
+        conditions.append(_EVENT.event_type == wanted.event_type)
+    if wanted.aggregate_id is not None:
+        conditions.append(_EVENT.aggregate_id == wanted.aggregate_id)
+    if wanted.since is not None:
+        conditions.append(_EVENT.created_at >= wanted.since)
+    if wanted.before is not None:
+        conditions.append(_EVENT.created_at < wanted.before)
+    return conditions

@@ -1,0 +1,139 @@
+"""Something failed at night: an operator finds what and why, and repairs it, by the command line alone."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from events.records import DeadLetterFilter, Failure
+from events.store import migrate
+from support.store import Store
+
+WHY = Failure("shop.SoldOut", "no more [spice]\nsecond line", "Traceback ...\nSoldOut", "shop.stock.take")
+
+
+class Operator:
+    """Somebody at a shell."""
+
+    def __init__(self, url: str) -> None:
+        self._environment = {"PATH": os.environ["PATH"], "EVENTS_DATABASE_URL": url, "COLUMNS": "200"}
+
+    def runs(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "events", *map(str, arguments)]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True)
+
+    def sees(self, *arguments: object) -> str:
+        done = self.runs(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def gets(self, *arguments: object) -> object:
+        return json.loads(self.sees(*arguments, "--json"))
+
+    def is_refused(self, code: int, *arguments: object) -> str:
+        done = self.runs(*arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(f"sqlite:///{tmp_path / 'events.db'}")
+    migrate(store.ledger.engine)
+    yield store
+    store.ledger.close()
+
+
+@pytest.fixture
+def operator(store: Store) -> Operator:
+    return Operator(store.url)
+
+
+def died(store: Store, count: int, why: Failure = WHY) -> list[UUID]:
+    store.subscribe(max_attempts=1)
+    ids = []
+    for _ in range(count):
+        ids.append(store.publish())
+        store.ledger.inbox.bury(store.claim(store.take()[0]), why)
+    return ids
+
+
+def state(store: Store, *ids: UUID) -> set[str]:
+    return {store.row(event_id).state for event_id in ids}
+
+
+def test_the_operator_finds_what_failed_alike_and_replays_it(store: Store, operator: Operator) -> None:
+    # Given five deliveries that died of one cause, and one of another
+    alike, (other,) = died(store, 5), died(store, 1, Failure("ValueError", "bad", "Traceback", "shop.sell"))
+    # When he looks at the groups, he sees two
+    groups = operator.gets("dead", "groups")
+    assert isinstance(groups, list)
+    assert [(group["count"], group["error_type"], group["place"]) for group in groups] == [
+        (5, "shop.SoldOut", "shop.stock.take"), (1, "ValueError", "shop.sell"),
+    ]  # fmt: skip
+    table = operator.sees("dead", "groups")
+    assert "SoldOut" in table
+    assert "no more [spice]" in table  # as it is, and not as markup
+    # When he asks first how many it would be, nothing happens
+    key = groups[0]["group"]
+    assert operator.sees("dead", "replay", "--group", key, "--dry-run").strip() == "5 would be replayed"
+    assert state(store, *alike) == {"dead"}
+    # When he replays the group, then all of it is due again, and the other is as it was; a second time does nothing
+    assert operator.sees("dead", "replay", "--group", key, "--actor", "ann").strip() == "5 replayed"
+    assert state(store, *alike) == {"pending"}
+    assert state(store, other) == {"dead"}
+    assert "shows all" in operator.is_refused(1, "dead", "replay", "--group", key)
+    # And it stands in the history of each
+    shown = operator.gets("show", alike[0])
+    assert isinstance(shown, dict)
+    assert [(action["action"], action["actor"]) for action in shown["actions"]] == [("replay", "ann")]
+    assert shown["attempts"][0]["traceback"] == WHY.traceback
+    assert [moment["what"] for moment in shown["timeline"]][:2] == ["published", "fanned out"]
+
+
+def test_the_page_of_an_event_tells_its_story(store: Store, operator: Operator) -> None:
+    (event_id,) = died(store, 1)
+    store.ledger.dead.replay(DeadLetterFilter(), "ann@shop")
+    story = operator.sees("show", event_id)
+    for words in ("Said", "a-1", "published", "fanned out", "failed, dead", "no more [spice]", "replayed", "ann@shop"):
+        assert words in story
+    assert "Traceback ..." not in story
+    assert "Traceback ..." in operator.sees("show", event_id, "--tracebacks")
+
+
+def test_a_rate_is_kept_and_the_rest_is_not_forgotten(store: Store, operator: Operator) -> None:
+    ids = died(store, 3)
+    assert operator.sees("dead", "replay", "--all", "--rate", "20").strip() == "3 replayed"
+    assert state(store, *ids) == {"pending"}
+
+
+def test_filters_say_which(store: Store, operator: Operator) -> None:
+    died(store, 2)
+    for matching in (["--error", "soldout"], ["--since", "1h"], ["--aggregate", "a-1"], ["--handler", "hear"]):
+        assert len(operator.gets("dead", "list", *matching)) == 2  # type: ignore[arg-type]
+    for nothing in (["--error", "%"], ["--before", "1h"], ["--aggregate", "b"], ["--event", "Sung"]):
+        assert operator.gets("dead", "list", *nothing) == []
+    assert len(operator.gets("find", "--aggregate", "a-1", "--limit", 1)) == 1  # type: ignore[arg-type]
+    assert operator.sees("find", "--event", "Sung").strip() == "no event matches"
+
+
+def test_what_was_discarded_by_mistake_is_restored(store: Store, operator: Operator) -> None:
+    (event_id,) = died(store, 1)
+    assert operator.sees("dead", "discard", event_id).strip() == "1 discarded"
+    assert operator.sees("dead", "restore", event_id).strip() == "1 restored"
+    assert "none of these is discarded" in operator.is_refused(1, "dead", "restore", event_id)
+    assert state(store, event_id) == {"dead"}
+
+
+def test_what_makes_no_sense_is_one_line_with_the_cure(operator: Operator) -> None:
+    assert "events find" in operator.is_refused(1, "show", uuid4())
+    assert "--group" in operator.is_refused(2, "dead", "replay")
+    assert "--group" in operator.is_refused(2, "dead", "discard", uuid4(), "--all")
+    assert "2h" in operator.is_refused(2, "dead", "list", "--since", "yesterday")
+    assert "valid UUID" in operator.is_refused(2, "show", "17")
