@@ -19,7 +19,7 @@ from events.store.listener import NOTIFY, wake_relays
 from events.store.tables import event_store
 from events.store.with_commit import WithCommit
 
-WAKE_EVERY = 0.005  # seconds; see _is_time_to_wake
+SOON, WAKE_EVERY = 0.005, 0.05  # seconds; see _is_time_to_wake
 _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
 
 _COLUMNS = ("id", "aggregate_id", "event_type", "event_data", "version", "timestamp", "schema_version", "metadata")
@@ -42,7 +42,7 @@ class SqlEventLog:
     def __init__(self, engine: Engine, *, notify: bool) -> None:
         self._engine = engine
         self._notify = notify
-        self._last_wake = 0.0
+        self._last_publish = self._last_wake = 0.0
         self._watched: WeakSet[Engine] = WeakSet()
         self._with_commit = WithCommit(
             _LAST,
@@ -104,9 +104,10 @@ class SqlEventLog:
             raise _explained(error, connection) from error
 
     def _is_time_to_wake(self) -> bool:
-        """At most every 5 ms a process: what comes in between is found by the relay, which polls quickly meanwhile."""
+        """Unless something was published just now: in a steady stream the relay polls as quickly. Now and then anyway."""
         now = time.monotonic()
-        if now - self._last_wake < WAKE_EVERY:
+        streams, self._last_publish = now - self._last_publish < SOON, now
+        if streams and now - self._last_wake < WAKE_EVERY:
             return False
         self._last_wake = now
         return self._notify

@@ -5,6 +5,7 @@
 Prints transactions or events a second of each way, as JSON.
 """
 
+import gc
 import json
 import sys
 import time
@@ -26,6 +27,8 @@ Way = Callable[[int], float]  # does so many, and says how many seconds that too
 
 def alternate(ways: Mapping[str, Way], count: int) -> dict[str, float]:
     """How many a second each way does; the first block of each only warms up."""
+    gc.collect()
+    gc.freeze()  # to search all that is loaded for garbage takes 50 ms, which would hit one way or another by chance
     size = max(1, count // BLOCKS)
     took = dict.fromkeys(ways, 0.0)
     for block in range(BLOCKS + 1):

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from events.store.event_log import WAKE_EVERY
+from events.store.event_log import SOON
 from support.store import Store, envelope, together
 from support.waiting import eventually
 
@@ -104,7 +104,7 @@ class TestNotify:
                 if reads:
                     session.execute(text("SELECT 1"))
         # Then there was a wake-up, and not one for each of them
-        assert 1 <= heard() <= 2 + (time.monotonic() - started) / WAKE_EVERY
+        assert 1 <= heard() <= 2 + (time.monotonic() - started) / SOON
 
     def test_a_quiet_session_notifies_when_it_commits(self, store: Store, heard: Callable[[], int]) -> None:
         with Session(store.ledger.engine) as session, session.begin():
