@@ -104,7 +104,7 @@ class SqlEventLog:
             raise _explained(error, connection) from error
 
     def _is_time_to_wake(self) -> bool:
-        """Unless something was published just now: in a steady stream the relay polls as quickly. Now and then anyway."""
+        """Not in a steady stream, in which the relay polls as quickly, except now and then."""
         now = time.monotonic()
         streams, self._last_publish = now - self._last_publish < SOON, now
         if streams and now - self._last_wake < WAKE_EVERY:
