@@ -1,6 +1,7 @@
 """One delivery in this process: what a handler may do with its transaction, and what counts as a failure."""
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -183,3 +184,13 @@ def test_a_failure_of_any_kind_can_be_stored() -> None:
     failure.error.encode()
     assert len(failure.error) <= 4_000
     assert len(failure.traceback) < 31_000
+
+
+def test_a_failure_knows_where_in_the_application_it_happened() -> None:
+    def sell() -> None:
+        json.loads("{")  # the exception comes from a library
+
+    with pytest.raises(ValueError, match="Expecting") as raised:
+        sell()
+    assert failure_of(raised.value).place == f"{__name__}.{sell.__qualname__}"
+    assert failure_of(ValueError("never raised")).place == ""

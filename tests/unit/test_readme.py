@@ -3,11 +3,14 @@
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import typer
 from pydantic_core import PydanticUndefined
 from sqlalchemy import Column, MetaData, String, Table, select
 
 import events
+from events.cli import app
 from events.settings import Settings, setting_names
 from events.testing import InlinePipeline
 
@@ -65,3 +68,14 @@ def test_the_front_door_lists_what_it_exports() -> None:
 def test_every_script_that_it_names_exists() -> None:
     for script in re.findall(r"scripts/[a-z_]+(?=[\s`])", README):
         assert (ROOT / script).exists(), script
+
+
+def test_the_commands_it_shows_exist() -> None:
+    shown = re.findall(r"^(events [a-z -]+?)(?: *#| EVENT_ID| --|$)", README, re.MULTILINE)
+    assert {"events status", "events dead groups", "events show", "events find"} <= set(shown)
+    command = typer.main.get_command(app)
+    for line in shown:
+        found: Any = command
+        for word in line.split()[1:]:
+            found = found.commands.get(word)
+            assert found is not None, f"README.md shows `{line}`, and there is no such command"
