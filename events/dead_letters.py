@@ -7,8 +7,8 @@ from typing import Literal
 from uuid import UUID
 
 from events.errors import EventsError
-from events.ports import DeadLetterBox
-from events.records import DeadLetter, DeadLetterFilter, FailureGroup
+from events.letters import DeadLetter, DeadLetterFilter, FailureGroup
+from events.operator_ports import DeadLetterBox
 
 BATCH = 200  # letters in one transaction: whoever stops it loses nothing of what is done
 

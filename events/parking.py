@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection
 from uuid import UUID
 
 from events.errors import EventsError
-from events.ports import ParkingLot, Transport
-from events.records import Parked, ParkedFilter
+from events.letters import Parked, ParkedFilter
+from events.operator_ports import ParkingLot
+from events.ports import Transport
 
 
 class NoSuchParkedMessage(EventsError):

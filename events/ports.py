@@ -1,7 +1,7 @@
 """What the spine asks of a store and of a transport. Contracts in words; the code that keeps them is in the edges."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -10,25 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.envelope import Envelope
-from events.history import EventFilter, EventRecord, Found
-from events.records import (
-    Claim,
-    DeadLetter,
-    DeadLetterFilter,
-    Due,
-    Express,
-    Failure,
-    FailureGroup,
-    FannedOut,
-    Group,
-    Pace,
-    Parked,
-    ParkedFilter,
-    Pruned,
-    Subscription,
-    Wakeup,
-    WorkerInfo,
-)
+from events.letters import DeadLetter, Parked
+from events.records import Claim, Due, Express, Failure, FannedOut, Group, Pace, Subscription, Wakeup, WorkerInfo
 
 
 class EventLog(Protocol):
@@ -214,37 +197,6 @@ class Shared(Protocol):
         """Raises if the transaction is no longer the one that was begun: what was done in it is gone."""
 
 
-class DeadLetterBox(Protocol):
-    """The dead letters of the ledger. What is done to them is remembered, with who did it; twice does nothing."""
-
-    def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Newest first."""
-
-    def count(self, wanted: DeadLetterFilter) -> int: ...
-
-    def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
-        """The largest first."""
-
-    def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """Due at once, with all its attempts, the oldest first; how many were. Only dead ones."""
-
-    def discard(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """Given up, until they are restored or pruned; the rows stay. How many were."""
-
-    def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """What was discarded is a dead letter again; how many were."""
-
-
-class History(Protocol):
-    """What became of events."""
-
-    def event(self, event_id: UUID) -> EventRecord | None:
-        """One event with its deliveries, its attempts that failed, what operators did and what it caused."""
-
-    def find(self, wanted: EventFilter) -> list[Found]:
-        """Newest first."""
-
-
 class WorkerRegistry(Protocol):
     """Which workers live, and what each understands."""
 
@@ -262,34 +214,6 @@ class WorkerRegistry(Protocol):
 
     def understood_elsewhere(self, handler: str, event_type: str, fingerprint: str, within: timedelta) -> bool:
         """Whether a living worker has this handler for another form of the event."""
-
-
-class ParkingLot(Protocol):
-    """Messages that are no wake-up of ours."""
-
-    def park(self, message: Parked) -> None:
-        """Keep a message, durable on return."""
-
-    def find(self, wanted: ParkedFilter) -> list[Parked]:
-        """Those still parked, newest first."""
-
-    def counts(self) -> dict[str, int]:
-        """How many are parked, by reason."""
-
-    def replay(self, wanted: ParkedFilter, send: Callable[[Parked], None]) -> int:
-        """Give each to `send` and mark it replayed, one transaction a message; how many. A second click finds none."""
-
-    def discard(self, wanted: ParkedFilter) -> int:
-        """Given up for good; the rows stay. How many were."""
-
-
-class Retention(Protocol):
-    """Forgets what is finished and old, for an operator."""
-
-    def prune(self, older_than: timedelta, batch: int, *, dry_run: bool = False) -> Iterator[Pruned]:
-        """Delete events of that age whose deliveries all succeeded or were discarded as long ago, with these, and
-        parked messages that were closed as long ago; a transaction for each `batch` events that it looks at. Yields
-        what each did, so that whoever stops it loses nothing of what is done."""
 
 
 class Transport(Protocol):

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from events.letters import DeadLetter, Parked
 from events.outcome import Outcome, Result
 from events.pipeline import Pipeline, use_pipeline
-from events.records import DeadLetter, Group, Parked, Wakeup
+from events.records import Group, Wakeup
 from events.settings import Settings
 from events.store.tables import event_deliveries
 

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from events.cli import filters
 from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.letters import DeadLetter, DeadLetterFilter
 from events.pipeline import get_pipeline
-from events.records import DeadLetter, DeadLetterFilter
 
 app = typer.Typer(help="Dead letters: list, groups, show, replay, discard, restore.", no_args_is_help=True)
 

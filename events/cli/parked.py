@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 
 from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.letters import Parked
 from events.parking import NoSuchParkedMessage
 from events.pipeline import get_pipeline
-from events.records import Parked
 
 app = typer.Typer(help="Messages that can't be run: list, show, replay, discard.", no_args_is_help=True)
 

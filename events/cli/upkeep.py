@@ -7,8 +7,8 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from events.cli.output import AsJson, console, print_json
+from events.letters import Pruned
 from events.pipeline import get_pipeline
-from events.records import Pruned
 from events.settings import duration
 
 

@@ -7,8 +7,9 @@ from types import ModuleType
 
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
+from events.letters import DeadLetterFilter
 from events.pipeline import Pipeline
-from events.records import ALIVE, DeadLetterFilter
+from events.records import ALIVE
 from events.store.overview import overview
 
 _CELERYCONFIG = "celeryconfig.py"

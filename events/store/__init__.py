@@ -9,18 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.ports import (
-    DeadLetterBox,
-    EventLog,
-    History,
-    Inbox,
-    Outbox,
-    ParkingLot,
-    Recovery,
-    Retention,
-    Subscriptions,
-    WorkerRegistry,
-)
+from events.operator_ports import DeadLetterBox, History, ParkingLot, Retention
+from events.ports import EventLog, Inbox, Outbox, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 
 from events.event import uuid7
-from events.records import Action, DeadLetter, DeadLetterFilter, FailureGroup, State
+from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
+from events.records import State
 from events.store.engine import look, now_plus, transaction
 from events.store.listener import wake_relays
 from events.store.tables import event_actions, event_deliveries, event_store, in_state

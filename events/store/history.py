@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, fun
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.store.engine import look
-from events.store.tables import causation_id, event_actions, event_attempts, event_deliveries, event_store
+from events.store.tables import event_actions, event_attempts, event_deliveries, event_store
+from events.store.types import causation_id
 
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 

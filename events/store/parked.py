@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, insert, select, update
 
-from events.records import Parked, ParkedFilter, ParkedState
+from events.letters import Parked, ParkedFilter, ParkedState
 from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_parked
 

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from sqlalchemy import Engine, Text, and_, cast, exists, func, select, update
 
+from events.letters import DeadLetter, DeadLetterFilter
 from events.outcome import Outcome
-from events.records import DeadLetter, DeadLetterFilter, Failure, State, Wakeup
+from events.records import Failure, State, Wakeup
 from events.store.dead import find
 from events.store.engine import look, now_plus, relaxed_commit, transaction
 from events.store.failing import fail

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Text, and_, delete, exists, func, or_, select, tuple_, type_coerce
 
-from events.records import ParkedState, Pruned, State
+from events.letters import ParkedState, Pruned
+from events.records import State
 from events.store.engine import now_plus, transaction
 from events.store.tables import (
     event_actions,

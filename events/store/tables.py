@@ -20,46 +20,11 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import FunctionElement
 
 from events.records import State
-from events.store.types import Id, Json, UtcDateTime
+from events.store.types import Id, Json, UtcDateTime, causation_id, utc_now
 
 metadata = MetaData()
-
-
-class utc_now(FunctionElement[str]):  # noqa: N801 - an SQL function
-    """The server's own clock as a column default."""
-
-    inherit_cache = True
-
-
-@compiles(utc_now, "postgresql")
-def _now_on_postgresql(*_: object, **__: object) -> str:
-    return "now()"
-
-
-@compiles(utc_now, "sqlite")
-def _now_on_sqlite(*_: object, **__: object) -> str:
-    return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
-
-
-class causation_id(FunctionElement[str]):  # noqa: N801 - an SQL expression
-    """In an event's metadata: the event whose handler published it."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(causation_id, "postgresql")
-def _causation_on_postgresql(*_: object, **__: object) -> str:
-    return "(metadata ->> 'causation_id')"
-
-
-@compiles(causation_id, "sqlite")
-def _causation_on_sqlite(*_: object, **__: object) -> str:
-    return "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.causation_id') END"
 
 
 # The first eight columns are a public interface: any program that inserts just them is a publisher.

@@ -1,4 +1,4 @@
-"""Column types that mean the same on both databases."""
+"""Column types and expressions that mean the same on both databases."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import DateTime, Dialect, Text, Uuid
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 
@@ -62,3 +63,36 @@ class Json(UserDefinedType[str]):
 @compiles(Json, "sqlite")
 def _json_on_sqlite(*_: Any, **__: Any) -> str:
     return "TEXT"
+
+
+class utc_now(FunctionElement[str]):  # noqa: N801 - an SQL function
+    """The server's own clock as a column default."""
+
+    inherit_cache = True
+
+
+@compiles(utc_now, "postgresql")
+def _now_on_postgresql(*_: object, **__: object) -> str:
+    return "now()"
+
+
+@compiles(utc_now, "sqlite")
+def _now_on_sqlite(*_: object, **__: object) -> str:
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
+
+
+class causation_id(FunctionElement[str]):  # noqa: N801 - an SQL expression
+    """In an event's metadata: the event whose handler published it."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(causation_id, "postgresql")
+def _causation_on_postgresql(*_: object, **__: object) -> str:
+    return "(metadata ->> 'causation_id')"
+
+
+@compiles(causation_id, "sqlite")
+def _causation_on_sqlite(*_: object, **__: object) -> str:
+    return "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.causation_id') END"

@@ -9,7 +9,8 @@ from amqp.exceptions import FrameSyntaxError, NotFound
 from kombu import Connection, Producer, Queue
 
 from events.errors import TransportError, Unsendable
-from events.records import DeadLetter, Group, Parked
+from events.letters import DeadLetter, Parked
+from events.records import Group
 from events.settings import Settings, redact
 from events.transport.confirms import Confirms
 from events.transport.message import Message, dead_letter_message, wakeup_message

@@ -15,7 +15,8 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from events.errors import TransportError
-from events.records import DeadLetter, Group, Parked
+from events.letters import DeadLetter, Parked
+from events.records import Group
 from events.transport.message import group_of, wakeup_message
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)

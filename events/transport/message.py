@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from events.records import DeadLetter, Group, Wakeup
+from events.letters import DeadLetter
+from events.records import Group, Wakeup
 
 HEADER = "events"  # our own header: what `group_of` reads, so that nobody has to decode the body
 GARBAGE = "events-garbage"  # header of what stood in a Redis list and is no message: see events.transport.redis

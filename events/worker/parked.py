@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from kombu import Message
 
-from events.records import Parked, Wakeup
+from events.letters import Parked
+from events.records import Wakeup
 from events.transport.message import GARBAGE, wakeup_message
 from events.worker.validation import Problem, raw_body
 

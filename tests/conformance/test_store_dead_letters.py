@@ -2,7 +2,7 @@
 
 import json
 
-from events.records import DeadLetterFilter
+from events.letters import DeadLetterFilter
 from support.store import OOPS, PAST, Store
 
 

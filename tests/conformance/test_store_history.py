@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from events.history import EventFilter, timeline
-from events.records import DeadLetterFilter, Failure
+from events.letters import DeadLetterFilter
+from events.records import Failure
 from support.messages_of_many import claim, sent
 from support.store import HOUR, NOW, OOPS, PAST, Store, envelope
 

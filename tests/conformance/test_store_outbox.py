@@ -3,7 +3,8 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from events.records import DeadLetterFilter, State, Wakeup
+from events.letters import DeadLetterFilter
+from events.records import State, Wakeup
 from events.store.tables import event_deliveries
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due, together
 

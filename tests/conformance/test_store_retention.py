@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
-from events.records import DeadLetterFilter, Parked, ParkedFilter, Pruned
+from events.letters import DeadLetterFilter, Parked, ParkedFilter, Pruned
 from events.store.engine import now_plus
 from events.store.tables import event_deliveries, event_parked, event_store
 from support.store import Store, together

@@ -11,7 +11,8 @@ import pytest
 
 import shop
 from events import publish
-from events.records import Parked, Wakeup
+from events.letters import Parked
+from events.records import Wakeup
 from events.transport.message import wakeup_message
 from support.messages import Sender
 from support.system import BROKERS, Process, System

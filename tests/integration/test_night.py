@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from events.records import DeadLetterFilter, Failure
+from events.letters import DeadLetterFilter
+from events.records import Failure
 from events.store import migrate
 from support.store import Store
 

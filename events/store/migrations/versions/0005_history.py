@@ -3,8 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.tables import causation_id
-from events.store.types import Id, UtcDateTime
+from events.store.types import Id, UtcDateTime, causation_id
 
 revision = "0005"
 down_revision = "0004"
