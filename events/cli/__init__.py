@@ -5,7 +5,7 @@ import sys
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from events.cli import dead, doctor, history, ledger, parked, relaying, upkeep
+from events.cli import dead, doctor, history, ledger, parked, publishing, relaying, upkeep
 from events.errors import EventsError
 from events.settings import redact
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command()(ledger.migrate)
 app.command()(relaying.relay)
 app.command()(ledger.status)
+app.command()(publishing.publish)
 app.command()(history.show)
 app.command()(history.find)
 app.command()(doctor.doctor)

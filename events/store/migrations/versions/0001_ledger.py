@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.tables import CANONICAL_ID, utc_now
-from events.store.types import Id, Json, UtcDateTime
+from events.store.tables import CANONICAL_ID
+from events.store.types import Id, Json, UtcDateTime, utc_now
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,93 @@
+"""`events publish`: events from the shell or from a file."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from events.cli.output import AsJson, console, print_json
+from events.errors import PublishError
+from events.event import DomainEvent, all_events, event_named
+from events.pipeline import get_pipeline
+from events.registry import load_handlers
+
+_AT_ONCE = 500
+
+
+def publish(
+    name: Annotated[str | None, typer.Argument(help="The event type.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Argument(help="Its fields, as a JSON object.", show_default=False)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help='Lines of JSON, each {"event": NAME, "data": {...}}; - is stdin.'),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish an event, or all of a file in one transaction: every line is checked first, and all are stored or none.
+
+    Event types are those of the modules in EVENTS_HANDLERS.
+
+    Example: events publish CardAdded '{"card_id": 17, "title": "Dune"}'
+    """
+    if (name is None) == (file is None):
+        raise typer.BadParameter("say what: `events publish NAME JSON`, or `events publish --file FILE`")
+    pipeline = get_pipeline()
+    load_handlers(pipeline.settings.handlers)
+    pipeline.check()
+    made = list(_events_of(file)) if file is not None else [_event(name, _parsed(data or "{}", "the data"), "")]
+    bar = (TextColumn("publishing"), BarColumn(), MofNCompleteColumn())
+    with (
+        Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress,
+        pipeline.ledger.events.begin() as connection,
+    ):
+        for start in progress.track(range(0, len(made), _AT_ONCE)):
+            pipeline.publisher.publish(made[start : start + _AT_ONCE], session=connection)
+    if as_json:
+        print_json({"published": [event.event_id for event in made]})
+    elif len(made) == 1:
+        console.print(f"published {made[0].event_name} {made[0].event_id}", highlight=False)
+    else:
+        console.print(f"published {len(made):,} events", highlight=False)
+
+
+def _events_of(file: Path) -> Iterator[DomainEvent]:
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PublishError(f"can't read {file}: {error}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"line {number} of {file}"
+        found = _parsed(line, where)
+        if not isinstance(found, dict) or set(found) != {"event", "data"}:
+            raise PublishError(
+                f'{where}: it is not of the form {{"event": NAME, "data": {{...}}}}; nothing is published'
+            )
+        yield _event(found["event"], found["data"], f"{where}: ")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise PublishError(f"{where}: it is no JSON: {error}; nothing is published") from None
+
+
+def _event(name: Any, data: Any, where: str) -> DomainEvent:
+    kind = event_named(name) if isinstance(name, str) else None
+    if kind is None:
+        known = ", ".join(sorted(event.event_name for event in all_events())) or "none"
+        raise PublishError(f"{where}no event is named {name!r}; EVENTS_HANDLERS knows {known}; nothing is published")
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}" for problem in error.errors()
+        )
+        raise PublishError(f"{where}{name}: {problems}; nothing is published") from None
