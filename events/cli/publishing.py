@@ -32,7 +32,7 @@ def publish(
 
     Event types are those of the modules in EVENTS_HANDLERS.
 
-    Example: events publish CardAdded '{"card_id": 17, "title": "Dune"}'
+    Example: events publish CardAdded '{"library": "l-1", "title": "Dune"}'
     """
     if (name is None) == (file is None):
         raise typer.BadParameter("say what: `events publish NAME JSON`, or `events publish --file FILE`")
@@ -66,9 +66,7 @@ def _events_of(file: Path) -> Iterator[DomainEvent]:
         where = f"line {number} of {file}"
         found = _parsed(line, where)
         if not isinstance(found, dict) or set(found) != {"event", "data"}:
-            raise PublishError(
-                f'{where}: it is not of the form {{"event": NAME, "data": {{...}}}}; nothing is published'
-            )
+            raise PublishError(f'{where}: it is not {{"event": NAME, "data": {{...}}}}; nothing is published')
         yield _event(found["event"], found["data"], f"{where}: ")
 
 
