@@ -11,7 +11,7 @@ from events.ports import Outbox, Subscriptions, Transport
 from events.records import Due, Express, Group, Pace
 from events.sending import Sending
 
-_PACES_EVERY = 1.0  # seconds, at most, between looks at how fast handlers are
+_PACES_EVERY = 0.2  # seconds, at most, between looks at how fast handlers are
 _UNTRIED_EVERY = 0.05
 _UNTRIED_FOR = 1.0  # seconds that most of an untried handler's deliveries wait for somebody to try the first
 _COUNT_SHARE = 20  # times as long as it took to count what is in flight, it is not counted again

@@ -10,11 +10,13 @@ log = logging.getLogger("events.delivery")
 
 _EVERY, _AT_ONCE = 2.0, 0.1  # seconds between reports of a small change, of one by half or more
 _HINDERED = 1.0  # seconds: a pace at which nothing is grouped
+_MANY = 100
 
 
 @dataclass
 class _Pace:
     mean: float
+    seen: int  # deliveries that it is the mean of
     told: float = 0.0
     told_at: float = 0.0
 
@@ -31,15 +33,17 @@ class Pacing:
         each = seconds / count
         pace = self._paces.get(handler)
         if pace is None:
-            pace = self._paces[handler] = _Pace(each)
+            pace = self._paces[handler] = _Pace(each, 0)
         else:
-            pace.mean += (each - pace.mean) * min(0.5, count / 20)
+            # The second counts instead of the first, which connects, imports and compiles; then each counts less.
+            pace.mean += (each - pace.mean) * max(min(0.5, count / 20), 1 / max(pace.seen, 1))
+        pace.seen += count
         self._tell(handler, pace)
 
     def hindered(self, handler: str) -> None:
         """A group of it did not end well: for a while, its deliveries travel by themselves."""
-        pace = self._paces.setdefault(handler, _Pace(_HINDERED))
-        pace.mean = max(pace.mean, _HINDERED)
+        pace = self._paces.setdefault(handler, _Pace(_HINDERED, 0))
+        pace.mean, pace.seen = max(pace.mean, _HINDERED), _MANY
         self._tell(handler, pace)
 
     def _tell(self, handler: str, pace: _Pace) -> None:

@@ -1,0 +1,69 @@
+"""How long a handler takes, as a worker tells the ledger."""
+
+import pytest
+
+from events import pacing
+from events.pacing import Pacing
+
+
+class Told:
+    """A ledger that only listens."""
+
+    def __init__(self) -> None:
+        self.paces: list[float] = []
+
+    def note_pace(self, handler: str, seconds: float) -> None:
+        self.paces.append(round(seconds, 6))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time; whoever changes it makes it pass."""
+    now = [1000.0]
+    monkeypatch.setattr(pacing.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def a_pace(told: Told) -> Pacing:
+    return Pacing(told)  # type: ignore[arg-type]
+
+
+def test_a_cold_start_counts_no_longer_when_a_second_delivery_is_measured(
+    clock: list[float], told: Told, a_pace: Pacing
+) -> None:
+    # Given a first delivery that connected and imported, When the next ones take two milliseconds
+    for seconds in (0.06, 0.002, 0.002):
+        a_pace.note("hear", seconds)
+        clock[0] += 0.2
+    # Then that is what the ledger is told at once
+    assert told.paces == [0.06, 0.002]
+
+
+def test_one_slow_delivery_among_many_changes_little(clock: list[float], told: Told, a_pace: Pacing) -> None:
+    for _ in range(50):
+        a_pace.note("hear", 0.002)
+    clock[0] += 60
+    a_pace.note("hear", 0.01)
+    assert told.paces == [0.002]
+    # But a group is as many as it has deliveries
+    clock[0] += 60
+    a_pace.note("hear", 0.5, 50)
+    assert told.paces[-1] == pytest.approx(0.006, abs=0.001)
+
+
+def test_after_a_group_that_did_not_end_well_nothing_is_grouped_for_a_while(
+    clock: list[float], told: Told, a_pace: Pacing
+) -> None:
+    a_pace.note("hear", 0.002)
+    clock[0] += 60
+    a_pace.hindered("hear")
+    clock[0] += 60
+    a_pace.note("hear", 0.002)
+    assert told.paces[1] == 1.0
+    assert told.paces[-1] > 0.9
