@@ -76,6 +76,8 @@ class Dispatch:
 
     def send(self, groups: Sequence[Group]) -> int:
         """These are marked as sent: do it. How many deliveries were."""
+        for queue, counts in _by_queue(groups).items():
+            self._counted.setdefault(queue, Counter()).update(counts)
         return self._sending.send(groups)
 
     def send_due(self) -> int:
@@ -93,7 +95,7 @@ class Dispatch:
             return 0
         self._renew_paces()
         for queue in due:
-            theirs = in_flight.get(queue, Counter())
+            theirs = in_flight.setdefault(queue, Counter())
             messages = None if self._limits.max_messages is None else self._limits.max_messages - held
             if messages == 0 or not self._has_room(theirs.total(), self._limits.max_in_flight):
                 self.full = True
@@ -102,9 +104,8 @@ class Dispatch:
             if messages is not None:
                 room = min(room, _A_MESSAGE * max(messages, 4))
             for groups in self._take(queue, room, theirs, messages):
-                moved += self._sending.send(groups)
+                moved += self.send(groups)
                 held += len(groups)
-                in_flight.setdefault(queue, Counter()).update(_by_queue(groups)[queue])
         return moved
 
     def linger(self) -> timedelta:

@@ -79,3 +79,12 @@ def test_the_commands_it_shows_exist() -> None:
         for word in line.split()[1:]:
             found = found.commands.get(word)
             assert found is not None, f"README.md shows `{line}`, and there is no such command"
+
+
+def test_the_figures_are_those_of_the_run_that_is_kept() -> None:
+    kept = (ROOT / "bench" / "bench.md").read_text().splitlines()
+    shown = re.search(r"<!-- bench: .*? -->\n(.*?)<!-- end of bench -->", README, re.DOTALL)
+    assert shown is not None
+    lines = [line for line in shown[1].splitlines() if line.startswith(("|", "- "))]
+    assert len(lines) > 20
+    assert [line for line in lines if line not in kept] == []
