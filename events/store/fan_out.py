@@ -109,13 +109,17 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     mine, now = _NEW.cte("mine"), moment("postgresql")
     few = select(func.count()).select_from(mine).scalar_subquery() <= bindparam("few", type_=Integer)
     place = func.row_number().over(order_by=mine.c.timestamp)
-    keeping_up = _keeping_up(of_some, in_some)
-    has_room = and_(
+    keeping_up = _keeping_up(in_some)
+    at_once = [
+        few,
+        _SUBSCRIPTION.batch.is_(False),
         place <= bindparam("room", type_=Integer),
         keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer),
-    )
-    wanted = _wanted(mine, place.label("place"), and_(few, has_room).label("at_once")).outerjoin(
-        keeping_up, and_(keeping_up.c.handler == _SUBSCRIPTION.handler, keeping_up.c.queue == _SUBSCRIPTION.queue)
+    ]
+    if of_some:
+        at_once.append(_SUBSCRIPTION.handler.in_(bindparam("handlers", expanding=True)))
+    wanted = _wanted(mine, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
+        keeping_up, keeping_up.c.queue == _SUBSCRIPTION.queue
     )
     one = wanted.subquery("wanted").c
     rows = select(
@@ -129,23 +133,22 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     return _marked_and_made(mine, (*_COLUMNS, "sent_at", "message"), rows)
 
 
-def _keeping_up(of_some: bool, in_some: bool) -> CTE:
-    """Handlers whose deliveries need not wait for others, of the queues in which none does."""
-    query = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.queue).where(_SUBSCRIPTION.batch.is_(False)).distinct()
-    if of_some:
-        query = query.where(_SUBSCRIPTION.handler.in_(bindparam("handlers", expanding=True)))
+def _keeping_up(in_some: bool) -> CTE:
+    """Queues in which nothing waits, and how many deliveries of each are on the way."""
+    query = select(_SUBSCRIPTION.queue).distinct()
     if in_some:
         query = query.where(_SUBSCRIPTION.queue.in_(bindparam("queues", expanding=True)))
-    handlers = query.subquery("handlers")
-    theirs = _DELIVERY.queue == handlers.c.queue
+    queues = query.subquery("queues")
+    theirs = _DELIVERY.queue == queues.c.queue
     waits = exists().where(in_state(State.PENDING), theirs, _DELIVERY.due_at <= moment("postgresql"))
 
     def count(state: State) -> Any:
         some = select(_DELIVERY.queue).where(in_state(state), theirs).limit(bindparam("in_flight", type_=Integer))
-        return select(func.count()).select_from(some.correlate(handlers).subquery()).scalar_subquery()
+        return select(func.count()).select_from(some.correlate(queues).subquery()).scalar_subquery()
 
     on_the_way = (count(State.SENT) + count(State.RUNNING)).label("on_the_way")
-    return select(handlers, on_the_way).where(~waits).cte("keeping_up")
+    # Else PostgreSQL might count anew for each event.
+    return select(queues, on_the_way).where(~waits).cte("keeping_up").prefix_with("MATERIALIZED")
 
 
 def _wanted(events: Any, *columns: Any) -> "Select[Any]":

@@ -39,8 +39,8 @@ class SqlRecovery:
 
     def overdue(self) -> dict[str, int]:
         with look(self._engine) as connection:
-            # To count messages takes long, and mostly nothing is overdue. Two statements: as one, its plan may be to look
-            # for what is overdue anew for each row, since the planner never knows how much is sent.
+            # To count messages takes long, and mostly nothing is overdue. It takes two statements: the planner never
+            # knows how much is sent, and as one its plan may be to look for what is overdue anew for each row.
             late = (
                 select(_DELIVERY.queue)
                 .where(in_state(State.SENT))
