@@ -63,9 +63,7 @@ class Dispatch:
         self.full = False  # whether something may be due for which there was no room
 
     def express(self) -> Express | None:
-        """What may be sent as soon as it is fanned out; None if there is no room."""
-        if self.full:
-            return None
+        """What may be sent as soon as it is fanned out; None if there is no room. Each queue has its own."""
         room, in_flight = _KEEPING_UP, min(_KEEPING_UP, self._limits.max_in_flight)
         if self._limits.max_messages is not None:
             held = len(self._transport.held())

@@ -77,7 +77,7 @@ class Relay:
                         soon = _SOON
                     if self._more:
                         continue
-                    if soon <= _LATE and not self._dispatch.full:
+                    if soon <= _LATE:
                         woken = listener.wait(soon)
                         soon *= _LESS
                     else:

@@ -152,6 +152,28 @@ class Recorded:
         raise AssertionError(f"nobody asks it to {name}")
 
 
+@on_postgres
+def test_a_queue_that_is_full_does_not_slow_another(store: Store) -> None:
+    # Given a relay, and a queue that nobody works off, as full as it may be
+    store.subscribe("slow", queue="elsewhere", event_type="Piled")
+    store.subscribe("hear")
+    for _ in range(20):
+        store.publish(event_type="Piled")
+    transport, ledger = Recorded(), store.ledger
+    limits = RelayLimits(10, 8, None, HOUR, timedelta(seconds=1))
+    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits)  # type: ignore[arg-type]
+    while relay.step():
+        pass
+    piled = len(transport.groups)
+    assert 0 < piled < 20
+    # When an event for another queue is new
+    event_id = store.publish()
+    # Then the relay's next look at new events sends it
+    relay.step(look=False)
+    assert [group[0].event_id for group in transport.groups[piled:]] == [event_id]
+    assert store.row(event_id).sent_at == store.row(event_id).created_at  # by one statement
+
+
 def test_while_a_backlog_is_being_sent_every_round_sends_some(store: Store) -> None:
     # Given a relay that sends ten at a time, and a hundred events
     store.subscribe()
