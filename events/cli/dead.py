@@ -82,7 +82,7 @@ def groups(
         for group in found
     ]  # fmt: skip
     columns = ["group", "handler", "error", "in", "count", "first (UTC)", "last (UTC)", "replayed", "example"]
-    print_table(f"{len(found):,} groups of dead letters", columns, rows, right=["count", "replayed"])
+    print_table("Dead letters that failed alike", columns, rows, right=["count", "replayed"])
     console.print("next: events dead list --group GROUP | events dead replay --group GROUP")
 
 

@@ -1,6 +1,7 @@
 """Dead letters: what operators do to the ledger."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 from events.letters import DeadLetterFilter
 from support.store import OOPS, PAST, Store
@@ -41,6 +42,11 @@ def test_dead_letters_are_found_newest_first_by_any_filter(store: Store) -> None
     assert [letter.event_id for letter in box.find(DeadLetterFilter(event_ids=(one,)))] == [one]
     assert box.count(DeadLetterFilter(handler="hear", event_type="Said")) == 3
     assert box.count(DeadLetterFilter(handler="nobody")) == box.count(DeadLetterFilter(event_type="Sung")) == 0
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    for all_three in ({"aggregate_id": "a-1"}, {"error": "valueERR"}, {"error": "no"}, {"since": now - hour}):
+        assert len(box.find(DeadLetterFilter(**all_three))) == 3  # type: ignore[arg-type]
+    for nothing in ({"aggregate_id": "b"}, {"error": "%"}, {"before": now - hour}, {"place": "shop.sell"}):
+        assert box.find(DeadLetterFilter(**nothing)) == []  # type: ignore[arg-type]
     (letter, *_) = box.find(DeadLetterFilter(limit=1))
     assert (letter.error_type, letter.error, letter.traceback) == ("ValueError", "no", "Traceback ...")
     assert (json.loads(letter.event_data), letter.queue, letter.attempts) == ({"n": 1}, "q", 1)

@@ -116,10 +116,8 @@ def test_a_rate_is_kept_and_the_rest_is_not_forgotten(store: Store, operator: Op
 
 def test_filters_say_which(store: Store, operator: Operator) -> None:
     died(store, 2)
-    for matching in (["--error", "soldout"], ["--since", "1h"], ["--aggregate", "a-1"], ["--handler", "hear"]):
-        assert len(operator.gets("dead", "list", *matching)) == 2  # type: ignore[arg-type]
-    for nothing in (["--error", "%"], ["--before", "1h"], ["--aggregate", "b"], ["--event", "Sung"]):
-        assert operator.gets("dead", "list", *nothing) == []
+    assert len(operator.gets("dead", "list", "--error", "soldout", "--since", "1h")) == 2  # type: ignore[arg-type]
+    assert operator.gets("dead", "list", "--error", "%", "--aggregate", "a-1") == []
     assert len(operator.gets("find", "--aggregate", "a-1", "--limit", 1)) == 1  # type: ignore[arg-type]
     assert operator.sees("find", "--event", "Sung").strip() == "no event matches"
 
