@@ -1,9 +1,5 @@
 """Something failed at night: an operator finds what and why, and repairs it, by the command line alone."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -13,34 +9,10 @@ import pytest
 from events.letters import DeadLetterFilter
 from events.records import Failure
 from events.store import migrate
+from support.operator import Operator
 from support.store import Store
 
 WHY = Failure("shop.SoldOut", "no more [spice]\nsecond line", "Traceback ...\nSoldOut", "shop.stock.take")
-
-
-class Operator:
-    """Somebody at a shell."""
-
-    def __init__(self, url: str) -> None:
-        self._environment = {"PATH": os.environ["PATH"], "EVENTS_DATABASE_URL": url, "COLUMNS": "200"}
-
-    def runs(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "events", *map(str, arguments)]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True)
-
-    def sees(self, *arguments: object) -> str:
-        done = self.runs(*arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def gets(self, *arguments: object) -> object:
-        return json.loads(self.sees(*arguments, "--json"))
-
-    def is_refused(self, code: int, *arguments: object) -> str:
-        done = self.runs(*arguments)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stderr
 
 
 @pytest.fixture

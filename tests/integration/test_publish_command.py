@@ -1,9 +1,6 @@
 """`events publish`, from the shell and from files."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,21 +9,10 @@ from uuid import UUID
 import pytest
 
 from events.store import migrate
+from support.operator import Operator
 from support.store import Store
 
 APPLICATION = Path(__file__).parent.parent / "support" / "application"
-
-
-class Shell:
-    def __init__(self, url: str) -> None:
-        self._environment = {
-            "PATH": os.environ["PATH"], "EVENTS_DATABASE_URL": url, "EVENTS_HANDLERS": "shop", "COLUMNS": "200",
-            "PYTHONPATH": str(APPLICATION),
-        }  # fmt: skip
-
-    def runs(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "events", "publish", *arguments]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, input=given)
 
 
 @pytest.fixture
@@ -38,18 +24,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def shell(store: Store) -> Shell:
-    return Shell(store.url)
+def operator(store: Store) -> Operator:
+    return Operator(store.url, EVENTS_HANDLERS="shop", PYTHONPATH=str(APPLICATION))
 
 
 def line(**data: Any) -> str:
     return json.dumps({"event": "OrderPlaced", "data": data}) + "\n"
 
 
-def test_one_event_is_published_with_its_fields(store: Store, shell: Shell) -> None:
-    done = shell.runs("OrderPlaced", '{"order": "o-1", "amount": 3}', "--json")
-    assert done.returncode == 0, done.stderr
-    (event_id,) = json.loads(done.stdout)["published"]
+def test_one_event_is_published_with_its_fields(store: Store, operator: Operator) -> None:
+    (event_id,) = json.loads(operator.sees("publish", "OrderPlaced", '{"order": "o-1", "amount": 3}', "--json"))[
+        "published"
+    ]
     event = store.ledger.history.event(UUID(event_id))
     assert event is not None
     assert (event.event_type, event.aggregate_id, json.loads(event.data)) == (
@@ -57,11 +43,11 @@ def test_one_event_is_published_with_its_fields(store: Store, shell: Shell) -> N
     )  # fmt: skip
 
 
-def test_a_file_is_published_as_a_whole(store: Store, shell: Shell, tmp_path: Path) -> None:
+def test_a_file_is_published_as_a_whole(store: Store, operator: Operator, tmp_path: Path) -> None:
     lines = "".join(line(order=f"o-{number}") for number in range(1200))
     (tmp_path / "orders.jsonl").write_text(lines)
-    assert shell.runs("--file", str(tmp_path / "orders.jsonl")).stdout.strip() == "published 1,200 events"
-    assert shell.runs("--file", "-", given=lines + "\n").stdout.strip() == "published 1,200 events"
+    assert operator.sees("publish", "--file", tmp_path / "orders.jsonl").strip() == "published 1,200 events"
+    assert operator.sees("publish", "--file", "-", given=lines + "\n").strip() == "published 1,200 events"
     assert store.count() == 2400
 
 
@@ -74,16 +60,15 @@ def test_a_file_is_published_as_a_whole(store: Store, shell: Shell, tmp_path: Pa
         ('{"event": "OrderPlaced", "data": {"order": "o", "amount": "x"}}', "line 2 of -: OrderPlaced: amount: "),
     ],
 )
-def test_of_a_file_with_a_bad_line_nothing_is_published(store: Store, shell: Shell, bad: str, said: str) -> None:
-    done = shell.runs("--file", "-", given=line(order="o-1") + bad + "\n")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"events: {said}")
-    assert done.stderr.strip().endswith("nothing is published")
+def test_of_a_file_with_a_bad_line_nothing_is_published(store: Store, operator: Operator, bad: str, said: str) -> None:
+    complaint = operator.is_refused(1, "publish", "--file", "-", given=line(order="o-1") + bad + "\n")
+    assert complaint.startswith(f"events: {said}")
+    assert complaint.strip().endswith("nothing is published")
     assert store.count() == 0
 
 
-def test_what_makes_no_sense_is_refused(shell: Shell) -> None:
-    assert shell.runs().returncode == 2
-    assert shell.runs("OrderPlaced", "{}", "--file", "x").returncode == 2
-    assert "can't read" in shell.runs("--file", "/nowhere").stderr
-    assert "Field required" in shell.runs("OrderPlaced").stderr
+def test_what_makes_no_sense_is_refused(operator: Operator) -> None:
+    operator.is_refused(2, "publish")
+    operator.is_refused(2, "publish", "OrderPlaced", "{}", "--file", "x")
+    assert "can't read" in operator.is_refused(1, "publish", "--file", "/nowhere")
+    assert "Field required" in operator.is_refused(1, "publish", "OrderPlaced")
