@@ -39,8 +39,12 @@ class Result:
         return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
 
 
-def failure_of(error: BaseException) -> Failure:
-    """An exception as it is stored: text that every database takes, cut to size."""
+def failure_of(error: BaseException, home: str = "") -> Failure:
+    """An exception as it is stored: text that every database takes, cut to size.
+
+    Args:
+        home: the module of the handler that it came from, whose package is the application's even if it is installed.
+    """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
@@ -50,16 +54,18 @@ def failure_of(error: BaseException) -> Failure:
     if len(trace) > _MAX_TRACEBACK:
         half = _MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
-    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace), _place_of(error)[:255])
+    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace), _place_of(error, home)[:255])
 
 
-def _place_of(error: BaseException) -> str:
-    """The innermost frame that is neither ours nor a library's. Without its line, which moves with each change."""
+def _place_of(error: BaseException, home: str) -> str:
+    """The innermost frame that is the application's. Without its line, which moves with each change."""
+    application = home.partition(".")[0]
     place = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] != _OURS and not code.co_filename.startswith(_LIBRARIES):
+        package = module.partition(".")[0]
+        if package == application or (package != _OURS and not code.co_filename.startswith(_LIBRARIES)):
             place = f"{module}.{code.co_qualname}"
     return place
 

@@ -194,3 +194,5 @@ def test_a_failure_knows_where_in_the_application_it_happened() -> None:
         sell()
     assert failure_of(raised.value).place == f"{__name__}.{sell.__qualname__}"
     assert failure_of(ValueError("never raised")).place == ""
+    # Also if the application is installed beside the libraries: its package is that of its handlers
+    assert failure_of(raised.value, "json.handlers").place == "json.decoder.JSONDecoder.raw_decode"
