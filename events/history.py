@@ -109,7 +109,6 @@ class Moment:
 
 _OF_ATTEMPT = {Outcome.RETRY.value: "failed", Outcome.DEAD.value: "failed, dead", Outcome.HANDED_BACK.value: "lost"}
 _OF_ACTION = {"replay": "replayed", "discard": "discarded", "restore": "restored"}
-_ENDED = {State.SUCCEEDED: "succeeded"}
 
 
 def timeline(event: EventRecord) -> list[Moment]:
@@ -128,8 +127,10 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
         if delivery.state in (State.RUNNING, State.SUCCEEDED) and delivery.started_at is not None:
             yield Moment(delivery.started_at, "started", delivery.handler, delivery.worker or "",
                          f"attempt {delivery.attempts}")  # fmt: skip
-        if delivery.state in _ENDED and delivery.finished_at is not None:
-            yield Moment(delivery.finished_at, _ENDED[State(delivery.state)], delivery.handler, delivery.worker or "")
+        if delivery.state == State.SUCCEEDED and delivery.finished_at is not None:
+            yield Moment(delivery.finished_at, "succeeded", delivery.handler, delivery.worker or "")
+        if delivery.state == State.DEAD and delivery.finished_at is not None and not delivery.attempts:
+            yield Moment(delivery.finished_at, "dead", delivery.handler, detail=f"never sent: {delivery.error}")
         if delivery.state == State.PENDING and delivery.due_at is not None:
             yield Moment(delivery.due_at, "due", delivery.handler)
     for attempt in event.attempts:

@@ -10,7 +10,7 @@ log = logging.getLogger("events.delivery")
 
 _EVERY, _AT_ONCE = 2.0, 0.1  # seconds between reports of a small change, of one by half or more
 _HINDERED = 1.0  # seconds: a pace at which nothing is grouped
-_MANY = 100
+_MANY = 100  # deliveries: a mean of so many changes slowly
 
 
 @dataclass

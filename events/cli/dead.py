@@ -216,7 +216,11 @@ def _act(
     bar = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*bar, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(verb, total=None)
-        count = act(chosen, lambda done, total: progress.update(task, completed=done, total=total))
+        try:
+            count = act(chosen, lambda done, total: progress.update(task, completed=done, total=total))
+        except KeyboardInterrupt:
+            typer.echo(f"stopped: {progress.tasks[task].completed:,.0f} {did}, the others are as they were", err=True)
+            raise
     console.print(f"{count:,} {did}", highlight=False)
     if wanted.event_ids and count == 0:
         typer.echo(

@@ -5,9 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from sqlalchemy import update
+
 from events.history import EventFilter, timeline
 from events.letters import DeadLetterFilter
 from events.records import Failure
+from events.store.tables import event_store
 from support.messages_of_many import claim, sent
 from support.store import HOUR, NOW, OOPS, PAST, Store, envelope
 
@@ -74,14 +77,26 @@ def test_what_an_event_caused_is_found_with_it(store: Store) -> None:
     assert [one.what for one in timeline(event)] == ["published", "caused", "caused"]
 
 
+def test_what_could_never_be_sent_says_so(store: Store) -> None:
+    store.subscribe()
+    event_id = store.publish()
+    store.ledger.outbox.give_up(store.take()[0], Failure("events.errors.Unsendable", "too long", ""))
+    event = store.ledger.history.event(event_id)
+    assert event is not None
+    assert timeline(event)[-1].detail == "never sent: too long"
+
+
 def test_an_id_that_nobody_published_is_nothing(store: Store) -> None:
     assert store.ledger.history.event(uuid4()) is None
 
 
 def test_events_are_found_by_each_field_newest_first(store: Store) -> None:
+    # Given an event, and one of a minute before
     one, two = store.publish(), store.publish(event_type="Sung")
-    history, hour = store.ledger.history, timedelta(hours=1)
-    now = datetime.now(UTC)
+    history, hour, now = store.ledger.history, timedelta(hours=1), datetime.now(UTC)
+    with store.ledger.events.begin() as connection:
+        before = update(event_store).where(event_store.c.id == one)
+        connection.execute(before.values(created_at=now - timedelta(minutes=1)))
     assert [found.event_id for found in history.find(EventFilter(aggregate_id="a-1", since=now - hour))] == [two, one]
     assert [found.event_id for found in history.find(EventFilter(limit=1))] == [two]
     assert [found.event_id for found in history.find(EventFilter(event_type="Said"))] == [one]

@@ -1,26 +1,17 @@
 """Something failed at night: an operator finds what and why, and repairs it, by the command line alone."""
 
-from collections.abc import Iterator
-from pathlib import Path
+import signal
 from uuid import UUID, uuid4
 
 import pytest
 
 from events.letters import DeadLetterFilter
 from events.records import Failure
-from events.store import migrate
 from support.operator import Operator
 from support.store import Store
+from support.waiting import eventually
 
 WHY = Failure("shop.SoldOut", "no more [spice]\nsecond line", "Traceback ...\nSoldOut", "shop.stock.take")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path / 'events.db'}")
-    migrate(store.ledger.engine)
-    yield store
-    store.ledger.close()
 
 
 @pytest.fixture
@@ -108,3 +99,18 @@ def test_what_makes_no_sense_is_one_line_with_the_cure(operator: Operator) -> No
     assert "--group" in operator.is_refused(2, "dead", "discard", uuid4(), "--all")
     assert "2h" in operator.is_refused(2, "dead", "list", "--since", "yesterday")
     assert "valid UUID" in operator.is_refused(2, "show", "17")
+
+
+def test_ctrl_c_stops_between_two_batches_and_says_what_is_done(store: Store, operator: Operator) -> None:
+    # Given a replay that takes its time
+    ids = died(store, 3)
+    with operator.begins("dead", "replay", "--all", "--rate", "0.1") as replay:
+        eventually(lambda: "pending" in state(store, *ids), "the first is replayed")
+        # When it is stopped
+        replay.send_signal(signal.SIGINT)
+        _, said = replay.communicate()
+    # Then what is done is done, and the rest waits for the same command
+    assert replay.returncode == 130
+    assert said.strip() == "stopped: 1 replayed, the others are as they were"
+    assert state(store, *ids) == {"pending", "dead"}
+    assert operator.sees("dead", "replay", "--all").strip() == "2 replayed"

@@ -1,26 +1,16 @@
 """`events publish`, from the shell and from files."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from events.store import migrate
 from support.operator import Operator
 from support.store import Store
 
 APPLICATION = Path(__file__).parent.parent / "support" / "application"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path / 'events.db'}")
-    migrate(store.ledger.engine)
-    yield store
-    store.ledger.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 
 
 class Operator:
@@ -14,8 +15,18 @@ class Operator:
         self._environment = wide | environment
 
     def runs(self, *arguments: object, given: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "events", *map(str, arguments)]
-        return subprocess.run(command, env=self._environment, input=given, capture_output=True, text=True)
+        return subprocess.run(
+            self._command(arguments), env=self._environment, input=given, capture_output=True, text=True
+        )
+
+    def begins(self, *arguments: object) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self._command(arguments), env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    @staticmethod
+    def _command(arguments: Iterable[object]) -> list[str]:
+        return [sys.executable, "-m", "events", *map(str, arguments)]
 
     def sees(self, *arguments: object, given: str = "") -> str:
         done = self.runs(*arguments, given=given)
