@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
 from uuid import UUID
+
+from sqlalchemy import Connection
 
 from events.attempt import only_we_commit, run_handler
 from events.codec import decode
@@ -20,16 +21,17 @@ from events.errors import EventDataError, LeaseLost, NewerEvent, TransactionMisu
 from events.event import DomainEvent, fingerprint
 from events.grouping import GROUP_TIME
 from events.heartbeat import Heartbeat
+from events.hooks import Hooks
+from events.insisting import GaveUp, Insisting
 from events.outcome import Outcome, Result, failure_of
 from events.pacing import Pacing
-from events.ports import Inbox, Subscriptions, WorkerRegistry
+from events.ports import Inbox, Shared, Subscriptions, WorkerRegistry
 from events.records import ALIVE, Claim
 from events.registry import Handler, handler_named
 from events.throttle import Throttle
 
 log = logging.getLogger("events.delivery")
 
-Answer = TypeVar("Answer")
 Results = dict[UUID, Result]
 
 _PATIENCE = 2.5  # times the GROUP_TIME: after that a group begins nothing more
@@ -43,10 +45,6 @@ def try_elsewhere_after() -> timedelta:
     return timedelta(seconds=random.uniform(0.5, 2.0))
 
 
-class GaveUp(Exception):
-    """The database is away, and there is no more time to wait for it."""
-
-
 class Deliverer:
     """Runs deliveries in one process.
 
@@ -56,6 +54,7 @@ class Deliverer:
         workers: who else lives.
         worker: name of this worker, shown with dead letters.
         lease: how long a claim lasts without a heartbeat.
+        hooks: who watches.
         stopping: tells whether an exception is this process being ended rather than the handler failing.
         draining: tells whether nothing new is to be started.
     """
@@ -67,6 +66,7 @@ class Deliverer:
         workers: WorkerRegistry,
         worker: str,
         lease: timedelta,
+        hooks: Hooks,
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -76,9 +76,12 @@ class Deliverer:
         self._lease = lease
         self._stopping = stopping
         self._draining = draining
-        self._throttle = Throttle(log)  # one for both: a database that is away is one trouble
-        self._heartbeat = Heartbeat(inbox, lease, self._throttle)
+        self._hooks = hooks
+        throttle = Throttle(log)  # one for both: a database that is away is one trouble
+        self._insist = Insisting(inbox, throttle)
+        self._heartbeat = Heartbeat(inbox, lease, throttle)
         self._pacing = Pacing(subscriptions)
+        self._took: dict[tuple[UUID, str], float] = {}  # seconds in the handler, of the attempts in hand
 
     def deliver(self, handler: str, attempts: Mapping[UUID, int]) -> Results:
         """Run one attempt of each delivery of a handler, given by event id; a handler's failure is a result.
@@ -102,12 +105,35 @@ class Deliverer:
                 results[part[0].envelope.id] = self._alone(known, part[0])
             else:
                 results |= self._batch(known, part) if known.batch else self._group(known, part)
+            for claim in part:
+                took = self._took.pop((claim.envelope.id, handler), 0.0)
+                self._hooks.attempted(claim, results[claim.envelope.id], took)
         return results
 
     def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> None:
         """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome."""
         delay = handler_named(handler).retry.backoff_after(1)
         self._inbox.abandon(handler, attempts, failure_of(error), delay)
+
+    def _call(
+        self,
+        handler: Handler,
+        claims: Sequence[Claim],
+        events: Sequence[DomainEvent],
+        connection: Connection,
+        shared: Shared | None = None,
+    ) -> None:
+        around = self._hooks.around(claims)
+        begun = time.perf_counter()
+        try:
+            if around is None:
+                run_handler(handler, claims, events, connection, shared)
+            else:
+                with around:
+                    run_handler(handler, claims, events, connection, shared)
+        finally:
+            each = (time.perf_counter() - begun) / len(claims)
+            self._took |= {(claim.envelope.id, handler.name): each for claim in claims}
 
     def _not_claimed(self, handler: str, event_ids: Collection[UUID]) -> Results:
         known = self._inbox.known(handler, event_ids) if event_ids else ()
@@ -147,7 +173,7 @@ class Deliverer:
         with self._inbox.begin(eager=eager) as connection:
             begun = time.monotonic()
             with only_we_commit(connection, handler.name):
-                run_handler(handler, [claim], [event], connection)
+                self._call(handler, [claim], [event], connection)
             took = time.monotonic() - begun
             self._inbox.succeed(connection, [claim])
         self._pacing.note(handler.name, took)  # not before: on SQLite our own transaction would be in its way
@@ -178,7 +204,7 @@ class Deliverer:
                     while (claim := line.next()) is not None:
                         shared.begin_next()
                         try:
-                            run_handler(handler, [claim], [decode(claim.envelope)], shared.connection, shared)
+                            self._call(handler, [claim], [decode(claim.envelope)], shared.connection, shared)
                         except TransactionMisused:
                             raise
                         except BaseException as error:
@@ -223,7 +249,7 @@ class Deliverer:
             try:
                 with self._inbox.begin_shared() as shared:
                     with only_we_commit(shared.connection, handler.name):
-                        run_handler(handler, whole, list(events.values()), shared.connection)
+                        self._call(handler, whole, list(events.values()), shared.connection)
                         shared.check()
                     self._inbox.succeed(shared.connection, whole)
             except BaseException as error:
@@ -250,25 +276,6 @@ class Deliverer:
         ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
         other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
         return other and self._insist(lambda: self._inbox.hand_back([claim], try_elsewhere_after())) == 1
-
-    def _insist(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
-        """Do it as soon as the database lets us. Meanwhile this worker takes nothing else, as it couldn't do it.
-
-        Raises:
-            GaveUp: `until` came true before the database came back.
-        """
-        pause = 0.1
-        while True:
-            try:
-                return action()
-            except Exception as error:
-                if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
-                    raise
-                if until():
-                    raise GaveUp from error
-                self._throttle.warn(f"waiting for the database: {error}")
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
 
     def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
         delay = handler.retry.delay_after(error, claim.run)

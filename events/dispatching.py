@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from events.grouping import is_untried, make_groups
+from events.hooks import Hooks
 from events.ports import Outbox, Subscriptions, Transport
 from events.records import Due, Express, Group, Pace
 from events.sending import Sending
@@ -45,6 +46,7 @@ class Dispatch:
         outbox: Outbox,
         transport: Transport,
         limits: RelayLimits,
+        hooks: Hooks,
         handlers: Collection[str] | None,
         queues: Collection[str] | None,
     ) -> None:
@@ -52,6 +54,7 @@ class Dispatch:
         self._outbox = outbox
         self._transport = transport
         self._limits = limits
+        self._hooks = hooks
         self._handlers = handlers
         self._queues = queues
         self._sending = Sending(outbox, transport)
@@ -76,7 +79,10 @@ class Dispatch:
         """These are marked as sent: do it. How many deliveries were."""
         for queue, counts in _by_queue(groups).items():
             self._counted.setdefault(queue, Counter()).update(counts)
-        return self._sending.send(groups)
+        count = self._sending.send(groups)
+        if count:
+            self._hooks.sent(groups)
+        return count
 
     def send_due(self) -> int:
         """Find what is due, mark it, and send it; how many deliveries."""

@@ -15,6 +15,7 @@ from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.dispatching import RelayLimits
 from events.event import DomainEvent
+from events.hooks import Hooks
 from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
@@ -39,6 +40,7 @@ class Pipeline:
         self.dead_letters = DeadLetters(self.ledger.dead)
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
+        self.hooks = Hooks()
         self._transport = transport
 
     @property
@@ -66,7 +68,7 @@ class Pipeline:
         )
         ledger = self.ledger
         return Relay(
-            ledger.subscriptions, ledger.outbox, ledger.recovery, self.transport, limits,
+            ledger.subscriptions, ledger.outbox, ledger.recovery, self.transport, limits, self.hooks,
             handlers=handlers, queues=queues,
         )  # fmt: skip
 
@@ -78,7 +80,14 @@ class Pipeline:
     ) -> Deliverer:
         ledger = self.ledger
         return Deliverer(
-            ledger.inbox, ledger.subscriptions, ledger.workers, worker, self.settings.lease, stopping, draining
+            ledger.inbox,
+            ledger.subscriptions,
+            ledger.workers,
+            worker,
+            self.settings.lease,
+            self.hooks,
+            stopping,
+            draining,
         )
 
     def subscribe(self) -> None:

@@ -115,6 +115,9 @@ class Recovery(Protocol):
         Returns the number of deliveries.
         """
 
+    def unpause(self, limit: int) -> int:
+        """Up to `limit` deliveries that are paused, though their handlers aren't any more, are pending again."""
+
     def expire_leases(self, limit: int) -> int:
         """Running deliveries whose lease ended: pending again, or dead if that was their last attempt.
 
@@ -203,8 +206,8 @@ class WorkerRegistry(Protocol):
     def announce(self, worker: WorkerInfo) -> None:
         """It lives from now on. Forgets those that were not seen for a day."""
 
-    def renew(self, name: str) -> bool:
-        """It still lives; False if it is not known."""
+    def renew(self, name: str, activity: Mapping[str, Mapping[str, float]]) -> bool:
+        """It still lives, and this is what it does: see WorkerInfo. False if it is not known."""
 
     def gone(self, name: str) -> None:
         """It has ended in good order."""

@@ -8,12 +8,15 @@ A delivery goes through these states; one diagram, one table, one column:
        |    unknown handler              |       '--discard---> discarded
        '<-- retry, worker lost ----------'
 
+While an operator has paused its handler, a delivery is `paused` instead of pending.
+
 `due_at` means: pending, when to send; sent, when to ask whether the wake-up got lost; running, when the lease ends.
 `attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -30,11 +33,15 @@ class State(StrEnum):
     SUCCEEDED = "succeeded"
     DEAD = "dead"
     DISCARDED = "discarded"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A handler wants an event type: a row that workers write when they start and that the relay fans out by."""
+    """A handler wants an event type: a row that workers write when they start and that the relay fans out by.
+
+    `masked`: fields of the event that nobody is shown.
+    """
 
     event_type: str
     handler: str
@@ -43,6 +50,7 @@ class Subscription:
     most: int = 1  # deliveries that may share a message
     batch: bool = False  # the handler takes them all in one call
     linger: timedelta = timedelta(0)  # how long a batch waits for more
+    masked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """ "This delivery is due": all that a broker ever carries. `attempt` is the number that its claim must get."""
+    """ "This delivery is due": all that a broker ever carries. `attempt` is the number that its claim must get.
+
+    `event_type` is what the relay knows of it, and no part of the message.
+    """
 
     event_id: UUID
     handler: str
     queue: str
     attempt: int
+    event_type: str = field(default="", compare=False)
 
 
 Group = tuple[Wakeup, ...]  # wake-ups of one handler that share a message; mostly one
@@ -89,11 +101,18 @@ class Express:
 
 @dataclass(frozen=True, slots=True)
 class FannedOut:
-    """So many `events` became deliveries: some are marked as `sent` and have to be, the others are `waiting`."""
+    """So many `events` became deliveries: some are marked as `sent` and have to be, the others are `waiting`.
+
+    Attributes:
+        published: events, by type.
+        made: deliveries, by event type and handler.
+    """
 
     events: int = 0
     sent: Sequence[Group] = ()
     waiting: int = 0
+    published: Counter[str] = field(default_factory=Counter, compare=False)
+    made: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +126,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery that is ours to run, while its lease lasts."""
+    """A delivery that is ours to run, while its lease lasts. `age`: seconds since its event was stored."""
 
     envelope: Envelope
     handler: str
     attempt: int  # the fencing token: grows for ever
     run: int  # attempts since the last replay, from 1: what retry policies count
     worker: str
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +151,12 @@ ALIVE = timedelta(seconds=30)  # a worker that was seen within this lives
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker that lives. `handlers`: handler to event type to fingerprint of the event's form."""
+    """A worker that lives.
+
+    Attributes:
+        handlers: handler to event type to fingerprint of the event's form.
+        activity: handler to what it does a second, by outcome, as of late.
+    """
 
     name: str  # of one process: node name and a token, so that host names may be reused
     host: str
@@ -145,3 +170,4 @@ class WorkerInfo:
     clock_ahead: float = 0.0  # seconds, of the database's clock
     started_at: datetime | None = None
     seen_at: datetime | None = None
+    activity: dict[str, dict[str, float]] = field(default_factory=dict)

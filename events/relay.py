@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from events.dispatching import Dispatch, RelayLimits
 from events.errors import TransportError
+from events.hooks import Hooks
 from events.ports import Listener, Outbox, Recovery, Subscriptions, Transport
 from events.throttle import Throttle
 from events.watchdog import Pulse
@@ -42,6 +43,7 @@ class Relay:
         recovery: Recovery,
         transport: Transport,
         limits: RelayLimits,
+        hooks: Hooks | None = None,
         *,
         handlers: Collection[str] | None = None,
         queues: Collection[str] | None = None,
@@ -50,7 +52,8 @@ class Relay:
         self._recovery = recovery
         self._transport = transport
         self._limits = limits
-        self._dispatch = Dispatch(subscriptions, outbox, transport, limits, handlers, queues)
+        self._hooks = hooks or Hooks()
+        self._dispatch = Dispatch(subscriptions, outbox, transport, limits, self._hooks, handlers, queues)
         self._throttle = Throttle(log)
         self._holder = f"{socket.gethostname()}.{os.getpid()}"
         self._stopping = threading.Event()
@@ -118,6 +121,8 @@ class Relay:
             sqlalchemy.exc.DBAPIError: the database failed; nothing is lost.
         """
         new = self._outbox.fan_out(self._limits.batch, self._dispatch.express())
+        if new.events:
+            self._hooks.fanned_out(new)
         if new.sent:
             self._dispatch.send(new.sent)
         now, due = time.monotonic(), 0
@@ -132,7 +137,10 @@ class Relay:
 
     def _look_after(self) -> None:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
-        self._recovery.expire_leases(self._limits.batch)
+        if expired := self._recovery.expire_leases(self._limits.batch):
+            self._hooks.expired(expired)
+        if self._recovery.unpause(self._limits.batch):
+            self._next_look = 0.0  # there may be more
         if held := [wakeup for group in self._transport.held() for wakeup in group]:
             self._recovery.renew(held, self._limits.stale_after, self._holder)
         for queue, sent in self._recovery.overdue().items():

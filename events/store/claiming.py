@@ -6,7 +6,20 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, FromClause, Row, Text, Update, bindparam, cast, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Float,
+    FromClause,
+    Row,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    func,
+    select,
+    update,
+)
 
 from events.records import State
 from events.store.engine import is_relaxed, look, moment, moments, transaction
@@ -37,7 +50,7 @@ def take(
             return connection.execute(_taking_at_once(), values).all()
     with transaction(engine) as connection:
         taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
-        return connection.execute(_taken(), key_values(dialect, taken)).all()
+        return connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
 
 
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
@@ -46,7 +59,9 @@ def take(
 @cache
 def _taking_at_once() -> Any:
     keys = key_table("postgresql")
-    events = select(*keys.c, *_ENVELOPE).outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+    events = select(*keys.c, *_ENVELOPE, _age("postgresql")).outerjoin_from(
+        keys, event_store, _EVENT.id == keys.c.event_id
+    )
     found = events.subquery("found")
     envelope = [column for column in found.c if column.name not in keys.c]
     taking = _to_running("postgresql", found).where(is_relaxed())
@@ -61,8 +76,16 @@ def _taking() -> Any:
 @cache
 def _taken() -> Any:
     keys = key_table("sqlite")
-    events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE)
+    events = select(keys.c.event_id, keys.c.number.label("attempts_before"), *_ENVELOPE, _age("sqlite"))
     return events.outerjoin_from(keys, event_store, _EVENT.id == keys.c.event_id)
+
+
+def _age(dialect: str) -> "ColumnElement[float]":
+    """Seconds since the event was stored, by the database's clock."""
+    if dialect == "sqlite":
+        days = func.julianday(moment(dialect)) - func.julianday(_EVENT.created_at)
+        return func.coalesce(days * 86_400.0, 0.0, type_=Float).label("age")
+    return cast(func.extract("epoch", moment(dialect) - _EVENT.created_at), Float).label("age")
 
 
 def _to_running(dialect: str, keys: FromClause) -> Update:

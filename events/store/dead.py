@@ -22,7 +22,7 @@ from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
 from events.records import State
 from events.store.engine import look, now_plus, transaction
 from events.store.listener import wake_relays
-from events.store.tables import event_actions, event_deliveries, event_store, in_state
+from events.store.tables import event_actions, event_deliveries, event_store, in_state, waits
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -68,7 +68,7 @@ class SqlDeadLetterBox:
         with transaction(self._engine) as connection:
             wake_relays(connection)
             again = {
-                "state": State.PENDING,
+                "state": waits(),
                 "due_at": now_plus(connection),
                 "attempts_before": _DELIVERY.attempts,
                 "replays": _DELIVERY.replays + 1,

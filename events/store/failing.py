@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, insert, literal, select, updat
 from events.outcome import Outcome
 from events.records import Failure, State
 from events.store.engine import now_plus
-from events.store.tables import event_attempts, event_deliveries
+from events.store.tables import event_attempts, event_deliveries, waits
 
 _DELIVERY = event_deliveries.c
 _REMEMBERED = (
@@ -53,5 +53,5 @@ def fail(
     if outcome is Outcome.DEAD:
         state = {"state": State.DEAD, "finished_at": now, "copied": False}
     else:
-        state = {"state": State.PENDING, "due_at": due_at}
+        state = {"state": waits(), "due_at": due_at}
     return connection.execute(update(event_deliveries).where(which).values(**state, **why, **changes)).rowcount

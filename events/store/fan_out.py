@@ -5,6 +5,7 @@ found, counted and taken by three more is on its way after one. Under a backlog 
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     BigInteger,
+    ColumnElement,
     Engine,
-    Insert,
     Integer,
     Select,
     and_,
@@ -21,7 +22,6 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    literal,
     null,
     select,
     update,
@@ -31,10 +31,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from events.records import Express, FannedOut, State, Wakeup
 from events.store.engine import look, moment, moments, transaction
 from events.store.keys import key_table, key_values
-from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_unprocessed
+from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused, is_unprocessed
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
-_COLUMNS = ("event_id", "handler", "queue", "state", "due_at", "created_at")
+_COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
 
 
 def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
@@ -48,9 +48,9 @@ def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
     with transaction(engine) as connection:
         ids = [row.id for row in connection.execute(_NEW, values)]
         values |= key_values("sqlite", [(one, "", 0) for one in ids])
-        made = connection.execute(_making_of_keys(), values).rowcount
+        rows = connection.execute(_making_of_keys(), values).all()
         connection.execute(_marking_of_keys(), values)
-    return FannedOut(len(ids), waiting=made)
+    return _told(len(ids), rows)
 
 
 def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
@@ -67,9 +67,25 @@ def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         }  # fmt: skip
     with look(engine) as connection:
         rows = connection.execute(statement, values).all()
-    sent = tuple((Wakeup(row.event_id, row.handler, row.queue, 1),) for row in rows if row.state == State.SENT)
-    return FannedOut(rows[0].events if rows else 0, sent, len(rows) - len(sent))
+    return _told(rows[0].events if rows else 0, rows)
 
+
+def _told(events: int, rows: Sequence[Any]) -> FannedOut:
+    """The rows are the deliveries that were made."""
+    return FannedOut(
+        events,
+        sent=tuple(
+            (Wakeup(row.event_id, row.handler, row.queue, 1, row.event_type),)
+            for row in rows
+            if row.state == State.SENT
+        ),
+        waiting=sum(row.state == State.PENDING for row in rows),
+        published=Counter(kind for _, kind in {(row.event_id, row.event_type) for row in rows}),
+        made=Counter((row.event_type, row.handler) for row in rows),
+    )
+
+
+_MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event_type, _DELIVERY.state)
 
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
 
@@ -84,12 +100,12 @@ _IS_ANYTHING_NEW = select(exists().where(is_unprocessed, _EVENT.event_type.in_(s
 
 
 @cache
-def _making_of_keys() -> Insert:
+def _making_of_keys() -> Any:
     keys = key_table("sqlite")
     mine = select(_EVENT.id, _EVENT.event_type).join(keys, _EVENT.id == keys.c.event_id).subquery()
-    rows = _wanted(mine, literal(State.PENDING.value), moment("sqlite"), moment("sqlite"))
+    rows = _wanted(mine, _waits(), moment("sqlite"), moment("sqlite"))
     into = sqlite.insert(event_deliveries).from_select(_COLUMNS, rows)
-    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"])
+    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*_MADE)
 
 
 @cache
@@ -100,7 +116,7 @@ def _marking_of_keys() -> Any:
 @cache
 def _making() -> "Select[Any]":
     mine, now = _NEW.cte("mine"), moment("postgresql")
-    return _marked_and_made(mine, _COLUMNS, _wanted(mine, literal(State.PENDING.value), now, now))
+    return _marked_and_made(mine, _COLUMNS, _wanted(mine, _waits(), now, now))
 
 
 @cache
@@ -113,18 +129,20 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     at_once = [
         few,
         _SUBSCRIPTION.batch.is_(False),
+        ~is_paused(_SUBSCRIPTION.handler, event_subscriptions),
         place <= bindparam("room", type_=Integer),
         keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer),
     ]
     if of_some:
         at_once.append(_SUBSCRIPTION.handler.in_(bindparam("handlers", expanding=True)))
-    wanted = _wanted(mine, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
+    waits = _waits().label("waits")
+    wanted = _wanted(mine, waits, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
         keeping_up, keeping_up.c.queue == _SUBSCRIPTION.queue
     )
     one = wanted.subquery("wanted").c
     rows = select(
-        one.id, one.handler, one.queue,
-        case((one.at_once, State.SENT.value), else_=State.PENDING.value),
+        one.id, one.handler, one.queue, one.event_type,
+        case((one.at_once, State.SENT.value), else_=one.waits),
         case((one.at_once, moment("postgresql", "stale_after")), else_=now),
         now,
         case((one.at_once, now), else_=null()),
@@ -151,9 +169,15 @@ def _keeping_up(in_some: bool) -> CTE:
     return select(queues, on_the_way).where(~waits).cte("keeping_up").prefix_with("MATERIALIZED")
 
 
+def _waits() -> ColumnElement[str]:
+    """The state of a new delivery that is not sent at once."""
+    paused = is_paused(_SUBSCRIPTION.handler, event_subscriptions)
+    return case((paused, State.PAUSED.value), else_=State.PENDING.value)
+
+
 def _wanted(events: Any, *columns: Any) -> "Select[Any]":
     """Each of these events (columns id and event_type) with each handler that subscribed to it."""
-    return select(events.c.id, _SUBSCRIPTION.handler, _SUBSCRIPTION.queue, *columns).join_from(
+    return select(events.c.id, _SUBSCRIPTION.handler, _SUBSCRIPTION.queue, events.c.event_type, *columns).join_from(
         events, event_subscriptions, _SUBSCRIPTION.event_type == events.c.event_type
     )
 
@@ -163,6 +187,6 @@ def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]") -> 
     marked = update(event_store).where(_EVENT.id == mine.c.id).values(processed=True).returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])
-    made = insert.returning(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.state).cte("made")
+    made = insert.returning(*_MADE).cte("made")
     events = select(func.count()).select_from(marked).scalar_subquery().label("events")
     return select(made, events)

@@ -32,7 +32,7 @@ from events.store.keys import is_key, key_table, key_values
 from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, in_state
+from events.store.tables import event_deliveries, in_state, waits
 from events.store.with_commit import at_once
 
 _DELIVERY = event_deliveries.c
@@ -73,7 +73,7 @@ class SqlInbox:
                     Failure("events.errors.EventDataError", f"event {row.event_id} is no longer in event_store", ""),
                 )
             else:
-                claims.append(Claim(_envelope_of(row), handler, attempt, run, worker))
+                claims.append(Claim(_envelope_of(row), handler, attempt, run, worker, row.age))
         return claims
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
@@ -124,7 +124,7 @@ class SqlInbox:
             return _write(
                 connection,
                 claims,
-                state=State.PENDING,
+                state=waits(),
                 due_at=now_plus(connection, delay),
                 attempts_before=_DELIVERY.attempts_before + 1,
                 **({"alone": True} if alone else {}),
@@ -137,7 +137,7 @@ class SqlInbox:
             return connection.execute(
                 update(event_deliveries)
                 .where(theirs)
-                .values(state=State.PENDING, due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
+                .values(state=waits(), due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
             ).rowcount
 
     def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> None:

@@ -15,7 +15,7 @@ from events.store.engine import look, moment, moments, now_plus, transaction
 from events.store.fan_out import fan_out
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
-from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_unprocessed
+from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_unprocessed, waits
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
 
@@ -58,8 +58,8 @@ class SqlOutbox:
         which = {"of_queue": queue, "most": limit, "these": list(handlers or ()), "but": list(but)}
         with transaction(self._engine) as connection:
             groups = group([
-                Due(Wakeup(event_id, handler, queue, attempts + 1), (clock - due_at).total_seconds(), alone)
-                for event_id, handler, attempts, alone, due_at, clock in connection.execute(
+                Due(Wakeup(event_id, handler, queue, attempts + 1, kind or ""), (clock - due_at).total_seconds(), alone)
+                for event_id, handler, kind, attempts, alone, due_at, clock in connection.execute(
                     due, which | moments(self._dialect)
                 )
             ])  # fmt: skip
@@ -79,7 +79,7 @@ class SqlOutbox:
                 wake_relays(connection)
             back = update(event_deliveries).where(not_started(self._dialect))
             return connection.execute(
-                back.values(state=State.PENDING, due_at=now_plus(connection, delay)),
+                back.values(state=waits(), due_at=now_plus(connection, delay)),
                 wakeup_values(self._dialect, wakeups),
             ).rowcount
 
@@ -135,7 +135,15 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
     """With the handlers `these` or without the handlers `but`, if so asked."""
     now = moment(dialect)
     query = (
-        select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.alone, _DELIVERY.due_at, now)
+        select(
+            _DELIVERY.event_id,
+            _DELIVERY.handler,
+            _DELIVERY.event_type,
+            _DELIVERY.attempts,
+            _DELIVERY.alone,
+            _DELIVERY.due_at,
+            now,
+        )
         .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
         .order_by(_DELIVERY.due_at)
         .limit(bindparam("most"))

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import Engine, Text, and_, cast, exists, func, select, update
+from sqlalchemy import Engine, Text, and_, cast, delete, exists, func, select, tuple_, update
 
 from events.letters import DeadLetter, DeadLetterFilter
 from events.outcome import Outcome
@@ -13,9 +13,10 @@ from events.store.engine import look, now_plus, relaxed_commit, transaction
 from events.store.failing import fail
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, in_state
+from events.store.tables import event_deliveries, event_handlers, in_state, waits
 
-_DELIVERY = event_deliveries.c
+_DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
+_REMEMBERED_FOR = timedelta(minutes=10)  # that a handler was resumed
 # Which message a delivery was sent in; what older code sent has no number, and was a message of its own.
 _MESSAGE = func.coalesce(cast(_DELIVERY.message, Text), cast(_DELIVERY.event_id, Text) + _DELIVERY.handler)
 
@@ -65,11 +66,30 @@ class SqlRecovery:
                 .order_by(func.min(_DELIVERY.sent_at))
                 .limit(missing)
             )
-            again = {"state": State.PENDING, "due_at": now}
+            again = {"state": waits(), "due_at": now}
             lost = and_(late, _DELIVERY.worker.is_(None), _MESSAGE.in_(oldest))
             count = connection.execute(update(event_deliveries).where(lost).values(again)).rowcount
             of_the_silent = and_(late, _DELIVERY.worker.is_not(None))
             return count + connection.execute(update(event_deliveries).where(of_the_silent).values(again)).rowcount
+
+    def unpause(self, limit: int) -> int:
+        with look(self._engine) as connection:
+            resumed = list(connection.scalars(select(_HANDLER.handler).where(_HANDLER.paused.is_(False))))
+        if not resumed:
+            return 0
+        with transaction(self._engine) as connection:
+            some = (
+                select(_DELIVERY.event_id, _DELIVERY.handler)
+                .where(in_state(State.PAUSED), _DELIVERY.handler.in_(resumed))
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            these = tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some)
+            count = connection.execute(update(event_deliveries).where(these).values(state=waits())).rowcount
+            if not count:  # not at once: a fan-out that began before the handler was resumed may still be on its way
+                old = now_plus(connection, -_REMEMBERED_FOR)
+                connection.execute(delete(event_handlers).where(_HANDLER.paused.is_(False), _HANDLER.changed_at < old))
+        return count
 
     def expire_leases(self, limit: int) -> int:
         with look(self._engine) as connection:

@@ -1,5 +1,6 @@
 """Which handlers want which events. Keeps the contract of events.ports.Subscriptions."""
 
+import json
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from events.records import Pace, State, Subscription
 from events.store.engine import look, now_plus, relaxed_commit, transaction
-from events.store.tables import event_deliveries, event_subscriptions, in_state
+from events.store.tables import event_deliveries, event_subscriptions, in_state, waits
 
 _DELIVERY, _SUBSCRIPTION = event_deliveries.c, event_subscriptions.c
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -33,6 +34,7 @@ class SqlSubscriptions:
                 "most": one.most,
                 "batch": one.batch,
                 "linger": one.linger.total_seconds(),
+                "masked": json.dumps(one.masked),
             }
             for one in sorted(subscriptions, key=lambda one: (one.handler, one.event_type))
         ]
@@ -75,8 +77,8 @@ def _move_to_queues(connection: Connection, handlers: ColumnElement[bool]) -> No
     wanted = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.queue).where(handlers).distinct().subquery("wanted")
     elsewhere = and_(_DELIVERY.handler == wanted.c.handler, _DELIVERY.queue != wanted.c.queue)
     moved = {"queue": wanted.c.queue}
-    connection.execute(update(event_deliveries).where(elsewhere, in_state(State.PENDING)).values(moved))
-    again = moved | {"state": State.PENDING, "due_at": now_plus(connection)}
+    connection.execute(update(event_deliveries).where(elsewhere, in_state(State.PENDING, State.PAUSED)).values(moved))
+    again = moved | {"state": waits(), "due_at": now_plus(connection)}
     connection.execute(update(event_deliveries).where(elsewhere, in_state(State.SENT)).values(again))
 
 

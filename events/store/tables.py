@@ -14,6 +14,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    case,
+    exists,
     false,
     literal_column,
     or_,
@@ -22,7 +24,7 @@ from sqlalchemy import (
 )
 
 from events.records import State
-from events.store.types import Id, Json, UtcDateTime, causation_id, utc_now
+from events.store.types import Id, Json, UtcDateTime, causation_id, correlation_id, is_correlated, utc_now
 
 metadata = MetaData()
 
@@ -62,11 +64,18 @@ Index(  # by age; who publishes doesn't pay for it
 )
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
 # "What did this event cause?" Events that nothing caused, which are most, are not in it.
-caused_by_index = Index(
+Index(
     "event_store_caused",
     causation_id(),
     postgresql_where=causation_id().is_not(None),
     sqlite_where=causation_id().is_not(None),
+    _table=event_store,
+)
+Index(  # and "what else did that request cause?"
+    "event_store_correlated",
+    correlation_id(),
+    postgresql_where=is_correlated(),
+    sqlite_where=is_correlated(),
     _table=event_store,
 )
 
@@ -98,6 +107,7 @@ event_deliveries = Table(
     Column(
         "alone", Boolean, nullable=False, server_default=false()
     ),  # its group did not end well: by itself from now on
+    Column("event_type", String(255)),  # of its event, to count by
     PrimaryKeyConstraint("event_id", "handler", name="event_deliveries_pkey"),
 )
 
@@ -116,6 +126,7 @@ _partial_index("event_deliveries_pending", "state = 'pending'", "queue", "due_at
 _partial_index("event_deliveries_sent", "state = 'sent'", "queue", "sent_at")
 _partial_index("event_deliveries_running", "state = 'running'", "due_at")
 _partial_index("event_deliveries_dead", "state = 'dead'", "finished_at")
+_partial_index("event_deliveries_paused", "state = 'paused'", "handler")
 
 event_subscriptions = Table(
     "event_subscriptions",
@@ -129,8 +140,33 @@ event_subscriptions = Table(
     Column("linger", Float, nullable=False, server_default=text("0")),  # seconds that a batch waits for more
     Column("pace", Float),  # seconds that one delivery takes, as workers measure it; unknown at first
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
+    Column("masked", Json, nullable=False, server_default=text("'[]'")),  # fields that nobody is shown: list of names
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
+
+# Handlers that an operator paused, or resumed a moment ago.
+event_handlers = Table(
+    "event_handlers",
+    metadata,
+    Column("handler", String(255), nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("changed_by", String(255), nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("handler", name="event_handlers_pkey"),
+)
+
+
+def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
+    """An operator has paused this handler, a column of the table `of`."""
+    theirs = event_handlers.c.handler == handler
+    return exists().where(theirs, event_handlers.c.paused == true()).correlate(of)
+
+
+def waits() -> ColumnElement[str]:
+    """The state of a delivery that waits to be sent: not pending if its handler is paused."""
+    paused = is_paused(event_deliveries.c.handler, event_deliveries)
+    return case((paused, literal_column("'paused'")), else_=literal_column("'pending'"))
+
 
 # Attempts that did not end well; the delivery itself tells of the last one only.
 event_attempts = Table(
@@ -148,15 +184,16 @@ event_attempts = Table(
     Column("error", Text),
     Column("traceback", Text),
     Column("place", String(255)),
+    Column("traceparent", String(64)),  # of its span, so that the next attempt can be linked to it
     PrimaryKeyConstraint("event_id", "handler", "attempt", name="event_attempts_pkey"),
 )
 
-# What operators did, one row a delivery.
+# What operators did: a row for each delivery; what they did to a handler as a whole is of no event.
 event_actions = Table(
     "event_actions",
     metadata,
     Column("id", Id, nullable=False),
-    Column("event_id", Id, nullable=False),
+    Column("event_id", Id),
     Column("handler", String(255), nullable=False),
     Column("action", String(16), nullable=False),
     Column("actor", String(255), nullable=False),
@@ -202,6 +239,7 @@ event_workers = Table(
     Column("clock_ahead", Float, nullable=False),  # seconds that its clock is ahead of the database's
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    Column("activity", Json, nullable=False, server_default=text("'{}'")),  # see events.records.WorkerInfo
     PrimaryKeyConstraint("name", name="event_workers_pkey"),
 )
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Dialect, Text, Uuid
+from sqlalchemy import ColumnElement, DateTime, Dialect, Text, Uuid
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -81,18 +81,50 @@ def _now_on_sqlite(*_: object, **__: object) -> str:
     return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
 
 
-class causation_id(FunctionElement[str]):  # noqa: N801 - an SQL expression
-    """In an event's metadata: the event whose handler published it."""
+class of_metadata(FunctionElement[str]):  # noqa: N801 - an SQL expression
+    """A text in an event's metadata, by its key."""
+
+    type = Text()
+    inherit_cache = True
+    key = ""
+
+
+class causation_id(of_metadata):  # noqa: N801
+    """The event whose handler published this one."""
+
+    inherit_cache = True
+    key = "causation_id"
+
+
+class correlation_id(of_metadata):  # noqa: N801
+    """Shared by everything that one request caused; an event that nothing caused has its own id there."""
+
+    inherit_cache = True
+    key = "correlation_id"
+
+
+@compiles(of_metadata, "postgresql")
+def _of_metadata_on_postgresql(element: of_metadata, *_: object, **__: object) -> str:
+    return f"(metadata ->> '{element.key}')"
+
+
+@compiles(of_metadata, "sqlite")
+def _of_metadata_on_sqlite(element: of_metadata, *_: object, **__: object) -> str:
+    return f"CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.{element.key}') END"
+
+
+class own_id(FunctionElement[str]):  # noqa: N801
+    """An event's id as text."""
 
     type = Text()
     inherit_cache = True
 
 
-@compiles(causation_id, "postgresql")
-def _causation_on_postgresql(*_: object, **__: object) -> str:
-    return "(metadata ->> 'causation_id')"
+@compiles(own_id)
+def _own_id(*_: object, **__: object) -> str:
+    return "CAST(id AS TEXT)"
 
 
-@compiles(causation_id, "sqlite")
-def _causation_on_sqlite(*_: object, **__: object) -> str:
-    return "CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.causation_id') END"
+def is_correlated() -> ColumnElement[bool]:
+    """It belongs to something larger than itself."""
+    return correlation_id() != own_id()

@@ -1,6 +1,7 @@
 """Which workers live, and what each understands. Keeps the contract of events.ports.WorkerRegistry."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_workers
 
 _WORKER = event_workers.c
+_JSON = ("queues", "handlers", "activity")
 _FORGOTTEN_AFTER = timedelta(days=1)
 
 
@@ -24,6 +26,7 @@ class SqlWorkers:
         values = asdict(worker) | {
             "queues": json.dumps(worker.queues),
             "handlers": json.dumps(worker.handlers),
+            "activity": json.dumps(worker.activity),
             "clock_ahead": self._clock_ahead(),
         }
         with transaction(self._engine) as connection:
@@ -32,10 +35,10 @@ class SqlWorkers:
             connection.execute(delete(event_workers).where((_WORKER.name == worker.name) | (_WORKER.seen_at < old)))
             connection.execute(event_workers.insert().values(**values | {"started_at": now, "seen_at": now}))
 
-    def renew(self, name: str) -> bool:
+    def renew(self, name: str, activity: Mapping[str, Mapping[str, float]]) -> bool:
         with transaction(self._engine) as connection:
-            seen = update(event_workers).where(_WORKER.name == name).values(seen_at=now_plus(connection))
-            return connection.execute(seen).rowcount == 1
+            seen = {"seen_at": now_plus(connection), "activity": json.dumps(activity)}
+            return connection.execute(update(event_workers).where(_WORKER.name == name).values(seen)).rowcount == 1
 
     def gone(self, name: str) -> None:
         with transaction(self._engine) as connection:
@@ -43,15 +46,12 @@ class SqlWorkers:
 
     def alive(self, within: timedelta) -> list[WorkerInfo]:
         query = select(
-            *(column for column in _WORKER if column.name not in ("queues", "handlers")),
-            cast(_WORKER.queues, Text).label("queues"),
-            cast(_WORKER.handlers, Text).label("handlers"),
+            *(cast(column, Text).label(column.name) if column.name in _JSON else column for column in _WORKER)
         ).order_by(_WORKER.name)
         with look(self._engine) as connection:
             rows = connection.execute(query.where(_WORKER.seen_at >= now_plus(connection, -within))).all()
         return [
-            WorkerInfo(**dict(row._mapping) | {"queues": json.loads(row.queues), "handlers": json.loads(row.handlers)})
-            for row in rows
+            WorkerInfo(**dict(row._mapping) | {name: json.loads(row._mapping[name]) for name in _JSON}) for row in rows
         ]
 
     def understood_elsewhere(self, handler: str, event_type: str, fingerprint: str, within: timedelta) -> bool:

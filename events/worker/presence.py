@@ -78,7 +78,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         assert self._info is not None
         try:
             workers = self._pipeline.ledger.workers
-            if (anew or not workers.renew(self._info.name)) and not self._stopping.is_set():
+            if (anew or not workers.renew(self._info.name, {})) and not self._stopping.is_set():
                 workers.announce(self._info)
         except Exception as error:
             self._throttle.warn(f"can't tell the ledger that this worker lives: {error}")

@@ -1,0 +1,96 @@
+"""What is announced to whoever watches: metrics, traces, tests. Watchers only listen: one that fails is logged, and
+changes nothing of what becomes of an event."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+from events.outcome import Result
+from events.records import Claim, FannedOut, Group
+from events.throttle import Throttle
+
+log = logging.getLogger("events.hooks")
+
+
+class Watcher:
+    """Told of what happens in this process, in the thread in which it does: be quick. Override what you want."""
+
+    def fanned_out(self, found: FannedOut) -> None:
+        """The relay made deliveries of new events; committed."""
+
+    def sent(self, groups: Sequence[Group]) -> None:
+        """The relay gave these to the transport."""
+
+    def expired(self, count: int) -> None:
+        """The relay found so many deliveries whose worker died or fell silent; each is given out again, or dead."""
+
+    def attempted(self, claim: Claim, result: Result, took: float) -> None:
+        """A worker ended an attempt; committed. `took`: seconds in the handler, with decoding; 0 if it wasn't called."""
+
+    def parked(self, reason: str) -> None:
+        """A message was put aside because it is no wake-up."""
+
+    def around(self, claims: Sequence[Claim]) -> AbstractContextManager[None] | None:
+        """Entered around the call of a handler, in its thread; a handler's error passes through it. Mostly None."""
+        return None
+
+
+class Hooks:
+    """The watchers of one process."""
+
+    def __init__(self) -> None:
+        self._watchers: list[Watcher] = []
+        self._throttle = Throttle(log)
+
+    def add(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def fanned_out(self, found: FannedOut) -> None:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                watcher.fanned_out(found)
+
+    def sent(self, groups: Sequence[Group]) -> None:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                watcher.sent(groups)
+
+    def expired(self, count: int) -> None:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                watcher.expired(count)
+
+    def attempted(self, claim: Claim, result: Result, took: float) -> None:
+        for watcher in self._watchers:
+            try:  # written out: it is called for each delivery
+                watcher.attempted(claim, result, took)
+            except Exception as error:
+                self._failed(watcher, error)
+
+    def parked(self, reason: str) -> None:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                watcher.parked(reason)
+
+    def around(self, claims: Sequence[Claim]) -> AbstractContextManager[object] | None:
+        """All that watchers want around a handler's call; None if nobody wants anything."""
+        stack: ExitStack | None = None
+        for watcher in self._watchers:
+            try:
+                entered = watcher.around(claims)
+                if entered is not None:
+                    stack = stack or ExitStack()
+                    stack.enter_context(entered)
+            except Exception as error:
+                self._failed(watcher, error)
+        return stack
+
+    @contextmanager
+    def _harmless(self, watcher: Watcher) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._failed(watcher, error)
+
+    def _failed(self, watcher: Watcher, error: Exception) -> None:
+        self._throttle.warn(f"watcher {type(watcher).__name__}: {type(error).__name__}: {error}")

@@ -1,0 +1,42 @@
+"""To do what a worker can't do without, as soon as the database lets it."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from events.ports import Inbox
+from events.throttle import Throttle
+
+Answer = TypeVar("Answer")
+
+
+class GaveUp(Exception):
+    """The database is away, and there is no more time to wait for it."""
+
+
+class Insisting:
+    """Does things again and again while the database is away. Meanwhile this worker takes nothing else, as it couldn't
+    do it."""
+
+    def __init__(self, inbox: Inbox, throttle: Throttle) -> None:
+        self._inbox = inbox
+        self._throttle = throttle
+
+    def __call__(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
+        """The answer of the action.
+
+        Raises:
+            GaveUp: `until` came true before the database came back.
+        """
+        pause = 0.1
+        while True:
+            try:
+                return action()
+            except Exception as error:
+                if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
+                    raise
+                if until():
+                    raise GaveUp from error
+                self._throttle.warn(f"waiting for the database: {error}")
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
