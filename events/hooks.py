@@ -25,7 +25,7 @@ class Watcher:
         """The relay found so many deliveries whose worker died or fell silent; each is given out again, or dead."""
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
-        """A worker ended an attempt; committed. `took`: seconds in the handler, with decoding; 0 if it wasn't called."""
+        """A worker ended an attempt; committed. `took`: seconds in the handler, 0 if it wasn't called."""
 
     def parked(self, reason: str) -> None:
         """A message was put aside because it is no wake-up."""

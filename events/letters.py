@@ -83,6 +83,10 @@ class Action(StrEnum):
     REPLAY = "replay"
     DISCARD = "discard"
     RESTORE = "restore"
+    EDIT = "edit"  # discarded, for the sake of a corrected copy
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETIRE = "retire"
 
 
 class ParkedState(StrEnum):

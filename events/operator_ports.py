@@ -7,6 +7,7 @@ from uuid import UUID
 
 from events.history import EventFilter, EventRecord, Found
 from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
+from events.overview import Overview
 
 
 class DeadLetterBox(Protocol):
@@ -38,6 +39,35 @@ class History(Protocol):
 
     def find(self, wanted: EventFilter) -> list[Found]:
         """Newest first."""
+
+
+class Overviews(Protocol):
+    """The ledger in numbers."""
+
+    def take(self, *, finished: bool = True) -> Overview:
+        """As it stands. Without what is `finished` it is cheap however much that is: its counts are then left out."""
+
+
+class Switches(Protocol):
+    """Handlers that are paused or gone; what is done is remembered, with who did it."""
+
+    def pause(self, handler: str, actor: str) -> bool:
+        """From now on its deliveries wait; False if it was paused already."""
+
+    def hold(self, handler: str, limit: int) -> int:
+        """Up to so many deliveries that wait to be sent or started are held back, if it is paused; how many were."""
+
+    def resume(self, handler: str, actor: str) -> bool:
+        """What waits is sent again, by the relay; False if it was not paused."""
+
+    def waiting(self, handler: str) -> int:
+        """Its deliveries that nobody has begun."""
+
+    def unsubscribe(self, handler: str, actor: str) -> bool:
+        """It wants no more events; False if it was not subscribed to any."""
+
+    def drop(self, handler: str, actor: str, limit: int) -> int:
+        """Up to so many of its deliveries that nobody has begun are discarded; how many were."""
 
 
 class ParkingLot(Protocol):

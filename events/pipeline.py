@@ -16,6 +16,7 @@ from events.delivery import Deliverer
 from events.dispatching import RelayLimits
 from events.event import DomainEvent
 from events.hooks import Hooks
+from events.inspection import Inspection
 from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
@@ -23,6 +24,7 @@ from events.records import Subscription
 from events.registry import all_handlers
 from events.relay import Relay
 from events.settings import Settings, load_settings
+from events.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -38,6 +40,8 @@ class Pipeline:
         self.ledger = store.open_ledger(settings)
         self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
         self.dead_letters = DeadLetters(self.ledger.dead)
+        self.history = Inspection(self.ledger.history)
+        self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
         self.hooks = Hooks()

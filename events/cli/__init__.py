@@ -5,7 +5,7 @@ import sys
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from events.cli import dead, doctor, history, ledger, parked, publishing, relaying, upkeep
+from events.cli import dead, doctor, handlers, history, ledger, parked, publishing, relaying, upkeep
 from events.errors import EventsError
 from events.settings import redact
 
@@ -24,6 +24,7 @@ app.command()(history.find)
 app.command()(doctor.doctor)
 app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")
+app.add_typer(handlers.app, name="handlers")
 app.add_typer(parked.app, name="parked")
 
 

@@ -10,13 +10,8 @@ from rich.markup import escape
 
 from events.cli import filters
 from events.cli.output import AsJson, console, moment, print_json, print_table
-from events.errors import EventsError
 from events.history import EventFilter, EventRecord, timeline
 from events.pipeline import get_pipeline
-
-
-class NoSuchEvent(EventsError):
-    """The ledger has no such event."""
 
 
 def show(
@@ -28,9 +23,7 @@ def show(
 
     Example: events show 01931c9e-0000-7000-8000-000000000000
     """
-    event = get_pipeline().ledger.history.event(event_id)
-    if event is None:
-        raise NoSuchEvent(f"the ledger has no event {event_id} (any more); `events find` looks for events")
+    event = get_pipeline().history.event(event_id)
     if as_json:
         parsed = {"data": _parsed(event.data), "metadata": _parsed(event.metadata)}
         print_json(asdict(event) | parsed | {"timeline": [asdict(one) for one in timeline(event)]})
@@ -54,7 +47,7 @@ def find(
 
     Example: events find --aggregate order-17 --since 7d
     """
-    found = get_pipeline().ledger.history.find(EventFilter(event, aggregate, since, before, limit))
+    found = get_pipeline().history.find(EventFilter(event, aggregate, since, before, limit))
     if as_json:
         print_json([asdict(one) for one in found])
         return

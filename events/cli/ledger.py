@@ -1,15 +1,18 @@
 """`events migrate` and `events status`."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import typer
 
+from events.cli.handlers import as_dict
 from events.cli.output import AsJson, console, print_json, print_table
 from events.errors import ConfigurationError
+from events.overview import Overview
 from events.pipeline import get_pipeline
+from events.records import State
 from events.registry import load_handlers
 from events.settings import redact
-from events.store.overview import overview
-
-_STATES = ("pending", "sent", "running", "succeeded", "dead", "discarded")
 
 
 def migrate(as_json: AsJson = False) -> None:
@@ -33,37 +36,81 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Events, deliveries by handler and state, and what waits.
+    """The whole ledger in numbers: backlog, oldest age, rates, workers, errors by event type, deliveries by handler.
+
+    With millions of rows it takes some seconds to count what is finished.
 
     Example: events status --json
     """
     pipeline = get_pipeline()
     pipeline.check()
-    counts = overview(pipeline.ledger.engine)
+    with console.status("counting") if console.is_terminal and not as_json else nullcontext():
+        found = pipeline.ledger.overviews.take()
     settings = pipeline.settings
     where = {"database": redact(settings.database_url), "broker": redact(settings.broker_url) or "none"}
     if as_json:
-        print_json(where | counts.as_json())
+        print_json(where | _as_dict(found))
         return
-    console.print(f"database {where['database']}, broker {where['broker']}", soft_wrap=True, highlight=False)
-    waiting = sum(counts.waiting_events.values())
-    console.print(f"{counts.events:,} events, {waiting:,} of them not yet fanned out", highlight=False)
-    if counts.unhandled_types:
-        console.print(f"waiting for a handler: {', '.join(counts.unhandled_types)}", highlight=False)
-    if counts.oldest_due_seconds is not None:
-        console.print(f"the oldest due delivery has waited {counts.oldest_due_seconds:.1f} s", highlight=False)
-    if counts.parked:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.parked.items())
-        console.print(f"parked messages (events parked list): {reasons}", highlight=False)
-    for worker in counts.workers:
-        queues = ", ".join(worker["queues"])
-        console.print(f"worker {worker['name']}: {worker['pool']} x {worker['concurrency']}, {queues}", highlight=False)
-    if not counts.workers:
-        console.print("no worker lives", highlight=False)
-    names = sorted(set(counts.handlers) | set(counts.deliveries))
+    say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
+    say(f"database {where['database']}, broker {where['broker']}")
+    say(
+        f"{found.events:,} events, {found.waiting_events:,} of them not yet fanned out; "
+        f"{found.deliveries(State.PENDING):,} deliveries wait, {found.deliveries(State.SENT, State.RUNNING):,} are on "
+        f"the way, {found.deliveries(State.DEAD):,} are dead"
+    )
+    say(
+        f"a second: {found.published_a_second:,.1f} published, {found.a_second('succeeded'):,.1f} succeeded, "
+        f"{found.a_second('retried'):,.1f} to be retried, {found.a_second('dead'):,.1f} dead"
+    )
+    if found.unhandled_types:
+        say(f"waiting for a handler: {', '.join(found.unhandled_types)}")
+    if found.lag_seconds is not None:
+        say(f"the oldest event has waited {found.lag_seconds:,.1f} s to be fanned out")
+    if found.oldest_due_seconds is not None:
+        say(f"the oldest due delivery has waited {found.oldest_due_seconds:,.1f} s")
+    if found.parked:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.parked.items())
+        say(f"parked messages (events parked list): {reasons}")
+    for worker in found.workers:
+        say(f"worker {worker.name}: {worker.pool} x {worker.concurrency}, {', '.join(worker.queues)}")
+    if not found.workers:
+        say("no worker lives")
+    types = [[one.event_type, f"{one.count:,}", f"{one.lately:,}", f"{one.error_count:,}", f"{one.dead:,}"]
+             for one in found.event_types]  # fmt: skip
+    columns = ["event", "stored", "last minute", "errors", "dead"]
+    print_table("Events", columns, types, right=columns[1:])
     rows = [
-        [name, counts.handlers.get(name, {}).get("queue", "(gone)")]
-        + [f"{counts.deliveries.get(name, {}).get(state, 0):,}" for state in _STATES]
-        for name in names
+        [one.handler, (one.queue or "(gone)") + (", paused" if one.paused else "")]
+        + [f"{one.deliveries.get(state, 0):,}" for state in State]
+        + [f"{one.error_count:,}"]
+        for one in found.handlers
     ]
-    print_table("Deliveries", ["handler", "queue", *_STATES], rows, right=_STATES)
+    numbers = [state.value for state in State] + ["errors"]
+    print_table("Deliveries", ["handler", "queue", *numbers], rows, right=numbers)
+
+
+def _as_dict(found: Overview) -> dict[str, object]:
+    return {
+        "taken_at": found.taken_at,
+        "events": found.events,
+        "waiting_events": {one.event_type: one.waiting for one in found.event_types if one.waiting},
+        "unhandled_types": found.unhandled_types,
+        "oldest_due_seconds": found.oldest_due_seconds,
+        "lag_seconds": found.lag_seconds,
+        "rates": {
+            "published": round(found.published_a_second, 3),
+            **{outcome: round(found.a_second(outcome), 3) for outcome in ("succeeded", "retried", "dead")},
+        },
+        "event_types": {
+            one.event_type: {"count": one.count, "errors": one.error_count, "waiting": one.waiting,
+                             "last_minute": one.lately, "dead": one.dead}
+            for one in found.event_types
+        },
+        "handlers": {one.handler: as_dict(one) for one in found.handlers},
+        "parked": found.parked,
+        "workers": [
+            {"name": one.name, "pool": one.pool, "concurrency": one.concurrency, "queues": one.queues,
+             "version": one.version, "seen_at": one.seen_at}
+            for one in found.workers
+        ],
+    }  # fmt: skip

@@ -9,7 +9,6 @@ from events.diagnosis.findings import Finding, error, ok, warning
 from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.settings import HARD_LIMIT_GRACE
-from events.store.overview import overview
 from events.transport.topology import is_rabbitmq, work_queue
 
 _TIMEOUT = 5.0  # seconds for each step
@@ -88,8 +87,8 @@ def rabbitmq(pipeline: Pipeline) -> list[Finding]:
 
 def _queues(pipeline: Pipeline) -> list[str]:
     try:
-        subscribed = {handler["queue"] for handler in overview(pipeline.ledger.engine).handlers.values()}
-        return sorted({pipeline.settings.queue} | subscribed | pipeline.ledger.outbox.waiting().keys())
+        subscribed = {handler.queue for handler in pipeline.ledger.overviews.take(finished=False).handlers}
+        return sorted(({pipeline.settings.queue} | subscribed | pipeline.ledger.outbox.waiting().keys()) - {""})
     except Exception:  # the database's trouble is told elsewhere
         return [pipeline.settings.queue]
 

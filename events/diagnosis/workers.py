@@ -9,8 +9,7 @@ from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
 from events.letters import DeadLetterFilter
 from events.pipeline import Pipeline
-from events.records import ALIVE
-from events.store.overview import overview
+from events.records import ALIVE, State
 
 _CELERYCONFIG = "celeryconfig.py"
 
@@ -63,26 +62,35 @@ def presence(pipeline: Pipeline) -> list[Finding]:
 def handlers(pipeline: Pipeline) -> list[Finding]:
     """Subscribed but running nowhere; waiting in a queue that nobody reads; events that nobody wants."""
     alive = pipeline.ledger.workers.alive(ALIVE)
-    counts = overview(pipeline.ledger.engine)
+    found_now = pipeline.ledger.overviews.take(finished=False)
     running = {name for worker in alive for name in worker.handlers}
     read = {queue for worker in alive for queue in worker.queues}
     found = []
-    for name, subscribed in counts.handlers.items():
-        states = counts.deliveries.get(name, {})
-        waits = sum(states.get(state, 0) for state in ("pending", "sent"))
-        if name not in running:
+    subscribed = [handler for handler in found_now.handlers if handler.queue]
+    for handler in subscribed:
+        waits = handler.waiting
+        if handler.handler not in running:
             level = error if waits else warning
-            says = f"{name} is subscribed and runs nowhere; {waits} deliveries wait for it"
-            found.append(level("handlers", says, "start a worker that has it (EVENTS_HANDLERS)"))
-        elif subscribed["queue"] not in read:
-            says = f"no worker reads queue {subscribed['queue']!r} of {name}; {waits} deliveries wait"
+            says = f"{handler.handler} is subscribed and runs nowhere; {waits} deliveries wait for it"
             found.append(
-                error("queues", says, f"start a worker for it: celery -A events worker -Q {subscribed['queue']}")
+                level(
+                    "handlers",
+                    says,
+                    f"start a worker that has it (EVENTS_HANDLERS), or: events handlers retire {handler.handler}",
+                )
             )
-    for event_type in counts.unhandled_types:
-        says = f"{counts.waiting_events[event_type]} events {event_type} wait: no handler ever subscribed to them"
+        elif handler.queue not in read:
+            says = f"no worker reads queue {handler.queue!r} of {handler.handler}; {waits} deliveries wait"
+            found.append(error("queues", says, f"start a worker for it: celery -A events worker -Q {handler.queue}"))
+        if handler.paused:
+            held = handler.deliveries.get(State.PAUSED, 0)
+            says = f"{handler.handler} is paused by {handler.changed_by}; {held} deliveries wait"
+            found.append(warning("handlers", says, f"events handlers resume {handler.handler}"))
+    waiting = {one.event_type: one.waiting for one in found_now.event_types}
+    for event_type in found_now.unhandled_types:
+        says = f"{waiting[event_type]} events {event_type} wait: no handler ever subscribed to them"
         found.append(warning("events", says, "start a worker that has a handler for them, or publish them no more"))
-    return found or [ok("handlers", f"all {len(counts.handlers)} that are subscribed run somewhere")]
+    return found or [ok("handlers", f"all {len(subscribed)} that are subscribed run somewhere")]
 
 
 def leftovers(pipeline: Pipeline) -> list[Finding]:

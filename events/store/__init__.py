@@ -1,15 +1,16 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention` and `history` each keep one contract of events.ports, with the help of `fan_out`, `claiming`, `failing` and
-`with_commit`; `schema` migrates; `engine` and `types` hold what differs between the databases.
+`retention`, `history`, `overview` and `switches` each keep one contract of events.ports or events.operator_ports, with
+the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema` migrates; `engine` and `types` hold what
+differs between the databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.operator_ports import DeadLetterBox, History, ParkingLot, Retention
+from events.operator_ports import DeadLetterBox, History, Overviews, ParkingLot, Retention, Switches
 from events.ports import EventLog, Inbox, Outbox, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
@@ -18,11 +19,13 @@ from events.store.event_log import SqlEventLog
 from events.store.history import SqlHistory
 from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
+from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
 from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
 from events.store.schema import check_schema, migrate
 from events.store.subscriptions import SqlSubscriptions
+from events.store.switches import SqlSwitches
 from events.store.workers import SqlWorkers
 
 __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
@@ -43,6 +46,8 @@ class Ledger:
     workers: WorkerRegistry
     retention: Retention
     history: History
+    overviews: Overviews
+    switches: Switches
 
     def close(self) -> None:
         """Close all connections."""
@@ -64,4 +69,6 @@ def open_ledger(settings: Settings) -> Ledger:
         workers=SqlWorkers(engine),
         retention=SqlRetention(engine),
         history=SqlHistory(engine),
+        overviews=SqlOverviews(engine),
+        switches=SqlSwitches(engine),
     )

@@ -10,19 +10,18 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    insert,
     or_,
     select,
     tuple_,
     update,
 )
 
-from events.event import uuid7
 from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
 from events.records import State
 from events.store.engine import look, now_plus, transaction
 from events.store.listener import wake_relays
-from events.store.tables import event_actions, event_deliveries, event_store, in_state, waits
+from events.store.switches import remember
+from events.store.tables import event_deliveries, event_store, in_state, waits
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -107,15 +106,7 @@ class SqlDeadLetterBox:
             condition = [in_state(state), tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some)]
         changing = update(event_deliveries).where(*condition).values(**values)
         changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler)).all()
-        if changed:
-            connection.execute(
-                insert(event_actions).values(acted_at=now_plus(connection)),
-                [
-                    {"id": uuid7(), "event_id": row.event_id, "handler": row.handler, "action": action.value,
-                     "actor": actor[:255]}
-                    for row in changed
-                ],
-            )  # fmt: skip
+        remember(connection, action, actor, [(row.event_id, row.handler) for row in changed])
         return len(changed)
 
 

@@ -1,85 +1,173 @@
-"""What stands in the ledger right now, in a few counts: the read model of `events status`."""
+"""Counts what stands in the ledger. Keeps the contract of events.operator_ports.Overviews.
 
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+What is not finished is found by partial indexes. To count what is finished a database has to read it all: seconds, with
+millions of rows, so whoever shows it often keeps it for a while.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, and_, func, select
 
-from events.records import ALIVE, State
+from events.overview import LATELY, EventMetrics, HandlerMetrics, Overview
+from events.records import ALIVE, State, WorkerInfo
+from events.store.engine import look, now_plus
+from events.store.outbox import heads
 from events.store.parked import SqlParkingLot
-from events.store.tables import event_deliveries, event_store, event_subscriptions, is_unprocessed
+from events.store.tables import (
+    event_attempts,
+    event_deliveries,
+    event_handlers,
+    event_store,
+    event_subscriptions,
+    in_state,
+    is_processed,
+    is_unprocessed,
+)
 from events.store.workers import SqlWorkers
 
-
-@dataclass(frozen=True)
-class Overview:
-    """Counts of the whole ledger.
-
-    Attributes:
-        events: stored in all.
-        waiting_events: not yet fanned out, by event type; those nobody subscribed to wait here.
-        unhandled_types: event types among them that no handler has ever subscribed to.
-        deliveries: by handler, then by state.
-        oldest_due_seconds: age of the oldest delivery that is due and not sent, None if none is.
-        handlers: handler name to its queue and event types.
-        parked: messages that can't be run, by reason.
-        workers: those that live: name, pool, concurrency, queues, version.
-    """
-
-    events: int
-    waiting_events: dict[str, int]
-    unhandled_types: list[str]
-    deliveries: dict[str, dict[str, int]]
-    oldest_due_seconds: float | None
-    handlers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parked: dict[str, int] = field(default_factory=dict)
-    workers: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+_EVENT, _DELIVERY, _ATTEMPT = event_store.c, event_deliveries.c, event_attempts.c
+_SUBSCRIPTION, _HANDLER = event_subscriptions.c, event_handlers.c
+_UNFINISHED = (State.PENDING, State.SENT, State.RUNNING, State.DEAD, State.PAUSED)
+_TYPE = func.coalesce(_DELIVERY.event_type, "")  # older rows may have none
 
 
-def overview(engine: Engine) -> Overview:
-    """Count; a few grouped queries."""
-    event, delivery, subscription = event_store.c, event_deliveries.c, event_subscriptions.c
-    with engine.connect() as connection:
-        events = connection.scalar(select(func.count()).select_from(event_store)) or 0
-        waiting = {
-            row[0]: row[1]
-            for row in connection.execute(
-                select(event.event_type, func.count()).where(is_unprocessed).group_by(event.event_type)
-            )
-        }
-        states: dict[str, dict[str, int]] = {}
-        for handler, state, count in connection.execute(
-            select(delivery.handler, delivery.state, func.count()).group_by(delivery.handler, delivery.state)
-        ):
-            states.setdefault(handler, {})[state] = count
-        handlers: dict[str, dict[str, Any]] = {}
-        for handler, queue, event_type in connection.execute(
-            select(subscription.handler, subscription.queue, subscription.event_type).order_by(subscription.handler)
-        ):
-            handlers.setdefault(handler, {"queue": queue, "events": []})["events"].append(event_type)
-        oldest = connection.scalar(select(func.min(delivery.due_at)).where(delivery.state == State.PENDING))
-    subscribed = {event_type for known in handlers.values() for event_type in known["events"]}
-    age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else None
-    return Overview(
-        events=events,
-        waiting_events=waiting,
-        unhandled_types=sorted(set(waiting) - subscribed),
-        deliveries=states,
-        oldest_due_seconds=round(age, 3) if age is not None and age > 0 else None,
-        handlers=handlers,
-        parked=SqlParkingLot(engine).counts(),
-        workers=[
-            {
-                "name": worker.name,
-                "pool": worker.pool,
-                "concurrency": worker.concurrency,
-                "queues": worker.queues,
-                "version": worker.version,
-            }
-            for worker in SqlWorkers(engine).alive(ALIVE)
-        ],
+class SqlOverviews:
+    """A few grouped queries."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def take(self, *, finished: bool = True) -> Overview:
+        workers = SqlWorkers(self._engine).alive(ALIVE)
+        parked = SqlParkingLot(self._engine).counts()
+        with look(self._engine) as connection:
+            now: datetime = connection.scalar(select(now_plus(connection))) or datetime.now(UTC)
+            subscriptions = connection.execute(
+                select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type, _SUBSCRIPTION.queue, _SUBSCRIPTION.pace)
+            ).all()
+            switched = {row.handler: row for row in connection.execute(select(event_handlers))}
+            deliveries = _deliveries(connection, finished=finished)
+            errors = _errors(connection) if finished else Counter()
+            subscribed = {row.event_type for row in subscriptions}
+            types = _event_types(connection, deliveries, errors, finished=finished)
+            oldest, lag = _oldest_due(connection), _oldest_unprocessed(connection)
+        names = sorted({row.handler for row in subscriptions} | {handler for handler, *_ in deliveries})
+        return Overview(
+            taken_at=now,
+            finished=finished,
+            event_types=types,
+            handlers=[_handler(name, subscriptions, switched, deliveries, errors, workers) for name in names],
+            unhandled_types=[one.event_type for one in types if one.waiting and one.event_type not in subscribed],
+            oldest_due_seconds=_age(oldest, now),
+            lag_seconds=_age(lag, now),
+            parked=parked,
+            workers=workers,
+        )
+
+
+Key = tuple[str, str]  # handler, event type
+
+
+def _deliveries(connection: Connection, *, finished: bool) -> dict[tuple[str, str, str], int]:
+    """By handler, event type and state."""
+    query = select(_DELIVERY.handler, _TYPE, _DELIVERY.state, func.count()).group_by(
+        _DELIVERY.handler, _TYPE, _DELIVERY.state
     )
+    if finished:
+        return {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
+    found: dict[tuple[str, str, str], int] = {}
+    for state in _UNFINISHED:  # one by one, each by its own index
+        found |= {(row[0], row[1], row[2]): row[3] for row in connection.execute(query.where(in_state(state)))}
+    return found
+
+
+def _errors(connection: Connection) -> Counter[Key]:
+    """Attempts that failed."""
+    same = and_(_ATTEMPT.event_id == _DELIVERY.event_id, _ATTEMPT.handler == _DELIVERY.handler)
+    query = (
+        select(_ATTEMPT.handler, _TYPE, func.count())
+        .join_from(event_attempts, event_deliveries, same)
+        .group_by(_ATTEMPT.handler, _TYPE)
+    )
+    return Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
+
+
+def _event_types(
+    connection: Connection, deliveries: dict[tuple[str, str, str], int], errors: Counter[Key], *, finished: bool
+) -> list[EventMetrics]:
+    by_type = select(_EVENT.event_type, func.count()).group_by(_EVENT.event_type)
+
+    def counted(*conditions: Any) -> Counter[str]:
+        return Counter({row[0]: row[1] for row in connection.execute(by_type.where(*conditions))})
+
+    waiting = counted(is_unprocessed)
+    since = _EVENT.created_at >= now_plus(connection, -timedelta(seconds=LATELY))
+    lately = counted(is_processed, since) + counted(is_unprocessed, since)
+    done = counted(is_processed) if finished else Counter[str]()
+    failed: Counter[str] = Counter()
+    for (_, kind), count in errors.items():
+        failed[kind] += count
+    states: dict[str, Counter[str]] = {}
+    for (_, kind, state), count in deliveries.items():
+        states.setdefault(kind, Counter())[state] += count
+    return [
+        EventMetrics(kind, done[kind] + waiting[kind], failed[kind], waiting[kind], lately[kind], states.get(kind, {}))
+        for kind in sorted(done.keys() | waiting.keys() | lately.keys() | (states.keys() - {""}))
+    ]
+
+
+def _handler(
+    name: str,
+    subscriptions: Any,
+    switched: dict[str, Any],
+    deliveries: dict[tuple[str, str, str], int],
+    errors: Counter[Key],
+    workers: list[WorkerInfo],
+) -> HandlerMetrics:
+    theirs = [row for row in subscriptions if row.handler == name]
+    states: Counter[str] = Counter()
+    for (handler, _, state), count in deliveries.items():
+        if handler == name:
+            states[state] += count
+    rates: Counter[str] = Counter()
+    for worker in workers:
+        for outcome, a_second in worker.activity.get(name, {}).items():
+            rates[outcome] += a_second  # type: ignore[assignment]
+    switch = switched.get(name)
+    return HandlerMetrics(
+        handler=name,
+        queue=theirs[0].queue if theirs else "",
+        event_types=sorted(row.event_type for row in theirs),
+        paused=switch is not None and switch.paused,
+        changed_by=switch.changed_by if switch else None,
+        changed_at=switch.changed_at if switch else None,
+        workers=sum(name in worker.handlers for worker in workers),
+        seconds=theirs[0].pace if theirs else None,
+        deliveries=states,
+        error_count=sum(count for (handler, _), count in errors.items() if handler == name),
+        rates=rates,
+    )
+
+
+def _oldest_due(connection: Connection) -> datetime | None:
+    found: datetime | None = connection.scalar(select(func.min(heads().c.due_at)))
+    return found
+
+
+def _oldest_unprocessed(connection: Connection) -> datetime | None:
+    query = (
+        select(_EVENT.created_at)
+        .where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
+        .order_by(_EVENT.timestamp)
+        .limit(1)
+    )
+    found: datetime | None = connection.scalar(query)
+    return found
+
+
+def _age(moment: datetime | None, now: datetime) -> float | None:
+    if moment is None or moment >= now:
+        return None
+    return round((now - moment).total_seconds(), 3)

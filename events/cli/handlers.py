@@ -1,0 +1,118 @@
+"""`events handlers`: which there are and where they run; pause, resume, retire."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from events.cli import filters
+from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.overview import HandlerMetrics
+from events.pipeline import get_pipeline
+from events.records import State
+
+app = typer.Typer(help="Handlers: list, pause, resume, retire.", no_args_is_help=True)
+
+Answer = TypeVar("Answer")
+Name = Annotated[str, typer.Argument(help="The handler's name.", show_default=False)]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Every handler that is subscribed: its events and queue, how many workers have it, what waits for it.
+
+    Example: events handlers list
+    """
+    found = get_pipeline().upkeep.handlers()
+    if as_json:
+        print_json([as_dict(one) for one in found])
+        return
+    if not found:
+        console.print("no handler is subscribed; workers subscribe theirs when they start")
+        return
+    rows = [
+        [one.handler, ", ".join(one.event_types), one.queue or "(gone)", one.workers, _pace(one), f"{one.waiting:,}",
+         f"{one.deliveries.get(State.RUNNING, 0):,}", f"{one.dead:,}", _switch(one)]
+        for one in found
+    ]  # fmt: skip
+    columns = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", ""]
+    print_table("Handlers", columns, rows, right=["workers", "takes", "waiting", "running", "dead"])
+    console.print("next: events handlers pause HANDLER | events dead list --handler HANDLER")
+
+
+@app.command()
+def pause(handler: Name, actor: filters.Actor = None) -> None:
+    """Start none of its deliveries any more; what runs may finish. Nothing is lost: all of them wait, with new ones.
+
+    Example: events handlers pause notify_followers
+    """
+    upkeep = get_pipeline().upkeep
+    changed = _with_spinner("holding back", lambda told: upkeep.pause(handler, actor or filters.actor(), told))
+    console.print(f"{handler} is paused" if changed else f"{handler} was paused already", highlight=False)
+
+
+@app.command()
+def resume(handler: Name, actor: filters.Actor = None) -> None:
+    """Its deliveries run again, those that waited and new ones.
+
+    Example: events handlers resume notify_followers
+    """
+    changed = get_pipeline().upkeep.resume(handler, actor or filters.actor())
+    console.print(f"{handler} is resumed" if changed else f"{handler} was not paused", highlight=False)
+
+
+@app.command()
+def retire(
+    handler: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    actor: filters.Actor = None,
+) -> None:
+    """Of a handler that no code has any more: it gets no more events, and what waits for it is discarded.
+
+    Refused while a living worker has it. Its dead letters stay. `events dead restore` takes a delivery back.
+
+    Example: events handlers retire old_feed --dry-run
+    """
+    upkeep = get_pipeline().upkeep
+    if dry_run:
+        console.print(f"{upkeep.would_drop(handler):,} deliveries would be discarded", highlight=False)
+        return
+    count = _with_spinner("discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told))
+    console.print(f"{handler} is retired, {count:,} deliveries discarded", highlight=False)
+
+
+def as_dict(one: HandlerMetrics) -> dict[str, object]:
+    """For scripts."""
+    return {
+        "handler": one.handler,
+        "queue": one.queue,
+        "event_types": list(one.event_types),
+        "paused": one.paused,
+        "changed_by": one.changed_by,
+        "changed_at": one.changed_at,
+        "workers": one.workers,
+        "seconds": one.seconds,
+        "waiting": one.waiting,
+        "dead": one.dead,
+        "errors": one.error_count,
+        "deliveries": dict(one.deliveries),
+        "rates": dict(one.rates),
+    }
+
+
+def _with_spinner(what: str, act: Callable[[Callable[[int], None]], Answer]) -> Answer:
+    bar = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*bar, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        return act(lambda done: progress.update(task, description=f"{what}: {done:,}"))
+
+
+def _pace(one: HandlerMetrics) -> str:
+    return "" if one.seconds is None else f"{one.seconds * 1000:,.1f} ms"
+
+
+def _switch(one: HandlerMetrics) -> str:
+    if one.paused:
+        return f"paused by {one.changed_by}, {moment(one.changed_at)}"
+    return "" if one.workers or not one.queue else "runs nowhere"

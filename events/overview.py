@@ -1,0 +1,112 @@
+"""What stands in the ledger, in numbers: the read model of `events status`, `events.metrics()` and Flower's pages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from events.records import State, WorkerInfo
+
+LATELY = 60.0  # seconds that "lately" means
+
+
+@dataclass(frozen=True, slots=True)
+class EventMetrics:
+    """One event type.
+
+    Attributes:
+        count: events in the ledger.
+        error_count: attempts of its handlers that failed, each try counted.
+        waiting: events that are not yet fanned out.
+        lately: events stored within the last minute.
+        deliveries: by state.
+    """
+
+    event_type: str
+    count: int = 0
+    error_count: int = 0
+    waiting: int = 0
+    lately: int = 0
+    deliveries: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def dead(self) -> int:
+        return self.deliveries.get(State.DEAD, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerMetrics:
+    """One handler.
+
+    Attributes:
+        queue: "" if its subscription is gone.
+        error_count: its attempts that failed, each try counted.
+        workers: living ones that have it.
+        seconds: that one delivery takes, as workers measured; None if unknown.
+        rates: what living workers say they do a second, by outcome.
+        changed_by, changed_at: who paused or resumed it, and when; None if nobody did of late.
+    """
+
+    handler: str
+    queue: str = ""
+    event_types: Sequence[str] = ()
+    paused: bool = False
+    changed_by: str | None = None
+    changed_at: datetime | None = None
+    workers: int = 0
+    seconds: float | None = None
+    deliveries: Mapping[str, int] = field(default_factory=dict)
+    error_count: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that nobody has begun."""
+        return sum(self.deliveries.get(state, 0) for state in (State.PENDING, State.SENT, State.PAUSED))
+
+    @property
+    def dead(self) -> int:
+        return self.deliveries.get(State.DEAD, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The whole ledger at one moment.
+
+    Attributes:
+        finished: whether what is finished was counted, too.
+        unhandled_types: of events that wait because no handler ever subscribed.
+        oldest_due_seconds: age of the oldest delivery that is due and not sent; None if none is.
+        lag_seconds: age of the oldest event that somebody subscribed to and that is not fanned out; None if none is.
+        parked: messages that can't be run, by reason.
+        workers: those that live.
+    """
+
+    taken_at: datetime
+    finished: bool
+    event_types: Sequence[EventMetrics]
+    handlers: Sequence[HandlerMetrics]
+    unhandled_types: Sequence[str]
+    oldest_due_seconds: float | None
+    lag_seconds: float | None
+    parked: Mapping[str, int]
+    workers: Sequence[WorkerInfo]
+
+    @property
+    def events(self) -> int:
+        return sum(one.count for one in self.event_types)
+
+    @property
+    def waiting_events(self) -> int:
+        return sum(one.waiting for one in self.event_types)
+
+    def deliveries(self, *states: State) -> int:
+        return sum(one.deliveries.get(state, 0) for one in self.handlers for state in states)
+
+    @property
+    def published_a_second(self) -> float:
+        """Within the last minute."""
+        return sum(one.lately for one in self.event_types) / LATELY
+
+    def a_second(self, outcome: str) -> float:
+        """What living workers say they do: "succeeded", "retried" or "dead"."""
+        return sum(one.rates.get(outcome, 0.0) for one in self.handlers)

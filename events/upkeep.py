@@ -1,0 +1,88 @@
+"""Upkeep of handlers: pause one whose deliveries would only fail, resume it, retire one that no code has any more."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from events.errors import EventsError
+from events.operator_ports import Overviews, Switches
+from events.overview import HandlerMetrics
+from events.ports import WorkerRegistry
+from events.records import ALIVE
+
+BATCH = 1000  # deliveries in one transaction
+
+Progress = Callable[[int], None]
+
+
+class NoSuchHandler(EventsError):
+    """No handler of that name is subscribed, and nothing waits for it."""
+
+
+class StillRunning(EventsError):
+    """Living workers have the handler, so they would subscribe it again."""
+
+
+class Upkeep:
+    """What an operator does to handlers, whatever the face. Every action has an actor, and twice does nothing."""
+
+    def __init__(self, switches: Switches, overviews: Overviews, workers: WorkerRegistry) -> None:
+        self._switches = switches
+        self._overviews = overviews
+        self._workers = workers
+
+    def handlers(self) -> list[HandlerMetrics]:
+        """All that are subscribed, or that something waits for; without counts of what is finished."""
+        return list(self._overviews.take(finished=False).handlers)
+
+    def pause(self, handler: str, actor: str, progress: Progress | None = None) -> bool:
+        """Start none of its deliveries any more: they wait, as do new ones, and retries. What runs may finish.
+
+        False if it was paused already. Raises NoSuchHandler.
+        """
+        self._known(handler)
+        changed = self._switches.pause(handler, actor)
+        self._by_batches(lambda: self._switches.hold(handler, BATCH), progress)  # again, if it was interrupted
+        return changed
+
+    def resume(self, handler: str, actor: str) -> bool:
+        """The relay sends what waits, within a second or so. False if it was not paused. Raises NoSuchHandler."""
+        self._known(handler)
+        return self._switches.resume(handler, actor)
+
+    def retire(self, handler: str, actor: str, progress: Progress | None = None) -> int:
+        """It gets no more events, and what waits for it is discarded; how many deliveries. Dead letters stay.
+
+        Raises NoSuchHandler, StillRunning.
+        """
+        self._known(handler)
+        self._none_runs(handler)
+        self._switches.unsubscribe(handler, actor)
+        return self._by_batches(lambda: self._switches.drop(handler, actor, BATCH), progress)
+
+    def would_drop(self, handler: str) -> int:
+        """How many deliveries `retire` would discard. Raises NoSuchHandler, StillRunning."""
+        self._known(handler)
+        self._none_runs(handler)
+        return self._switches.waiting(handler)
+
+    def _known(self, handler: str) -> None:
+        known = [one.handler for one in self.handlers()]
+        if handler not in known:
+            raise NoSuchHandler(f"no handler is named {handler!r}; the ledger knows {', '.join(known) or 'none'}")
+
+    def _none_runs(self, handler: str, within: timedelta = ALIVE) -> None:
+        having = [worker.name for worker in self._workers.alive(within) if handler in worker.handlers]
+        if having:
+            raise StillRunning(
+                f"{handler} runs on {', '.join(having)}; deploy code without it first, or pause it: "
+                f"events handlers pause {handler}"
+            )
+
+    @staticmethod
+    def _by_batches(act: Callable[[], int], progress: Progress | None) -> int:
+        done = 0
+        while count := act():
+            done += count
+            if progress is not None:
+                progress(done)
+        return done
