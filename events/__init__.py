@@ -34,7 +34,8 @@ from events.errors import (
 )
 from events.event import DomainEvent, Metadata
 from events.injection import Delivery
-from events.pipeline import get_engine, on_migrate, publish, publish_async, publish_recorded
+from events.overview import EventMetrics
+from events.pipeline import get_engine, metrics, on_migrate, publish, publish_async, publish_recorded
 from events.registry import handles
 from events.retry import Retry, RetryAfter, hours, minutes, seconds
 
@@ -45,6 +46,8 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "publish", "publish_async", "publish_recorded",
     # handlers
     "handles", "Delivery", "Retry", "RetryAfter", "seconds", "minutes", "hours",
+    # operating
+    "metrics", "EventMetrics",
     # the database
     "get_engine", "on_migrate",
     # errors

@@ -6,6 +6,7 @@ can't hold, such as the NUL character in PostgreSQL's jsonb, is refused by all.
 
 import json
 import re
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -13,6 +14,7 @@ from pydantic_core import PydanticSerializationError
 from events.envelope import Envelope
 from events.errors import EventDataError, NewerEvent, PayloadTooLarge, PublishError
 from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, event_named
+from events.masking import KEY
 
 _EXCLUDED = set(RESERVED)
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -49,6 +51,8 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | Non
             f"event {event.event_name} has {size:,} bytes of data, over the limit of {max_bytes:,} bytes "
             f"(EVENTS_MAX_PAYLOAD_BYTES); store the bulk elsewhere and publish its address"
         )
+    if event.masked_fields:
+        stored_metadata = _with_masks(stored_metadata, event.masked_fields)
     aggregate_id = event.aggregate_id
     escaped = ("u0000" in text and _NUL.search(text) for text in (data, stored_metadata))
     if "\0" in aggregate_id or any(escaped):
@@ -90,7 +94,8 @@ def decode(envelope: Envelope) -> DomainEvent:
         raise EventDataError(f"{where}: event_store.timestamp is no date and time")
     data = envelope.event_data.strip()
     if not (data.startswith("{") and data.endswith("}")):
-        raise EventDataError(f"{where}: event_data is not a JSON object: {_shown(data)}")
+        shown = "" if event_class.masked_fields else f": {_shown(data)}"
+        raise EventDataError(f"{where}: event_data is not a JSON object{shown}")
     if envelope.schema_version < event_class.schema_version:
         data = _upcast(event_class, data, envelope.schema_version, where)
     # The row's own columns come last, since in JSON the last of two equal keys counts.
@@ -102,12 +107,19 @@ def decode(envelope: Envelope) -> DomainEvent:
     try:
         return event_class.model_validate_json(data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True)
     except ValidationError as error:
+        hidden = bool(event_class.masked_fields)
         problems = "; ".join(
             f"field {'.'.join(map(str, problem['loc'])) or 'event_data'!r}: {problem['msg']}"
-            + ("" if problem["type"] == "missing" else f", got {_shown(problem['input'])}")
+            + ("" if problem["type"] == "missing" or hidden else f", got {_shown(problem['input'])}")
             for problem in error.errors(include_url=False)
         )
         raise EventDataError(f"{where}: {problems}") from error
+
+
+def _with_masks(metadata: str, fields: Sequence[str]) -> str:
+    """So that whoever shows the event knows, even where its class isn't loaded."""
+    comma = "," if metadata.strip()[1:-1].strip() else ""
+    return f"{metadata.strip()[:-1]}{comma}{json.dumps({KEY: list(fields)})[1:]}"
 
 
 def _upcast(event_class: type[DomainEvent], data: str, version: int, where: str) -> str:

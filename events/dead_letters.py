@@ -1,19 +1,25 @@
 """Dead letters: deliveries that were given up. Look at them, alone or by what they have in common; replay, discard."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 from uuid import UUID
 
 from events.errors import EventsError
 from events.letters import DeadLetter, DeadLetterFilter, FailureGroup
+from events.masking import mask
 from events.operator_ports import DeadLetterBox
 
 BATCH = 200  # letters in one transaction: whoever stops it loses nothing of what is done
 
 Progress = Callable[[int, int], None]
 ALL = DeadLetterFilter()
+
+
+def masked(letters: Sequence[DeadLetter], declared: Mapping[str, Collection[str]]) -> list[DeadLetter]:
+    """The letters as people may see them: see events.masking."""
+    return [replace(one, event_data=mask(one.event_data, one.metadata, one.event_type, declared)) for one in letters]
 
 
 class NoSuchDeadLetter(EventsError):
@@ -24,15 +30,16 @@ class DeadLetters:
     """What an operator does with dead letters, whatever the face: command line, web page or code.
 
     Every action has an actor, who stands in the event's history. What is no longer dead is left alone, so that an
-    action that two operators take, or that is clicked twice, happens once.
+    action that two operators take, or that is clicked twice, happens once. What events' classes mask is hidden.
     """
 
-    def __init__(self, box: DeadLetterBox) -> None:
+    def __init__(self, box: DeadLetterBox, masked: Callable[[], Mapping[str, Collection[str]]]) -> None:
         self._box = box
+        self._masked = masked
 
     def find(self, wanted: DeadLetterFilter = ALL) -> list[DeadLetter]:
         """Newest first, 50 of them if the filter sets no limit."""
-        return self._box.find(wanted if wanted.limit is not None else replace(wanted, limit=50))
+        return masked(self._box.find(wanted if wanted.limit is not None else replace(wanted, limit=50)), self._masked())
 
     def count(self, wanted: DeadLetterFilter = ALL) -> int:
         return self._box.count(wanted)
@@ -54,7 +61,7 @@ class DeadLetters:
         if not found:
             of = f" of handler {handler!r}" if handler else ""
             raise NoSuchDeadLetter(f"event {event_id} has no dead letter{of}; `events dead list` shows what there is")
-        return found
+        return masked(found, self._masked())
 
     def replay(
         self, wanted: DeadLetterFilter, actor: str, *, rate: float | None = None, progress: Progress | None = None

@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -68,6 +68,7 @@ class DomainEvent(BaseModel):
         version: schema version of its fields, a positive int; default 1.
         aggregate_id: the field that holds the id of the aggregate it belongs to; default none.
         abstract: True for a base class of events which is itself never published.
+        masked: fields that nobody is shown: "iban", or "card.number" within one. Those of base classes are, too.
 
     Raises:
         DefinitionError: at import, for a name that two classes claim, an unknown aggregate field, a reserved field.
@@ -83,6 +84,7 @@ class DomainEvent(BaseModel):
     schema_version: ClassVar[int] = 1
     aggregate_field: ClassVar[str | None] = None
     defined_at: ClassVar[str] = ""
+    masked_fields: ClassVar[tuple[str, ...]] = ()
 
     event_id: UUID = Field(default_factory=uuid7)
     occurred_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -100,6 +102,7 @@ class DomainEvent(BaseModel):
         version: int = 1,
         aggregate_id: str | None = None,
         abstract: bool = False,
+        masked: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
@@ -107,6 +110,9 @@ class DomainEvent(BaseModel):
         cls.schema_version = version
         cls.defined_at = _place_of(cls)
         cls._declared_aggregate_id = aggregate_id
+        cls.masked_fields = tuple(
+            dict.fromkeys((*cls.masked_fields, *((masked,) if isinstance(masked, str) else masked)))
+        )
 
     _declared_aggregate_id: ClassVar[str | None] = None
 
@@ -125,6 +131,15 @@ class DomainEvent(BaseModel):
                 f"{where} says aggregate_id={cls.aggregate_field!r}, but has no such field; "
                 f"its fields: {', '.join(own_fields(cls)) or 'none'}"
             )
+        for field in cls.masked_fields:
+            if field.partition(".")[0] not in cls.model_fields:
+                known = ", ".join(own_fields(cls)) or "none"
+                raise DefinitionError(f"{where} says masked={field!r}, but has no such field; its fields: {known}")
+            if field == cls.aggregate_field:
+                raise DefinitionError(f"{where} masks {field!r}, its aggregate's id, which has a column of its own")
+        if cls.masked_fields and not cls.model_config.get("hide_input_in_errors"):
+            cls.model_config = cls.model_config | ConfigDict(hide_input_in_errors=True)
+            cls.model_rebuild(force=True, raise_errors=False)
         if isinstance(cls.schema_version, bool) or not isinstance(cls.schema_version, int) or cls.schema_version < 1:
             raise DefinitionError(f"{where} says version={cls.schema_version!r}; a schema version is 1 or greater")
         if cls.event_name:
@@ -137,6 +152,11 @@ class DomainEvent(BaseModel):
         Override it together with a new `version=`. Called with the stored version, before the data is validated.
         """
         return data
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        hidden = {field.partition(".")[0] for field in self.masked_fields}
+        for name, value in super().__repr_args__():
+            yield name, "***" if name in hidden else value
 
     @property
     def aggregate_id(self) -> str:

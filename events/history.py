@@ -74,6 +74,7 @@ class EventFilter:
     since: datetime | None = None
     before: datetime | None = None
     limit: int = 50
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,13 @@ class Moment:
 
 
 _OF_ATTEMPT = {Outcome.RETRY.value: "failed", Outcome.DEAD.value: "failed, dead", Outcome.HANDED_BACK.value: "lost"}
-_OF_ACTION = {"replay": "replayed", "discard": "discarded", "restore": "restored"}
+_OF_ACTION = {
+    "replay": "replayed",
+    "discard": "discarded",
+    "restore": "restored",
+    "retire": "discarded",
+    "edit": "corrected",
+}
 
 
 def timeline(event: EventRecord) -> list[Moment]:

@@ -1,9 +1,12 @@
 """To look at events and at what became of them, whatever the face."""
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from events.errors import EventsError
-from events.history import EventFilter, EventRecord, Found
+from events.history import DeliveryRecord, EventFilter, EventRecord, Found
+from events.masking import mask
 from events.operator_ports import History
 
 
@@ -12,18 +15,23 @@ class NoSuchEvent(EventsError):
 
 
 class Inspection:
-    """Reads the history of events."""
+    """Reads the history of events; what their classes mask is hidden. `masked`: see events.ports.Subscriptions."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, masked: Callable[[], Mapping[str, Collection[str]]]) -> None:
         self._history = history
+        self._masked = masked
 
     def event(self, event_id: UUID) -> EventRecord:
         """One event, with all that is known of it. Raises NoSuchEvent."""
         found = self._history.event(event_id)
         if found is None:
             raise NoSuchEvent(f"the ledger has no event {event_id} (any more); `events find` looks for events")
-        return found
+        return replace(found, data=mask(found.data, found.metadata, found.event_type, self._masked()))
 
     def find(self, wanted: EventFilter) -> list[Found]:
         """Those that match, newest first."""
         return self._history.find(wanted)
+
+    def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
+        """Where the deliveries of these events stand, by event id."""
+        return self._history.deliveries(event_ids)

@@ -1,11 +1,11 @@
 """What operators ask of the ledger: contracts that the store keeps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from events.history import EventFilter, EventRecord, Found
+from events.history import DeliveryRecord, EventFilter, EventRecord, Found
 from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
 from events.overview import Overview
 
@@ -30,6 +30,12 @@ class DeadLetterBox(Protocol):
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
         """What was discarded is a dead letter again; how many were."""
 
+    def correct(self, event_id: UUID, handler: str, data: str, corrected_id: UUID, actor: str) -> bool:
+        """Discard a dead letter, and deliver a copy of its event, with this id and this data, to its handler alone.
+
+        One transaction; False, and nothing is done, if it is not dead.
+        """
+
 
 class History(Protocol):
     """What became of events."""
@@ -39,6 +45,9 @@ class History(Protocol):
 
     def find(self, wanted: EventFilter) -> list[Found]:
         """Newest first."""
+
+    def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
+        """Of these events, by event id."""
 
 
 class Overviews(Protocol):

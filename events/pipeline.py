@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 
 from events import aggregate as aggregates
 from events import store
+from events.correcting import Correcting
 from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.dispatching import RelayLimits
 from events.event import DomainEvent
 from events.hooks import Hooks
 from events.inspection import Inspection
+from events.overview import EventMetrics
 from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
@@ -39,8 +41,9 @@ class Pipeline:
         self.settings = settings
         self.ledger = store.open_ledger(settings)
         self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
-        self.dead_letters = DeadLetters(self.ledger.dead)
-        self.history = Inspection(self.ledger.history)
+        self.dead_letters = DeadLetters(self.ledger.dead, self.ledger.subscriptions.masked)
+        self.correcting = Correcting(self.ledger.dead, self.ledger.history, allowed=settings.edit)
+        self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
@@ -99,7 +102,8 @@ class Pipeline:
         self.ledger.subscriptions.subscribe(
             [
                 Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
-                             handler.retry.max_attempts, handler.most, handler.batch, handler.linger)
+                             handler.retry.max_attempts, handler.most, handler.batch, handler.linger,
+                             event.masked_fields)
                 for handler in all_handlers()
                 for event in handler.events
             ]
@@ -180,6 +184,14 @@ async def publish_async(
         publish(events)  # the handler's own connection is synchronous
     else:
         await asyncio.to_thread(publish, events)
+
+
+def metrics() -> dict[str, EventMetrics]:
+    """Counts and error counts of every event type in the ledger, by name.
+
+    It counts all that is stored: with millions of rows some seconds, so keep what it returns for a while.
+    """
+    return {one.event_type: one for one in get_pipeline().ledger.overviews.take().event_types}
 
 
 def publish_recorded(aggregate: "aggregates.AggregateRoot", *, session: Any = None) -> None:

@@ -52,6 +52,9 @@ class Subscriptions(Protocol):
     def paces(self) -> dict[str, Pace]:
         """Of every subscribed handler."""
 
+    def masked(self) -> dict[str, set[str]]:
+        """Event type to the fields that nobody is shown, as far as handlers know."""
+
     def note_pace(self, handler: str, seconds: float) -> None:
         """How long one delivery of it takes on average, as a worker measured it."""
 

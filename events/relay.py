@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 
+from events.dead_letters import masked
 from events.dispatching import Dispatch, RelayLimits
 from events.errors import TransportError
 from events.hooks import Hooks
@@ -48,6 +49,7 @@ class Relay:
         handlers: Collection[str] | None = None,
         queues: Collection[str] | None = None,
     ) -> None:
+        self._subscriptions = subscriptions
         self._outbox = outbox
         self._recovery = recovery
         self._transport = transport
@@ -160,7 +162,7 @@ class Relay:
     def _copy_dead_letters(self) -> None:
         while letters := self._recovery.take_uncopied(self._limits.batch):
             try:
-                self._transport.send_dead(letters)
+                self._transport.send_dead(masked(letters, self._subscriptions.masked()))
             except TransportError as error:
                 self._throttle.warn(str(error))
                 return

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     broker_timeout: Duration = Field(
         timedelta(seconds=5), description="A broker that is silent this long while we send is taken for lost."
     )
+    edit: bool = Field(
+        False, description="Whether `events dead edit` may correct the data of a dead letter and run it again."
+    )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
 
     @field_validator("database_url")

@@ -5,7 +5,19 @@ import sys
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from events.cli import dead, doctor, handlers, history, ledger, parked, publishing, relaying, upkeep
+from events.cli import (
+    correcting,
+    dead,
+    doctor,
+    handlers,
+    history,
+    ledger,
+    parked,
+    publishing,
+    relaying,
+    tailing,
+    upkeep,
+)
 from events.errors import EventsError
 from events.settings import redact
 
@@ -21,6 +33,8 @@ app.command()(ledger.status)
 app.command()(publishing.publish)
 app.command()(history.show)
 app.command()(history.find)
+app.command()(tailing.tail)
+dead.app.command()(correcting.edit)
 app.command()(doctor.doctor)
 app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")

@@ -36,6 +36,9 @@ def actor() -> str:
 Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
 EventType = Annotated[str | None, typer.Option("--event", help="Only of this event type.")]
 Aggregate = Annotated[str | None, typer.Option("--aggregate", help="Only of this aggregate id.")]
+Correlation = Annotated[
+    str | None, typer.Option("--correlation", help="All that one request caused, by its correlation id.")
+]
 Error = Annotated[str | None, typer.Option("--error", help="Only with this in the exception's type or text.")]
 Since = Annotated[
     datetime | None, typer.Option("--since", parser=when, metavar="TIME", help="Such as 2h, 7d or 2026-01-31T08:00.")

@@ -38,16 +38,17 @@ def show(
 def find(
     event: filters.EventType = None,
     aggregate: filters.Aggregate = None,
+    correlation: filters.Correlation = None,
     since: filters.Since = None,
     before: filters.Before = None,
     limit: filters.Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Events, newest first: by type, aggregate and time of publishing.
+    """Events, newest first: by type, aggregate, correlation and time of publishing.
 
     Example: events find --aggregate order-17 --since 7d
     """
-    found = get_pipeline().history.find(EventFilter(event, aggregate, since, before, limit))
+    found = get_pipeline().history.find(EventFilter(event, aggregate, since, before, limit, correlation))
     if as_json:
         print_json([asdict(one) for one in found])
         return

@@ -1,15 +1,20 @@
 """The dead letters of the ledger. Keeps the contract of events.ports.DeadLetterBox."""
 
+import json
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
     Text,
+    and_,
     cast,
     exists,
     func,
+    insert,
+    literal,
     or_,
     select,
     tuple_,
@@ -85,6 +90,33 @@ class SqlDeadLetterBox:
         with transaction(self._engine) as connection:
             back = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
             return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back)
+
+    def correct(self, event_id: UUID, handler: str, data: str, corrected_id: UUID, actor: str) -> bool:
+        mine = DeadLetterFilter(event_ids=(event_id,), handler=handler)
+        with transaction(self._engine) as connection:
+            wake_relays(connection)
+            now = now_plus(connection)
+            gone = {"state": State.DISCARDED, "finished_at": now}
+            if not self._change(connection, State.DEAD, mine, Action.EDIT, actor, gone):
+                return False
+            row = connection.execute(
+                select(event_store, cast(_EVENT.metadata, Text).label("told")).where(_EVENT.id == event_id)
+            ).one()
+            told = json.loads(row.told) | {"causation_id": str(event_id), "corrects": str(event_id)}
+            copied = {name: row._mapping[name] for name in ("aggregate_id", "event_type", "version", "timestamp")}
+            connection.execute(
+                insert(event_store).values(
+                    id=corrected_id, event_data=data, metadata=json.dumps(told), processed=True, created_at=now,
+                    schema_version=row.schema_version, **copied,
+                )
+            )  # fmt: skip
+            one = and_(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
+            copy = select(literal(corrected_id, _DELIVERY.event_id.type), _DELIVERY.handler, _DELIVERY.queue,
+                          _DELIVERY.event_type, waits(), now, now).where(one)  # fmt: skip
+            columns = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
+            connection.execute(insert(event_deliveries).from_select(columns, copy))
+            remember(connection, Action.EDIT, actor, [(corrected_id, handler)])
+            return True
 
     @staticmethod
     def _change(

@@ -1,19 +1,31 @@
 """Reads what became of events. Keeps the contract of events.ports.History."""
 
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import fields
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.store.engine import look
-from events.store.tables import event_actions, event_attempts, event_deliveries, event_store
-from events.store.types import causation_id
+from events.store.tables import (
+    event_actions,
+    event_attempts,
+    event_deliveries,
+    event_store,
+    is_processed,
+    is_unprocessed,
+)
+from events.store.types import causation_id, correlation_id, is_correlated
 
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 
-_EVENT = event_store.c
+_EVENT, _DELIVERY = event_store.c, event_deliveries.c
+_MOST_CORRELATED = 10_000  # events of one request
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _FOUND = (
     _EVENT.id.label("event_id"),
     _EVENT.event_type,
@@ -56,17 +68,44 @@ class SqlHistory:
     def find(self, wanted: EventFilter) -> list[Found]:
         query = select(*_FOUND).where(*_conditions(wanted)).order_by(_EVENT.created_at.desc(), _EVENT.id.desc())
         with look(self._engine) as connection:
-            return [Found(**row._mapping) for row in connection.execute(query.limit(wanted.limit))]
+            if wanted.correlation_id is not None:
+                query = query.where(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
+            # By its index, which holds what is fanned out; the others are few, or at least the newest.
+            parts = (query.where(part).limit(wanted.limit) for part in (is_processed, is_unprocessed))
+            found = [Found(**row._mapping) for part in parts for row in connection.execute(part)]
+        found.sort(key=lambda one: (one.published_at or _LONG_AGO, one.event_id), reverse=True)
+        return found[: wanted.limit]
+
+    def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
+        columns = [_DELIVERY.event_id, *_columns(event_deliveries, DeliveryRecord)]
+        query = select(*columns).where(_DELIVERY.event_id.in_(list(event_ids))).order_by(_DELIVERY.handler)
+        found: dict[UUID, list[DeliveryRecord]] = {}
+        with look(self._engine) as connection:
+            for event_id, *values in connection.execute(query):
+                found.setdefault(event_id, []).append(DeliveryRecord(*values))
+        return found
 
 
 def _records(connection: Connection, table: Table, event_id: UUID, kind: type[Record], by: str) -> list[Record]:
     """The event's rows of a table, as values whose fields are named as the columns are."""
-    columns = [
+    query = select(*_columns(table, kind)).where(table.c.event_id == event_id).order_by(table.c[by], table.c.handler)
+    return [kind(**row._mapping) for row in connection.execute(query)]
+
+
+def _columns(table: Table, kind: type[Any]) -> list[ColumnElement[Any]]:
+    return [
         func.coalesce(table.c[field.name], "").label(field.name) if field.name in _TEXTS else table.c[field.name]
         for field in fields(kind)
     ]
-    query = select(*columns).where(table.c.event_id == event_id).order_by(table.c[by], table.c.handler)
-    return [kind(**row._mapping) for row in connection.execute(query)]
+
+
+def _correlated(connection: Connection, correlation: str) -> list[UUID]:
+    """All of them, and the one that began it, whose own id it may be."""
+    query = select(_EVENT.id).where(is_correlated(), correlation_id() == correlation).limit(_MOST_CORRELATED)
+    found = list(connection.scalars(query))
+    with suppress(ValueError):
+        found.append(UUID(correlation))
+    return found
 
 
 def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:

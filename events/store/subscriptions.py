@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.records import Pace, State, Subscription
@@ -65,6 +65,14 @@ class SqlSubscriptions:
                 row.handler: Pace(row.most, row.batch, timedelta(seconds=row.linger), row.pace)
                 for row in connection.execute(query)
             }
+
+    def masked(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        query = select(_SUBSCRIPTION.event_type, cast(_SUBSCRIPTION.masked, Text))
+        with look(self._engine) as connection:
+            for event_type, fields in connection.execute(query):
+                found.setdefault(event_type, set()).update(json.loads(fields))
+        return found
 
     def note_pace(self, handler: str, seconds: float) -> None:
         with transaction(self._engine) as connection:

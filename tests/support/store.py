@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import func, select, update
 
 from events.envelope import Envelope
-from events.records import Claim, Failure, Subscription, Wakeup
+from events.records import Claim, Failure, Subscription, Wakeup, WorkerInfo
 from events.settings import Settings
 from events.store import Ledger, open_ledger
 from events.store.tables import event_deliveries, event_store
@@ -82,6 +82,10 @@ class Store:
             query = query.where(event_deliveries.c.handler == handler)
         with self.ledger.engine.connect() as connection:
             return connection.execute(query).one()
+
+    @staticmethod
+    def worker(name: str, handlers: dict[str, dict[str, str]]) -> WorkerInfo:
+        return WorkerInfo(name, "host", 1, "0", "prefork", 2, 5, ["q"], handlers)
 
     def count(self, table: Any = event_store) -> int:
         with self.ledger.engine.connect() as connection:

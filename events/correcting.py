@@ -1,0 +1,84 @@
+"""Corrects the data of a dead letter and runs it again: for the day when the data, not the code, was wrong.
+
+An event never changes: a copy with the corrected data takes its place, for the handler that failed and for no other.
+The dead letter is discarded, and both say what became of the other. Off unless EVENTS_EDIT says otherwise.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from events.codec import decode
+from events.dead_letters import NoSuchDeadLetter
+from events.envelope import Envelope
+from events.errors import EventsError
+from events.event import uuid7
+from events.history import EventRecord
+from events.letters import DeadLetter, DeadLetterFilter
+from events.operator_ports import DeadLetterBox, History
+
+
+class EditingIsOff(EventsError):
+    """EVENTS_EDIT is not set."""
+
+
+class WhichHandler(EventsError):
+    """The event is a dead letter of several handlers."""
+
+
+class Correcting:
+    """Edit and replay. `allowed`: the setting EVENTS_EDIT."""
+
+    def __init__(self, box: DeadLetterBox, history: History, *, allowed: bool) -> None:
+        self._box = box
+        self._history = history
+        self._allowed = allowed
+
+    def correct(
+        self,
+        event_id: UUID,
+        changes: Mapping[str, Any],
+        actor: str,
+        *,
+        handler: str | None = None,
+        confirm: Callable[[DeadLetter], None] = lambda _: None,
+    ) -> UUID:
+        """The id of the corrected event, which is on its way to the handler.
+
+        Args:
+            changes: fields and their new values; the others stay as they are, masked ones too.
+            confirm: is given the dead letter before anything is done; what it raises ends it.
+        Raises:
+            EditingIsOff, NoSuchDeadLetter, WhichHandler.
+            EventDataError: the event's class refuses the corrected data, or isn't loaded.
+        """
+        if not self._allowed:
+            raise EditingIsOff("to correct dead letters is switched off; EVENTS_EDIT=on switches it on")
+        letter = self._letter(event_id, handler)
+        event = self._history.event(event_id)
+        if event is None:
+            raise NoSuchDeadLetter(f"event {event_id} was deleted; there is nothing to correct")
+        data = json.dumps(json.loads(event.data) | dict(changes), ensure_ascii=False)
+        corrected_id = uuid7()
+        decode(_envelope(event, corrected_id, data))
+        confirm(letter)
+        if not self._box.correct(event_id, letter.handler, data, corrected_id, actor):
+            raise NoSuchDeadLetter(f"event {event_id} is no dead letter of {letter.handler} any more")
+        return corrected_id
+
+    def _letter(self, event_id: UUID, handler: str | None) -> DeadLetter:
+        found = self._box.find(DeadLetterFilter(event_ids=(event_id,), handler=handler))
+        if not found:
+            raise NoSuchDeadLetter(f"event {event_id} has no dead letter; `events dead list` shows what there is")
+        if len(found) > 1:
+            names = ", ".join(sorted(letter.handler for letter in found))
+            raise WhichHandler(f"event {event_id} is a dead letter of {names}; say which: --handler NAME")
+        return found[0]
+
+
+def _envelope(event: EventRecord, corrected_id: UUID, data: str) -> Envelope:
+    envelope = Envelope(event.event_id, event.aggregate_id, event.event_type, data, event.version, event.occurred_at,
+                        event.schema_version, event.metadata)  # fmt: skip
+    return replace(envelope, id=corrected_id)

@@ -1,0 +1,56 @@
+"""Masked fields: what an event's class declares as nobody's business is shown to nobody.
+
+The ledger holds the true values, which handlers need; every face for people gets `***` instead. Which fields those are
+is said by the event itself (in its metadata, written when it is published), by its class, where that is loaded, and by
+the handlers that subscribed to it, for events that other programs wrote.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from events.event import event_named
+
+HIDDEN = "***"
+KEY = "masked"  # in an event's metadata
+
+
+def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Collection[str]]) -> str:
+    """The event's data as people may see it.
+
+    Args:
+        data, metadata: JSON texts.
+        declared: event type to the fields that handlers know to be masked.
+    """
+    known = event_named(event_type)
+    fields = {*declared.get(event_type, ()), *_named(metadata), *(known.masked_fields if known else ())}
+    if not fields:
+        return data
+    try:
+        shown = json.loads(data)
+    except ValueError:
+        return HIDDEN  # nobody can tell what is in it
+    for field in fields:
+        _hide(shown, field.split("."))
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def _named(metadata: str) -> list[str]:
+    if f'"{KEY}"' not in metadata:
+        return []
+    try:
+        names = json.loads(metadata)[KEY]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _hide(value: Any, path: list[str]) -> None:
+    if isinstance(value, list):
+        for one in value:
+            _hide(one, path)
+    elif isinstance(value, dict) and path[0] in value:
+        if len(path) == 1:
+            value[path[0]] = HIDDEN
+        else:
+            _hide(value[path[0]], path[1:])

@@ -1,0 +1,103 @@
+"""Fields that an event's class masks are shown to nobody, wherever the event is shown."""
+
+import json
+import traceback
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from events import DefinitionError, DomainEvent, EventDataError
+from events.codec import decode, encode
+from events.envelope import Envelope
+from events.masking import mask
+
+SECRET = "DE89370400440532013000"
+
+
+class Transferred(DomainEvent, aggregate_id="account", masked=("iban", "card.number", "people.name")):
+    account: str
+    iban: str
+    card: dict[str, str]
+    people: list[dict[str, str]] = []  # noqa: RUF012 - pydantic copies it
+
+
+class TransferredTwice(Transferred, masked="reason"):
+    reason: str = "because"
+
+
+def event() -> Transferred:
+    return Transferred(account="a", iban=SECRET, card={"number": "4111", "kind": "x"}, people=[{"name": "Ann"}])
+
+
+def test_handlers_get_the_true_values_and_people_do_not() -> None:
+    # Given an event with masked fields, as it is stored
+    stored = encode(event(), max_bytes=10_000)
+    # Then whoever reads it gets all of it
+    assert decode(stored).iban == SECRET  # type: ignore[attr-defined]
+    # And people are shown stars, in nested fields and lists, too
+    shown = json.loads(mask(stored.event_data, stored.metadata, stored.event_type, {}))
+    assert shown == {
+        "account": "a", "iban": "***", "card": {"number": "***", "kind": "x"}, "people": [{"name": "***"}],
+    }  # fmt: skip
+
+
+def test_an_event_says_itself_what_is_masked_where_its_class_is_not_loaded() -> None:
+    stored = encode(event(), max_bytes=10_000)
+    assert SECRET not in mask(stored.event_data, stored.metadata, "unknown here", {})
+
+
+def test_an_event_of_another_program_is_masked_by_what_its_handlers_know() -> None:
+    assert mask('{"iban": "x", "n": 1}', "{}", "Foreign", {"Foreign": {"iban"}}) == '{"iban": "***", "n": 1}'
+    assert mask('{"iban": "x"}', "{}", "Foreign", {}) == '{"iban": "x"}'
+
+
+@pytest.mark.parametrize(
+    "data", ["no json", '["iban"]', "null", '"text"', '{"iban": null}', '{"iban": {"a": 1}}', "{}"]
+)
+def test_whatever_the_data_looks_like_nothing_breaks_and_nothing_leaks(data: str) -> None:
+    assert mask(data, "{}", "T", {"T": {"iban"}}) in {
+        "***", '["iban"]', "null", '"text"', '{"iban": "***"}', "{}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("metadata", ["", "{", '{"masked": 7}', '{"masked": [7]}', '["masked"]'])
+def test_metadata_that_makes_no_sense_masks_nothing(metadata: str) -> None:
+    assert mask('{"n": 1}', metadata, "T", {}) == '{"n": 1}'
+
+
+def test_base_classes_masks_hold_for_their_children() -> None:
+    assert TransferredTwice.masked_fields == ("iban", "card.number", "people.name", "reason")
+
+
+def test_the_text_of_an_event_hides_them() -> None:
+    assert SECRET not in repr(event())
+    assert SECRET not in str(event())
+    assert "account='a'" in repr(event())
+
+
+def test_an_error_about_such_an_event_does_not_quote_it() -> None:
+    # Given stored data that its class refuses
+    for data in (f'{{"account": 1, "iban": ["{SECRET}"]}}', f'"{SECRET}"'):
+        broken = Envelope(uuid4(), "a", "Transferred", data, 1, datetime.now(UTC), 1, "{}")
+        with pytest.raises(EventDataError) as refused:
+            decode(broken)
+        # Then neither the error nor its traceback has it
+        assert SECRET not in "".join(traceback.format_exception(refused.value))
+    # And so it is when the event is made
+    with pytest.raises(ValidationError) as invalid:
+        Transferred(account="a", iban=[SECRET], card={})  # type: ignore[arg-type]
+    assert SECRET not in str(invalid.value)
+
+
+def test_a_field_that_is_not_there_or_is_the_aggregates_id_cannot_be_masked() -> None:
+    with pytest.raises(DefinitionError, match="has no such field"):
+
+        class Wrong(DomainEvent, masked=("ibn",)):
+            iban: str
+
+    with pytest.raises(DefinitionError, match="column of its own"):
+
+        class Keyed(DomainEvent, aggregate_id="iban", masked=("iban",)):
+            iban: str
