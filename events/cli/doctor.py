@@ -6,12 +6,11 @@ import typer
 from rich.markup import escape
 
 from events.cli.output import AsJson, console, print_json, print_table
-from events.diagnosis import Level, examine
 from events.errors import ConfigurationError
 from events.pipeline import get_pipeline
 from events.registry import load_handlers
 
-_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -21,6 +20,8 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: events doctor --json
     """
+    from events.diagnosis import Level, examine  # here: it loads kombu, which other commands don't need
+
     pipeline = get_pipeline()
     try:
         load_handlers(pipeline.settings.handlers)

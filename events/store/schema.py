@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -13,6 +10,7 @@ from events.settings import redact
 from events.store.engine import transaction
 
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_310_579_604_112  # any number, the same for all who migrate
 
 
@@ -22,17 +20,21 @@ def migrate(engine: Engine) -> list[str]:
     One transaction: it happens as a whole or not at all, and two processes at once take turns.
     Raises ConfigurationError if the database can't be reached, SchemaError if it is newer than this version.
     """
+    from alembic import command  # here: whoever only looks at the ledger need not load it
+    from alembic.config import Config
+
     try:
         with transaction(engine) as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             before = _revision(connection)
-            scripts = ScriptDirectory.from_config(config := _config(connection))
-            _refuse_newer(scripts, before, engine)
+            _refuse_newer(before, engine)
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+            config.set_main_option("path_separator", "os")
+            config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            after = _revision(connection)
-            applied = scripts.iterate_revisions(after, before or "base") if after != before else ()
-            return [script.revision for script in reversed(list(applied))]
+            return [revision for revision in _revisions() if revision > (before or "")]
     except DBAPIError as error:
         raise _unreachable(engine, error) from error
 
@@ -42,11 +44,10 @@ def check_schema(engine: Engine) -> None:
     try:
         with engine.connect() as connection:
             found = _revision(connection)
-            scripts = ScriptDirectory.from_config(_config(connection))
     except DBAPIError as error:
         raise _unreachable(engine, error) from error
-    _refuse_newer(scripts, found, engine)
-    if found != scripts.get_current_head():
+    _refuse_newer(found, engine)
+    if found != _revisions()[-1]:
         what = "has no tables of events" if found is None else f"has old tables of events ({found})"
         raise SchemaError(f"the database {_name(engine)} {what}; run `events migrate`")
 
@@ -58,21 +59,17 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _refuse_newer(scripts: ScriptDirectory, found: str | None, engine: Engine) -> None:
-    known = {script.revision for script in scripts.walk_revisions()}
-    if found is not None and found not in known:
+def _revisions() -> list[str]:
+    """All that there are, in order: the numbers that their files' names begin with."""
+    return sorted(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _refuse_newer(found: str | None, engine: Engine) -> None:
+    if found is not None and found not in _revisions():
         raise SchemaError(
             f"the database {_name(engine)} was migrated by a newer version ({found}) of celery-domain-events; "
             f"install that version here"
         )
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
 
 
 def _unreachable(engine: Engine, error: DBAPIError) -> ConfigurationError:
