@@ -6,8 +6,6 @@ a handler's ordinary failure undoes all of it, and each of its deliveries comes 
 """
 
 import logging
-import random
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -18,15 +16,17 @@ from sqlalchemy import Connection
 from events.attempt import only_we_commit, run_handler
 from events.codec import decode
 from events.errors import EventDataError, LeaseLost, NewerEvent, TransactionMisused
-from events.event import DomainEvent, fingerprint
+from events.event import DomainEvent
 from events.grouping import GROUP_TIME
 from events.heartbeat import Heartbeat
 from events.hooks import Hooks
 from events.insisting import GaveUp, Insisting
+from events.judging import Judge
+from events.line import Line
 from events.outcome import Outcome, Result, failure_of
 from events.pacing import Pacing
 from events.ports import Inbox, Shared, Subscriptions, WorkerRegistry
-from events.records import ALIVE, Claim
+from events.records import Claim
 from events.registry import Handler, handler_named
 from events.throttle import Throttle
 
@@ -35,14 +35,6 @@ log = logging.getLogger("events.delivery")
 Results = dict[UUID, Result]
 
 _PATIENCE = 2.5  # times the GROUP_TIME: after that a group begins nothing more
-
-
-def try_elsewhere_after() -> timedelta:
-    """When a delivery that this worker can't run is sent again.
-
-    Never the same: a broker that takes turns would give what is sent together to the same workers again and again.
-    """
-    return timedelta(seconds=random.uniform(0.5, 2.0))
 
 
 class Deliverer:
@@ -71,7 +63,6 @@ class Deliverer:
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._inbox = inbox
-        self._workers = workers
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
@@ -79,6 +70,7 @@ class Deliverer:
         self._hooks = hooks
         throttle = Throttle(log)  # one for both: a database that is away is one trouble
         self._insist = Insisting(inbox, throttle)
+        self._judge = Judge(inbox, workers, self._insist)
         self._heartbeat = Heartbeat(inbox, lease, throttle)
         self._pacing = Pacing(subscriptions)
         self._took: dict[tuple[UUID, str], float] = {}  # seconds in the handler, of the attempts in hand
@@ -155,7 +147,7 @@ class Deliverer:
                     # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
                     log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id)
                     return self._once_more(handler, claim, event)
-                return self._failed(handler, claim, error)
+                return self._judge.failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
 
     def _once_more(self, handler: Handler, claim: Claim, event: DomainEvent) -> Result:
@@ -166,7 +158,7 @@ class Deliverer:
         except BaseException as error:
             if self._stopping(error):
                 raise
-            return self._failed(handler, claim, error)
+            return self._judge.failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
 
     def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, *, eager: bool) -> None:
@@ -178,17 +170,10 @@ class Deliverer:
             self._inbox.succeed(connection, [claim])
         self._pacing.note(handler.name, took)  # not before: on SQLite our own transaction would be in its way
 
-    def _failed(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
-        if self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(claim)):
-            return Result(Outcome.SUCCEEDED)  # the connection was lost after the database had committed
-        if isinstance(error, EventDataError | NewerEvent) and self._is_for_another(handler, claim):
-            return Result(Outcome.HANDED_BACK)
-        return self._judge(handler, claim, error)
-
     def _group(self, handler: Handler, claims: Sequence[Claim]) -> Results:
         """Each in its own savepoint of one transaction, for as long as a group may take."""
         # In an order of their own, so that groups which change rows of the same aggregates don't lock crosswise.
-        line = _Line(sorted(claims, key=lambda one: (one.envelope.aggregate_id, one.envelope.id)))
+        line = Line(sorted(claims, key=lambda one: (one.envelope.aggregate_id, one.envelope.id)))
         done: list[Claim] = []
         failed: list[tuple[Claim, BaseException]] = []
         begun = time.monotonic()
@@ -229,7 +214,7 @@ class Deliverer:
         if took:
             self._pacing.note(handler.name, took, len(done) + len(failed))
         results = {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in done}
-        results |= {claim.envelope.id: self._failed(handler, claim, error) for claim, error in failed}
+        results |= {claim.envelope.id: self._judge.failed(handler, claim, error) for claim, error in failed}
         self._back(line.leave())
         return results | {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in line.left}
 
@@ -242,7 +227,7 @@ class Deliverer:
                 try:
                     events[claim.envelope.id] = decode(claim.envelope)
                 except (EventDataError, NewerEvent) as error:
-                    results[claim.envelope.id] = self._failed(handler, claim, error)
+                    results[claim.envelope.id] = self._judge.failed(handler, claim, error)
             whole = [claim for claim in claims if claim.envelope.id in events]
             if not whole:
                 return results
@@ -269,43 +254,3 @@ class Deliverer:
         """Claimed and not begun."""
         if claims:
             self._insist(lambda: self._inbox.hand_back(claims, timedelta(0)))
-
-    def _is_for_another(self, handler: Handler, claim: Claim) -> bool:
-        """We can't read this event. While old and new code run side by side, a worker with the other code may."""
-        event_type = claim.envelope.event_type
-        ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
-        other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
-        return other and self._insist(lambda: self._inbox.hand_back([claim], try_elsewhere_after())) == 1
-
-    def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
-        delay = handler.retry.delay_after(error, claim.run)
-        if isinstance(error, EventDataError):
-            delay = None
-        failure = failure_of(error, handler.call.__module__)
-        if delay is None:
-            result = Result(Outcome.DEAD, error)
-            recorded = self._insist(lambda: self._inbox.bury(claim, failure))
-        else:
-            result = Result(Outcome.RETRY, error, delay)
-            recorded = self._insist(lambda: self._inbox.retry(claim, failure, delay))
-        # Not ours any more: another attempt has it, or a commit that seemed to fail had reached the database after all.
-        return result if recorded else Result(Outcome.NOT_OURS, error)
-
-
-class _Line:
-    """Claims in line. One thread takes them one by one; it or another may send home those that still wait."""
-
-    def __init__(self, claims: Sequence[Claim]) -> None:
-        self._lock = threading.Lock()
-        self._waiting = list(reversed(claims))
-        self.left: list[Claim] = []
-
-    def next(self) -> Claim | None:
-        with self._lock:
-            return self._waiting.pop() if self._waiting else None
-
-    def leave(self) -> list[Claim]:
-        with self._lock:
-            left, self._waiting = self._waiting, []
-            self.left += left
-            return left

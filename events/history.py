@@ -140,6 +140,8 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
             yield Moment(delivery.finished_at, "dead", delivery.handler, detail=f"never sent: {delivery.error}")
         if delivery.state == State.PENDING and delivery.due_at is not None:
             yield Moment(delivery.due_at, "due", delivery.handler)
+        if delivery.state == State.PAUSED and delivery.due_at is not None:
+            yield Moment(delivery.due_at, "waits", delivery.handler, detail="its handler is paused")
     for attempt in event.attempts:
         if attempt.started_at is not None:
             yield Moment(attempt.started_at, "started", attempt.handler, attempt.worker or "",

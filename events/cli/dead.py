@@ -14,7 +14,7 @@ from events.cli.output import AsJson, console, moment, print_json, print_table
 from events.letters import DeadLetter, DeadLetterFilter
 from events.pipeline import get_pipeline
 
-app = typer.Typer(help="Dead letters: list, groups, show, replay, discard, restore.", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: list, groups, show, replay, discard, restore, edit.", no_args_is_help=True)
 
 EventIds = Annotated[list[UUID] | None, typer.Argument(help="Ids of events.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All that match the filters.")]

@@ -12,7 +12,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery as CeleryDelayedDelivery
 from vine import promise
 
-from events.delivery import try_elsewhere_after
+from events.judging import try_elsewhere_after
 from events.records import Group
 from events.worker.parked import NO_SUCH_DELIVERY, parked_message
 from events.worker.reconnecting import Reconnecting
