@@ -48,7 +48,7 @@ WRONG = {
     "database_url": "mysql://u:secret@h/a", "broker_url": "kafka://u:secret@h", "queue": "a b", "lease": "0.1s",
     "time_limit": "soon", "stale_after": "-1", "poll_interval": "0", "max_payload_bytes": "many", "listen": "perhaps",
     "relay": "on", "relay_batch": "0", "max_in_flight": "0", "rabbitmq_queue_type": "lazy", "broker_timeout": "x",
-    "pool_size": "0", "handlers": "two words", "shutdown_timeout": "-5s", "watchdog": "never",
+    "edit": "perhaps", "pool_size": "0", "handlers": "two words", "shutdown_timeout": "-5s", "watchdog": "never",
 }  # fmt: skip
 
 
