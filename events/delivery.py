@@ -281,7 +281,7 @@ class Deliverer:
         delay = handler.retry.delay_after(error, claim.run)
         if isinstance(error, EventDataError):
             delay = None
-        failure = failure_of(error, handler.call.__module__)
+        failure = failure_of(error, handler.call.__module__, self._hooks.traceparent(claim))
         if delay is None:
             result = Result(Outcome.DEAD, error)
             recorded = self._insist(lambda: self._inbox.bury(claim, failure))

@@ -18,6 +18,9 @@ class Watcher:
     def fanned_out(self, found: FannedOut) -> None:
         """The relay made deliveries of new events; committed."""
 
+    def sending(self, groups: Sequence[Group]) -> None:
+        """The relay is about to give these to the transport; in the thread in which it says whether they were sent."""
+
     def sent(self, groups: Sequence[Group]) -> None:
         """The relay gave these to the transport."""
 
@@ -25,7 +28,7 @@ class Watcher:
         """The relay found so many deliveries whose worker died or fell silent; each is given out again, or dead."""
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
-        """A worker ended an attempt; committed. `took`: seconds in the handler, with decoding; 0 if it wasn't called."""
+        """A worker ended an attempt; committed. `took`: seconds in the handler, decoding too; 0 if it wasn't called."""
 
     def parked(self, reason: str) -> None:
         """A message was put aside because it is no wake-up."""
@@ -33,6 +36,10 @@ class Watcher:
     def around(self, claims: Sequence[Claim]) -> AbstractContextManager[None] | None:
         """Entered around the call of a handler, in its thread; a handler's error passes through it. Mostly None."""
         return None
+
+    def traceparent(self, claim: Claim) -> str:
+        """Of the span of this attempt, which is not yet `attempted`: kept with its failure. Mostly none."""
+        return ""
 
 
 class Hooks:
@@ -49,6 +56,11 @@ class Hooks:
         for watcher in self._watchers:
             with self._harmless(watcher):
                 watcher.fanned_out(found)
+
+    def sending(self, groups: Sequence[Group]) -> None:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                watcher.sending(groups)
 
     def sent(self, groups: Sequence[Group]) -> None:
         for watcher in self._watchers:
@@ -84,6 +96,13 @@ class Hooks:
             except Exception as error:
                 self._failed(watcher, error)
         return stack
+
+    def traceparent(self, claim: Claim) -> str:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                if found := watcher.traceparent(claim):
+                    return found
+        return ""
 
     @contextmanager
     def _harmless(self, watcher: Watcher) -> Iterator[None]:

@@ -23,6 +23,7 @@ from events.records import Subscription
 from events.registry import all_handlers
 from events.relay import Relay
 from events.settings import Settings, load_settings
+from events.tracing import open_tracing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -36,11 +37,14 @@ class Pipeline:
     def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
         self.settings = settings
         self.ledger = store.open_ledger(settings)
-        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
+        self.hooks = Hooks()
+        tracing = open_tracing(self.ledger.traces, settings.queue)
+        if tracing is not None:
+            self.hooks.add(tracing)
+        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes, tracing)
         self.dead_letters = DeadLetters(self.ledger.dead)
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
-        self.hooks = Hooks()
         self._transport = transport
 
     @property

@@ -1,8 +1,8 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention` and `history` each keep one contract of events.ports, with the help of `fan_out`, `claiming`, `failing` and
-`with_commit`; `schema` migrates; `engine` and `types` hold what differs between the databases.
+`retention`, `history` and `traces` each keep one contract, most of them of events.ports, with the help of `fan_out`,
+`claiming`, `failing` and `with_commit`; `schema` migrates; `engine` and `types` hold what differs between databases.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
 from events.store.schema import check_schema, migrate
 from events.store.subscriptions import SqlSubscriptions
+from events.store.traces import SqlTraces
 from events.store.workers import SqlWorkers
+from events.tracing import Traces
 
 __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
@@ -43,6 +45,7 @@ class Ledger:
     workers: WorkerRegistry
     retention: Retention
     history: History
+    traces: Traces
 
     def close(self) -> None:
         """Close all connections."""
@@ -64,4 +67,5 @@ def open_ledger(settings: Settings) -> Ledger:
         workers=SqlWorkers(engine),
         retention=SqlRetention(engine),
         history=SqlHistory(engine),
+        traces=SqlTraces(engine),
     )
