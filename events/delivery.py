@@ -146,14 +146,15 @@ class Deliverer:
                 event = decode(claim.envelope)
                 self._attempt(handler, claim, event, eager=False)
             except LeaseLost as error:
-                log.warning("%s", error)
+                log.warning("%s", error, extra=_about(claim))
                 return Result(Outcome.NOT_OURS, error)
             except BaseException as error:
                 if self._stopping(error):
                     raise
                 if self._inbox.is_contention(error):
                     # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
-                    log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id)
+                    log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id,
+                             extra=_about(claim))  # fmt: skip
                     return self._once_more(handler, claim, event)
                 return self._failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
@@ -261,7 +262,8 @@ class Deliverer:
 
     def _apart(self, claims: Sequence[Claim], error: BaseException) -> Results:
         """All is undone. Each comes again by itself, so that whichever is to blame is the only one to be blamed."""
-        log.info("%d deliveries of %s are tried one by one: %s", len(claims), claims[0].handler, error)
+        log.info("%d deliveries of %s are tried one by one: %s", len(claims), claims[0].handler, error,
+                 extra={"handler": claims[0].handler})  # fmt: skip
         self._insist(lambda: self._inbox.hand_back(claims, timedelta(0), alone=True))
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
@@ -290,6 +292,11 @@ class Deliverer:
             recorded = self._insist(lambda: self._inbox.retry(claim, failure, delay))
         # Not ours any more: another attempt has it, or a commit that seemed to fail had reached the database after all.
         return result if recorded else Result(Outcome.NOT_OURS, error)
+
+
+def _about(claim: Claim) -> dict[str, object]:
+    """For logs that have fields."""
+    return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.run}
 
 
 class _Line:

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
     broker_timeout: Duration = Field(
         timedelta(seconds=5), description="A broker that is silent this long while we send is taken for lost."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Of workers and `events relay`. `json`: one object a line, which names the delivery.",
+    )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
 
     @field_validator("database_url")
