@@ -100,7 +100,12 @@ def decode(envelope: Envelope) -> DomainEvent:
         f'"metadata":{envelope.metadata or "{}"}}}'
     )
     try:
-        return event_class.model_validate_json(data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True)
+        event = event_class.model_validate_json(
+            data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True
+        )
+        if not _is_usual(envelope.metadata):  # what `extra` says, it says of all models within, and these keep theirs
+            event.__dict__["metadata"] = Metadata.model_validate_json(envelope.metadata)
+        return event
     except ValidationError as error:
         problems = "; ".join(
             f"field {'.'.join(map(str, problem['loc'])) or 'event_data'!r}: {problem['msg']}"
@@ -108,6 +113,11 @@ def decode(envelope: Envelope) -> DomainEvent:
             for problem in error.errors(include_url=False)
         )
         raise EventDataError(f"{where}: {problems}") from error
+
+
+def _is_usual(metadata: str) -> bool:
+    """It holds a correlation id and nothing else, or nothing at all."""
+    return not metadata or (metadata.startswith('{"correlation_id"') and metadata.count('"') == 4)
 
 
 def _upcast(event_class: type[DomainEvent], data: str, version: int, where: str) -> str:
