@@ -48,7 +48,7 @@ class Publisher:
     ) -> None:
         """See `events.publish`. `versions`: the aggregate's version after each event, when it counts them."""
         batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
-        if self._tracing is None:
+        if self._tracing is None or not self._tracing.is_on():
             self._write(batch, session, versions, None)
         else:
             with self._tracing.publishing(batch) as traces:

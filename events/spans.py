@@ -59,6 +59,9 @@ class Spans(Watcher):
 
     # Publishing
 
+    def is_on(self) -> bool:
+        return self._tracer() is not None or trace.get_current_span().get_span_context().is_valid
+
     @contextmanager
     def publishing(self, events: Sequence[DomainEvent]) -> Iterator[Sequence[Carrier]]:
         """See events.tracing.PublishTracing. One span for all, but for those that bring a parent of their own."""
@@ -78,12 +81,10 @@ class Spans(Watcher):
 
     def _begin_publishing(self, events: Sequence[DomainEvent], spans: list[Span]) -> Sequence[Carrier]:
         tracer = self._tracer()
-        if tracer is None and not trace.get_current_span().get_span_context().is_valid:
-            return [{}] * len(events)
         given = [carried(event.metadata) if isinstance(event, DomainEvent) else {} for event in events]
         orphans = [event for event, parent in zip(events, given, strict=True) if not parent]
         if tracer is None:
-            ours = _injected() if orphans else {}
+            ours = _headers(trace.get_current_span()) if orphans else {}
             return [{} if parent else ours for parent in given]
 
         def begun(together: Sequence[DomainEvent], parent: Carrier) -> Carrier:
@@ -94,7 +95,7 @@ class Spans(Watcher):
                 _published(together),
             )
             spans.append(span)
-            return _injected(span)
+            return _headers(span)
 
         ours = begun(orphans, {}) if orphans else {}
         return [begun([event], parent) if parent else ours for event, parent in zip(events, given, strict=True)]
@@ -141,7 +142,7 @@ class Spans(Watcher):
 
     def traceparent(self, claim: Claim) -> str:
         process = self._processing.get(_key(claim))
-        return "" if process is None else _injected(process.span).get("traceparent", "")
+        return "" if process is None else _headers(process.span).get("traceparent", "")
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:  # noqa: ARG002
         process = self._processing.pop(_key(claim), None)
@@ -247,10 +248,14 @@ def _published(events: Sequence[DomainEvent]) -> Mapping[str, str | int]:
     return _attributes("publish", kind, kind, getattr(events[0], "event_id", None))
 
 
-def _injected(span: Span | None = None) -> Carrier:
-    """The context of a span, or of the current one."""
-    carrier: Carrier = {}
-    _W3C.inject(carrier, None if span is None else trace.set_span_in_context(span, Context()))
+def _headers(span: Span) -> Carrier:
+    """The context of a span, as it travels."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    carrier = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"}
+    if context.trace_state:
+        carrier["tracestate"] = context.trace_state.to_header()
     return carrier
 
 

@@ -35,6 +35,9 @@ class Traces(Protocol):
 class PublishTracing(Protocol):
     """What a publisher asks of whoever makes spans."""
 
+    def is_on(self) -> bool:
+        """Whether there is any context to be stored; asked each time, so it is quick."""
+
     def publishing(self, events: Sequence[DomainEvent]) -> AbstractContextManager[Sequence[Carrier]]:
         """Entered around their writing; for each the context to be stored with it, empty to leave it as it is."""
 
