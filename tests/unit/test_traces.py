@@ -23,35 +23,35 @@ from support.grouped import ForConnection, deliver, items, run_together, sent_to
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Asked(DomainEvent):
+class Inquired(DomainEvent):
     then: str = ""
 
 
-class Replied(DomainEvent):
+class Informed(DomainEvent):
     pass
 
 
-class Counted(DomainEvent):
+class Surveyed(DomainEvent):
     pass
 
 
-@handles(Asked, retry=Retry(max_attempts=2))
-async def replies(event: Asked, connection: Connection, delivery: Delivery) -> None:
-    publish(Replied())
+@handles(Inquired, retry=Retry(max_attempts=2))
+async def informs(event: Inquired, connection: Connection, delivery: Delivery) -> None:
+    publish(Informed())
     if event.then == "fail" and delivery.attempt == 1:
         raise ValueError("not today")
     if event.then == "lose the lease":
         connection.execute(event_deliveries.update().values(attempts=99))
 
 
-@handles(Replied)
-def hears(event: Replied) -> None:
-    trace.get_current_span().set_attribute("heard", True)
+@handles(Informed)
+def learns(event: Informed) -> None:
+    trace.get_current_span().set_attribute("learned", True)
 
 
-@handles(Counted, batch=10)
-def counts_them(events: list[Counted]) -> None:
-    publish(Replied())
+@handles(Surveyed, batch=10)
+def surveys(events: list[Surveyed]) -> None:
+    publish(Informed())
 
 
 class Tracing:
@@ -105,42 +105,42 @@ def metadata_of(event_type: str) -> dict[str, str]:
 
 def test_one_trace_from_the_request_to_the_last_handler(events_pipeline: InlinePipeline, tracing: Tracing) -> None:
     # When a request publishes, and a handler of it publishes, too
-    tracing.request(asked := Asked())
+    tracing.request(inquired := Inquired())
     events_pipeline.run()
     # Then each has the right parent
-    request, publish_asked, process_replies = map(tracing.span, ("request", "publish Asked", "process replies"))
-    assert parent_of(publish_asked) == id_of(request)
-    assert parent_of(tracing.span("send Asked")) == id_of(publish_asked)
-    assert parent_of(process_replies) == id_of(publish_asked)
-    publish_replied = tracing.span("publish Replied")
-    assert parent_of(publish_replied) == id_of(process_replies)
-    assert parent_of(tracing.span("send Replied")) == id_of(publish_replied)
-    hears_it = tracing.span("process hears")
-    assert parent_of(hears_it) == id_of(publish_replied)
-    assert {trace_of(hears_it), trace_of(tracing.span("send Replied"))} == {trace_of(request)}
+    request, publish_inquired, process_informs = map(tracing.span, ("request", "publish Inquired", "process informs"))
+    assert parent_of(publish_inquired) == id_of(request)
+    assert parent_of(tracing.span("send Inquired")) == id_of(publish_inquired)
+    assert parent_of(process_informs) == id_of(publish_inquired)
+    publish_informed = tracing.span("publish Informed")
+    assert parent_of(publish_informed) == id_of(process_informs)
+    assert parent_of(tracing.span("send Informed")) == id_of(publish_informed)
+    learns_it = tracing.span("process learns")
+    assert parent_of(learns_it) == id_of(publish_informed)
+    assert {trace_of(learns_it), trace_of(tracing.span("send Informed"))} == {trace_of(request)}
     # And says what it is about
-    assert dict(process_replies.attributes or {}) == {
+    assert dict(process_informs.attributes or {}) == {
         "messaging.system": "celery-domain-events",
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "messaging.destination.name": "events",
-        "messaging.consumer.group.name": "replies",
-        "messaging.message.id": str(asked.event_id),
-        "events.event_id": str(asked.event_id),
-        "events.event_type": "Asked",
-        "events.handler": "replies",
+        "messaging.consumer.group.name": "informs",
+        "messaging.message.id": str(inquired.event_id),
+        "events.event_id": str(inquired.event_id),
+        "events.event_type": "Inquired",
+        "events.handler": "informs",
         "events.queue": "events",
         "events.attempt": 1,
         "events.outcome": "succeeded",
     }
     # And the handler's own code is in it
-    assert (hears_it.attributes or {})["heard"] is True
+    assert (learns_it.attributes or {})["learned"] is True
 
 
 def test_a_failure_is_an_error_and_the_retry_is_linked_to_it(events_pipeline: InlinePipeline, tracing: Tracing) -> None:
-    tracing.request(Asked(then="fail"))
+    tracing.request(Inquired(then="fail"))
     events_pipeline.run()
-    failed, retried = tracing.spans("process replies")
+    failed, retried = tracing.spans("process informs")
     assert failed.status.status_code is StatusCode.ERROR
     assert failed.status.description == "ValueError: not today"
     assert [event.name for event in failed.events] == ["exception"]
@@ -158,10 +158,10 @@ def test_a_failure_is_an_error_and_the_retry_is_linked_to_it(events_pipeline: In
 def test_a_handler_that_went_well_and_was_not_committed_says_so(
     events_pipeline: InlinePipeline, tracing: Tracing
 ) -> None:
-    tracing.request(Asked(then="lose the lease"))
+    tracing.request(Inquired(then="lose the lease"))
     ((_, result),) = events_pipeline.run()[:1]
     assert result.outcome is Outcome.NOT_OURS
-    process = tracing.span("process replies")
+    process = tracing.span("process informs")
     assert (process.attributes or {})["events.outcome"] == "not ours"
     assert (process.attributes or {})["error.type"] == "events.errors.LeaseLost"
     assert process.status.status_code is StatusCode.ERROR
@@ -170,16 +170,16 @@ def test_a_handler_that_went_well_and_was_not_committed_says_so(
 def test_a_batch_is_linked_to_all_its_events(events_pipeline: InlinePipeline, tracing: Tracing) -> None:
     # Given two events of two requests
     for _ in range(2):
-        tracing.request(Counted())
+        tracing.request(Surveyed())
     # When they are handled in one call
-    deliver(events_pipeline, sent_together(events_pipeline, "counts_them"))
+    deliver(events_pipeline, sent_together(events_pipeline, "surveys"))
     # Then one span is linked to both, and what it publishes is in its own trace
-    batch = tracing.span("process counts_them")
-    published = tracing.spans("publish Counted")
+    batch = tracing.span("process surveys")
+    published = tracing.spans("publish Surveyed")
     assert sorted(link.context.span_id for link in batch.links) == sorted(map(id_of, published))
     assert batch.parent is None
     assert (batch.attributes or {})["messaging.batch.message_count"] == 2
-    assert parent_of(tracing.span("publish Replied")) == id_of(batch)
+    assert parent_of(tracing.span("publish Informed")) == id_of(batch)
 
 
 def test_in_a_group_each_delivery_has_its_own_span(events_pipeline: InlinePipeline, tracing: Tracing) -> None:
@@ -209,29 +209,29 @@ def test_a_group_that_is_undone_leaves_no_span_open(events_pipeline: InlinePipel
 
 def test_a_parent_that_is_given_wins(events_pipeline: InlinePipeline, tracing: Tracing) -> None:
     given = {"traceparent": PARENT, "tracestate": "vendor=1"}
-    tracing.request(Asked.model_validate({"metadata": given}), Counted())
+    tracing.request(Inquired.model_validate({"metadata": given}), Surveyed())
     events_pipeline.run()
-    assert parent_of(tracing.span("publish Asked")) == int(PARENT.split("-")[2], 16)
-    assert parent_of(tracing.span("publish Counted")) == id_of(tracing.span("request"))
-    assert int(PARENT.split("-")[1], 16) in map(trace_of, tracing.spans("process hears"))
-    assert metadata_of("Asked")["tracestate"] == "vendor=1"
+    assert parent_of(tracing.span("publish Inquired")) == int(PARENT.split("-")[2], 16)
+    assert parent_of(tracing.span("publish Surveyed")) == id_of(tracing.span("request"))
+    assert int(PARENT.split("-")[1], 16) in map(trace_of, tracing.spans("process learns"))
+    assert metadata_of("Inquired")["tracestate"] == "vendor=1"
 
 
 @pytest.mark.parametrize("nonsense", ["", "x", PARENT[:-3], f"ff{PARENT[2:]}", "0" * 5000])
 def test_a_parent_that_is_nonsense_is_none(events_pipeline: InlinePipeline, tracing: Tracing, nonsense: str) -> None:
-    publish(Asked.model_validate({"metadata": {"traceparent": nonsense, "tracestate": "vendor=1"}}))
+    publish(Inquired.model_validate({"metadata": {"traceparent": nonsense, "tracestate": "vendor=1"}}))
     assert {result.outcome for _, result in events_pipeline.run()} == {Outcome.SUCCEEDED}
-    assert tracing.span("publish Asked").parent is None
-    assert "tracestate" not in metadata_of("Asked")
+    assert tracing.span("publish Inquired").parent is None
+    assert "tracestate" not in metadata_of("Inquired")
 
 
 def test_what_is_not_sampled_stays_so(events_pipeline: InlinePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     off = Tracing(monkeypatch, sampler=ALWAYS_OFF)
-    off.request(Asked())
+    off.request(Inquired())
     events_pipeline.run()
-    assert int(metadata_of("Asked")["traceparent"].split("-")[3], 16) & TraceFlags.SAMPLED == 0
-    assert off.spans("request") == off.spans("process replies") == []
-    assert metadata_of("Replied")["traceparent"].split("-")[1] == metadata_of("Asked")["traceparent"].split("-")[1]
+    assert int(metadata_of("Inquired")["traceparent"].split("-")[3], 16) & TraceFlags.SAMPLED == 0
+    assert off.spans("request") == off.spans("process informs") == []
+    assert metadata_of("Informed")["traceparent"].split("-")[1] == metadata_of("Inquired")["traceparent"].split("-")[1]
 
 
 def test_without_an_sdk_the_current_context_is_stored_and_handed_on(events_pipeline: InlinePipeline) -> None:
@@ -240,19 +240,19 @@ def test_without_an_sdk_the_current_context_is_stored_and_handed_on(events_pipel
     current = NonRecordingSpan(SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(1)))
     token = context.attach(set_span_in_context(current))
     # When something is published
-    publish(Asked())
+    publish(Inquired())
     context.detach(token)
     events_pipeline.run()
     # Then it goes from event to event
-    assert metadata_of("Asked")["traceparent"] == PARENT
-    assert metadata_of("Replied")["traceparent"] == PARENT
+    assert metadata_of("Inquired")["traceparent"] == PARENT
+    assert metadata_of("Informed")["traceparent"] == PARENT
 
 
 def test_where_there_is_no_trace_none_is_invented(events_pipeline: InlinePipeline) -> None:
-    publish(Asked())
+    publish(Inquired())
     events_pipeline.run()
-    assert metadata_of("Asked").keys() == {"correlation_id", "causation_id"}
-    assert "traceparent" not in metadata_of("Replied")
+    assert metadata_of("Inquired").keys() == {"correlation_id", "causation_id"}
+    assert "traceparent" not in metadata_of("Informed")
 
 
 def test_a_publish_that_fails_is_an_error(events_pipeline: InlinePipeline, tracing: Tracing) -> None:
@@ -271,7 +271,7 @@ def test_an_sdk_that_breaks_breaks_nothing(events_pipeline: InlinePipeline, monk
 
     Tracing(monkeypatch).provider.add_span_processor(Broken())
     # When an event goes its way, then it arrives
-    publish(Asked())
+    publish(Inquired())
     assert [result.outcome for _, result in events_pipeline.run()] == [Outcome.SUCCEEDED] * 2
 
 
@@ -283,17 +283,17 @@ from events.pipeline import use_pipeline
 from events.settings import Settings
 from events.testing import InlinePipeline
 
-class Asked(DomainEvent): pass
-class Replied(DomainEvent): pass
-@handles(Asked)
-def replies(event: Asked) -> None: publish(Replied())
-@handles(Replied)
-def hears(event: Replied) -> None: print(event.metadata.traceparent, event.metadata.tracestate)
+class Inquired(DomainEvent): pass
+class Informed(DomainEvent): pass
+@handles(Inquired)
+def informs(event: Inquired) -> None: publish(Informed())
+@handles(Informed)
+def learns(event: Informed) -> None: print(event.metadata.traceparent, event.metadata.tracestate)
 
 pipeline = InlinePipeline(Settings(database_url=sys.argv[1], broker_url=""))
 pipeline.migrate()
 use_pipeline(pipeline)
-publish(Asked(metadata={"traceparent": sys.argv[2], "tracestate": "vendor=1"}))
+publish(Inquired(metadata={"traceparent": sys.argv[2], "tracestate": "vendor=1"}))
 pipeline.run()
 print([name for name in sys.modules if name.startswith("opentelemetry.")])
 """
