@@ -13,6 +13,7 @@ from support.system import Process, System
 from support.waiting import eventually
 
 Line = dict[str, Any]
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def lines_of(process: Process) -> list[Line]:
 
 def test_every_line_of_a_prefork_worker_is_json_and_names_its_delivery(system: System) -> None:
     # Given an event whose handler logs, prints and fails, and one that tells of its request
-    failing = chatty.Chatted(fails=True, metadata={"correlation_id": "request 7"})  # type: ignore[arg-type]
+    request = {"correlation_id": "request 7", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    failing = chatty.Chatted.model_validate({"fails": True, "metadata": request})
     # When a worker has run it, and ended
     worker = system.start_worker()
     publish(failing)
@@ -44,7 +46,7 @@ def test_every_line_of_a_prefork_worker_is_json_and_names_its_delivery(system: S
     assert "Warm shutdown" in said
     # And what the application said, of which delivery
     theirs = [line for line in lines if line["logger"] == "chatty.handlers" and "two" in line["message"]]
-    about = {"event_id": str(failing.event_id), "event_type": "Chatted", "handler": "chats"}
+    about = {"event_id": str(failing.event_id), "event_type": "Chatted", "handler": "chats", "trace_id": TRACE}
     assert [line["attempt"] for line in theirs] == [1, 2]
     for line in theirs:
         assert line.items() >= (about | {"correlation_id": "request 7", "level": "INFO", "guests": 7}).items()
