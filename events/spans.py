@@ -1,4 +1,4 @@
-"""Spans of what happens to events, by OpenTelemetry's API: the only module that imports it.
+"""Spans of what happens to events, by OpenTelemetry's API: only this module and its `span_words` import it.
 
     the request's own span
       '- publish CardAdded            its context is what the event carries
@@ -7,12 +7,11 @@
                 '- publish FeedChanged ...
 
 Whether spans go anywhere is the application's to say, when it sets up an SDK. Until it does, none are made.
-Names and attributes follow the semantic conventions for messaging; what they have no word for begins with `events.`.
 """
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from uuid import UUID
@@ -20,19 +19,28 @@ from uuid import UUID
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from events.event import DomainEvent
 from events.hooks import Watcher
 from events.outcome import Outcome, Result
 from events.records import Claim, Group
 from events.registry import handler_named
+from events.span_words import (
+    NAME,
+    W3C,
+    attributes_of,
+    attributes_of_published,
+    end,
+    headers_of,
+    links_to,
+    name_of,
+    note_failure,
+    type_of,
+)  # fmt: skip
 from events.tracing import Carrier, Traces, carried, carried_by_row
 
-_NAME = "celery-domain-events"
 _FAILED = (Outcome.RETRY, Outcome.DEAD, Outcome.NOT_OURS)  # its effects are not in the database
-_W3C = TraceContextTextMapPropagator()
 
 
 class Spans(Watcher):
@@ -54,7 +62,7 @@ class Spans(Watcher):
         if self._found is None:
             provider = trace.get_tracer_provider()
             if not isinstance(provider, trace.ProxyTracerProvider):
-                self._found = provider.get_tracer(_NAME)
+                self._found = provider.get_tracer(NAME)
         return self._found
 
     # Publishing
@@ -73,29 +81,29 @@ class Spans(Watcher):
             yield carriers
         except BaseException as error:
             for span in spans:
-                _failed(span, error)
+                note_failure(span, error)
             raise
         finally:
             for span in spans:
-                _end(span)
+                end(span)
 
     def _begin_publishing(self, events: Sequence[DomainEvent], spans: list[Span]) -> Sequence[Carrier]:
         tracer = self._tracer()
         given = [carried(event.metadata) if isinstance(event, DomainEvent) else {} for event in events]
         orphans = [event for event, parent in zip(events, given, strict=True) if not parent]
         if tracer is None:
-            ours = _headers(trace.get_current_span()) if orphans else {}
+            ours = headers_of(trace.get_current_span()) if orphans else {}
             return [{} if parent else ours for parent in given]
 
         def begun(together: Sequence[DomainEvent], parent: Carrier) -> Carrier:
             span = tracer.start_span(
-                _name("publish", {_type_of(event) for event in together}),
-                _W3C.extract(parent, contexts.get_current()),
+                name_of("publish", {type_of(event) for event in together}),
+                W3C.extract(parent, contexts.get_current()),
                 SpanKind.PRODUCER,
-                _published(together),
+                attributes_of_published(together),
             )
             spans.append(span)
-            return _headers(span)
+            return headers_of(span)
 
         ours = begun(orphans, {}) if orphans else {}
         return [begun([event], parent) if parent else ours for event, parent in zip(events, given, strict=True)]
@@ -116,14 +124,14 @@ class Spans(Watcher):
             for wakeup in group:
                 if (parent := parents.get(wakeup.event_id)) is None:
                     continue  # a span that belongs to no trace would tell nobody anything
-                attributes = _attributes("send", wakeup.queue, wakeup.event_type, wakeup.event_id) | {
+                attributes = attributes_of("send", wakeup.queue, wakeup.event_type, wakeup.event_id) | {
                     "events.handler": wakeup.handler,
                     "events.queue": wakeup.queue,
                 }
                 if len(group) > 1:
                     attributes["messaging.batch.message_count"] = len(group)
-                context = _W3C.extract(parent, Context())
-                name = _name("send", {wakeup.event_type})
+                context = W3C.extract(parent, Context())
+                name = name_of("send", {wakeup.event_type})
                 tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=since).end()
 
     # Handling
@@ -142,7 +150,7 @@ class Spans(Watcher):
 
     def traceparent(self, claim: Claim) -> str:
         process = self._processing.get(_key(claim))
-        return "" if process is None else _headers(process.span).get("traceparent", "")
+        return "" if process is None else headers_of(process.span).get("traceparent", "")
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:  # noqa: ARG002
         process = self._processing.pop(_key(claim), None)
@@ -160,17 +168,17 @@ class Spans(Watcher):
             "events.handler": first.handler,
             "events.queue": queue,
         }
-        name = _name("process", {first.handler})
+        name = name_of("process", {first.handler})
         if len(claims) > 1:  # of several parents none is the right one
             kinds = {claim.envelope.event_type for claim in claims}
-            attributes = _attributes("process", queue, kinds.pop() if len(kinds) == 1 else "", None) | ours
+            attributes = attributes_of("process", queue, kinds.pop() if len(kinds) == 1 else "", None) | ours
             attributes["messaging.batch.message_count"] = len(claims)
-            links = [link for claim in claims for link in _link(carried_by_row(claim.envelope.metadata))]
+            links = [link for claim in claims for link in links_to(carried_by_row(claim.envelope.metadata))]
             return tracer.start_span(name, now, SpanKind.CONSUMER, attributes, links)
         envelope = first.envelope
-        attributes = _attributes("process", queue, envelope.event_type, envelope.id) | ours
+        attributes = attributes_of("process", queue, envelope.event_type, envelope.id) | ours
         attributes["events.attempt"] = first.run
-        parent = _W3C.extract(carried_by_row(envelope.metadata), now)
+        parent = W3C.extract(carried_by_row(envelope.metadata), now)
         return tracer.start_span(name, parent, SpanKind.CONSUMER, attributes, self._links_back(first))
 
     def _links_back(self, claim: Claim) -> Sequence[Link]:
@@ -178,7 +186,7 @@ class Spans(Watcher):
             return ()
         with suppress(Exception):  # a span without its link is better than none
             before = self._traces.before(claim.envelope.id, claim.handler, claim.attempt)
-            return _link({"traceparent": before}, {"events.link": "previous attempt"}) if before else ()
+            return links_to({"traceparent": before}, {"events.link": "previous attempt"}) if before else ()
         return ()
 
 
@@ -199,7 +207,7 @@ class _Process:
         self._ended = time.time_ns()
         if error is not None:
             self._error = error
-            _failed(self.span, error)
+            note_failure(self.span, error)
 
     def settled(self, result: Result | None) -> None:
         """None: it is not of interest any more."""
@@ -207,73 +215,10 @@ class _Process:
         if result is not None:
             self.span.set_attribute("events.outcome", result.outcome.value)
             if result.outcome in _FAILED and result.error is not None and result.error is not self._error:
-                _failed(self.span, result.error)  # it was not the handler that failed: its commit, perhaps
+                note_failure(self.span, result.error)  # it was not the handler that failed: its commit, perhaps
         if self._left == 0:
-            _end(self.span, self._ended)
+            end(self.span, self._ended)
 
 
 def _key(claim: Claim) -> tuple[UUID, str]:
     return claim.envelope.id, claim.handler
-
-
-def _name(operation: str, whats: set[str]) -> str:
-    what = whats.pop() if len(whats) == 1 else ""
-    return f"{operation} {what}".rstrip()
-
-
-def _type_of(event: object) -> str:
-    return event.event_name if isinstance(event, DomainEvent) else ""
-
-
-def _attributes(operation: str, destination: str, event_type: str, event_id: UUID | None) -> dict[str, str | int]:
-    attributes: dict[str, str | int] = {
-        "messaging.system": _NAME,
-        "messaging.operation.name": operation,
-        "messaging.operation.type": "create" if operation == "publish" else operation,
-    }
-    if destination:
-        attributes["messaging.destination.name"] = destination
-    if event_type:
-        attributes["events.event_type"] = event_type
-    if event_id is not None:
-        attributes["messaging.message.id"] = attributes["events.event_id"] = str(event_id)
-    return attributes
-
-
-def _published(events: Sequence[DomainEvent]) -> Mapping[str, str | int]:
-    kinds = {_type_of(event) for event in events}
-    kind = kinds.pop() if len(kinds) == 1 else ""
-    if len(events) > 1:
-        return _attributes("publish", kind, kind, None) | {"messaging.batch.message_count": len(events)}
-    return _attributes("publish", kind, kind, getattr(events[0], "event_id", None))
-
-
-def _headers(span: Span) -> Carrier:
-    """The context of a span, as it travels."""
-    context = span.get_span_context()
-    if not context.is_valid:
-        return {}
-    carrier = {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"}
-    if context.trace_state:
-        carrier["tracestate"] = context.trace_state.to_header()
-    return carrier
-
-
-def _link(carrier: Carrier, attributes: Mapping[str, str] | None = None) -> list[Link]:
-    context = trace.get_current_span(_W3C.extract(carrier, Context())).get_span_context()
-    return [Link(context, attributes)] if context.is_valid else []
-
-
-def _failed(span: Span, error: BaseException) -> None:
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    with suppress(Exception):  # such as an error whose text can't be had
-        span.set_attribute("error.type", name)
-        span.set_status(Status(StatusCode.ERROR, name))
-        span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, f"{name}: {error}"[:500]))
-
-
-def _end(span: Span, at: int | None = None) -> None:
-    with suppress(Exception):
-        span.end(at)
