@@ -105,7 +105,12 @@ def decode(envelope: Envelope) -> DomainEvent:
         f'"metadata":{envelope.metadata or "{}"}}}'
     )
     try:
-        return event_class.model_validate_json(data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True)
+        event = event_class.model_validate_json(
+            data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True
+        )
+        if not _is_usual(envelope.metadata):  # what `extra` says, it says of all models within, and these keep theirs
+            event.__dict__["metadata"] = Metadata.model_validate_json(envelope.metadata)
+        return event
     except ValidationError as error:
         hidden = bool(event_class.masked_fields)
         problems = "; ".join(
@@ -120,6 +125,11 @@ def _with_masks(metadata: str, fields: Sequence[str]) -> str:
     """So that whoever shows the event knows, even where its class isn't loaded."""
     comma = "," if metadata.strip()[1:-1].strip() else ""
     return f"{metadata.strip()[:-1]}{comma}{json.dumps({KEY: list(fields)})[1:]}"
+
+
+def _is_usual(metadata: str) -> bool:
+    """It holds a correlation id and nothing else, or nothing at all."""
+    return not metadata or (metadata.startswith('{"correlation_id"') and metadata.count('"') == 4)
 
 
 def _upcast(event_class: type[DomainEvent], data: str, version: int, where: str) -> str:

@@ -70,7 +70,7 @@ class Deliverer:
         self._hooks = hooks
         throttle = Throttle(log)  # one for both: a database that is away is one trouble
         self._insist = Insisting(inbox, throttle)
-        self._judge = Judge(inbox, workers, self._insist)
+        self._judge = Judge(inbox, workers, self._insist, hooks)
         self._heartbeat = Heartbeat(inbox, lease, throttle)
         self._pacing = Pacing(subscriptions)
         self._took: dict[tuple[UUID, str], float] = {}  # seconds in the handler, of the attempts in hand
@@ -138,14 +138,15 @@ class Deliverer:
                 event = decode(claim.envelope)
                 self._attempt(handler, claim, event, eager=False)
             except LeaseLost as error:
-                log.warning("%s", error)
+                log.warning("%s", error, extra=_about(claim))
                 return Result(Outcome.NOT_OURS, error)
             except BaseException as error:
                 if self._stopping(error):
                     raise
                 if self._inbox.is_contention(error):
                     # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
-                    log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id)
+                    log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id,
+                             extra=_about(claim))  # fmt: skip
                     return self._once_more(handler, claim, event)
                 return self._judge.failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
@@ -246,7 +247,8 @@ class Deliverer:
 
     def _apart(self, claims: Sequence[Claim], error: BaseException) -> Results:
         """All is undone. Each comes again by itself, so that whichever is to blame is the only one to be blamed."""
-        log.info("%d deliveries of %s are tried one by one: %s", len(claims), claims[0].handler, error)
+        log.info("%d deliveries of %s are tried one by one: %s", len(claims), claims[0].handler, error,
+                 extra={"handler": claims[0].handler})  # fmt: skip
         self._insist(lambda: self._inbox.hand_back(claims, timedelta(0), alone=True))
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
@@ -254,3 +256,8 @@ class Deliverer:
         """Claimed and not begun."""
         if claims:
             self._insist(lambda: self._inbox.hand_back(claims, timedelta(0)))
+
+
+def _about(claim: Claim) -> dict[str, object]:
+    """For logs that have fields."""
+    return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.run}

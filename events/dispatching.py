@@ -79,6 +79,7 @@ class Dispatch:
         """These are marked as sent: do it. How many deliveries were."""
         for queue, counts in _by_queue(groups).items():
             self._counted.setdefault(queue, Counter()).update(counts)
+        self._hooks.sending(groups)
         count = self._sending.send(groups)
         if count:
             self._hooks.sent(groups)

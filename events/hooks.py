@@ -18,6 +18,9 @@ class Watcher:
     def fanned_out(self, found: FannedOut) -> None:
         """The relay made deliveries of new events; committed."""
 
+    def sending(self, groups: Sequence[Group]) -> None:
+        """The relay is about to give these to the transport; in the thread in which it says whether they were sent."""
+
     def sent(self, groups: Sequence[Group]) -> None:
         """The relay gave these to the transport."""
 
@@ -34,6 +37,10 @@ class Watcher:
         """Entered around the call of a handler, in its thread; a handler's error passes through it. Mostly None."""
         return None
 
+    def traceparent(self, claim: Claim) -> str:
+        """Of the span of this attempt, which is not yet `attempted`: kept with its failure. Mostly none."""
+        return ""
+
 
 class Hooks:
     """The watchers of one process."""
@@ -49,6 +56,11 @@ class Hooks:
         for watcher in self._watchers:
             with self._harmless(watcher):
                 watcher.fanned_out(found)
+
+    def sending(self, groups: Sequence[Group]) -> None:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                watcher.sending(groups)
 
     def sent(self, groups: Sequence[Group]) -> None:
         for watcher in self._watchers:
@@ -84,6 +96,13 @@ class Hooks:
             except Exception as error:
                 self._failed(watcher, error)
         return stack
+
+    def traceparent(self, claim: Claim) -> str:
+        for watcher in self._watchers:
+            with self._harmless(watcher):
+                if found := watcher.traceparent(claim):
+                    return found
+        return ""
 
     @contextmanager
     def _harmless(self, watcher: Watcher) -> Iterator[None]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from events.errors import EventDataError, NewerEvent
 from events.event import fingerprint
+from events.hooks import Hooks
 from events.insisting import Insisting
 from events.outcome import Outcome, Result, failure_of
 from events.ports import Inbox, WorkerRegistry
@@ -23,10 +24,11 @@ def try_elsewhere_after() -> timedelta:
 class Judge:
     """Decides by the handler's retry policy, and writes it to the ledger. `workers`: who else lives."""
 
-    def __init__(self, inbox: Inbox, workers: WorkerRegistry, insist: Insisting) -> None:
+    def __init__(self, inbox: Inbox, workers: WorkerRegistry, insist: Insisting, hooks: Hooks) -> None:
         self._inbox = inbox
         self._workers = workers
         self._insist = insist
+        self._hooks = hooks
 
     def failed(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
         if self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(claim)):
@@ -46,7 +48,7 @@ class Judge:
         delay = handler.retry.delay_after(error, claim.run)
         if isinstance(error, EventDataError):
             delay = None
-        failure = failure_of(error, handler.call.__module__)
+        failure = failure_of(error, handler.call.__module__, self._hooks.traceparent(claim))
         if delay is None:
             result = Result(Outcome.DEAD, error)
             recorded = self._insist(lambda: self._inbox.bury(claim, failure))

@@ -39,11 +39,12 @@ class Result:
         return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
 
 
-def failure_of(error: BaseException, home: str = "") -> Failure:
+def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> Failure:
     """An exception as it is stored: text that every database takes, cut to size.
 
     Args:
         home: the module of the handler that it came from, whose package is the application's even if it is installed.
+        traceparent: of the attempt's span.
     """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -54,7 +55,9 @@ def failure_of(error: BaseException, home: str = "") -> Failure:
     if len(trace) > _MAX_TRACEBACK:
         half = _MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
-    return Failure(name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace), _place_of(error, home)[:255])
+    return Failure(
+        name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace), _place_of(error, home)[:255], traceparent
+    )
 
 
 def _place_of(error: BaseException, home: str) -> str:

@@ -26,6 +26,7 @@ from events.records import Subscription
 from events.registry import all_handlers
 from events.relay import Relay
 from events.settings import Settings, load_settings
+from events.tracing import open_tracing
 from events.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -40,14 +41,17 @@ class Pipeline:
     def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
         self.settings = settings
         self.ledger = store.open_ledger(settings)
-        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes)
+        self.hooks = Hooks()
+        tracing = open_tracing(self.ledger.traces, settings.queue)
+        if tracing is not None:
+            self.hooks.add(tracing)
+        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes, tracing)
         self.dead_letters = DeadLetters(self.ledger.dead, self.ledger.subscriptions.masked)
         self.correcting = Correcting(self.ledger.dead, self.ledger.history, allowed=settings.edit)
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
-        self.hooks = Hooks()
         self._transport = transport
 
     @property

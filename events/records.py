@@ -144,6 +144,7 @@ class Failure:
     error: str
     traceback: str
     place: str = ""  # module and function of the application in which it happened
+    traceparent: str = ""  # of the attempt's span, if there was one
 
 
 ALIVE = timedelta(seconds=30)  # a worker that was seen within this lives

@@ -87,7 +87,8 @@ class Sending:
         self._refused.pop(key, None)
         failure = Failure(f"{Unsendable.__module__}.{Unsendable.__qualname__}", str(reason)[:4000], "")
         if self._outbox.give_up(wakeup, failure):
-            log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id, reason)
+            log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id, reason,
+                      extra={"event_id": wakeup.event_id, "handler": wakeup.handler})  # fmt: skip
         return True
 
 

@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     edit: bool = Field(
         False, description="Whether `events dead edit` may correct the data of a dead letter and run it again."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Of workers and `events relay`. `json`: one object a line, which names the delivery.",
+    )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
 
     @field_validator("database_url")

@@ -8,9 +8,12 @@ from types import FrameType
 import typer
 
 from events.errors import ConfigurationError
+from events.logs import JsonFormatter
 from events.pipeline import get_pipeline
-from events.settings import redact
+from events.settings import Settings, redact
 from events.watchdog import Watchdog
+
+log = logging.getLogger("events.relay")
 
 
 def relay() -> None:
@@ -20,8 +23,8 @@ def relay() -> None:
 
     Example: EVENTS_BROKER_URL=redis://localhost/0 events relay
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     pipeline = get_pipeline()
+    _set_up_logs(pipeline.settings)
     if not pipeline.settings.broker_url:
         raise ConfigurationError(
             "EVENTS_BROKER_URL is not set: without a broker every worker relays for itself, so `events relay` has "
@@ -35,11 +38,11 @@ def relay() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    typer.echo(
-        f"events relay: {redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; "
-        f"Ctrl-C stops it",
-        err=True,
-    )
+    what = f"{redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; Ctrl-C stops it"
+    if pipeline.settings.log_format == "json":
+        log.info("%s", what)
+    else:
+        typer.echo(f"events relay: {what}", err=True)
     watchdog = Watchdog(pipeline.settings.watchdog, {"the relay": running.silence})
     watchdog.start()
     gc.collect()
@@ -49,3 +52,11 @@ def relay() -> None:
     finally:
         watchdog.stop()
         pipeline.close()
+
+
+def _set_up_logs(settings: Settings) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.log_format == "json":
+        logging.captureWarnings(True)
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())

@@ -1,9 +1,9 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention`, `history`, `overview` and `switches` each keep one contract of events.ports or events.operator_ports, with
-the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema` migrates; `engine` and `types` hold what
-differs between the databases.
+`retention`, `history`, `overview`, `switches` and `traces` each keep one contract, most of them of events.ports or
+events.operator_ports, with the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema` migrates; `engine`
+and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,9 @@ from events.store.retention import SqlRetention
 from events.store.schema import check_schema, migrate
 from events.store.subscriptions import SqlSubscriptions
 from events.store.switches import SqlSwitches
+from events.store.traces import SqlTraces
 from events.store.workers import SqlWorkers
+from events.tracing import Traces
 
 __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
@@ -48,6 +50,7 @@ class Ledger:
     history: History
     overviews: Overviews
     switches: Switches
+    traces: Traces
 
     def close(self) -> None:
         """Close all connections."""
@@ -71,4 +74,5 @@ def open_ledger(settings: Settings) -> Ledger:
         history=SqlHistory(engine),
         overviews=SqlOverviews(engine),
         switches=SqlSwitches(engine),
+        traces=SqlTraces(engine),
     )

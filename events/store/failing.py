@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, String, insert, literal, select, update
 
 from events.outcome import Outcome
 from events.records import Failure, State
@@ -13,7 +13,7 @@ from events.store.tables import event_attempts, event_deliveries, waits
 _DELIVERY = event_deliveries.c
 _REMEMBERED = (
     "event_id", "handler", "attempt", "run", "worker", "started_at", "ended_at",
-    "outcome", "error_type", "error", "traceback", "place",
+    "outcome", "traceparent", "error_type", "error", "traceback", "place",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ def fail(
         _DELIVERY.started_at,
         now,
         literal(outcome.value),
+        literal(failure.traceparent or None, String),
         *(literal(text) for text in why.values()),
     ).where(which)
     connection.execute(insert(event_attempts).from_select(_REMEMBERED, attempt))

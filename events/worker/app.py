@@ -11,6 +11,7 @@ from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.worker import config
 from events.worker.draining import Draining
+from events.worker.logs import log_in_json
 from events.worker.presence import PresenceStep
 from events.worker.steps import LedgerStep
 from events.worker.tasks import delivery_task, record_lost_process
@@ -49,4 +50,6 @@ def build_app(pipeline: Pipeline) -> Celery:
 
     signals.worker_process_init.connect(child_started, weak=False)  # nobody else holds this function
     signals.task_failure.connect(record_lost_process, weak=False)
+    if settings.log_format == "json":
+        log_in_json(pipeline.hooks)
     return app

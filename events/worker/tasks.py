@@ -118,7 +118,9 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
         group = group_of({HEADER: {"handler": sender.name, "queue": "", **kwargs}})
         sender.deliverer("main").abandon(sender.name, _attempts(group), error)
     except Exception as failure:  # the lease ends in any case, and the relay finds it
-        log.warning("can't record the end of %s: %s", sender.name, failure)
+        which = ", ".join(str(wakeup.event_id) for wakeup in group_of({HEADER: {"handler": "", "queue": "", **kwargs}}))
+        log.warning("can't record the end of %s of event %s: %s", sender.name, which, failure,
+                    extra={"handler": sender.name})  # fmt: skip
 
 
 def _pool_is_ending(error: BaseException) -> bool:

@@ -66,7 +66,8 @@ assembled = st.builds(
     pair=st.tuples(st.integers(), texts),
     kinds=st.frozensets(st.integers(), max_size=3),
     occurred_at=times,
-    metadata=st.builds(Metadata, correlation_id=st.none() | texts, causation_id=st.none() | texts),
+    metadata=st.builds(Metadata, correlation_id=st.none() | texts, causation_id=st.none() | texts)
+    | st.builds(Metadata, correlation_id=st.none() | texts, tenant=texts, floor=st.integers(-9, 9)),
 )
 
 

@@ -1,0 +1,51 @@
+"""Reads which traces events and failed attempts belong to. Keeps the contract of events.tracing.Traces."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import Engine, select
+
+from events.store.engine import look
+from events.store.tables import event_attempts, event_store
+from events.store.types import of_metadata
+from events.tracing import Carrier
+
+_EVENT, _ATTEMPT = event_store.c, event_attempts.c
+
+
+class _traceparent(of_metadata):  # noqa: N801 - an SQL expression
+    inherit_cache = True
+    key = "traceparent"
+
+
+class _tracestate(of_metadata):  # noqa: N801
+    inherit_cache = True
+    key = "tracestate"
+
+
+class SqlTraces:
+    """Asked only while there is somebody to give spans to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def of_events(self, event_ids: Collection[UUID]) -> dict[UUID, Carrier]:
+        query = select(_EVENT.id, _traceparent(), _tracestate()).where(_EVENT.id.in_(list(event_ids)))
+        found: dict[UUID, Carrier] = {}
+        with look(self._engine) as connection:
+            for event_id, parent, state in connection.execute(query):
+                if isinstance(parent, str):  # the metadata of a foreign program may hold anything
+                    found[event_id] = {"traceparent": parent}
+                    if isinstance(state, str):
+                        found[event_id]["tracestate"] = state
+        return found
+
+    def before(self, event_id: UUID, handler: str, attempt: int) -> str | None:
+        query = (
+            select(_ATTEMPT.traceparent)
+            .where(_ATTEMPT.event_id == event_id, _ATTEMPT.handler == handler, _ATTEMPT.attempt < attempt)
+            .order_by(_ATTEMPT.attempt.desc())
+            .limit(1)
+        )
+        with look(self._engine) as connection:
+            return connection.scalar(query)
