@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from events.history import EventFilter, EventRecord, Found
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
+from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned, Standing
 
 
 class DeadLetterBox(Protocol):
@@ -57,6 +57,13 @@ class ParkingLot(Protocol):
 
     def discard(self, wanted: ParkedFilter) -> int:
         """Given up for good; the rows stay. How many were."""
+
+
+class Gauges(Protocol):
+    """What is counted now and then, for those who watch."""
+
+    def read(self) -> Standing:
+        """By the indexes on what is unfinished: never all that is stored."""
 
 
 class Retention(Protocol):

@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         timedelta(seconds=5), description="A broker that is silent this long while we send is taken for lost."
     )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
+    http_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker, or `events relay`, serves `/metrics`, `/healthz` and `/readyz`. 0: none.",
+    )
 
     @field_validator("database_url")
     @classmethod

@@ -1,20 +1,21 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention` and `history` each keep one contract of events.ports, with the help of `fan_out`, `claiming`, `failing` and
-`with_commit`; `schema` migrates; `engine` and `types` hold what differs between the databases.
+`retention`, `history` and `gauges` each keep one contract of events.ports, with the help of `fan_out`, `claiming`,
+`failing` and `with_commit`; `schema` migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.operator_ports import DeadLetterBox, History, ParkingLot, Retention
+from events.operator_ports import DeadLetterBox, Gauges, History, ParkingLot, Retention
 from events.ports import EventLog, Inbox, Outbox, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
+from events.store.gauges import SqlGauges
 from events.store.history import SqlHistory
 from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
@@ -43,6 +44,7 @@ class Ledger:
     workers: WorkerRegistry
     retention: Retention
     history: History
+    gauges: Gauges
 
     def close(self) -> None:
         """Close all connections."""
@@ -64,4 +66,5 @@ def open_ledger(settings: Settings) -> Ledger:
         workers=SqlWorkers(engine),
         retention=SqlRetention(engine),
         history=SqlHistory(engine),
+        gauges=SqlGauges(engine),
     )

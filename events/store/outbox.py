@@ -127,7 +127,7 @@ _IN_FLIGHT = (
 
 @cache
 def _waiting(dialect: str) -> "Select[Any]":
-    return select(_heads(), moment(dialect))
+    return select(heads(), moment(dialect))
 
 
 @cache
@@ -176,9 +176,9 @@ def _sending(dialect: str) -> Update:
 def _due_in(dialect: str) -> "Select[Any]":
     event_waits = exists().where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
     uncopied = exists().where(in_state(State.DEAD), _DELIVERY.copied.is_(False))
-    now, heads = moment(dialect), _heads()
+    now, first = moment(dialect), heads()
     earliest = [
-        select(func.min(heads.c.due_at)),
+        select(func.min(first.c.due_at)),
         # What was sent and is overdue stands in a long queue: it is looked at now and then, not waited for.
         select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
         select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
@@ -186,7 +186,7 @@ def _due_in(dialect: str) -> "Select[Any]":
     return select(event_waits, uncopied, now, *(one.scalar_subquery() for one in earliest))
 
 
-def _heads() -> Any:
+def heads() -> Any:
     """Each queue that deliveries wait for, and when its earliest is due: columns queue and due_at.
 
     By the index from one queue to the next, whatever stands in each: a backlog makes it no slower.
