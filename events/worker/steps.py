@@ -154,5 +154,6 @@ def or_exit(action: Any) -> None:
     try:
         action()
     except EventsError as error:
-        print(f"events: {redact(str(error))}", file=sys.stderr)
+        # Past sys.stderr, which Celery replaces by a logger.
+        print(f"events: {redact(str(error))}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None

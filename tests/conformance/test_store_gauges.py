@@ -17,12 +17,10 @@ def age_everything(store: Store) -> None:
             connection.execute(update(column.table).values({column.name: now_plus(connection, PAST)}))
 
 
-def test_a_ledger_with_nothing_in_it_says_nothing(store: Store) -> None:
-    assert store.ledger.gauges.read() == Standing({}, {}, {}, {}, {}, 0.0, {})
-
-
 def test_a_handler_that_has_nothing_to_do_is_there_with_noughts(store: Store) -> None:
-    # Given a handler that subscribed, and an event that nobody wants
+    # Given a ledger with nothing in it, of which there is nothing to say
+    assert store.ledger.gauges.read() == Standing({}, {}, {}, {}, {}, 0.0, {})
+    # When a handler subscribes, and an event comes that nobody wants
     store.subscribe()
     store.publish(event_type="Unheard")
     # Then there is something to draw from the start, and what nobody wants doesn't lag
@@ -31,7 +29,9 @@ def test_a_handler_that_has_nothing_to_do_is_there_with_noughts(store: Store) ->
 
 
 def test_each_state_is_counted_by_handler(store: Store) -> None:
-    # Given deliveries of one handler in every state, and some of another's
+    # Given deliveries of one handler in every state, and some of another's; and parked messages
+    for reason in ("not a task", "not a task", "eta"):
+        store.ledger.parked.park(Parked(uuid4(), "q", reason, "?", b"", {}, "w1"))
     store.dead(2)
     store.publish(*(uuid4() for _ in range(6)))
     sent = store.take(limit=3)
@@ -51,6 +51,7 @@ def test_each_state_is_counted_by_handler(store: Store) -> None:
     assert standing.in_flight == {"hear": 2, "slow": 0}
     assert standing.dead == {"hear": 2, "slow": 0}
     assert standing.paused == {"hear": 0, "slow": 1}
+    assert standing.parked == {"not a task": 2, "eta": 1}
 
 
 def test_what_has_waited_long_shows_its_age(store: Store) -> None:
@@ -79,8 +80,3 @@ def test_a_retry_that_is_to_come_has_not_waited(store: Store) -> None:
     make_due(store)
     assert store.ledger.gauges.read().oldest_pending["q"] >= 0
 
-
-def test_parked_messages_are_counted_by_reason(store: Store) -> None:
-    for reason in ("not a task", "not a task", "eta"):
-        store.ledger.parked.park(Parked(uuid4(), "q", reason, "?", b"", {}, "w1"))
-    assert store.ledger.gauges.read().parked == {"not a task": 2, "eta": 1}
