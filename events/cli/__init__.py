@@ -5,7 +5,7 @@ import sys
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from events.cli import dead, doctor, history, ledger, parked, publishing, relaying, upkeep
+from events.cli import dead, doctor, history, ledger, monitoring, parked, publishing, relaying, upkeep
 from events.errors import EventsError
 from events.settings import redact
 
@@ -25,6 +25,7 @@ app.command()(doctor.doctor)
 app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")
 app.add_typer(parked.app, name="parked")
+app.add_typer(monitoring.app, name="monitoring")
 
 
 def main() -> None:

@@ -79,4 +79,3 @@ def test_a_retry_that_is_to_come_has_not_waited(store: Store) -> None:
     assert (standing.backlog, standing.oldest_pending) == ({"hear": 1}, {"q": 0.0})
     make_due(store)
     assert store.ledger.gauges.read().oldest_pending["q"] >= 0
-

@@ -1,7 +1,6 @@
 """Somebody who watches a process over HTTP."""
 
 import json
-import os
 import socket
 import urllib.error
 import urllib.request
@@ -76,7 +75,7 @@ def listens(pid: int, port: int) -> bool:
     held = set()
     for file in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            held.add(os.readlink(file))
+            held.add(str(file.readlink()))
         except FileNotFoundError:
             continue
     return bool(sockets & held)

@@ -107,11 +107,13 @@ def test_who_collects_never_waits_for_the_ledger(gate: threading.Event) -> None:
 
 
 def test_what_is_not_known_any_more_is_not_shown() -> None:
-    # Given a ledger that answers, and then fails
-    answers = iter([EMPTY])
-    snapshots = Snapshots(lambda: next(answers), every=0.01)
-    # Then its last state is not shown for ever
-    eventually(lambda: snapshots.latest() is None and next(answers, None) is None, "it is forgotten")
+    # Given a ledger that answers
+    answers = [EMPTY]
+    snapshots = Snapshots(lambda: answers[0], every=0.01)
+    eventually(lambda: snapshots.latest() is EMPTY, "it is known")
+    # When it fails, then its last state is not shown for ever
+    answers.clear()
+    eventually(lambda: snapshots.latest() is None, "it is forgotten")
 
 
 def test_no_metric_has_a_label_that_fly_overwrites_or_a_name_of_another_kind() -> None:
@@ -126,9 +128,8 @@ def test_no_metric_has_a_label_that_fly_overwrites_or_a_name_of_another_kind() -
 def test_a_worker_tells_the_ledger_what_it_does(events_pipeline: InlinePipeline) -> None:
     # Given a worker's presence
     tally = Tally([("Said", "hear")], [])
-    app = SimpleNamespace(
-        pipeline=events_pipeline, tally=tally, run_token="t", amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=()))
-    )  # fmt: skip
+    amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
+    app = SimpleNamespace(pipeline=events_pipeline, tally=tally, run_token="t", amqp=amqp)
     worker = SimpleNamespace(app=app, hostname="w1", pool=object(), concurrency=2)
     presence = PresenceStep(worker)
     presence.start(worker)
