@@ -78,6 +78,7 @@ class Server(ThreadingHTTPServer):
 
 class _Request(BaseHTTPRequestHandler):
     timeout: ClassVar[int] = _SLOWEST
+    server_version, sys_version = "events", ""
     server: Server
 
     def do_GET(self) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from celery.worker import state
 from prometheus_client import CollectorRegistry, generate_latest
 
 from events.envelope import Envelope
@@ -17,8 +18,10 @@ from events.monitoring.snapshots import Snapshots
 from events.monitoring.tally import Tally
 from events.outcome import Outcome, Result
 from events.records import ALIVE, Claim
+from events.settings import Settings
 from events.testing import InlinePipeline
 from events.watchdog import Pulse
+from events.worker.idleness import Idleness
 from events.worker.presence import PresenceStep
 from support.waiting import eventually
 
@@ -53,6 +56,28 @@ def test_a_process_that_was_told_to_end_lives_and_is_not_ready() -> None:
     health = Health({"the relay": lambda: 1000.0}, SOON, {"database": lambda: ""}, lambda: True)
     assert health.alive()[0] == 200
     assert health.ready()[0] == 503
+
+
+def test_a_worker_that_gets_nothing_though_messages_wait_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an idle worker, and a queue in which messages wait
+    queue, taken = SimpleNamespace(waiting=lambda _: 3), {"hear": 7}
+    monkeypatch.setattr(state, "total_count", taken)
+    monkeypatch.setattr("events.worker.idleness.open_transport", lambda _: queue)
+    idleness = Idleness(Settings(), ["q"])
+    idleness.look()  # what it sees first it can't judge
+    assert idleness.silence() == 0
+    # When none comes, then it is silent since that was seen
+    idleness.look()
+    eventually(lambda: idleness.silence() > 0, "it is silent")
+    # But not when one comes, nor when the broker doesn't say
+    taken["hear"] = 8
+    idleness.look()
+    assert idleness.silence() == 0
+    idleness.look()
+    eventually(lambda: idleness.silence() > 0, "it is silent again")
+    monkeypatch.setattr(queue, "waiting", lambda _: 1 / 0)
+    idleness.look()
+    assert idleness.silence() == 0
 
 
 def test_what_keeps_a_process_from_being_ready_is_named() -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,10 @@ def in_processes(*actions: Callable[[], None]) -> None:
     """Run each in a forked process of its own, all at once."""
     children = []
     for action in actions:
-        if (child := os.fork()) == 0:
+        with warnings.catch_warnings():  # newer Pythons warn of threads, which these children never look at
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
             try:
                 action()
             finally:
