@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
+from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned, Standing
 from events.overview import Overview
 
 
@@ -96,6 +96,13 @@ class ParkingLot(Protocol):
 
     def discard(self, wanted: ParkedFilter) -> int:
         """Given up for good; the rows stay. How many were."""
+
+
+class Gauges(Protocol):
+    """What is counted now and then, for those who watch."""
+
+    def read(self) -> Standing:
+        """By the indexes on what is unfinished: never all that is stored."""
 
 
 class Retention(Protocol):

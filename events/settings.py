@@ -124,6 +124,12 @@ class Settings(BaseSettings):
         description="Of workers and `events relay`. `json`: one object a line, which names the delivery.",
     )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
+    http_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker, or `events relay`, serves `/metrics`, `/healthz` and `/readyz`. 0: none.",
+    )
 
     @field_validator("database_url")
     @classmethod

@@ -12,6 +12,7 @@ from events.cli import (
     handlers,
     history,
     ledger,
+    monitoring,
     parked,
     publishing,
     relaying,
@@ -40,6 +41,7 @@ app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")
 app.add_typer(handlers.app, name="handlers")
 app.add_typer(parked.app, name="parked")
+app.add_typer(monitoring.app, name="monitoring")
 
 
 def main() -> None:

@@ -112,6 +112,18 @@ def test_no_hot_statement_reads_a_whole_table(store: Store) -> None:
     assert plans_of(store, statements) > 12
 
 
+def test_to_count_what_stands_in_the_ledger_reads_no_whole_table(store: Store) -> None:
+    # Given a ledger with a past, a backlog, and an event that nobody has subscribed to
+    store.publish(event_type="Unheard")
+    store.publish()
+    # When what is unfinished is counted
+    with watched(store) as statements:
+        standing = store.ledger.gauges.read()
+    # Then all of it was found by an index
+    assert (standing.backlog, standing.dead) == ({"hear": 0, "slow": BACKLOG}, {"hear": 0, "slow": 0})
+    assert plans_of(store, statements) >= 5
+
+
 def test_to_forget_what_is_old_reads_no_whole_table(store: Store) -> None:
     # Given a ledger with a past; When some of it is pruned
     with watched(store) as statements:

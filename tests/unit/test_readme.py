@@ -11,6 +11,7 @@ from sqlalchemy import Column, MetaData, String, Table, select
 
 import events
 from events.cli import app
+from events.monitoring.prometheus import METRICS
 from events.settings import Settings, setting_names
 from events.testing import InlinePipeline
 
@@ -27,6 +28,22 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    rows = ["| metric | kind | labels | from | meaning |", "|---|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.source} | {metric.help} |")
+    return "\n".join(rows)
+
+
+def between(begin: str, end: str) -> str:
+    """What stands between two comments of README.md."""
+    marks = rf"<!-- {re.escape(begin)} by tests/unit/test_readme.py -->\n(.*?)<!-- end of {end} -->"
+    found = re.search(marks, README, re.DOTALL)
+    assert found is not None
+    return found[1].strip()
+
+
 def _shown(default: object) -> str:
     if isinstance(default, timedelta):
         return f"{default.total_seconds():g} s"
@@ -38,9 +55,11 @@ def _shown(default: object) -> str:
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
-    found = re.search(r"by tests/unit/test_readme.py -->\n(.*?)\n?<!-- end", README, re.DOTALL)
-    assert found is not None
-    assert found[1].strip() == settings_table()
+    assert between("settings: kept equal to events/settings.py", "settings") == settings_table()
+
+
+def test_the_table_of_metrics_is_that_of_the_code() -> None:
+    assert between("metrics: kept equal to events/monitoring/prometheus.py", "metrics") == metrics_table()
 
 
 def test_the_example_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
