@@ -130,25 +130,3 @@ class Pruned:
 
     def __add__(self, other: "Pruned") -> "Pruned":
         return Pruned(self.events + other.events, self.deliveries + other.deliveries, self.parked + other.parked)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What stands in the ledger and is not finished. Handlers and queues that somebody subscribed are there with 0.
-
-    Attributes:
-        backlog: deliveries that wait to be sent, by handler.
-        in_flight: those that are sent or running.
-        dead, paused: dead letters, and those that wait because an operator paused their handler.
-        oldest_pending: for how many seconds the delivery that has waited longest is due, by queue.
-        outbox_lag: for how many seconds the first event in line waits to become deliveries.
-        parked: messages that can't be run, by reason.
-    """
-
-    backlog: dict[str, int]
-    in_flight: dict[str, int]
-    dead: dict[str, int]
-    paused: dict[str, int]
-    oldest_pending: dict[str, float]
-    outbox_lag: float
-    parked: dict[str, int]

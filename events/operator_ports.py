@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned, Standing
+from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
 from events.overview import Overview
 
 
@@ -56,6 +56,9 @@ class Overviews(Protocol):
     def take(self, *, finished: bool = True) -> Overview:
         """As it stands. Without what is `finished` it is cheap however much that is: its counts are then left out."""
 
+    def unfinished(self) -> Overview:
+        """The cheap one."""
+
 
 class Switches(Protocol):
     """Handlers that are paused or gone; what is done is remembered, with who did it."""
@@ -96,13 +99,6 @@ class ParkingLot(Protocol):
 
     def discard(self, wanted: ParkedFilter) -> int:
         """Given up for good; the rows stay. How many were."""
-
-
-class Gauges(Protocol):
-    """What is counted now and then, for those who watch."""
-
-    def read(self) -> Standing:
-        """By the indexes on what is unfinished: never all that is stored."""
 
 
 class Retention(Protocol):

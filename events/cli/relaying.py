@@ -87,5 +87,5 @@ def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
         "broker": broker_probe(pipeline),
     }
     health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
-    collector = EventsCollector(moved=moved, snapshots=Snapshots(pipeline.ledger.gauges.read))
+    collector = EventsCollector(moved=moved, snapshots=Snapshots(pipeline.ledger.overviews.unfinished))
     return make_server(pipeline.settings.http_port, collector, health)

@@ -14,11 +14,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from events.letters import Standing
 from events.monitoring.moved import Moved
 from events.monitoring.snapshots import Snapshots
 from events.monitoring.tally import BOUNDS, Histogram, Tally
+from events.overview import Overview
 from events.pipeline import Pipeline
+from events.records import State
 
 Kind = Literal["counter", "histogram", "gauge"]
 Source = Literal["worker", "relay", "ledger"]
@@ -106,7 +107,7 @@ class EventsCollector(Collector):
 
 def ledger_collector(pipeline: Pipeline) -> EventsCollector:
     """What stands in the ledger, for a registry such as Flower's. Starts a thread: not before a process that forks."""
-    return EventsCollector(snapshots=Snapshots(pipeline.ledger.gauges.read))
+    return EventsCollector(snapshots=Snapshots(pipeline.ledger.overviews.unfinished))
 
 
 _Numbers = Mapping[Any, float | Histogram]  # by the values of the labels, as a tuple
@@ -138,15 +139,18 @@ def _of_worker(tally: Tally) -> dict[str, _Numbers]:
     }
 
 
-def _of_ledger(standing: Standing) -> dict[str, _Numbers]:
+def _of_ledger(found: Overview) -> dict[str, _Numbers]:
+    def by_handler(*states: State) -> _Numbers:
+        return {(one.handler,): sum(one.deliveries.get(state, 0) for state in states) for one in found.handlers}
+
     return {
-        "events_backlog": _by_name(standing.backlog),
-        "events_in_flight": _by_name(standing.in_flight),
-        "events_oldest_pending_age_seconds": _by_name(standing.oldest_pending),
-        "events_outbox_lag_seconds": {(): standing.outbox_lag},
-        "events_dead_letters": _by_name(standing.dead),
-        "events_paused": _by_name(standing.paused),
-        "events_parked_messages": _by_name(standing.parked),
+        "events_backlog": by_handler(State.PENDING),
+        "events_in_flight": by_handler(State.SENT, State.RUNNING),
+        "events_oldest_pending_age_seconds": _by_name(found.oldest_due),
+        "events_outbox_lag_seconds": {(): found.lag},
+        "events_dead_letters": by_handler(State.DEAD),
+        "events_paused": by_handler(State.PAUSED),
+        "events_parked_messages": _by_name(found.parked),
     }
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from events.letters import Standing
+from events.overview import Overview
 from events.throttle import Throttle
 
 log = logging.getLogger("events.monitoring")
@@ -26,16 +26,16 @@ class Snapshots:
         read: asks the ledger.
     """
 
-    def __init__(self, read: Callable[[], Standing], every: float = _EVERY, share: int = _SHARE) -> None:
+    def __init__(self, read: Callable[[], Overview], every: float = _EVERY, share: int = _SHARE) -> None:
         self._read = read
         self._every, self._share = every, share
         self._throttle = Throttle(log)
-        self._latest: Standing | None = None
+        self._latest: Overview | None = None
         self._asked = threading.Event()
         self._asked_at = time.monotonic()
         threading.Thread(target=self._run, name="events-snapshots", daemon=True).start()
 
-    def latest(self) -> Standing | None:
+    def latest(self) -> Overview | None:
         """None while there is none: at first, while the database is away, and after nobody has asked for long."""
         self._asked_at = time.monotonic()
         self._asked.set()

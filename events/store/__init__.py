@@ -1,7 +1,7 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention`, `history`, `overview`, `gauges`, `switches` and `traces` each keep one contract, most of them of
+`retention`, `history`, `overview`, `switches` and `traces` each keep one contract, most of them of
 events.ports or events.operator_ports, with the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema`
 migrates; `engine` and `types` hold what differs between the databases.
 """
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.operator_ports import DeadLetterBox, Gauges, History, Overviews, ParkingLot, Retention, Switches
+from events.operator_ports import DeadLetterBox, History, Overviews, ParkingLot, Retention, Switches
 from events.ports import EventLog, Inbox, Outbox, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
-from events.store.gauges import SqlGauges
 from events.store.history import SqlHistory
 from events.store.inbox import SqlInbox
 from events.store.outbox import SqlOutbox
@@ -52,7 +51,6 @@ class Ledger:
     overviews: Overviews
     switches: Switches
     traces: Traces
-    gauges: Gauges
 
     def close(self) -> None:
         """Close all connections."""
@@ -77,5 +75,4 @@ def open_ledger(settings: Settings) -> Ledger:
         overviews=SqlOverviews(engine),
         switches=SqlSwitches(engine),
         traces=SqlTraces(engine),
-        gauges=SqlGauges(engine),
     )

@@ -40,7 +40,7 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
             conditions["relay"] = lambda: "" if relay.relays else "it doesn't run"
         health = Health(worker.signs, settings.watchdog, conditions, lambda: bool(app.draining.begun))
         # Who relays tells of the ledger, too; otherwise `events relay` does.
-        snapshots = None if relay is None else Snapshots(self._pipeline.ledger.gauges.read)
+        snapshots = None if relay is None else Snapshots(self._pipeline.ledger.overviews.unfinished)
         server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, snapshots), health)
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()

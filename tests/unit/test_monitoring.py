@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -11,12 +11,12 @@ from celery.worker import state
 from prometheus_client import CollectorRegistry, generate_latest
 
 from events.envelope import Envelope
-from events.letters import Standing
 from events.monitoring.health import Health, Probe
 from events.monitoring.prometheus import METRICS, EventsCollector
 from events.monitoring.snapshots import Snapshots
 from events.monitoring.tally import Tally
 from events.outcome import Outcome, Result
+from events.overview import Overview
 from events.records import ALIVE, Claim
 from events.settings import Settings
 from events.testing import InlinePipeline
@@ -25,7 +25,7 @@ from events.worker.idleness import Idleness
 from events.worker.presence import PresenceStep
 from support.waiting import eventually
 
-EMPTY = Standing({}, {}, {}, {}, {}, 0.0, {})
+EMPTY = Overview(datetime.now(UTC), False, [], [], [], {}, 0.0, {}, [])
 SOON = timedelta(milliseconds=100)
 
 
@@ -119,7 +119,7 @@ def test_an_answer_is_good_for_a_while_and_hides_passwords() -> None:
 
 def test_who_collects_never_waits_for_the_ledger(gate: threading.Event) -> None:
     # Given a ledger that takes its time
-    def read() -> Standing:
+    def read() -> Overview:
         gate.wait()
         return EMPTY
 
