@@ -199,10 +199,14 @@ def _shown(annotation: Any) -> str:
     if annotation is type(None):
         return "None"
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _shown(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(_shown, arguments))
     if isinstance(annotation, type) and not arguments:
         return annotation.__name__
+    if isinstance(origin, type) and arguments:
+        return f"{origin.__name__}[{', '.join('...' if one is Ellipsis else _shown(one) for one in arguments)}]"
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(annotation))
 
 

@@ -125,8 +125,15 @@ def place(found: Lines) -> tuple[float, float]:
     _stack(columns)
     for sweep in range(_SWEEPS):
         for column in columns if sweep % 2 == 0 else reversed(columns):
-            column.sort(key=lambda box: sum(one.y for one in near[box.key]) / len(near[box.key]))
+            column.sort(key=lambda box: _wished(box, near))
             _stack(columns)
+    for sweep in range(_SWEEPS):
+        for column in columns if sweep % 2 == 0 else reversed(columns):
+            _settle(column, [_wished(box, near) for box in column])
+    top = min(box.y for column in columns for box in column) - HEIGHT / 2 - _MARGIN
+    for column in columns:
+        for box in column:
+            box.y -= top
     x = _MARGIN
     for column in columns:
         width = max(box.width for box in column)
@@ -147,6 +154,29 @@ def _stack(columns: list[list[Box]]) -> None:
         for box in column:
             box.y = y + _step(box) / 2
             y += _step(box)
+
+
+def _wished(box: Box, near: dict[str, list[Box]]) -> float:
+    """In the middle of its neighbours."""
+    return sum(one.y for one in near[box.key]) / len(near[box.key])
+
+
+def _settle(column: list[Box], wished: list[float]) -> None:
+    """Each as near to where it wants to be as the others allow, who keep their order and their distance."""
+    offsets, offset = [], 0.0
+    for box in column:
+        offsets.append(offset + _step(box) / 2)
+        offset += _step(box)
+    blocks: list[tuple[float, int]] = []  # those that touch each other share what they wish for: the mean, and how many
+    for wish, own in zip(wished, offsets, strict=True):
+        mean, count = wish - own, 1
+        while blocks and blocks[-1][0] > mean:
+            above, others = blocks.pop()
+            mean, count = (mean * count + above * others) / (count + others), count + others
+        blocks.append((mean, count))
+    shifts = (mean for mean, count in blocks for _ in range(count))
+    for box, own, shift in zip(column, offsets, shifts, strict=True):
+        box.y = own + shift
 
 
 def _step(box: Box) -> float:
