@@ -10,38 +10,20 @@ another event: `library.card-added.v2`, beside `.v1` for as long as somebody rea
 """
 
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from events.errors import DefinitionError
-from events.event import DomainEvent, own_fields
-
-# What the bodies of messages say of an event besides its own fields, which they stand next to.
-ENVELOPE = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
+from events.event import DomainEvent
 
 
 class IntegrationEvent(DomainEvent, abstract=True):
-    """Base class of public events; class arguments as of DomainEvent.
-
-    Raises:
-        DefinitionError: at import, also for a field that would hide one of the message's own, such as `eventId`.
-    """
+    """Base class of public events; class arguments and errors as of DomainEvent."""
 
     public: ClassVar[bool] = True
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        taken = [field for field in own_fields(cls) if field in ENVELOPE]
-        if taken:
-            raise DefinitionError(
-                f"event {cls.__name__} ({cls.defined_at}) declares {taken[0]!r}, which its messages say already "
-                f"({', '.join(ENVELOPE)}); rename the field"
-            )
-        super().__pydantic_init_subclass__(**kwargs)
 
 
 def is_public(event_class: type[DomainEvent]) -> bool:
     """Whether it is part of the public contract."""
-    return issubclass(event_class, IntegrationEvent)
+    return getattr(event_class, "public", None) is True
 
 
 def contract_of(event_name: str) -> str:

@@ -4,7 +4,6 @@ A column for each step, and in each column an order in which neighbours are near
 have a place in it, so that they cross no box.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -49,20 +48,21 @@ class Lines:
 def lines(picture: Picture) -> Lines:
     """Columns for all boxes, and for each arrow the boxes and places that it goes through, from left to right."""
     backwards = _back(picture)
-    ahead = {(target, source) if (source, target) in backwards else (source, target): (source, target)
-             for source, target in picture.arrows}  # fmt: skip
-    _rank(picture, ahead)
+    # Two boxes that lead to each other share their place; each arrow is drawn from where it begins.
+    ahead = [((target, source) if (source, target) in backwards else (source, target), (source, target))
+             for source, target in picture.arrows]  # fmt: skip
+    _rank(picture, [pair for pair, _ in ahead])
     columns: list[list[Box]] = [[] for _ in range(max(box.column for box in picture.boxes.values()) + 1)]
     for box in picture.boxes.values():
         box.width = len(cut(box.label)) * _LETTER + 2 * _PADDING
         columns[box.column].append(box)
     near: dict[str, list[Box]] = {}
     paths = []
-    for (left, right), arrow in ahead.items():
+    for (left, right), arrow in ahead:
         first, last = picture.boxes[left], picture.boxes[right]
         path = [first]
         for column in range(first.column + 1, last.column):
-            place = Box(f"{left}>{right}@{column}", column=column)
+            place = Box(f"{arrow}@{column}", column=column)
             columns[column].append(place)
             path.append(place)
         path.append(last)
@@ -104,9 +104,8 @@ def _back(picture: Picture) -> set[tuple[str, str]]:
     return back
 
 
-def _rank(picture: Picture, ahead: Iterable[tuple[str, str]]) -> None:
+def _rank(picture: Picture, pairs: list[tuple[str, str]]) -> None:
     """Each box one column to the right of the last that leads to it."""
-    pairs = list(ahead)
     for _ in picture.boxes:  # no circle is left, so this many rounds are enough
         moved = False
         for left, right in pairs:

@@ -23,6 +23,7 @@ class Route:
         forward: event types; empty for those that are public, `*` for all.
         prefix: what addresses begin with.
         headers: what CloudEvents attributes begin with in the headers.
+        stream: the one place for all events, if it is not one for each.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Route:
     forward: tuple[str, ...] = ()
     prefix: str = "events"
     headers: str = "ce-"
+    stream: str = ""
 
     def takes(self, event: type[DomainEvent]) -> bool:
         """Whether this event goes out by it."""
@@ -43,7 +45,7 @@ class Route:
         """Where on the server it is found."""
         if self.protocol in ("http", "https"):
             return self.path or "/"
-        return f"{self.prefix}{':' if self.protocol == 'redis' else '.'}{event_name}"
+        return self.stream or f"{self.prefix}{':' if self.protocol == 'redis' else '.'}{event_name}"
 
     def bindings(self, event_name: str) -> dict[str, Any]:
         """What the protocol's binding of a channel says."""
@@ -87,4 +89,5 @@ def _route(url: str, forward: tuple[str, ...]) -> Route:
         forward=own or forward,
         prefix=options.get("prefix", "events"),
         headers=_PREFIXES.get(protocol, "ce-"),
+        stream=options.get("stream", ""),
     )

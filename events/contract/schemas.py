@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from events.event import RESERVED, DomainEvent
+from events.integration import is_public
 
 _WHERE = "#/components/schemas/"
 _ENVELOPE: dict[str, dict[str, Any]] = {
@@ -25,7 +26,11 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "type": {"type": "string"},
     "subject": {"type": "string", "description": "The aggregate's id."},
     "time": {"type": "string", "format": "date-time"},
+    "schemaversion": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+    "correlationid": {"type": "string", "description": "Shared by everything that one request caused."},
+    "causationid": {"type": "string", "description": "The id of the event that caused this one."},
 }
+_TRACE: dict[str, dict[str, Any]] = {"traceparent": {"type": "string"}, "tracestate": {"type": "string"}}
 _REQUIRED = ("specversion", "id", "source", "type")  # by CloudEvents 1.0
 
 Schema = dict[str, Any]
@@ -53,7 +58,7 @@ def headers(event: type[DomainEvent], prefixes: Iterable[str]) -> Schema:
     properties = {f"{prefix}{name}": dict(schema) for prefix in prefixes for name, schema in _ATTRIBUTES.items()}
     for prefix in prefixes:
         properties[f"{prefix}type"]["const"] = event.event_name
-    schema: Schema = {"type": "object", "properties": properties}
+    schema: Schema = {"type": "object", "properties": properties | {name: dict(one) for name, one in _TRACE.items()}}
     if len(prefixes) == 1:
         schema["required"] = [f"{prefixes[0]}{name}" for name in _REQUIRED]
     return schema
@@ -69,8 +74,10 @@ def _flat(event: type[DomainEvent], schema: Schema) -> Schema:
     }
     for path in event.masked_fields:
         name, _, within = path.partition(".")
-        if name in own:
+        if name in own and (within or is_public(event)):
             own[name] = {**own[name], "x-masked": within or True}
+        else:  # what a private event masks is not sent
+            own.pop(name, None)
     envelope = {name: dict(value) for name, value in _ENVELOPE.items() if name not in own}
     if "eventType" in envelope:
         envelope["eventType"]["const"] = event.event_name

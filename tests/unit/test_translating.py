@@ -258,13 +258,6 @@ def test_definitions_that_can_not_be_meant_are_named_with_their_places() -> None
         translates(Asked)(Asked)
 
 
-def test_a_public_event_has_no_field_that_its_messages_have_already() -> None:
-    with pytest.raises(DefinitionError, match=r"event Taken \(.*\) declares 'eventId', which its messages say already"):
-
-        class Taken(IntegrationEvent):
-            eventId: str  # noqa: N815
-
-
 def test_handlers_and_translators_of_one_event_stand_side_by_side(events_pipeline: InlinePipeline) -> None:
     heard: list[str] = []
 
