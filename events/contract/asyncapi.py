@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from events.contract.routes import Route
-from events.contract.schemas import bodies, headers
+from events.contract.schemas import bodies, flat, headers, structured
 from events.event import DomainEvent
 from events.integration import is_public
 from events.registry import Handler
 
 VERSION = "3.0.0"
+_STRUCTURED, _DATA = "structured", "data"  # what keys end with, of messages and schemas
 
 Node = dict[str, Any]
 
@@ -38,19 +39,35 @@ def document(
     messages: Node = {}
     servers = {route.name: _server(route) for route in routes}
     for event in events:
-        key = keys[event.event_name]
-        messages[key] = _message(event, names[event], routes)
+        key, own = keys[event.event_name], names[event]
         comes_in, goes_out = _directions(event, handlers)
-        for action, wanted in (("send", goes_out), ("receive", comes_in)):
-            if not wanted:
+        ways = {
+            "send": [route for route in routes if route.takes(event)] if goes_out else None,
+            "receive": [route for route in routes if route.inbound] if comes_in else None,
+        }
+        used = [route for way in ways.values() for route in way or ()]
+        if any(route.structured for route in used):
+            messages[f"{key}.{_STRUCTURED}"] = _message(event) | {
+                "contentType": "application/cloudevents+json",
+                "payload": structured(event, f"{own}.{_DATA}"),
+            }
+            schemas[f"{own}.{_DATA}"] = schemas[own]
+        if not used or not all(route.structured for route in used):
+            prefixes = [route.headers for route in used if not route.structured]
+            payload = {"headers": headers(event, prefixes), "payload": {"$ref": f"#/components/schemas/{own}"}}
+            messages[key] = _message(event) | payload
+            schemas[own] = flat(event, schemas[own])
+        else:
+            del schemas[own]
+        for action, way in ways.items():
+            if way is None:
                 continue
-            for name, channel in _channels(event, key, action, routes).items():
+            for name, channel in _channels(event, key, way).items():
                 channels.setdefault(name, channel)
-                operation = name if action == "send" else f"receive.{name}"
-                operations[operation] = {
+                operations[name if action == "send" else f"receive.{name}"] = {
                     "action": action,
                     "channel": {"$ref": f"#/channels/{name}"},
-                    "messages": [{"$ref": f"#/channels/{name}/messages/{key}"}],
+                    "messages": [{"$ref": f"#/channels/{name}/messages/{said}"} for said in channel["messages"]],
                 }
     return {
         "asyncapi": VERSION,
@@ -70,17 +87,15 @@ def _directions(event: type[DomainEvent], handlers: Iterable[Handler]) -> tuple[
     return taken, made or not taken
 
 
-def _channels(event: type[DomainEvent], key: str, action: str, routes: Iterable[Route]) -> dict[str, Node]:
-    """Where it is found: one channel for each address; with no bridge, one named after it."""
-    if action == "send":
-        used = [route for route in routes if route.takes(event)]
-    else:
-        used = [route for route in routes if route.inbound]
-    messages = {key: {"$ref": f"#/components/messages/{key}"}}
+def _channels(event: type[DomainEvent], key: str, routes: Iterable[Route]) -> dict[str, Node]:
+    """Where it is found: one channel for each address and form; with no bridge, one named after it."""
+    places: dict[tuple[str, bool], list[Route]] = {}
+    for route in routes:
+        places.setdefault((route.address(event.event_name), route.structured), []).append(route)
     found: dict[str, Node] = {}
-    for address in dict.fromkeys(route.address(event.event_name) for route in used) or (event.event_name,):
-        there = [route for route in used if route.address(event.event_name) == address]
-        channel: Node = {"address": address, "messages": messages}
+    for (address, whole), there in (places or {(event.event_name, False): []}).items():
+        said = f"{key}.{_STRUCTURED}" if whole else key
+        channel: Node = {"address": address, "messages": {said: {"$ref": f"#/components/messages/{said}"}}}
         if there:
             channel["servers"] = [{"$ref": f"#/servers/{route.name}"} for route in there]
         bindings = {name: value for route in there for name, value in route.bindings(event.event_name).items()}
@@ -90,17 +105,15 @@ def _channels(event: type[DomainEvent], key: str, action: str, routes: Iterable[
     return found
 
 
-def _message(event: type[DomainEvent], schema: str, routes: Iterable[Route]) -> Node:
+def _message(event: type[DomainEvent]) -> Node:
+    """What is said of it in whatever form."""
     about = " ".join((event.__doc__ or "").strip().split("\n\n")[0].split())
-    used = [route.headers for route in routes if route.takes(event) or route.inbound]
     return {
         "name": event.event_name,
         "title": event.__name__,
         **({"summary": about} if about else {}),
         "contentType": "application/json",
         "tags": [{"name": "public" if is_public(event) else "private"}],
-        "headers": headers(event, used),
-        "payload": {"$ref": f"#/components/schemas/{schema}"},
         "x-schema-version": event.schema_version,
     }
 

@@ -23,6 +23,7 @@ class Route:
         forward: event types; empty for those that are public, `*` for all.
         prefix: what addresses begin with.
         headers: what CloudEvents attributes begin with in the headers.
+        structured: the body is one CloudEvent, and nothing stands beside it.
         stream: the one place for all events, if it is not one for each.
     """
 
@@ -35,6 +36,7 @@ class Route:
     forward: tuple[str, ...] = ()
     prefix: str = "events"
     headers: str = "ce-"
+    structured: bool = False
     stream: str = ""
 
     def takes(self, event: type[DomainEvent]) -> bool:
@@ -89,5 +91,6 @@ def _route(url: str, forward: tuple[str, ...]) -> Route:
         forward=own or forward,
         prefix=options.get("prefix", "events"),
         headers=_PREFIXES.get(protocol, "ce-"),
+        structured=options.get("format") == "structured",
         stream=options.get("stream", ""),
     )

@@ -47,9 +47,25 @@ def bodies(events: Sequence[type[DomainEvent]]) -> tuple[dict[type[DomainEvent],
     schemas: dict[str, Schema] = found.get("$defs", {})
     names = {event: str(of_event[(event, "serialization")]["$ref"]).removeprefix(_WHERE) for event in events}
     for event, name in names.items():
-        schemas[name] = _flat(event, schemas[name])
+        schemas[name] = _own(event, schemas[name])
     used = _reachable(names.values(), schemas)
     return names, {name: _as_draft_07(schema) for name, schema in schemas.items() if name in used}
+
+
+def flat(event: type[DomainEvent], own: Schema) -> Schema:
+    """The event's own fields and, beside them, what is said of every event; an own field of such a name goes first."""
+    envelope = {name: dict(one) for name, one in _ENVELOPE.items() if name not in own["properties"]}
+    if "eventType" in envelope:
+        envelope["eventType"]["const"] = event.event_name
+    required = [*own["required"], *envelope]
+    return own | {"properties": own["properties"] | envelope, "required": required}
+
+
+def structured(event: type[DomainEvent], schema: str) -> Schema:
+    """One CloudEvent as the whole body, with the event's own fields, of that schema, in it."""
+    attributes = headers(event, [""])["properties"] | {"datacontenttype": {"const": "application/json"}}
+    data = {"data": {"$ref": _WHERE + schema}}
+    return {"type": "object", "properties": attributes | data, "required": [*_REQUIRED, "data"]}
 
 
 def headers(event: type[DomainEvent], prefixes: Iterable[str]) -> Schema:
@@ -64,8 +80,8 @@ def headers(event: type[DomainEvent], prefixes: Iterable[str]) -> Schema:
     return schema
 
 
-def _flat(event: type[DomainEvent], schema: Schema) -> Schema:
-    """The event's own fields and, beside them, what is said of every event."""
+def _own(event: type[DomainEvent], schema: Schema) -> Schema:
+    """The event's own fields, as far as they are sent."""
     computed = event.model_computed_fields
     own = {
         name: value
@@ -74,20 +90,17 @@ def _flat(event: type[DomainEvent], schema: Schema) -> Schema:
     }
     for path in event.masked_fields:
         name, _, within = path.partition(".")
-        if name in own and (within or is_public(event)):
-            own[name] = {**own[name], "x-masked": within or True}
-        else:  # what a private event masks is not sent
+        if not within and not is_public(event):  # what a private event masks is not sent
             own.pop(name, None)
-    envelope = {name: dict(value) for name, value in _ENVELOPE.items() if name not in own}
-    if "eventType" in envelope:
-        envelope["eventType"]["const"] = event.event_name
+        elif name in own:
+            own[name] = {**own[name], "x-masked": [*own[name].get("x-masked", ()), path]}
     required = [name for name in schema.get("required", ()) if name in own]
     return {
         "type": "object",
         "title": event.__name__,
         **({"description": schema["description"]} if event.__doc__ and "description" in schema else {}),
-        "properties": own | envelope,
-        "required": [*required, *envelope],
+        "properties": own,
+        "required": required,
     }
 
 

@@ -52,7 +52,7 @@ def test_the_wheel_holds_events_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"events"}
     assert "events/store/migrations/versions/0001_ledger.py" in names
-    assert "events/py.typed" in names
+    assert {"events/py.typed", "events/contract/page.css", "events/contract/page.js"} <= set(names)
 
 
 def test_an_application_elsewhere_runs_on_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field, computed_field
 
 from events import DomainEvent, IntegrationEvent, handles, translates
 from events.contract.asyncapi import document
-from events.contract.routes import Route
+from events.contract.routes import Route, routes_of
 from events.contract.yaml import as_yaml
 from events.event import RESERVED
 from events.registry import handler_named
@@ -99,8 +100,12 @@ HANDLERS = [handler_named(name) for name in ("tell_the_theatre", "close_seat", "
 BRIDGES = [
     Route("redis", "redis", "cache:6379", "/0", inbound=True),
     Route("rabbit", "amqps", "mq:5671", prefix="shop", headers="cloudEvents_"),
+    Route("nats", "nats", "n:4222", structured=True),
     Route("kafka", "kafka", "k:9092", forward=("TicketSold",), headers="ce_"),
 ]
+
+
+FLAT = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
 
 
 def check(made: dict[str, Any]) -> None:
@@ -126,8 +131,9 @@ def check(made: dict[str, Any]) -> None:
         for message in operation["messages"]:
             assert message["$ref"].startswith(operation["channel"]["$ref"] + "/messages/")
     for message in made["components"]["messages"].values():
-        assert resolve(made, message["payload"]["$ref"])["type"] == "object"
-        assert message["headers"]["type"] == "object"
+        payload = message["payload"]
+        assert (resolve(made, payload["$ref"]) if "$ref" in payload else payload)["type"] == "object"
+        assert message.get("headers", {"type": "object"})["type"] == "object"
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:
@@ -147,8 +153,8 @@ def resolve(made: dict[str, Any], reference: str) -> Any:
 
 def body_of(event: DomainEvent) -> dict[str, Any]:
     """What a bridge sends."""
-    flat = {"eventId": "", "eventType": event.event_name, "aggregateId": "", "dateTimeOccurred": "", "timestamp": ""}
-    return json.loads(event.model_dump_json(exclude=set(RESERVED), round_trip=True)) | flat  # type: ignore[no-any-return]
+    own: dict[str, Any] = json.loads(event.model_dump_json(exclude=set(RESERVED), round_trip=True))
+    return own | dict.fromkeys(FLAT, "") | {"eventType": event.event_name}
 
 
 @pytest.mark.parametrize("routes", [[], BRIDGES], ids=["no bridge", "bridges"])
@@ -171,7 +177,7 @@ def test_a_schema_is_true_of_what_is_sent() -> None:
     assert schema["properties"]["eventType"]["const"] == sent["eventType"]
     # And what isn't for others, or isn't sent, is not in it
     assert not {"label", "event_id", "metadata"} & set(schema["properties"])
-    assert schema["properties"]["guest"]["x-masked"] is True
+    assert schema["properties"]["guest"]["x-masked"] == ["guest"]
     assert schema["properties"]["seat"]["description"] == 'As on the "ticket", größer'
     tuple_schema = schema["properties"]["row"]
     assert [one["type"] for one in tuple_schema["items"]] == ["integer", "string"]
@@ -186,7 +192,7 @@ def test_a_private_event_says_nothing_of_what_it_masks() -> None:
     schema = made["components"]["schemas"]["TicketSold"]
     assert "phone" not in schema["properties"]
     assert "phone" not in schema["required"]
-    assert schema["properties"]["payment"]["x-masked"] == "number"
+    assert schema["properties"]["payment"]["x-masked"] == ["payment.number"]
 
 
 def test_what_comes_in_is_received_and_the_rest_is_sent() -> None:
@@ -208,6 +214,7 @@ def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
         "TicketSold.kafka": "events.TicketSold",
         "theatre.ticket-sold.v1.redis": "events:theatre.ticket-sold.v1",
         "theatre.ticket-sold.v1.rabbit": "shop.theatre.ticket-sold.v1",
+        "theatre.ticket-sold.v1.nats": "events.theatre.ticket-sold.v1",
         "house_seat_broken.redis": "events:house/seat broken",
     }
     rabbit = made["channels"]["theatre.ticket-sold.v1.rabbit"]
@@ -215,6 +222,30 @@ def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
     assert rabbit["bindings"]["amqp"]["is"] == "routingKey"
     headers = made["components"]["messages"]["TicketSold"]["headers"]
     assert headers["properties"]["ce_type"]["const"] == "TicketSold"
+
+
+def test_a_structured_message_is_one_cloud_event() -> None:
+    made = document([TicketSoldV1], HANDLERS, [route for route in BRIDGES if route.structured])
+    check(made)
+    (message,) = made["components"]["messages"].values()
+    assert message["contentType"] == "application/cloudevents+json"
+    assert message["payload"]["properties"]["type"]["const"] == "theatre.ticket-sold.v1"
+    data = resolve(made, message["payload"]["properties"]["data"]["$ref"])
+    assert set(data["properties"]) == set(body_of(TicketSoldV1(seat="A1"))) - set(FLAT)
+    # And nobody is told of a form that isn't used
+    assert "TicketSoldV1" not in made["components"]["schemas"]
+
+
+def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
+    settings = SimpleNamespace(
+        bridges=("redis+streams://me:secret@cache:6379/1?direction=both&stream=all&name=cache",
+                 "nats://n:4222?forward=TicketSold&format=structured"), forward=("SeatBroken",),
+    )  # fmt: skip
+    cache, nats = routes_of(settings)  # type: ignore[arg-type]
+    assert (cache.name, cache.protocol, cache.host, cache.path) == ("cache", "redis", "cache:6379", "/1")
+    assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("SeatBroken",))
+    assert cache.address("SeatBroken") == "all"
+    assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.structured) == (True, False, True)
 
 
 def test_yaml_says_the_same_in_blocks() -> None:
