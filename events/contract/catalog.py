@@ -166,7 +166,8 @@ def _event(
     takes = [one.name for one in handlers if name in one.events and one.kind != "bridge"]
     makes = [one.name for one in handlers if name in one.publishes]
     bridges = {one.name.removeprefix(BRIDGE) for one in handlers if name in one.events and one.kind == "bridge"}
-    causes = sorted(lineage.caused.get(name, ()))
+    explained = {cause for one in handlers if name in one.publishes for cause in one.events}
+    causes = sorted(set(lineage.caused.get(name, ())) - explained)
     if event is None:
         return CatalogEvent(
             name, loaded=False, masked=sorted(lineage.masked.get(name, ())), handlers=takes, translators=makes,

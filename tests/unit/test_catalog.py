@@ -96,6 +96,7 @@ def test_the_ledger_adds_who_published_and_who_else_listens(events_pipeline: Inl
     found = catalog_of(HOTEL, HANDLERS, [], "events", Lineage(subscribed, lineage.caused(100)))
     # Then they complete each other
     assert list(named(found, "KeyMade").caused_by) == ["RoomBooked"]
+    assert list(named(found, "hotel.room-taken.v1").caused_by) == []  # its translator says more
     booked = named(found, "RoomBooked")
     assert {"send_bill", "make_key"} <= set(booked.handlers)
     assert list(booked.forwarded_to) == ["kafka"]
