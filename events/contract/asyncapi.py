@@ -52,10 +52,12 @@ def document(
                 "payload": structured(event, f"{own}.{_DATA}"),
             }
             schemas[f"{own}.{_DATA}"] = schemas[own]
-        if not used or not all(route.structured for route in used):
-            prefixes = [route.headers for route in used if not route.structured]
-            payload = {"headers": headers(event, prefixes), "payload": {"$ref": f"#/components/schemas/{own}"}}
-            messages[key] = _message(event) | payload
+        if any(not way or not all(route.structured for route in way) for way in ways.values() if way is not None):
+            beside = [route.headers for route in used if not route.structured]
+            prefixes = [prefix for prefix in beside if prefix is not None]
+            messages[key] = _message(event) | {"payload": {"$ref": f"#/components/schemas/{own}"}}
+            if prefixes or not beside:
+                messages[key]["headers"] = headers(event, prefixes)
             schemas[own] = flat(event, schemas[own])
         else:
             del schemas[own]

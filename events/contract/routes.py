@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from events.event import DomainEvent
 from events.integration import is_public
@@ -11,6 +11,7 @@ from events.settings import Settings
 
 EVERY = "*"
 _PROTOCOLS = {"rediss": "redis", "nats": "nats", "tls": "nats", "kafka+ssl": "kafka-secure"}
+_IN_SUBJECTS = ".-_!$&'()+,:;=@[]^`{|}~"
 _PREFIXES = {"kafka": "ce_", "kafka-secure": "ce_", "amqp": "cloudEvents_", "amqps": "cloudEvents_"}
 
 
@@ -22,7 +23,7 @@ class Route:
         name: of the bridge, without password as all of this.
         forward: event types; empty for those that are public, `*` for all.
         prefix: what addresses begin with.
-        headers: what CloudEvents attributes begin with in the headers.
+        headers: what CloudEvents attributes begin with in the headers; None if nothing stands beside the body.
         structured: the body is one CloudEvent, and nothing stands beside it.
         stream: the one place for all events, if it is not one for each.
     """
@@ -35,7 +36,7 @@ class Route:
     inbound: bool = False
     forward: tuple[str, ...] = ()
     prefix: str = "events"
-    headers: str = "ce-"
+    headers: str | None = "ce-"
     structured: bool = False
     stream: str = ""
 
@@ -47,7 +48,11 @@ class Route:
         """Where on the server it is found."""
         if self.protocol in ("http", "https"):
             return self.path or "/"
-        return self.stream or f"{self.prefix}{':' if self.protocol == 'redis' else '.'}{event_name}"
+        if self.protocol == "redis":
+            return self.stream or f"{self.prefix}:{event_name}"
+        if self.protocol == "nats":  # in whose subjects there is no room for spaces and wildcards
+            event_name = quote(event_name, safe=_IN_SUBJECTS)
+        return f"{self.prefix}.{event_name}"
 
     def bindings(self, event_name: str) -> dict[str, Any]:
         """What the protocol's binding of a channel says."""
@@ -90,7 +95,7 @@ def _route(url: str, forward: tuple[str, ...]) -> Route:
         inbound=direction != "out",
         forward=own or forward,
         prefix=options.get("prefix", "events"),
-        headers=_PREFIXES.get(protocol, "ce-"),
+        headers=None if "pubsub" in parts.scheme else _PREFIXES.get(protocol, "ce-"),
         structured=options.get("format") == "structured",
         stream=options.get("stream", ""),
     )

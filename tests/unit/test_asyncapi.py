@@ -91,6 +91,11 @@ def close_seat(event: SeatBroken) -> SeatClosed:
     return SeatClosed(seat=event.seat)
 
 
+@translates(TicketSoldV1)
+def believe_the_theatre(event: TicketSoldV1) -> TicketSold:
+    return TicketSold(seat=event.seat)
+
+
 @handles(TicketSold)
 def count_tickets(event: TicketSold) -> None: ...
 
@@ -236,15 +241,27 @@ def test_a_structured_message_is_one_cloud_event() -> None:
     assert "TicketSoldV1" not in made["components"]["schemas"]
 
 
+def test_what_comes_in_by_nothing_that_is_known_is_flat_whatever_goes_out() -> None:
+    # Given an event that comes in and goes out, and a bridge for one way only
+    made = document([TicketSoldV1], [*HANDLERS, handler_named("believe_the_theatre")], [BRIDGES[2]])
+    check(made)
+    assert {one["action"] for one in made["operations"].values()} == {"send", "receive"}
+    assert set(made["components"]["messages"]) == {"theatre.ticket-sold.v1", "theatre.ticket-sold.v1.structured"}
+
+
 def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
     settings = SimpleNamespace(
         bridges=("redis+streams://me:secret@cache:6379/1?direction=both&stream=all&name=cache",
-                 "nats://n:4222?forward=TicketSold&format=structured"), forward=("SeatBroken",),
+                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0"), forward=("house/seat broken",),
     )  # fmt: skip
-    cache, nats = routes_of(settings)  # type: ignore[arg-type]
+    cache, nats, plain = routes_of(settings)  # type: ignore[arg-type]
     assert (cache.name, cache.protocol, cache.host, cache.path) == ("cache", "redis", "cache:6379", "/1")
-    assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("SeatBroken",))
-    assert cache.address("SeatBroken") == "all"
+    assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("house/seat broken",))
+    assert cache.address("A") == "all"
+    assert nats.address("house/seat broken") == "events.house%2Fseat%20broken"
+    assert (plain.address("A"), plain.headers) == ("events:A", None)
+    (message,) = document([SeatBroken], HANDLERS[:1], [plain])["components"]["messages"].values()
+    assert "headers" not in message
     assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.structured) == (True, False, True)
 
 
