@@ -252,7 +252,8 @@ def test_what_comes_in_by_nothing_that_is_known_is_flat_whatever_goes_out() -> N
 def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
     settings = SimpleNamespace(
         bridges=("redis+streams://me:secret@cache:6379/1?direction=both&stream=all&name=cache",
-                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0"), forward=("house/seat broken",),
+                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0"),
+        forward=("house/seat broken",),
     )  # fmt: skip
     cache, nats, plain = routes_of(settings)  # type: ignore[arg-type]
     assert (cache.name, cache.protocol, cache.host, cache.path) == ("cache", "redis", "cache:6379", "/1")
