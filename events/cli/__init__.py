@@ -6,6 +6,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from events.cli import (
+    contract,
     correcting,
     dead,
     doctor,
@@ -36,6 +37,8 @@ app.command()(history.show)
 app.command()(history.find)
 app.command()(tailing.tail)
 dead.app.command()(correcting.edit)
+app.command()(contract.catalog)
+app.command()(contract.asyncapi)
 app.command()(doctor.doctor)
 app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")

@@ -52,7 +52,8 @@ def test_the_wheel_holds_events_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"events"}
     assert "events/store/migrations/versions/0001_ledger.py" in names
-    assert {"events/py.typed", "events/monitoring/alerts.yml", "events/monitoring/grafana.json"} <= set(names)
+    data = {"monitoring/alerts.yml", "monitoring/grafana.json", "contract/page.css", "contract/page.js", "py.typed"}
+    assert {f"events/{name}" for name in data} <= set(names)
 
 
 def test_an_application_elsewhere_runs_on_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:

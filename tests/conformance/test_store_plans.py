@@ -143,5 +143,6 @@ def test_to_read_what_became_of_an_event_reads_no_whole_table(store: Store) -> N
     with watched(store) as statements:
         assert store.ledger.history.event(event_id) is not None
         store.ledger.history.find(EventFilter(aggregate_id="b"))
+        store.ledger.lineage.caused(100)
     # Then the event, its deliveries and what it caused were found by an index
     assert plans_of(store, statements) >= 6
