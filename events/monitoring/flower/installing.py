@@ -1,0 +1,45 @@
+"""What `install()` does: check Flower's version, add our pages before its own, and our templates to its loader.
+
+flowerconfig.py is run before Flower makes its application, from these two things that its documentation or its users
+rely on: the list `flower.urls.handlers` and the dictionary `flower.urls.settings`. tests/integration/flower guards them.
+"""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.specifiers import SpecifierSet
+
+from events.pipeline import get_pipeline
+
+SUPPORTED = SpecifierSet(">=2.2,<3")  # 2.1 lets other sites' forms through; a new major version may move our seams
+
+
+def install() -> None:
+    """Add the tabs to the Flower of this process. Ends it, with one line, if it isn't a Flower that they fit."""
+    if reason := _unfit():
+        sys.exit(f"events: {reason}, so flowerconfig.py can't add its tabs to it; or remove install() from there")
+    from flower.urls import handlers, settings
+
+    from events.monitoring.flower.desk import Desk
+    from events.monitoring.flower.loading import ChainedLoader
+    from events.monitoring.flower.routes import routes
+
+    if "template_loader" in settings:  # installed already
+        return
+    desk = Desk(get_pipeline)
+    handlers[:0] = routes(desk)  # before Flower's own, the last of which takes everything
+    settings["template_loader"] = ChainedLoader(settings["template_path"])
+    _add_metrics()
+    desk.begin_counting()
+
+
+def _unfit() -> str | None:
+    try:
+        found = version("flower")
+    except PackageNotFoundError:
+        return "Flower is not installed: pip install 'flower>=2.2,<3'"
+    return None if found in SUPPORTED else f"Flower is {found}; install one that is {SUPPORTED}"
+
+
+def _add_metrics() -> None:
+    """What Flower's /metrics shows of the ledger is registered here, in prometheus_client's REGISTRY."""
