@@ -4,11 +4,18 @@ from dataclasses import fields
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select, union_all
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.store.engine import look
-from events.store.tables import event_actions, event_attempts, event_deliveries, event_store
+from events.store.tables import (
+    event_actions,
+    event_attempts,
+    event_deliveries,
+    event_store,
+    is_processed,
+    is_unprocessed,
+)
 from events.store.types import causation_id
 
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
@@ -54,9 +61,17 @@ class SqlHistory:
             )
 
     def find(self, wanted: EventFilter) -> list[Found]:
-        query = select(*_FOUND).where(*_conditions(wanted)).order_by(_EVENT.created_at.desc(), _EVENT.id.desc())
+        """Those that are fanned out and those that are not are found by an index each. The latter, by when they
+        occurred, which is when they were published but for programs that say otherwise."""
+        newest = (_EVENT.created_at.desc(), _EVENT.id.desc())
+        parts = [
+            select(*_FOUND).where(condition, *_conditions(wanted)).order_by(*order).limit(wanted.limit).subquery()
+            for condition, order in ((is_processed, newest), (is_unprocessed, (_EVENT.timestamp.desc(),)))
+        ]
+        found = union_all(*(select(part) for part in parts)).subquery()
+        query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)
         with look(self._engine) as connection:
-            return [Found(**row._mapping) for row in connection.execute(query.limit(wanted.limit))]
+            return [Found(**row._mapping) for row in connection.execute(query)]
 
 
 def _records(connection: Connection, table: Table, event_id: UUID, kind: type[Record], by: str) -> list[Record]:

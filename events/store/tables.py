@@ -62,6 +62,14 @@ Index(  # by age; who publishes doesn't pay for it
     postgresql_where=is_processed,
     sqlite_where=is_processed,
 )
+Index(  # of one type, by age
+    "event_store_type",
+    event_store.c.event_type,
+    event_store.c.created_at,
+    event_store.c.id,
+    postgresql_where=is_processed,
+    sqlite_where=is_processed,
+)
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
 # "What did this event cause?" Events that nothing caused, which are most, are not in it.
 Index(
