@@ -1,5 +1,6 @@
 """Events: the ledger in numbers, and a search for events."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -24,8 +25,7 @@ class EventsTab(Page):
         if asked["id"]:
             self.redirect(self.reverse_url("ledger_event", event_id_of(asked["id"])))
             return
-        found = await self._search(asked) if any(asked.values()) else None
-        standing = await self.desk.standing()
+        found, standing = await asyncio.gather(self._search(asked), self.desk.standing())
         seen = standing.overview
         types = seen.event_types if seen else ()
         self.show(
@@ -39,7 +39,10 @@ class EventsTab(Page):
             State=State,
         )
 
-    async def _search(self, asked: dict[str, str]) -> list[Found]:
+    async def _search(self, asked: dict[str, str]) -> list[Found] | None:
+        """None if nothing was asked for."""
+        if not any(asked.values()):
+            return None
         wanted = EventFilter(
             asked["event"] or None, asked["aggregate"] or None, moment(asked["since"]), moment(asked["before"]), MOST
         )
