@@ -6,6 +6,7 @@ With EVENTS_TEST_SCREENSHOTS=docs the pictures of the README are made anew.
 from pathlib import Path
 
 import bookshop
+
 from events import publish
 from support.browser import Browser, chromium
 from support.flower import ALICE, Flower
@@ -23,14 +24,14 @@ def the_night(system: System) -> None:
                 order=f"order-{number}",
                 customer=f"customer-{number}@example.com",
                 postcode="" if number % 6 == 0 else f"10{number:03}",
-                articles=["Dune", "Solaris"][: 1 + number % 2],
+                articles=("Dune", "Solaris")[: 1 + number % 2],
             )
         )
     system.settled(3 * ORDERS)
 
 
 def test_an_operator_finds_what_failed_at_night_and_why_and_runs_it_again(tmp_path: Path) -> None:
-    with System("redis", tmp_path, handlers="bookshop").in_use() as system:
+    with System("redis", tmp_path, handlers="bookshop", queue="bookshop").in_use() as system:
         flower = Flower(system)
         system.start_worker()
         flower.answers()
@@ -97,7 +98,7 @@ def sees_it_succeed(browser: Browser) -> None:
     browser.clicks("#deliveries a.task")
     browser.sees("Keyword arguments")
     browser.clicks(f"a[title='{event}']")
-    browser.sees("Timeline".upper())
+    browser.sees("TIMELINE")
     browser.opens("/event-handlers")
     browser.sees_after_a_while(f"{ORDERS}", "tr[data-handler=send_invoice]")
     browser.keeps_a_picture("handlers.png")

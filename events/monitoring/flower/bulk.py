@@ -11,7 +11,7 @@ from events.monitoring.flower.jobs import Tell, TooMany
 from events.monitoring.flower.page import Action, Page, authenticated
 from events.monitoring.flower.selected import DONE
 from events.monitoring.flower.troubles import Trouble, trouble_of
-from events.monitoring.flower.wording import plural
+from events.monitoring.flower.wording import moment, plural, short_type
 
 AT_ONCE = 0.5  # seconds that the answer waits for a job that may be short
 LOWEST_RATE, HIGHEST_RATE = 0.1, 100_000.0
@@ -36,7 +36,7 @@ class Bulk(Action):
         if not asked.before:
             raise Trouble(400, "say up to when: the page with the button does")
         wanted = await self._wanted(asked)
-        title = f"{verb.capitalize()} {asked.words()}"
+        title = f"{verb.capitalize()} {meant(wanted)}"
         try:
             job = self.desk.jobs.start(f"{verb}{asked.query()}", title, actor, self._work(verb, wanted, actor, rate))
         except TooMany as error:
@@ -85,6 +85,20 @@ class StopJob(Action):
             await self.desk.ended(job, AT_ONCE)
             self.say(f"{job.title}: stopped after {job.done:,}.")
         self.back("ledger_letters")
+
+
+def meant(wanted: DeadLetterFilter) -> str:
+    """What a job is about, to be read."""
+    parts = [
+        wanted.handler,
+        short_type(wanted.error_type) if wanted.error_type else None,
+        f"in {wanted.place}" if wanted.place else None,
+        f"of event {wanted.event_type}" if wanted.event_type else None,
+        f"of {wanted.aggregate_id}" if wanted.aggregate_id else None,
+        f"with {wanted.error!r}" if wanted.error else None,
+        f"since {moment(wanted.since)}" if wanted.since else None,
+    ]
+    return ", ".join(part for part in parts if part) or "all dead letters"
 
 
 def rate_of(text: str) -> float | None:

@@ -54,4 +54,6 @@ def event_id_of(text: Any) -> UUID:
     try:
         return UUID(str(text).strip())
     except ValueError:
-        raise Trouble(400, f"{str(text)[:80]!r} is no event id: they look like 01931c9e-0000-7000-8000-000000000000") from None
+        raise Trouble(
+            400, f"{str(text)[:80]!r} is no event id: they look like 01931c9e-0000-7000-8000-000000000000"
+        ) from None

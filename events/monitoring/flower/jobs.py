@@ -6,14 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import uuid4
 
 from events.settings import redact
 
 AT_ONCE = 4
-KEPT = 5  # that have ended
+KEPT = 5  # that have ended ...
+SHOWN = timedelta(minutes=10)  # ... and for how long
 
 Tell = Callable[[int, int | None], None]  # how many are done, and of how many
 
@@ -44,6 +45,7 @@ class Job:
     actor: str
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended_at: datetime | None = None
     state: JobState = JobState.RUNNING
     done: int = 0
     total: int | None = None
@@ -51,10 +53,6 @@ class Job:
     stopping: bool = False
     error: Exception | None = None
     ended: "Future[None]" = field(default_factory=Future)
-
-    @property
-    def percent(self) -> int:
-        return min(100, self.done * 100 // self.total) if self.total else 0
 
 
 class Jobs:
@@ -92,8 +90,10 @@ class Jobs:
 
     def recent(self) -> list[Job]:
         """What runs, and what ended last; the newest first."""
+        since = datetime.now(UTC) - SHOWN
         with self._lock:
-            return [*reversed(self._running.values()), *self._ended]
+            ended = [job for job in self._ended if job.ended_at and job.ended_at > since]
+            return [*reversed(self._running.values()), *ended]
 
     def _run(self, job: Job, work: Callable[[Tell], str]) -> None:
         def tell(done: int, total: int | None) -> None:
@@ -112,6 +112,6 @@ class Jobs:
         self._on_end()
         with self._lock:
             del self._running[job.key]
-            job.state, job.said = state, said
+            job.state, job.said, job.ended_at = state, said, datetime.now(UTC)
             self._ended.appendleft(job)
         job.ended.set_result(None)

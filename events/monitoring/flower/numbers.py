@@ -1,4 +1,4 @@
-"""The ledger in numbers, of two ages: what is under way, counted often, and what is finished, counted when it is time."""
+"""The ledger in numbers of two ages: what is under way is counted often, what is finished now and then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -55,9 +55,7 @@ def _type(fresh: EventMetrics, counted: EventMetrics | None) -> EventMetrics:
 def _handler(fresh: HandlerMetrics, counted: HandlerMetrics | None) -> HandlerMetrics:
     if counted is None:
         return fresh
-    return replace(
-        fresh, error_count=counted.error_count, deliveries=_mixed(fresh.deliveries, counted.deliveries)
-    )
+    return replace(fresh, error_count=counted.error_count, deliveries=_mixed(fresh.deliveries, counted.deliveries))
 
 
 def _mixed(fresh: Mapping[str, int], counted: Mapping[str, int]) -> Mapping[str, int]:

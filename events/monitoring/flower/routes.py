@@ -1,6 +1,6 @@
-"""Where our pages are. `url` with a name: so Flower's --url-prefix keeps what is given to them."""
+"""Where our pages are. `url`, and not a tuple: so Flower's --url-prefix keeps what is given to them."""
 
-from tornado.web import URLSpec as url
+from tornado.web import url
 
 from events.monitoring.flower.bulk import Bulk, JobList, StopJob
 from events.monitoring.flower.desk import Desk

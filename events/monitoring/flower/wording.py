@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 
+NOTHING = "\N{EN DASH}"  # where there is no value
+
 
 def count(value: int) -> str:
     return f"{value:,}"
@@ -15,7 +17,7 @@ def rate(value: float) -> str:
 def span(seconds: float | None) -> str:
     """A length of time, in the unit that people would use."""
     if seconds is None:
-        return "–"
+        return NOTHING
     if seconds < 1:
         return f"{seconds * 1000:,.0f} ms"
     for unit, size, limit in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 48 * 3600)):
@@ -25,12 +27,12 @@ def span(seconds: float | None) -> str:
 
 
 def pace(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds * 1000:,.1f} ms"
+    return NOTHING if seconds is None else f"{seconds * 1000:,.1f} ms"
 
 
 def moment(value: datetime | None) -> str:
     """To the second, in UTC."""
-    return "–" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return NOTHING if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def exactly(value: datetime) -> str:

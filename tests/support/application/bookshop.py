@@ -16,7 +16,7 @@ class BooksOrdered(DomainEvent, aggregate_id="order"):
     order: str
     customer: str
     postcode: str = ""
-    articles: list[str] = []
+    articles: tuple[str, ...] = ()
 
 
 class StockReserved(DomainEvent, aggregate_id="order"):
