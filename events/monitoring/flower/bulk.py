@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from events.letters import DeadLetterFilter
 from events.monitoring.flower import wording
 from events.monitoring.flower.asking import Asked
+from events.monitoring.flower.guard import why_nobody_acts
 from events.monitoring.flower.jobs import Tell, TooMany
 from events.monitoring.flower.page import Action, Page, authenticated
 from events.monitoring.flower.selected import DONE
@@ -70,7 +71,8 @@ class JobList(Page):
 
     @authenticated
     async def get(self) -> None:
-        self.render("ledger-jobs.html", words=wording, jobs=self.desk.jobs.recent(), why_not=None)
+        why_not = why_nobody_acts(self.application.options)
+        self.render("ledger-jobs.html", words=wording, jobs=self.desk.jobs.recent(), why_not=why_not)
 
 
 class StopJob(Action):
