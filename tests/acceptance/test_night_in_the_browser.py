@@ -75,7 +75,7 @@ def finds_the_cause(browser: Browser) -> None:
         browser.opens(path)
         assert not browser.is_too_wide(), path
     browser.opens("/dead-letters")
-    browser.keeps_a_picture("dead-letters-phone.png", 1500)
+    browser.keeps_a_picture("dead-letters-phone.png", 1000)
     browser.on_a_phone(False)
     # And one of its letters tells its story: published, tried twice, and why it was given up
     browser.opens("/dead-letters?error=mailserver")

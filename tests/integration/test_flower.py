@@ -11,6 +11,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 from tornado.web import create_signed_value
 
 from events.envelope import Envelope
@@ -280,6 +281,9 @@ def test_a_group_is_replayed_after_the_page_has_asked_how_many(flower: Flower, s
     flower.post("/dead-letters/replay", {name: html.unescape(value) for name, value in fields.items()})
     assert "0 deliveries" in said(flower)
     assert len(deeds(store, alike[0])) == 1
+    # Nor does one for a group that is gone
+    flower.post("/dead-letters/replay", {"group": "0" * 8, "before": "1s"})
+    assert "somebody was faster" in said(flower)
 
 
 def test_a_long_replay_shows_how_far_it_is_and_can_be_stopped(flower: Flower, store: Store) -> None:
@@ -393,6 +397,30 @@ def test_events_are_found_and_lead_to_their_story(flower: Flower, store: Store) 
     page = flower.sees(f"/events/{event_id}")
     for words in ("published", "failed, dead", "no more spice", "Traceback ..."):
         assert words in page
+
+
+def test_flower_itself_never_waits_for_the_database(flower: Flower, store: Store) -> None:
+    # Given a database in which somebody holds a lock, and a page that waits for it
+    (event_id,) = died(store)
+    with ThreadPoolExecutor(1) as pool, store.ledger.engine.connect() as connection, connection.begin() as held:
+        connection.execute(text("LOCK TABLE event_attempts IN ACCESS EXCLUSIVE MODE"))
+        waiting = pool.submit(flower.get, f"/events/{event_id}")
+        eventually(lambda: waits_for_a_lock(store), "the page waits")
+        # Then Flower's own pages are there, and ours that need no such lock
+        for path in ("/healthcheck", "/workers", "/dead-letters"):
+            assert flower.get(path).status == 200, path
+        assert not waiting.done()
+        # When the lock is gone, the page comes
+        held.rollback()
+        assert waiting.result().status == 200
+
+
+def waits_for_a_lock(store: Store) -> bool:
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with store.ledger.engine.connect() as connection:
+        return bool(connection.scalar(query))
 
 
 def test_without_its_database_the_tabs_say_so_and_flower_lives_on(flowers: Flowers, store: Store) -> None:

@@ -36,7 +36,14 @@ class Bulk(Action):
         asked, rate, actor = Asked.of(self.field), rate_of(self.field("rate")), self.actor()
         if not asked.before:
             raise Trouble(400, "say up to when: the page with the button does")
-        wanted = await self._wanted(asked)
+        try:
+            wanted = await self._wanted(asked)
+        except Trouble as trouble:
+            if trouble.status_code != 404:
+                raise
+            self.say(f"Nothing was {DONE[verb]}: somebody was faster, or it has been done already.", well=False)
+            self.back("ledger_letters")
+            return
         title = f"{verb.capitalize()} {meant(wanted)}"
         try:
             job = self.desk.jobs.start(f"{verb}{asked.query()}", title, actor, self._work(verb, wanted, actor, rate))
