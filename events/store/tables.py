@@ -134,6 +134,8 @@ _partial_index("event_deliveries_pending", "state = 'pending'", "queue", "due_at
 _partial_index("event_deliveries_sent", "state = 'sent'", "queue", "sent_at")
 _partial_index("event_deliveries_running", "state = 'running'", "due_at")
 _partial_index("event_deliveries_dead", "state = 'dead'", "finished_at")
+_partial_index("event_deliveries_dead_alike", "state = 'dead'", "handler", "error_type", "place")
+_partial_index("event_deliveries_dead_type", "state = 'dead'", "event_type")
 _partial_index("event_deliveries_paused", "state = 'paused'", "handler")
 
 event_subscriptions = Table(

@@ -440,8 +440,8 @@ def test_without_its_database_the_tabs_say_so_and_flower_lives_on(flowers: Flowe
     assert flower.get("/workers").status == 200
     # When it comes back, so do they
     flowers.database.heal()
-    eventually(lambda: flower.get("/events").status == 200, "the numbers are back")
-    assert flower.get("/dead-letters").status == 200
+    for path in ("/events", "/dead-letters"):
+        eventually(lambda path=path: flower.get(path).status == 200, f"{path} is back")  # type: ignore[misc]
 
 
 def down(flower: Flower, path: str) -> Callable[[], Answer | None]:

@@ -16,7 +16,7 @@ from events.pipeline import Pipeline
 T = TypeVar("T")
 
 THREADS = 8  # of our own: those of Flower's are busy with asking workers, a second each
-PATIENCE = 0.1  # seconds that a page waits for fresh numbers before it shows those that it has
+PATIENCE = 0.05  # seconds that a page waits for fresh numbers before it shows those that it has
 ANSWER_WITHIN = 20.0  # seconds
 
 

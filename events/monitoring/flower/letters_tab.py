@@ -25,11 +25,13 @@ class LettersTab(Page):
         if asked.group:
             wanted = await self.desk.of_group(asked.group, wanted)
         page = replace(wanted, limit=MOST)
-        groups, count, letters = await asyncio.gather(
-            self._groups(asked, wanted),
-            self._count(asked, wanted),
-            self.desk.ask(lambda pipeline: pipeline.dead_letters.find(page)),
+        groups, letters = await asyncio.gather(
+            self._groups(asked, wanted), self.desk.ask(lambda pipeline: pipeline.dead_letters.find(page))
         )
+        if groups is None:
+            count = await self.desk.ask(lambda pipeline: pipeline.dead_letters.count(wanted))
+        else:
+            count = sum(group.count for group in groups)
         self.show(
             "ledger-letters.html",
             asked=asked,
@@ -44,12 +46,6 @@ class LettersTab(Page):
         if not asked:
             return await self.desk.groups()
         return await self.desk.ask(lambda pipeline: pipeline.dead_letters.groups(wanted))
-
-    async def _count(self, asked: Asked, wanted: DeadLetterFilter) -> int:
-        groups = None if asked else await self.desk.groups()
-        if groups is not None:
-            return sum(group.count for group in groups)
-        return await self.desk.ask(lambda pipeline: pipeline.dead_letters.count(wanted))
 
 
 def older(asked: Asked, letters: Sequence[DeadLetter]) -> str | None:

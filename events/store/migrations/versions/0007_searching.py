@@ -1,4 +1,7 @@
-"""Events of one type, newest first, in a ledger of millions. Who publishes doesn't pay for it."""
+"""To find events of one type, and dead letters by what they have in common, among millions.
+
+Who publishes doesn't pay for it, and neither does what succeeds.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,3 +21,9 @@ def upgrade() -> None:
         postgresql_where=processed,
         sqlite_where=processed,
     )
+    dead = sa.text("state = 'dead'")
+    for name, columns in (
+        ("event_deliveries_dead_alike", ["handler", "error_type", "place"]),
+        ("event_deliveries_dead_type", ["event_type"]),
+    ):
+        op.create_index(name, "event_deliveries", columns, postgresql_where=dead, sqlite_where=dead)
