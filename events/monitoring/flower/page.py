@@ -1,6 +1,7 @@
 """What all our pages have in common: Flower's login, one line for what goes wrong, a message after an action."""
 
 import json
+from http.client import responses
 from typing import Any, ClassVar
 
 from flower.views import BaseHandler
@@ -55,7 +56,7 @@ class Page(BaseHandler):  # type: ignore[misc]
             return
         if not hasattr(self, "_current_user"):
             self.current_user = None  # as Flower does: an error page must not ask for the login again
-        line = error.line if isinstance(error, Trouble) else error.get_message() or "no such page"
+        line = error.line if isinstance(error, Trouble) else error.get_message() or responses.get(status_code, "")
         self.render("ledger-trouble.html", tab=self.tab, status=status_code, line=line)
 
     def say(self, line: str, *, well: bool = True) -> None:
