@@ -74,10 +74,10 @@ def _set_up_logs(settings: Settings) -> None:
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
     """Metrics and health of this relay. Loaded here, since every command is imported with the others."""
     from events.monitoring.health import Condition, Health
+    from events.monitoring.kept import Kept
     from events.monitoring.moved import Moved
     from events.monitoring.prometheus import EventsCollector
     from events.monitoring.serving import broker_probe, database_probe, make_server
-    from events.monitoring.snapshots import Snapshots
 
     moved = Moved()
     pipeline.hooks.add(moved)
@@ -87,5 +87,5 @@ def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
         "broker": broker_probe(pipeline),
     }
     health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
-    collector = EventsCollector(moved=moved, snapshots=Snapshots(pipeline.ledger.overviews.unfinished))
+    collector = EventsCollector(moved=moved, ledger=Kept(pipeline.ledger.overviews.unfinished))
     return make_server(pipeline.settings.http_port, collector, health)

@@ -14,11 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from events.monitoring.kept import Kept
 from events.monitoring.moved import Moved
-from events.monitoring.snapshots import Snapshots
 from events.monitoring.tally import BOUNDS, Histogram, Tally
 from events.overview import Overview
-from events.pipeline import Pipeline
 from events.records import State
 
 Kind = Literal["counter", "histogram", "gauge"]
@@ -83,13 +82,13 @@ class EventsCollector(Collector):
     Args:
         tally: of this worker.
         moved: by the relay of this process.
-        snapshots: of the ledger.
+        ledger: what stands in it.
     """
 
     def __init__(
-        self, tally: Tally | None = None, moved: Moved | None = None, snapshots: Snapshots | None = None
+        self, tally: Tally | None = None, moved: Moved | None = None, ledger: Kept[Overview] | None = None
     ) -> None:
-        self._tally, self._moved, self._snapshots = tally, moved, snapshots
+        self._tally, self._moved, self._ledger = tally, moved, ledger
 
     def describe(self) -> Iterable[Family]:
         """All that there may be, so that a registry need not collect to know the names."""
@@ -100,14 +99,9 @@ class EventsCollector(Collector):
             yield from _families("relay", _of_relay(self._moved))
         if self._tally is not None:
             yield from _families("worker", _of_worker(self._tally))
-        standing = self._snapshots.latest() if self._snapshots is not None else None
+        standing = self._ledger.latest() if self._ledger is not None else None
         if standing is not None:
             yield from _families("ledger", _of_ledger(standing))
-
-
-def ledger_collector(pipeline: Pipeline) -> EventsCollector:
-    """What stands in the ledger, for a registry such as Flower's. Starts a thread: not before a process that forks."""
-    return EventsCollector(snapshots=Snapshots(pipeline.ledger.overviews.unfinished))
 
 
 _Numbers = Mapping[Any, float | Histogram]  # by the values of the labels, as a tuple

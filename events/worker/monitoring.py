@@ -27,9 +27,9 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def _serve(self, worker: Any) -> None:
         # Here, since who serves nothing need not load what it takes.
         from events.monitoring.health import Condition, Health
+        from events.monitoring.kept import Kept
         from events.monitoring.prometheus import EventsCollector
         from events.monitoring.serving import database_probe, make_server
-        from events.monitoring.snapshots import Snapshots
 
         settings, app, relay = self._pipeline.settings, worker.app, worker.relay
         conditions: dict[str, Condition] = {
@@ -40,8 +40,8 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
             conditions["relay"] = lambda: "" if relay.relays else "it doesn't run"
         health = Health(worker.signs, settings.watchdog, conditions, lambda: bool(app.draining.begun))
         # Who relays tells of the ledger, too; otherwise `events relay` does.
-        snapshots = None if relay is None else Snapshots(self._pipeline.ledger.overviews.unfinished)
-        server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, snapshots), health)
+        ledger = None if relay is None else Kept(self._pipeline.ledger.overviews.unfinished)
+        server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, ledger), health)
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -146,3 +146,15 @@ def test_to_read_what_became_of_an_event_reads_no_whole_table(store: Store) -> N
         store.ledger.lineage.caused(100)
     # Then the event, its deliveries and what it caused were found by an index
     assert plans_of(store, statements) >= 6
+
+
+def test_to_search_for_events_reads_no_whole_table(store: Store) -> None:
+    # Given a ledger with a past; When an operator looks for events, of a type that there is or of none, or of a time
+    wanted = [EventFilter(), EventFilter(event_type="Said"), EventFilter(event_type="NeverSaid"),
+              EventFilter(since=datetime.now(UTC) - HOUR), EventFilter(event_type="Piled", before=datetime.now(UTC)),
+              ]  # fmt: skip
+    with watched(store) as statements:
+        for one in wanted:
+            store.ledger.history.find(one)
+    # Then they were found by an index
+    assert plans_of(store, statements) >= 4

@@ -1,4 +1,4 @@
-"""Health, snapshots, presence: what tells of a process, without the process."""
+"""Health, what is kept of the ledger, presence: what tells of a process, without the process."""
 
 import threading
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from events.envelope import Envelope
 from events.monitoring.health import Health, Probe
+from events.monitoring.kept import Kept
 from events.monitoring.prometheus import METRICS, EventsCollector
-from events.monitoring.snapshots import Snapshots
 from events.monitoring.tally import Tally
 from events.outcome import Outcome, Result
 from events.overview import Overview
@@ -124,7 +124,7 @@ def test_who_collects_never_waits_for_the_ledger(gate: threading.Event) -> None:
         return EMPTY
 
     registry = CollectorRegistry(auto_describe=True)  # as Flower's
-    registry.register(EventsCollector(snapshots=Snapshots(read)))
+    registry.register(EventsCollector(ledger=Kept(read)))
     # When somebody asks, then there is nothing yet, and later there is
     assert generate_latest(registry) == b""
     gate.set()
@@ -132,13 +132,14 @@ def test_who_collects_never_waits_for_the_ledger(gate: threading.Event) -> None:
 
 
 def test_what_is_not_known_any_more_is_not_shown() -> None:
-    # Given a ledger that answers
-    answers = [EMPTY]
-    snapshots = Snapshots(lambda: answers[0], every=0.01)
-    eventually(lambda: snapshots.latest() is EMPTY, "it is known")
-    # When it fails, then its last state is not shown for ever
+    # Given a ledger that answers, and a clock
+    answers, clock = [EMPTY], [0.0]
+    kept = Kept(lambda: answers[0], clock=lambda: clock[0])
+    eventually(lambda: kept.latest() is EMPTY, "it is known")
+    # When it fails later, then its last state is not shown for ever
     answers.clear()
-    eventually(lambda: snapshots.latest() is None, "it is forgotten")
+    clock[0] = 10
+    eventually(lambda: kept.latest() is None, "it is forgotten")
 
 
 def test_no_metric_has_a_label_that_fly_overwrites_or_a_name_of_another_kind() -> None:
