@@ -18,9 +18,11 @@ class Counting:
         self.times, self.now, self.seconds = 0, 100.0, seconds
         self.gate = threading.Event()
         self.gate.set()
+        self.begun = threading.Event()
         self.error: Exception | None = None
 
     def get(self) -> int:
+        self.begun.set()
         self.gate.wait(30)
         self.now += self.seconds
         if self.error:
@@ -83,7 +85,7 @@ def test_what_was_changed_while_it_was_got_is_got_once_more() -> None:
     counting.gate.clear()
     kept = Kept(counting.get, counting.clock)
     kept.ask()
-    eventually(lambda: threading.active_count() > 1, "it is being got")
+    assert counting.begun.wait(30)
     kept.expire()
     counting.gate.set()
     assert look(kept).value in (1, 2)
