@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.markup import escape
 
 from events.cli.output import AsJson, console, print_json, print_table
@@ -14,7 +15,6 @@ from events.contract.asyncapi import document
 from events.contract.catalog import Catalog, CatalogEvent, collect
 from events.contract.page import as_page
 from events.contract.routes import forwarded, is_forwarded, routes_of
-from events.contract.yaml import as_yaml
 from events.errors import EventsError
 from events.event import all_events
 from events.integration import is_public
@@ -64,7 +64,7 @@ def asyncapi(
     if as_json or (form or _form_of(output)) is Format.JSON:
         text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
     else:
-        text = as_yaml(made)
+        text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -141,7 +141,7 @@ def test_the_commands_write_files_and_say_what_is_in_the_way(
     contract.asyncapi(output=tmp_path / "contract.json")
     assert "hotel.room-taken.v1" in json.loads((tmp_path / "contract.json").read_text())["channels"]
     contract.asyncapi(output=tmp_path / "contract.yaml", every=True)
-    assert '  RoomBooked:\n    address: "RoomBooked"' in (tmp_path / "contract.yaml").read_text()
+    assert "  RoomBooked:\n    address: RoomBooked" in (tmp_path / "contract.yaml").read_text()
     capsys.readouterr()
     contract.asyncapi(as_json=True)
     assert json.loads(capsys.readouterr().out)["info"] == {"title": __name__, "version": "1.0.0"}
