@@ -14,7 +14,9 @@ from events.sending import Sending
 
 _PACES_EVERY = 0.2  # seconds, at most, between looks at how fast handlers are
 _UNTRIED_EVERY = 0.05
-_UNTRIED_FOR = 1.0  # seconds that most of an untried handler's deliveries wait for somebody to try the first
+_UNTRIED_FOR = (
+    5.0  # seconds that most of an untried handler's deliveries wait for somebody, who may just start, to try one
+)
 _COUNT_SHARE = 20  # times as long as it took to count what is in flight, it is not counted again
 _A_MESSAGE = 50  # deliveries, to look at for each message that there is room for
 _FEW = 8  # new events that may be sent at once; more are a backlog, of which messages are made
