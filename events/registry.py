@@ -105,6 +105,11 @@ def handles(
     return register
 
 
+def register(handler: Handler) -> None:
+    """A handler that no code decorates: one that a setting asks for."""
+    _remember(handler)
+
+
 def handler_named(name: str) -> Handler:
     """The handler of that name. Raises UnknownHandler, which lists the registered ones."""
     try:

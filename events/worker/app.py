@@ -10,6 +10,7 @@ from celery import Celery, signals
 from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.worker import config
+from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
 from events.worker.logs import log_in_json
 from events.worker.presence import PresenceStep
@@ -23,9 +24,10 @@ def build_app(pipeline: Pipeline) -> Celery:
     """The app behind `celery -A events`; handlers must be loaded.
 
     Raises:
-        ConfigurationError: the application's celeryconfig.py breaks the promise.
+        ConfigurationError: the application's celeryconfig.py breaks the promise; a bridge's URL is wrong.
     """
     settings = pipeline.settings
+    pipeline.register_bridges()
     handlers = list(all_handlers())
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
     app = Celery("events", set_as_current=True, fixups=[])
@@ -41,6 +43,7 @@ def build_app(pipeline: Pipeline) -> Celery:
         app.register_task(delivery_task(handler, pipeline))
     app.steps["worker"].add(LedgerStep)
     app.steps["worker"].add(PresenceStep)
+    app.steps["worker"].add(BridgesStep)
 
     def child_started(**_: Any) -> None:
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
