@@ -132,10 +132,11 @@ class Subscriber(Protocol):
 
 
 class Bridge(Protocol):
-    """One URL. Making it checks the URL, connects to nothing and imports no client.
+    """One URL. Making it checks the URL, and connects to nothing.
 
-    A file of `events.bridges` defines one such class, called `Bridge`, and imports its client where it connects. One of
-    another package is found by an entry point of the group `events.bridges`, named after the URL's scheme.
+    A file of `events.bridges` defines one such class, called `Bridge`, and is imported when a URL first names it: only
+    then its client has to be installed. A bridge of another package is found by an entry point of the group
+    `events.bridges`, named after the URL's scheme.
     """
 
     features: ClassVar[Features]

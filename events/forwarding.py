@@ -6,13 +6,14 @@ It touches no database of its own. An event that came through a bridge is not se
 import logging
 import os
 import threading
+import time
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
 from events.bridge_url import Address
 from events.bridging import AT_ONCE, HANDLER, KEY, Bridge, Publisher
-from events.errors import Unsendable
+from events.errors import TransportError, Unsendable
 from events.event import DomainEvent
 from events.injection import Wanted
 from events.registry import Handler
@@ -41,8 +42,14 @@ def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:
     return "*" in names or event_class.event_name in names
 
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds after a failure in which a process doesn't try again
+
+
 class Forwarding:
-    """What the handler of a bridge calls. Each process has a publisher of its own, made when it is first needed."""
+    """What the handler of a bridge calls. Each process has a publisher of its own, made when it is first needed.
+
+    While the server is away it fails at once, except now and then: the worker's slots are not to wait for each event.
+    """
 
     def __init__(self, address: Address, bridge: Bridge, source: str) -> None:
         self._address = address
@@ -51,6 +58,7 @@ class Forwarding:
         self._lock = threading.Lock()
         self._publisher: Publisher | None = None
         self._process = 0
+        self._failures, self._again_at, self._why = 0, 0.0, ""
 
     def __call__(self, events: list[DomainEvent]) -> None:
         """Send these; see events.bridging.Publisher.send."""
@@ -59,8 +67,20 @@ class Forwarding:
             for event in events
             if not self._came_from_there(event)
         ]
-        if messages:
-            self._of_this_process().send(messages)
+        if not messages:
+            return
+        publisher = self._of_this_process()
+        if (left := self._again_at - time.monotonic()) > 0:
+            raise TransportError(f"tried again in {left:.1f} s, after: {self._why}")
+        try:
+            publisher.send(messages)
+        except Unsendable:
+            raise
+        except TransportError as error:
+            pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
+            self._failures, self._again_at, self._why = self._failures + 1, time.monotonic() + pause, str(error)
+            raise
+        self._failures = 0
 
     def close(self) -> None:
         with self._lock:

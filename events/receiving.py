@@ -23,7 +23,7 @@ from events.wire import Unacceptable, incoming
 log = logging.getLogger("events.bridges")
 
 _WAIT = 1.0  # seconds for a message, after which it looks whether it shall stop
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # between tries while the server or the database is away
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # between tries while the server or the database is away
 
 
 class Acceptance:

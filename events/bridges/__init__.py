@@ -1,4 +1,4 @@
-"""Bridges by the scheme of their URL. Each is one file, which imports its client when it connects."""
+"""Bridges by the scheme of their URL. Each is one file, imported when a URL first names it, and its client with it."""
 
 import importlib
 from importlib.metadata import entry_points
@@ -11,9 +11,15 @@ from events.settings import Settings
 
 __all__ = ["configured", "open_bridge", "opened"]
 
-_FILES = {
-    "redis+streams": "events.bridges.redis_streams",
-    "rediss+streams": "events.bridges.redis_streams",
+_FILES = {  # scheme to module, and to the extra that brings its client
+    "nats": ("nats_core", "nats"),
+    "nats+jetstream": ("nats_jetstream", "nats"),
+    "nats+tls": ("nats_core", "nats"),
+    "nats+tls+jetstream": ("nats_jetstream", "nats"),
+    "redis+pubsub": ("redis_pubsub", ""),
+    "redis+streams": ("redis_streams", ""),
+    "rediss+pubsub": ("redis_pubsub", ""),
+    "rediss+streams": ("redis_streams", ""),
 }
 _GROUP = "events.bridges"  # of entry points, for bridges of other packages
 
@@ -47,7 +53,14 @@ def configured(name: str, settings: Settings) -> tuple[Address, Bridge]:
 def _kind(url: str) -> Any:
     scheme = scheme_of(url)
     if scheme in _FILES:
-        return importlib.import_module(_FILES[scheme]).Bridge
+        file, extra = _FILES[scheme]
+        try:
+            return importlib.import_module(f"{__name__}.{file}").Bridge
+        except ModuleNotFoundError as error:
+            if not extra or (error.name or "").startswith("events"):
+                raise
+            cure = f"its client is not installed: pip install 'celery-domain-events[{extra}]'"
+            raise wrong(url, "", cure) from error
     others = {found.name: found for found in entry_points(group=_GROUP)}
     if scheme in others:
         return others[scheme].load()

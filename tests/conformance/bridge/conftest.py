@@ -14,6 +14,9 @@ from support.bridged import Link, Service
 from support.servers import server_url
 
 SERVERS = {  # scheme to the server that it needs
+    "nats": "nats",
+    "nats+jetstream": "nats",
+    "redis+pubsub": "redis",
     "redis+streams": "redis",
 }
 OWN = os.environ.get("EVENTS_TEST_BRIDGE_URL")  # somebody's own bridge, on a server that runs

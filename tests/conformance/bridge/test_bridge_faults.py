@@ -68,6 +68,8 @@ def test_both_sides_reconnect(link: Link, theirs: Service) -> None:
 
 
 def test_sigterm_loses_nothing(link: Link, features: Features, theirs: Service) -> None:
+    if not features.acknowledged:
+        pytest.skip("it promises nothing")
     # Given a receiver in the middle of many events
     process = theirs.start(link)
     publisher = link.opened()[1].publisher()
@@ -78,7 +80,6 @@ def test_sigterm_loses_nothing(link: Link, features: Features, theirs: Service) 
     # When it is asked to end, and another begins
     assert process.stop() == 0
     theirs.start(link)
-    # Then nothing is lost by it, where the bridge keeps what was not acknowledged
-    if features.acknowledged:
-        eventually(lambda: len(theirs.stored()) == len(events), "all events arrived")
+    # Then nothing is lost by it
+    eventually(lambda: len(theirs.stored()) == len(events), "all events arrived")
     publisher.close()

@@ -83,12 +83,12 @@ def test_what_is_not_acknowledged_comes_again(
     send(publisher, events)
     taken = doomed.receive(5)
     assert {one.event_type or "OrderPlaced" for one in taken} == {"OrderPlaced"}
+    doomed.close()
     # When another one of its group receives
     receiver = theirs.receiver(link)
     received(receiver, theirs, len(events))
     # Then they are there, once
     assert sorted(theirs.stored()) == sorted(event.event_id for event in events)
-    doomed.close()
     receiver.stop()
     receiver.run()
 
