@@ -55,7 +55,7 @@ class Pipeline:
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(
-            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes
+            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source
         )
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name

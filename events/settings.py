@@ -132,8 +132,16 @@ class Settings(BaseSettings):
         (),
         description="Event types that bridges forward, separated by commas; `*` for all. Empty: those declared public.",
     )
-    source: str = Field("/events", description="Who we are to others: the CloudEvents `source`, a URI or path.")
+    source: str = Field(
+        "/events",
+        description="The CloudEvents `source`, a URI or path. Once set, our own events that come back are left out.",
+    )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
+
+    @property
+    def own_source(self) -> str:
+        """`source` if somebody set it: what everybody is called by default says nothing."""
+        return self.source if self.source != type(self).model_fields["source"].default else ""
 
     @field_validator("database_url")
     @classmethod

@@ -68,7 +68,16 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
     return Message(*to, body.encode(), attributes=attributes, trace=trace)
 
 
-def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int) -> Envelope:
+class OwnEvent(Exception):
+    """A message that this very service has sent."""
+
+    def __init__(self) -> None:
+        super().__init__("it is an event of this service itself, by its source (EVENTS_SOURCE)")
+
+
+def incoming(
+    received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str = ""
+) -> Envelope:
     """The row of a message.
 
     Its id is the message's own if that is a UUID, else made of source and id; without an id of the message's position,
@@ -76,6 +85,7 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
 
     Raises:
         Unacceptable: it is no event, not one that this service knows, or its data is wrong.
+        OwnEvent: its source is `own_source`.
     """
     body = _object(received.body)
     attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
@@ -85,6 +95,9 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
         flat: dict[str, Any] = {}
     else:
         data = flat = body
+    source = attributes.get("source") or f"{bridge}:{received.address}"
+    if source == own_source:
+        raise OwnEvent
     event_type = _first(attributes.get("type"), flat.get("eventType"), received.event_type)
     if not event_type:
         raise Unacceptable("unreadable", "nothing says which event it is: neither ce-type nor eventType")
@@ -95,7 +108,6 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
     if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
         data = {name: value for name, value in data.items() if name not in FLAT_NAMES or name in own}
     said = {name: value for name, value in flat.items() if name in FLAT_NAMES and name not in own}
-    source = attributes.get("source") or f"{bridge}:{received.address}"
     envelope = Envelope(
         id=_id(_first(attributes.get("id"), said.get("eventId")), source, received.position),
         aggregate_id=_first(attributes.get("subject"), said.get("aggregateId")),

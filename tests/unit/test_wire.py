@@ -14,7 +14,7 @@ from events import DomainEvent
 from events.bridging import Message, Received
 from events.event import Metadata
 from events.forwarding import forwarded, is_public
-from events.wire import STRUCTURED, Unacceptable, incoming, outgoing
+from events.wire import STRUCTURED, OwnEvent, Unacceptable, incoming, outgoing
 
 WHEN = datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -170,6 +170,13 @@ def test_what_is_no_event_is_refused_with_a_reason(body: bytes, headers: dict[st
 def test_without_any_word_of_the_type_it_is_unreadable() -> None:
     with pytest.raises(Unacceptable, match="neither ce-type nor eventType"):
         accepted(Received(b"{}", {}, "somewhere", "1-0"))
+
+
+def test_what_we_sent_ourselves_is_no_event_of_others() -> None:
+    ours = arrived(outgoing(shelved(), "/lib"))
+    with pytest.raises(OwnEvent):
+        incoming(ours, "redis", lambda _: False, 10_000, "/lib")
+    assert incoming(ours, "redis", lambda _: False, 10_000, "/other").event_type == "Shelved"
 
 
 def test_an_event_that_only_others_know_is_kept_as_it_is() -> None:
