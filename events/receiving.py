@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from events.bridging import HANDLER, Received, Subscriber
 from events.envelope import Envelope
 from events.errors import TransportError
+from events.hooks import Hooks
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
 from events.throttle import Throttle
-from events.wire import OwnEvent, Unacceptable, incoming
+from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
 
 log = logging.getLogger("events.bridges")
 
@@ -76,7 +77,7 @@ class Receiver:
 
     def __init__(
         self, name: str, subscriber: Subscriber, acceptance: Acceptance, events: EventLog, lot: ParkingLot,
-        inbox: Inbox, worker: str,
+        inbox: Inbox, hooks: Hooks, worker: str,
     ) -> None:  # fmt: skip
         self._name = name
         self._subscriber = subscriber
@@ -84,6 +85,7 @@ class Receiver:
         self._events = events
         self._lot = lot
         self._inbox = inbox
+        self._hooks = hooks
         self._worker = worker
         self._throttle = Throttle(log)
         self._stopping = threading.Event()
@@ -151,6 +153,7 @@ class Receiver:
         for one, why in refused:
             parked = _parked(one, self._name, why, self._worker)
             self._lot.park(parked)
+            self._hooks.parked(parked.reason)
             log.error("a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
                       self._name, one.address, why.reason, str(why)[:300], parked.id)  # fmt: skip
 
@@ -178,7 +181,7 @@ class Receiver:
             if self._inbox.is_away(error) or self._inbox.is_contention(error):
                 raise
             if len(accepted) == 1:
-                return [(accepted[0][0], Unacceptable("not stored", str(error).split("\n")[0][:1000]))]
+                return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]
             return [one for pair in accepted for one in self._append([pair])]
 
 

@@ -15,6 +15,7 @@ from events import DomainEvent
 from events.bridging import Received
 from events.envelope import Envelope
 from events.errors import TransportError
+from events.hooks import Hooks
 from events.receiving import Acceptance, Receiver
 from events.store.tables import event_store
 from events.testing import InlinePipeline
@@ -87,7 +88,7 @@ def database(events_pipeline: InlinePipeline) -> Refusing:
 def receiver(events_pipeline: InlinePipeline, server: Server, database: Refusing) -> Iterator[Receiver]:
     ledger: Any = events_pipeline.ledger
     acceptance = Acceptance(database, ledger.subscriptions.event_types, 10_000)
-    receiver = Receiver("played", server, acceptance, database, ledger.parked, ledger.inbox, "test")
+    receiver = Receiver("played", server, acceptance, database, ledger.parked, ledger.inbox, Hooks(), "test")
     yield receiver
     receiver.stop()
 

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from typing import ClassVar
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
@@ -13,7 +12,8 @@ from cloudevents.core.v1.event import CloudEvent
 from events import DomainEvent
 from events.bridging import Message, Received
 from events.event import Metadata
-from events.forwarding import forwarded, is_public
+from events.forwarding import forwarded
+from events.integration import IntegrationEvent, is_public
 from events.wire import STRUCTURED, OwnEvent, Unacceptable, incoming, outgoing
 
 WHEN = datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC)
@@ -35,8 +35,7 @@ class Billed(DomainEvent, masked=("iban", "card.number")):
     amount: int
 
 
-class PublicBill(DomainEvent, masked=("iban",)):
-    public: ClassVar[bool] = True
+class PublicBill(IntegrationEvent, masked=("iban",)):
     iban: str
 
 
