@@ -17,7 +17,7 @@ from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, event_named
 from events.masking import KEY
 
 _EXCLUDED = set(RESERVED)
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON text
 _BYTES_A_CHARACTER = 4  # at most, in UTF-8
 _SHOWN = 200  # characters of a wrong value that an error shows
 
@@ -54,7 +54,7 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | Non
     if event.masked_fields:
         stored_metadata = _with_masks(stored_metadata, event.masked_fields)
     aggregate_id = event.aggregate_id
-    escaped = ("u0000" in text and _NUL.search(text) for text in (data, stored_metadata))
+    escaped = ("u0000" in text and NUL.search(text) for text in (data, stored_metadata))
     if "\0" in aggregate_id or any(escaped):
         raise PublishError(f"event {event.event_name} {event.event_id} contains a NUL character; remove it")
     if len(aggregate_id) > MAX_NAME:

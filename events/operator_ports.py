@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
 from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
 from events.overview import Overview
@@ -96,7 +98,7 @@ class ParkingLot(Protocol):
     """Messages that are no wake-up of ours."""
 
     def park(self, message: Parked) -> None:
-        """Keep a message, durable on return."""
+        """Keep a message, durable on return. An id that was parked already is left as it is."""
 
     def find(self, wanted: ParkedFilter) -> list[Parked]:
         """Those still parked, newest first."""
@@ -104,8 +106,11 @@ class ParkingLot(Protocol):
     def counts(self) -> dict[str, int]:
         """How many are parked, by reason."""
 
-    def replay(self, wanted: ParkedFilter, send: Callable[[Parked], None]) -> int:
-        """Give each to `send` and mark it replayed, one transaction a message; how many. A second click finds none."""
+    def replay(self, wanted: ParkedFilter, send: Callable[[Parked, Connection], bool]) -> int:
+        """Give each to `send` and mark it replayed, one transaction a message; how many. A second click finds none.
+
+        `send` is given the transaction, too, and may refuse (False): then the message stays parked.
+        """
 
     def discard(self, wanted: ParkedFilter) -> int:
         """Given up for good; the rows stay. How many were."""

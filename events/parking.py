@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from events.errors import EventsError
 from events.letters import Parked, ParkedFilter
 from events.operator_ports import ParkingLot
@@ -18,11 +20,15 @@ class ParkedMessages:
 
     Args:
         transport: opens the broker when a message is to be replayed.
+        publish: what came by a bridge has no queue to go back to: it becomes an event, if it can now.
     """
 
-    def __init__(self, lot: ParkingLot, transport: Callable[[], Transport]) -> None:
+    def __init__(
+        self, lot: ParkingLot, transport: Callable[[], Transport], publish: Callable[[Parked, Connection], bool]
+    ) -> None:
         self._lot = lot
         self._transport = transport
+        self._publish = publish
 
     def find(self, *, reason: str | None = None, limit: int | None = 50) -> list[Parked]:
         """Newest first."""
@@ -40,9 +46,18 @@ class ParkedMessages:
         return found[0]
 
     def replay(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
-        """Back into their queues, as they came; how many. One that still can't be run is parked anew."""
-        return self._lot.replay(ParkedFilter(ids=ids, reason=reason), lambda one: self._transport().send_parked(one))
+        """Back into their queues, as they came; how many. One that still can't be run is parked anew.
+
+        What came by a bridge is published, or stays where it is.
+        """
+        return self._lot.replay(ParkedFilter(ids=ids, reason=reason), self._send)
 
     def discard(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
         """Give them up for good; how many. The rows stay, in state `discarded`."""
         return self._lot.discard(ParkedFilter(ids=ids, reason=reason))
+
+    def _send(self, message: Parked, connection: Connection) -> bool:
+        if "bridge" in message.properties:
+            return self._publish(message, connection)
+        self._transport().send_parked(message)
+        return True

@@ -10,20 +10,24 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from events import aggregate as aggregates
-from events import store
+from events import bridges, store
+from events.bridge_url import Address
+from events.bridging import Bridge
 from events.correcting import Correcting
 from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.dispatching import RelayLimits
-from events.event import DomainEvent
+from events.event import DomainEvent, all_events
+from events.forwarding import bridge_handlers
 from events.hooks import Hooks
 from events.inspection import Inspection
 from events.overview import EventMetrics
 from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
+from events.receiving import Acceptance, Receiver
 from events.records import Subscription
-from events.registry import all_handlers
+from events.registry import all_handlers, remember
 from events.relay import Relay
 from events.settings import Settings, load_settings
 from events.tracing import open_tracing
@@ -50,7 +54,10 @@ class Pipeline:
         self.correcting = Correcting(self.ledger.dead, self.ledger.history, allowed=settings.edit)
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
-        self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport)
+        self.acceptance = Acceptance(
+            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source
+        )
+        self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
         self._transport = transport
 
@@ -99,6 +106,25 @@ class Pipeline:
             self.hooks,
             stopping,
             draining,
+        )
+
+    def register_bridges(self) -> None:
+        """Make a handler of each outbound bridge; handlers must be loaded, for they know the events.
+
+        Raises:
+            ConfigurationError: a bridge's URL is wrong.
+        """
+        if self.settings.bridges:
+            for handler in bridge_handlers(bridges.opened(self.settings), list(all_events()), self.settings.source):
+                remember(handler)
+
+    def receiver(self, address: Address, bridge: Bridge, worker: str) -> Receiver:
+        """The loop of an inbound bridge."""
+        ledger = self.ledger
+        known = self.acceptance.refresh
+        subscriber = bridge.subscriber(lambda: {*known(), *(event.event_name for event in all_events())})
+        return Receiver(
+            address.name, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox, self.hooks, worker
         )
 
     def subscribe(self) -> None:

@@ -55,6 +55,9 @@ class Subscriptions(Protocol):
     def masked(self) -> dict[str, set[str]]:
         """Event type to the fields that nobody is shown, as far as handlers know."""
 
+    def event_types(self) -> set[str]:
+        """Those that any handler is subscribed to."""
+
     def note_pace(self, handler: str, seconds: float) -> None:
         """How long one delivery of it takes on average, as a worker measured it."""
 

@@ -123,6 +123,19 @@ class Settings(BaseSettings):
         "text",
         description="Of workers and `events relay`. `json`: one object a line, which names the delivery.",
     )
+    bridges: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Other services: URLs, separated by commas or spaces; see Bridges.",
+        repr=False,
+    )
+    forward: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Event types that bridges forward, separated by commas; `*` for all. Empty: integration events.",
+    )
+    source: str = Field(
+        "/events",
+        description="The CloudEvents `source`, a URI or path. Once set, our own events that come back are left out.",
+    )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
     http_port: int = Field(
         0,
@@ -130,6 +143,11 @@ class Settings(BaseSettings):
         le=65535,
         description="Port on which a worker, or `events relay`, serves `/metrics`, `/healthz` and `/readyz`. 0: none.",
     )
+
+    @property
+    def own_source(self) -> str:
+        """`source` if somebody set it: what everybody is called by default says nothing."""
+        return self.source if self.source != type(self).model_fields["source"].default else ""
 
     @field_validator("database_url")
     @classmethod
@@ -168,6 +186,31 @@ class Settings(BaseSettings):
         if not names or not all(re.fullmatch(r"\w+(\.\w+)*", str(name)) for name in names):
             raise ValueError("use names of modules, separated by commas, such as shop.handlers,billing")
         return names
+
+    @field_validator("bridges", mode="before")
+    @classmethod
+    def _urls(cls, value: Any) -> Any:
+        # A comma within one, as in `forward=A,B`, is followed by no scheme.
+        urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", value.strip(" \t\r\n,")) if isinstance(value, str) else value
+        urls = tuple(url for url in urls if url)
+        if not all(re.match(r"[A-Za-z][\w+.-]*://[^/?#\s]\S*$", url) for url in urls):
+            raise ValueError("use URLs such as redis+streams://host:6379/0, separated by commas or spaces")
+        return urls
+
+    @field_validator("forward", mode="before")
+    @classmethod
+    def _event_types(cls, value: Any) -> Any:
+        names = _names(value)
+        if any(re.search(r"\s", str(name)) for name in names):
+            raise ValueError("use names of events, separated by commas, or *")
+        return names
+
+    @field_validator("source")
+    @classmethod
+    def _uri(cls, value: str) -> str:
+        if not re.fullmatch(r"[!-~]+", value):
+            raise ValueError("use a URI or a path without spaces, such as /shop")
+        return value
 
     @field_validator("queue")
     @classmethod

@@ -6,6 +6,7 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from events.cli import (
+    bridge,
     contract,
     correcting,
     dead,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(ledger.migrate)
 app.command()(relaying.relay)
+app.command()(bridge.bridge)
 app.command()(ledger.status)
 app.command()(publishing.publish)
 app.command()(history.show)

@@ -29,7 +29,7 @@ def relay() -> None:
     Example: EVENTS_BROKER_URL=redis://localhost/0 events relay
     """
     pipeline = get_pipeline()
-    _set_up_logs(pipeline.settings)
+    set_up_logs(pipeline.settings)
     if not pipeline.settings.broker_url:
         raise ConfigurationError(
             "EVENTS_BROKER_URL is not set: without a broker every worker relays for itself, so `events relay` has "
@@ -63,7 +63,8 @@ def relay() -> None:
         pipeline.close()
 
 
-def _set_up_logs(settings: Settings) -> None:
+def set_up_logs(settings: Settings) -> None:
+    """Of a command that runs for long: to standard error, as EVENTS_LOG_FORMAT says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if settings.log_format == "json":
         logging.captureWarnings(True)

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from events.letters import Parked, ParkedFilter, ParkedState
 from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_parked
 
 _PARKED = event_parked.c
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class SqlParkingLot:
@@ -22,7 +24,8 @@ class SqlParkingLot:
     def park(self, message: Parked) -> None:
         with transaction(self._engine) as connection:
             connection.execute(
-                insert(event_parked).values(
+                _INSERTS[connection.dialect.name](event_parked)
+                .values(
                     id=message.id,
                     queue=_storable(message.queue)[:255],
                     reason=message.reason[:64],
@@ -33,6 +36,7 @@ class SqlParkingLot:
                     worker=(message.worker or "")[:255],
                     parked_at=now_plus(connection),
                 )
+                .on_conflict_do_nothing(index_elements=["id"])
             )
 
     def find(self, wanted: ParkedFilter) -> list[Parked]:
@@ -54,16 +58,16 @@ class SqlParkingLot:
         with look(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query.order_by(_PARKED.reason))}
 
-    def replay(self, wanted: ParkedFilter, send: Callable[[Parked], None]) -> int:
+    def replay(self, wanted: ParkedFilter, send: Callable[[Parked, Connection], bool]) -> int:
         count = 0
         for message in self.find(wanted):
             with transaction(self._engine) as connection:
                 mine = select(_PARKED.id).where(_is_open(), _PARKED.id == message.id)
                 if connection.scalar(mine.with_for_update(skip_locked=True)) is None:
                     continue  # another click has it
-                send(message)
-                _close(connection, ParkedState.REPLAYED, _PARKED.id == message.id)
-                count += 1
+                if send(message, connection):
+                    _close(connection, ParkedState.REPLAYED, _PARKED.id == message.id)
+                    count += 1
         return count
 
     def discard(self, wanted: ParkedFilter) -> int:

@@ -74,6 +74,10 @@ class SqlSubscriptions:
                 found.setdefault(event_type, set()).update(json.loads(fields))
         return found
 
+    def event_types(self) -> set[str]:
+        with look(self._engine) as connection:
+            return set(connection.scalars(select(_SUBSCRIPTION.event_type).distinct()))
+
     def note_pace(self, handler: str, seconds: float) -> None:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)

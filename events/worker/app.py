@@ -12,7 +12,9 @@ from events.monitoring.moved import Moved
 from events.monitoring.tally import Tally
 from events.pipeline import Pipeline
 from events.registry import all_handlers
+from events.wire import REASONS as OF_BRIDGES
 from events.worker import config
+from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
 from events.worker.logs import log_in_json
 from events.worker.monitoring import MonitoringStep
@@ -28,16 +30,18 @@ def build_app(pipeline: Pipeline) -> Celery:
     """The app behind `celery -A events`; handlers must be loaded.
 
     Raises:
-        ConfigurationError: the application's celeryconfig.py breaks the promise.
+        ConfigurationError: the application's celeryconfig.py breaks the promise; a bridge's URL is wrong.
     """
     settings = pipeline.settings
+    pipeline.register_bridges()
     handlers = list(all_handlers())
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
     app = Celery("events", set_as_current=True, fixups=[])
     app.pipeline = pipeline
     # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
     app.draining, app.run_token = Draining(), secrets.token_hex(4)
-    app.tally = Tally([(event.event_name, one.name) for one in handlers for event in one.events], ALL_REASONS)
+    pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
+    app.tally = Tally(pairs, (*ALL_REASONS, *OF_BRIDGES))
     app.moved = Moved()
     for watcher in (app.tally, app.moved):
         pipeline.hooks.add(watcher)
@@ -50,6 +54,7 @@ def build_app(pipeline: Pipeline) -> Celery:
         app.register_task(delivery_task(handler, pipeline))
     app.steps["worker"].add(LedgerStep)
     app.steps["worker"].add(PresenceStep)
+    app.steps["worker"].add(BridgesStep)
     app.steps["worker"].add(MonitoringStep)
 
     def child_started(**_: Any) -> None:

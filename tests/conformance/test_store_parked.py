@@ -40,7 +40,7 @@ def test_two_clicks_replay_each_message_once(store: Store) -> None:
 
     # When two operators replay them at once
     def click() -> int:
-        return store.ledger.parked.replay(ParkedFilter(), sent.append)
+        return store.ledger.parked.replay(ParkedFilter(), lambda message, _: sent.append(message) or True)
 
     counts = together(click, click)
     # Then each was sent once
@@ -52,7 +52,7 @@ def test_two_clicks_replay_each_message_once(store: Store) -> None:
 def test_a_message_that_cant_be_sent_stays_parked(store: Store) -> None:
     park(store)
 
-    def refuse(_: Parked) -> None:
+    def refuse(*_: object) -> bool:
         raise TransportError("no")
 
     try:
@@ -61,6 +61,19 @@ def test_a_message_that_cant_be_sent_stays_parked(store: Store) -> None:
         assert store.ledger.parked.counts() == {"not a task": 1}
     else:
         raise AssertionError("the error was swallowed")
+
+
+def test_a_message_that_is_refused_stays_parked(store: Store) -> None:
+    park(store)
+    assert store.ledger.parked.replay(ParkedFilter(), lambda *_: False) == 0
+    assert store.ledger.parked.counts() == {"not a task": 1}
+
+
+def test_a_message_is_parked_once(store: Store) -> None:
+    message_id = park(store)
+    (message,) = store.ledger.parked.find(ParkedFilter(ids=[message_id]))
+    store.ledger.parked.park(message)
+    assert store.ledger.parked.counts() == {"not a task": 1}
 
 
 def test_discarding_closes_and_keeps_the_row(store: Store) -> None:

@@ -48,7 +48,7 @@ def _shown(default: object) -> str:
     if isinstance(default, timedelta):
         return f"{default.total_seconds():g} s"
     if isinstance(default, tuple):
-        return f"`{','.join(default)}`"
+        return f"`{','.join(default)}`" if default else ""
     if isinstance(default, bool):
         return "on" if default else "off"
     return f"`{default}`" if default != "" else ""

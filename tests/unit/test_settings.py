@@ -49,7 +49,9 @@ WRONG = {
     "time_limit": "soon", "stale_after": "-1", "poll_interval": "0", "max_payload_bytes": "many", "listen": "perhaps",
     "relay": "on", "relay_batch": "0", "max_in_flight": "0", "rabbitmq_queue_type": "lazy", "broker_timeout": "x",
     "edit": "perhaps", "pool_size": "0", "handlers": "two words", "shutdown_timeout": "-5s", "watchdog": "never",
-    "log_format": "xml", "http_port": "70000",
+    "log_format": "xml", "forward": "OrderPlaced OrderPaid", "source": "my shop",
+    "bridges": "redis+streams://u:secret@h, somewhere",
+    "http_port": "70000",
 }  # fmt: skip
 
 

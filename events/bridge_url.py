@@ -1,0 +1,121 @@
+"""What the URL of a bridge says. Query parameters of ours are taken out of it; the rest is the client's.
+
+    redis+streams://host/0?name=orders&direction=both&forward=OrderPlaced,OrderPaid&maxlen=50000
+
+| parameter | default | meaning |
+|---|---|---|
+| `name` | the scheme up to `+` | the handler is `bridge.<name>`; keep it, as deliveries are stored under it |
+| `direction` | `out` | `out`, `in` or `both` |
+| `forward` | EVENTS_FORWARD | event types that it forwards; `*` for all |
+| `format` | `flat` | `flat` or `structured` (CloudEvents JSON) |
+| `prefix` | `events` | what addresses begin with |
+| `group` | EVENTS_QUEUE | who shares what comes in; each service that reads the same needs its own |
+| `redeliver` | `60s` | what was received and not acknowledged for so long goes to another |
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from events.errors import ConfigurationError
+from events.settings import Settings, duration, redact
+
+COMMON = ("name", "direction", "forward", "format", "prefix", "group", "redeliver")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One configured bridge.
+
+    Attributes:
+        scheme: which kind it is.
+        url: without the parameters that are ours.
+        forward: event types, `*` for all; empty for those that are declared public.
+        options: the kind's own parameters.
+        timeout: seconds after which a silent server is taken for lost.
+    """
+
+    scheme: str
+    url: str = field(repr=False)
+    name: str
+    outbound: bool = True
+    inbound: bool = False
+    forward: tuple[str, ...] = ()
+    structured: bool = False
+    prefix: str = "events"
+    group: str = "events"
+    redeliver: float = 60.0
+    options: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 5.0
+
+    def number(self, option: str, default: int) -> int:
+        """An option that is a whole number above zero. Raises ConfigurationError."""
+        value = self.options.get(option, str(default))
+        if not value.isdigit() or int(value) < 1:
+            raise wrong(self.url, f"{option}={value}", "use a whole number above zero")
+        return int(value)
+
+
+def scheme_of(url: str) -> str:
+    """In lower case. Raises ConfigurationError if it is no URL with a host."""
+    match = re.match(r"([A-Za-z][\w+.-]*)://[^/?#]", url)
+    if match is None:
+        raise wrong(url, "", "it is no URL; use scheme://host:port/, such as redis+streams://localhost/0")
+    return match[1].lower()
+
+
+def parse(url: str, own: Collection[str], settings: Settings) -> Address:
+    """The address that a URL stands for. `own`: parameters of its kind. Raises ConfigurationError, with the cure."""
+    scheme = scheme_of(url)
+    parts = urlsplit(url)
+    given: dict[str, str] = {}
+    others: list[tuple[str, str]] = []
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in COMMON or name in own:
+            given[name] = value
+        else:
+            others.append((name, value))
+    name = given.get("name", scheme.partition("+")[0])
+    if not re.fullmatch(r"[\w-]{1,100}", name):
+        raise wrong(url, f"name={name}", "use 1 to 100 letters, digits, '_' or '-'")
+    direction = given.get("direction", "out")
+    if direction not in ("out", "in", "both"):
+        raise wrong(url, f"direction={direction}", "use out, in or both")
+    form = given.get("format", "flat")
+    if form not in ("flat", "structured"):
+        raise wrong(url, f"format={form}", "use flat or structured")
+    prefix, group = given.get("prefix", "events"), given.get("group", settings.queue)
+    for option, value in (("prefix", prefix), ("group", group)):
+        if not re.fullmatch(r"[\w-]{1,100}", value):
+            raise wrong(url, f"{option}={value}", "use 1 to 100 letters, digits, '_' or '-'")
+    return Address(
+        scheme=scheme,
+        url=urlunsplit(parts._replace(query=urlencode(others))),
+        name=name,
+        outbound=direction != "in",
+        inbound=direction != "out",
+        forward=_names(given.get("forward", "")) or tuple(settings.forward),
+        structured=form == "structured",
+        prefix=prefix,
+        group=group,
+        redeliver=_seconds(url, given.get("redeliver", "60s")),
+        options={name: value for name, value in given.items() if name in own},
+        timeout=settings.broker_timeout.total_seconds(),
+    )
+
+
+def wrong(url: str, what: str, cure: str) -> ConfigurationError:
+    """The complaint about a bridge's URL."""
+    return ConfigurationError(f"bridge {redact(url)}: {what + ': ' if what else ''}{cure}")
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _seconds(url: str, value: str) -> float:
+    try:
+        return duration(value).total_seconds()
+    except ValueError as error:
+        raise wrong(url, f"redeliver={value}", str(error)) from None

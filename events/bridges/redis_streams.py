@@ -1,0 +1,212 @@
+"""Redis Streams: `redis+streams://host:6379/0`, or `rediss+streams://` for TLS. At least once, both ways.
+
+Events go to the stream `events:{EventName}`, or all to one (`?stream=name`): the body in the field `data`, attributes
+in fields of their own. Streams are cut to about `?maxlen=` entries, 100,000 by default, read or not.
+
+Inbound a consumer group reads, from the beginning of the stream when it is new. What a consumer that died had taken is
+claimed by another after `?redeliver=`.
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from events.bridge_url import Address, wrong
+from events.bridging import AT_ONCE, Features, Message, Received
+from events.errors import TransportError
+from events.settings import redact
+
+_MAX_LENGTH = 100_000
+_ASK_EVERY = 10.0  # seconds between looks for streams that are new, and for what others left
+_PATIENCE = 10.0  # seconds that a blocking call may take on top of the timeout; it asks for about one
+_DATA = b"data"
+
+
+class Bridge:
+    """Keeps the contract of events.bridging.Bridge."""
+
+    features: ClassVar[Features] = Features()
+    options: ClassVar[frozenset[str]] = frozenset({"stream", "maxlen"})
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        address.number("maxlen", _MAX_LENGTH)
+        if address.options.get("stream") == "":
+            raise wrong(address.url, "stream=", "name a stream, or leave it out")
+
+    def publisher(self) -> "Publisher":
+        return Publisher(self._address)
+
+    def subscriber(self, wanted: Callable[[], Collection[str]]) -> "Subscriber":
+        return Subscriber(self._address, wanted)
+
+
+def client(address: Address, waiting: float = 0.0) -> redis.Redis:
+    """Connects when first used; may be shared by threads. `waiting`: seconds that an answer may take by design."""
+    return redis.Redis.from_url(
+        address.url.replace("+streams", "", 1).replace("+pubsub", "", 1),
+        socket_connect_timeout=address.timeout,
+        socket_timeout=address.timeout + waiting,
+        health_check_interval=0 if waiting else 25,
+        retry=Retry(NoBackoff(), 1),  # at once, on a new connection: the old one may be of a server that was restarted
+        protocol=2,  # answers of one shape, whatever the server's version
+    )
+
+
+@contextmanager
+def reachable(address: Address, what: str) -> Iterator[None]:
+    """What goes wrong with Redis as the contract says it."""
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise TransportError(f"can't {what} {redact(address.url)}: {type(error).__name__}: {error}") from error
+
+
+class Publisher:
+    """Sends a batch as one pipeline. The client's pool gives each thread a connection."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._client = client(address)
+        self._stream = address.options.get("stream")
+        self._most = address.number("maxlen", _MAX_LENGTH)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        with reachable(self._address, "send to"), self._client.pipeline(transaction=False) as pipeline:
+            for message in messages:
+                stream = self._stream or f"{self._address.prefix}:{message.event_type}"
+                fields: dict[Any, Any] = {"data": message.body} | message.headers()
+                pipeline.xadd(stream, fields, maxlen=self._most, approximate=True)
+            pipeline.execute()
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._client.close()
+
+
+class Subscriber:
+    """One consumer of the group. First whatever it left itself, then what others left, then what is new."""
+
+    def __init__(self, address: Address, wanted: Callable[[], Collection[str]]) -> None:
+        self._address = address
+        self._wanted = wanted
+        self._client: redis.Redis | None = None
+        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._streams: list[str] = []
+        self._asked = 0.0
+        self._others: list[tuple[str, bytes]] = []  # streams to be searched for what others left, and how far
+        self._own = True  # whether something may be left that we took and did not acknowledge
+
+    def receive(self, timeout: float) -> Sequence[Received]:
+        with self._connected("receive from") as connection:
+            try:
+                self._look_around(connection)
+                return self._left(connection) or self._new(connection, timeout)
+            except redis.ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                self._streams = []  # somebody deleted a stream, or all the server's data: made anew next time
+                return []
+
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        with self._connected("acknowledge to") as connection, connection.pipeline(transaction=False) as pipeline:
+            for stream in {one.address for one in received}:
+                entries = [one.token for one in received if one.address == stream]
+                pipeline.xack(stream, self._address.group, *entries)
+            pipeline.execute()
+
+    def close(self) -> None:
+        connection, self._client = self._client, None
+        if connection is None:
+            return
+        with suppress(Exception):
+            for stream in self._streams:
+                mine = connection.xpending_range(stream, self._address.group, "-", "+", 1, self._consumer)
+                if not mine:  # what a consumer has not acknowledged would go with it
+                    connection.xgroup_delconsumer(stream, self._address.group, self._consumer)
+        with suppress(Exception):
+            connection.close()
+
+    @contextmanager
+    def _connected(self, what: str) -> Iterator[redis.Redis]:
+        with reachable(self._address, what):
+            try:
+                if self._client is None:
+                    self._client = client(self._address, waiting=_PATIENCE)
+                yield self._client
+            except BaseException:
+                self._own, self._asked, self._streams = True, 0.0, []
+                raise
+
+    def _look_around(self, connection: redis.Redis) -> None:
+        now = time.monotonic()
+        if self._streams and now - self._asked < min(_ASK_EVERY, self._address.redeliver):
+            return
+        single = self._address.options.get("stream")
+        wanted = [single] if single else [f"{self._address.prefix}:{name}" for name in sorted(self._wanted())]
+        for stream in wanted:
+            if stream not in self._streams:
+                try:
+                    connection.xgroup_create(stream, self._address.group, id="0", mkstream=True)
+                except redis.ResponseError as error:
+                    if "BUSYGROUP" not in str(error):
+                        raise
+        self._streams, self._asked = wanted, now
+        self._others = [(stream, b"0-0") for stream in wanted]
+
+    def _left(self, connection: redis.Redis) -> list[Received]:
+        """What this consumer took before a failure, or another long ago."""
+        if self._own:
+            found = self._read(connection, "0", None)
+            self._own = bool(found)
+            if found:
+                return found
+        idle = int(self._address.redeliver * 1000)
+        while self._others:
+            stream, cursor = self._others[-1]
+            answer = connection.xautoclaim(stream, self._address.group, self._consumer, idle, cursor, count=AT_ONCE)
+            self._others[-1] = (stream, answer[0])
+            if answer[0] == b"0-0":
+                self._others.pop()
+            if found := self._received(connection, [(stream.encode(), answer[1])]):
+                return found
+        return []
+
+    def _new(self, connection: redis.Redis, timeout: float) -> list[Received]:
+        if not self._streams:  # nothing is known that could be asked for
+            time.sleep(timeout)
+            return []
+        return self._read(connection, ">", max(1, int(timeout * 1000)))
+
+    def _read(self, connection: redis.Redis, start: str, block: int | None) -> list[Received]:
+        streams: dict[Any, Any] = dict.fromkeys(self._streams, start)
+        if not streams:
+            return []
+        answer = connection.xreadgroup(self._address.group, self._consumer, streams, count=AT_ONCE, block=block)
+        return self._received(connection, answer or [])
+
+    def _received(self, connection: redis.Redis, answer: Any) -> list[Received]:
+        found = []
+        for stream, entries in answer:
+            name = stream.decode()
+            for entry, fields in entries:
+                if not fields:  # cut off the stream before anybody read it: there is nothing to come again
+                    connection.xack(name, self._address.group, entry)
+                    continue
+                headers = {
+                    key.decode("utf-8", "replace").lower(): value.decode("utf-8", "replace")
+                    for key, value in fields.items()
+                    if key != _DATA
+                }
+                kind = name.removeprefix(f"{self._address.prefix}:") if "stream" not in self._address.options else ""
+                body = fields.get(_DATA, b"")
+                found.append(Received(body, headers, name, entry.decode(), kind, token=entry))
+        return found

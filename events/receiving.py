@@ -1,0 +1,209 @@
+"""Inbound: what others send becomes events of ours. Receive, write, acknowledge: in this order, a batch at a time.
+
+A message that comes again has the same id and so changes nothing. One that can't become an event is parked with its
+bytes, in the same step, and acknowledged: nothing is asked for again and again.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Sequence
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from sqlalchemy import Connection
+
+from events.bridging import HANDLER, Received, Subscriber
+from events.envelope import Envelope
+from events.errors import TransportError
+from events.hooks import Hooks
+from events.letters import Parked
+from events.operator_ports import ParkingLot
+from events.ports import EventLog, Inbox
+from events.throttle import Throttle
+from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
+
+log = logging.getLogger("events.bridges")
+
+_WAIT = 1.0  # seconds for a message, after which it looks whether it shall stop
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # between tries while the server or the database is away
+
+
+class Acceptance:
+    """Which messages become events, and which.
+
+    Args:
+        subscribed: event types that handlers anywhere are subscribed to.
+        max_bytes: limits the data of each.
+        own_source: what this service calls itself; what it has sent is not taken for another's. Empty if it is unnamed.
+    """
+
+    def __init__(
+        self, log: EventLog, subscribed: Callable[[], Collection[str]], max_bytes: int, own_source: str = ""
+    ) -> None:
+        self._log = log
+        self._subscribed = subscribed
+        self._max_bytes = max_bytes
+        self._own_source = own_source
+        self._known: frozenset[str] = frozenset()
+
+    def refresh(self) -> frozenset[str]:
+        """Ask the ledger anew."""
+        self._known = frozenset(self._subscribed())
+        return self._known
+
+    def envelope(self, received: Received, bridge: str) -> Envelope:
+        """Raises Unacceptable, OwnEvent."""
+        return incoming(received, bridge, self._known.__contains__, self._max_bytes, self._own_source)
+
+    def publish_parked(self, message: Parked, connection: Connection) -> bool:
+        """A message that was parked, again, now that the cause may be gone: False if it still can't be accepted."""
+        self.refresh()
+        bridge = str(message.properties["bridge"])
+        try:
+            envelope = self.envelope(_unparked(message), bridge)
+        except (Unacceptable, OwnEvent) as error:
+            log.warning("parked message %s of bridge %s still can't be accepted: %s", message.id, bridge, error)
+            return False
+        self._log.append(connection, [envelope])
+        return True
+
+
+class Receiver:
+    """The loop of one inbound bridge; run by one thread.
+
+    Args:
+        inbox: knows whether an error means that the database is away.
+        worker: shown with parked messages.
+    """
+
+    def __init__(
+        self, name: str, subscriber: Subscriber, acceptance: Acceptance, events: EventLog, lot: ParkingLot,
+        inbox: Inbox, hooks: Hooks, worker: str,
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._subscriber = subscriber
+        self._acceptance = acceptance
+        self._events = events
+        self._lot = lot
+        self._inbox = inbox
+        self._hooks = hooks
+        self._worker = worker
+        self._throttle = Throttle(log)
+        self._stopping = threading.Event()
+        self._failures = 0
+
+    def run(self) -> None:
+        """Until `stop`. Outlives a server and a database that are away, and says so now and then."""
+        try:
+            while not self._stopping.is_set():
+                self._guarded(self.step)
+        finally:
+            self._subscriber.close()
+
+    def stop(self) -> None:
+        """End after the batch in hand; from any thread, or a signal handler."""
+        self._stopping.set()
+
+    def step(self, wait: float = _WAIT) -> int:
+        """One batch, for which it waits so many seconds; how many messages.
+
+        Raises what is in the way: nothing of the batch is lost by it.
+        """
+        received = self._subscriber.receive(wait)
+        if received and self._written(received):
+            self._subscriber.acknowledge(received)
+        return len(received)
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+            self._failures = 0
+        except TransportError as error:
+            self._pause(f"bridge {self._name} waits for its server: {error}")
+        except Exception as error:
+            if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
+                log.exception("bridge %s failed; it goes on", self._name)
+            self._pause(f"bridge {self._name} tries again: {error}")
+
+    def _pause(self, why: str) -> None:
+        self._throttle.warn(why)
+        self._stopping.wait(_PAUSES[min(self._failures, len(_PAUSES) - 1)])
+        self._failures += 1
+
+    def _written(self, received: Sequence[Received]) -> bool:
+        """All of it is committed. While the database is away the batch is held, until we shall stop: then it isn't."""
+        while True:
+            try:
+                self._write(received)
+                self._failures = 0
+                return True
+            except Exception as error:
+                if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
+                    raise
+                self._pause(f"bridge {self._name} waits for the database, with {len(received)} messages: {error}")
+                if self._stopping.is_set():
+                    return False
+
+    def _write(self, received: Sequence[Received]) -> None:
+        accepted, refused = self._sorted(received)
+        if refused:
+            self._acceptance.refresh()  # somebody may have subscribed to it a moment ago
+            accepted, refused = self._sorted(received)
+        if accepted:
+            refused += self._append(accepted)
+        for one, why in refused:
+            parked = _parked(one, self._name, why, self._worker)
+            self._lot.park(parked)
+            self._hooks.parked(parked.reason)
+            log.error("a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
+                      self._name, one.address, why.reason, str(why)[:300], parked.id)  # fmt: skip
+
+    def _sorted(
+        self, received: Sequence[Received]
+    ) -> tuple[list[tuple[Received, Envelope]], list[tuple[Received, Unacceptable]]]:
+        """Those that become events, in their order, and those that can't."""
+        accepted, refused = [], []
+        for one in received:
+            try:
+                accepted.append((one, self._acceptance.envelope(one, self._name)))
+            except Unacceptable as error:
+                refused.append((one, error))
+            except OwnEvent:
+                log.debug("bridge %s: an event of our own came back", self._name)
+        return accepted, refused
+
+    def _append(self, accepted: Sequence[tuple[Received, Envelope]]) -> list[tuple[Received, Unacceptable]]:
+        """In one transaction; if the database refuses that for what is in it, one by one, to find whose fault it is."""
+        try:
+            with self._events.begin() as connection:
+                self._events.append(connection, [envelope for _, envelope in accepted])
+            return []
+        except Exception as error:
+            if self._inbox.is_away(error) or self._inbox.is_contention(error):
+                raise
+            if len(accepted) == 1:
+                return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]
+            return [one for pair in accepted for one in self._append([pair])]
+
+
+def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -> Parked:
+    """The record of a message; the same message has the same id, so that it is parked once."""
+    place = f"{bridge} {received.address} {received.position}"
+    properties = {
+        "bridge": bridge,
+        "headers": dict(received.headers),
+        "address": received.address,
+        "position": received.position,
+        "event_type": received.event_type,
+        "content_type": received.headers.get("content-type"),
+    }
+    return Parked(
+        uuid5(NAMESPACE_URL, place) if received.position else uuid4(),
+        f"{HANDLER}{bridge}", error.reason, str(error), received.body, properties, worker,
+    )  # fmt: skip
+
+
+def _unparked(message: Parked) -> Received:
+    kept = message.properties
+    return Received(
+        message.body, kept["headers"], kept["address"], kept.get("position", ""), kept.get("event_type", "")
+    )

@@ -1,0 +1,218 @@
+"""Events as other services read and write them: JSON, and the attributes of CloudEvents 1.0.
+
+Flat, which is the default: the body is the event's own fields, and `eventId, eventType, aggregateId, dateTimeOccurred,
+timestamp`; an own field of such a name stays what it is. CloudEvents attributes stand beside it, in whatever the
+protocol has (binary mode). Structured: the body is one CloudEvent, whose `data` is the event's own fields.
+
+What comes in may be of either form, or of another program's: any of the names above is read, attributes first.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+from events.bridging import KEY, Message, Received
+from events.codec import NUL, decode
+from events.envelope import Envelope
+from events.errors import EventDataError, EventsError, NewerEvent
+from events.event import MAX_NAME, RESERVED, DomainEvent, event_named
+from events.masking import KEY as MASKED
+from events.masking import without
+from events.tracing import HEADERS, carried
+
+STRUCTURED = "application/cloudevents+json"
+FLAT_NAMES = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
+_PREFIX = re.compile(r"^(ce[-_]|cloudevents[:_])")
+_EXCLUDED = set(RESERVED)
+
+
+UNREADABLE, UNKNOWN, WRONG = "bridge: unreadable", "bridge: unknown event", "bridge: wrong data"
+TOO_LARGE, NOT_STORED = "bridge: too large", "bridge: not stored"
+REASONS = (UNREADABLE, UNKNOWN, WRONG, TOO_LARGE, NOT_STORED)
+
+
+class Unacceptable(EventsError):
+    """A message that can't become an event. `reason`: one of REASONS, to count by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(detail)
+
+
+def outgoing(event: DomainEvent, source: str, *, structured: bool = False, masked: bool = False) -> Message:
+    """The message of an event. `masked`: fields that nobody is shown are sent, too; else they are left out."""
+    data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
+    if event.masked_fields and not masked:
+        data = without(data, event.masked_fields)
+    attributes = {
+        "specversion": "1.0",
+        "id": str(event.event_id),
+        "source": source,
+        "type": event.event_name,
+        "time": (when := event.occurred_at.isoformat().replace("+00:00", "Z")),
+        "schemaversion": str(event.schema_version),
+    }
+    if event.aggregate_id:
+        attributes["subject"] = event.aggregate_id
+    if event.metadata.correlation_id:
+        attributes["correlationid"] = event.metadata.correlation_id
+    if event.metadata.causation_id:
+        attributes["causationid"] = event.metadata.causation_id
+    trace = carried(event.metadata)
+    to = (attributes["id"], event.event_name, event.aggregate_id)
+    if structured:
+        head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
+        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
+    ours = dict(zip(FLAT_NAMES, (*to, when, when), strict=True))
+    ours = {name: value for name, value in ours.items() if name not in type(event).model_fields}
+    comma = "," if data != "{}" else ""
+    body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
+    return Message(*to, body.encode(), attributes=attributes, trace=trace)
+
+
+class OwnEvent(Exception):
+    """A message that this very service has sent."""
+
+    def __init__(self) -> None:
+        super().__init__("it is an event of this service itself, by its source (EVENTS_SOURCE)")
+
+
+def incoming(
+    received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str = ""
+) -> Envelope:
+    """The row of a message.
+
+    Its id is the message's own if that is a UUID, else made of source and id; without an id of the message's position,
+    and without a position random. The same message always has the same id, then, except in the last case.
+
+    Raises:
+        Unacceptable: it is no event, not one that this service knows, or its data is wrong.
+        OwnEvent: its source is `own_source`.
+    """
+    body = _object(received.body)
+    attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
+    if received.headers.get("content-type", "").startswith(STRUCTURED) or "specversion" in body:
+        attributes |= {name: str(value) for name, value in body.items() if isinstance(value, str | int)}
+        data = _data_of(body)
+        flat: dict[str, Any] = {}
+    else:
+        data = flat = body
+    source = attributes.get("source") or f"{bridge}:{received.address}"
+    if source == own_source:
+        raise OwnEvent
+    event_type = _first(attributes.get("type"), flat.get("eventType"), received.event_type)
+    if not event_type:
+        raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
+    event_class = event_named(event_type)
+    if len(event_type) > MAX_NAME or not (event_class is not None or is_known(event_type)):
+        raise Unacceptable(UNKNOWN, f"no event named {event_type[:200]!r} is known or subscribed to here")
+    own = event_class.model_fields if event_class is not None else {}
+    if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
+        data = {name: value for name, value in data.items() if name not in FLAT_NAMES or name in own}
+    said = {name: value for name, value in flat.items() if name in FLAT_NAMES and name not in own}
+    envelope = Envelope(
+        id=_id(_first(attributes.get("id"), said.get("eventId")), source, received.position),
+        aggregate_id=_first(attributes.get("subject"), said.get("aggregateId")),
+        event_type=event_type,
+        event_data=_text(data, max_bytes),
+        version=1,
+        timestamp=_time(_first(attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))),
+        schema_version=_version(attributes.get("schemaversion", "1")),
+        metadata="{}",
+    )
+    aggregate_id = envelope.aggregate_id
+    if event_class is not None:
+        try:
+            aggregate_id = decode(envelope).aggregate_id or aggregate_id
+        except NewerEvent:
+            pass  # a worker with newer code may be coming: the ledger's own business
+        except EventDataError as error:
+            raise Unacceptable(WRONG, str(error)) from error
+    if "\0" in aggregate_id or len(aggregate_id) > MAX_NAME:
+        raise Unacceptable(WRONG, f"its aggregate id has a NUL character, or more than {MAX_NAME} characters")
+    metadata = _metadata(envelope.id, attributes, received.headers, bridge, source)
+    if event_class is not None and event_class.masked_fields:
+        metadata[MASKED] = list(event_class.masked_fields)
+    return Envelope(
+        envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
+        _text(metadata, max_bytes),
+    )  # fmt: skip
+
+
+def _metadata(
+    event_id: UUID, attributes: Mapping[str, str], headers: Mapping[str, str], bridge: str, source: str
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "correlation_id": attributes.get("correlationid") or str(event_id), KEY: bridge, "source": source,
+    }  # fmt: skip
+    if causation := attributes.get("causationid"):
+        metadata["causation_id"] = causation
+    trace = {name: value for name in HEADERS if (value := headers.get(name) or attributes.get(name))}
+    return metadata | (trace if "traceparent" in trace else {})
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise Unacceptable(UNREADABLE, f"its body is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Unacceptable(UNREADABLE, "its body is JSON, but no object")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _data_of(cloud_event: Mapping[str, Any]) -> dict[str, Any]:
+    data = cloud_event.get("data", {})
+    if not isinstance(data, dict) or "data_base64" in cloud_event:
+        raise Unacceptable(UNREADABLE, "the CloudEvent's data is no JSON object")
+    return data
+
+
+def _first(*values: Any) -> str:
+    return next((value for value in values if isinstance(value, str) and value), "")
+
+
+def _id(given: str, source: str, position: str) -> UUID:
+    if given:
+        try:
+            return UUID(given)
+        except ValueError:
+            return uuid5(NAMESPACE_URL, f"{source} {given}")
+    return uuid5(NAMESPACE_URL, f"{source} at {position}") if position else uuid4()
+
+
+def _time(given: str) -> datetime:
+    if not given:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(given)
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise Unacceptable(WRONG, f"its time is no ISO 8601: {given[:100]!r}") from None
+
+
+def _version(given: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", given):
+        raise Unacceptable(WRONG, f"its schema version is no number above zero: {given[:100]!r}")
+    return int(given)
+
+
+def _text(value: Mapping[str, Any], max_bytes: int) -> str:
+    """JSON that every database takes."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise Unacceptable(WRONG, "it contains half a surrogate pair, which is no character") from None
+    if size > max_bytes:
+        raise Unacceptable(TOO_LARGE, f"{size:,} bytes, over the limit of {max_bytes:,} (EVENTS_MAX_PAYLOAD_BYTES)")
+    if NUL.search(text):
+        raise Unacceptable(WRONG, "it contains a NUL character, which PostgreSQL can't store")
+    return text

@@ -1,0 +1,107 @@
+"""What goes over a bridge arrives: once, in order, with its attributes."""
+
+import json
+
+import pytest
+
+import shop
+from events.bridging import AT_ONCE, Features, Publisher
+from events.event import Metadata
+from events.receiving import Receiver
+from support.bridged import Link, Service, placed, received, send
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
+def test_what_is_sent_is_stored_there_as_it_was(
+    publisher: Publisher, listening: Receiver, theirs: Service, features: Features, structured: bool
+) -> None:
+    # Given an event with everything that an event has
+    metadata = Metadata(correlation_id="request-7", traceparent=TRACE)
+    event = shop.OrderPlaced(order='ö "7" 100%', amount=3, metadata=metadata)
+    # When it is sent, and received
+    send(publisher, [event], structured=structured)
+    received(listening, theirs, 1)
+    # Then it is the same event
+    row = theirs.rows()[event.event_id]
+    assert (row.event_type, row.aggregate_id, row.timestamp) == ("OrderPlaced", 'ö "7" 100%', event.occurred_at)
+    assert json.loads(row.event_data) == {"order": 'ö "7" 100%', "amount": 3}
+    # And it tells which way it came, and of which request and trace it is
+    kept = json.loads(row.metadata)
+    assert kept["bridge"] == "link"
+    if features.headers or structured:
+        assert (kept["source"], kept["correlation_id"], kept["traceparent"]) == ("/test", "request-7", TRACE)
+
+
+def test_a_repeat_changes_nothing(publisher: Publisher, listening: Receiver, theirs: Service) -> None:
+    # Given events that are sent twice, by a sender who didn't hear that the first time worked
+    events = placed(3)
+    send(publisher, events)
+    send(publisher, events)
+    # When they are received, and something after them
+    last = shop.OrderPlaced(order="last")
+    send(publisher, [last])
+    received(listening, theirs, 4)
+    # Then each is there once
+    assert sorted(theirs.stored()) == sorted(one.event_id for one in [*events, last])
+
+
+def test_events_of_one_aggregate_keep_their_order(
+    publisher: Publisher, listening: Receiver, theirs: Service, features: Features
+) -> None:
+    # Given more of them than fit into one batch
+    events = placed(3 * AT_ONCE)
+    for start in range(0, len(events), 50):
+        send(publisher, events[start : start + 50])
+    # When they are received
+    received(listening, theirs, len(events))
+    # Then they are stored in the order in which they were sent, if the bridge says so
+    if features.ordered:
+        assert theirs.stored() == [event.event_id for event in events]
+    else:
+        assert set(theirs.stored()) == {event.event_id for event in events}
+
+
+def test_a_large_event_arrives_whole(publisher: Publisher, listening: Receiver, theirs: Service) -> None:
+    event = shop.AlwaysFails(text="ä" * 100_000)
+    send(publisher, [event])
+    received(listening, theirs, 1)
+    assert json.loads(theirs.rows()[event.event_id].event_data) == {"text": event.text}
+
+
+def test_what_is_not_acknowledged_comes_again(
+    link: Link, publisher: Publisher, theirs: Service, features: Features
+) -> None:
+    if not features.acknowledged:
+        pytest.skip("it promises nothing")
+    # Given a consumer that took events, and died before it had written them
+    _, bridge = link.opened("&group=theirs")
+    doomed = bridge.subscriber(lambda: ["OrderPlaced"])
+    doomed.receive(0.1)
+    events = placed(5)
+    send(publisher, events)
+    taken = doomed.receive(5)
+    assert {one.event_type or "OrderPlaced" for one in taken} == {"OrderPlaced"}
+    doomed.close()
+    # When another one of its group receives
+    receiver = theirs.receiver(link)
+    received(receiver, theirs, len(events))
+    # Then they are there, once
+    assert sorted(theirs.stored()) == sorted(event.event_id for event in events)
+    receiver.stop()
+    receiver.run()
+
+
+def test_what_nobody_has_read_waits(link: Link, publisher: Publisher, theirs: Service, features: Features) -> None:
+    if not features.durable:
+        pytest.skip("it promises nothing")
+    # Given events that were sent before anybody subscribed
+    events = placed(5)
+    send(publisher, events)
+    # When a service subscribes for the first time
+    receiver = theirs.receiver(link)
+    # Then it gets them
+    received(receiver, theirs, len(events))
+    receiver.stop()
+    receiver.run()

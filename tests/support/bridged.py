@@ -1,0 +1,121 @@
+"""Services that speak over a bridge: each has a ledger of its own, and receives in this process or in another."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+
+import shop
+from events import bridges
+from events.bridge_url import Address
+from events.bridging import Bridge, Publisher
+from events.errors import TransportError
+from events.event import DomainEvent
+from events.pipeline import Pipeline
+from events.receiving import Receiver
+from events.settings import Settings
+from events.store.tables import event_store
+from events.wire import outgoing
+from support.system import TESTS, Process
+from support.waiting import eventually
+
+FAST = "redeliver=1s"
+
+
+class Link:
+    """A bridge under test: its server, and addresses that nobody else uses."""
+
+    def __init__(self, scheme: str, server: str) -> None:
+        host = server.partition("://")[2]
+        self.scheme = scheme
+        self.prefix = f"test-{uuid4().hex[:8]}"
+        common = f"prefix={self.prefix}&name=link&{FAST}"
+        self.url = f"{scheme}://{host}{'&' if '?' in host else '?'}{common}"
+        if "jetstream" in scheme:
+            self.url += f"&stream={self.prefix}"
+
+    def with_server(self, url: str) -> "Link":
+        """The same addresses, on another server."""
+        other = Link(self.scheme, url)
+        other.url, other.prefix = other.url.replace(other.prefix, self.prefix), self.prefix
+        return other
+
+    def opened(self, more: str = "") -> tuple[Address, Bridge]:
+        return bridges.open_bridge(self.url + more, Settings(broker_url="", broker_timeout="2s"))
+
+
+class Service:
+    """One side: a ledger in a file."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.folder = name, folder
+        self.database = f"sqlite:///{folder / name}.db"
+        self.pipeline = Pipeline(Settings(database_url=self.database, broker_url=""))
+        self.pipeline.migrate()
+        self.processes: list[Process] = []
+
+    def receiver(self, link: Link, more: str = "") -> Receiver:
+        return self.pipeline.receiver(*link.opened(f"&group={self.name}{more}"), self.name)
+
+    def start(self, link: Link) -> Process:
+        """`events bridge`, in a process of its own, when it is ready."""
+        environment = {
+            "PATH": os.environ["PATH"], "EVENTS_DATABASE_URL": self.database, "EVENTS_HANDLERS": "shop",
+            "PYTHONPATH": str(TESTS / "support" / "application"), "EVENTS_BROKER_TIMEOUT": "2s",
+        }  # fmt: skip
+        arguments = ["events", "bridge", f"{link.url}&group={self.name}"]
+        process = Process(arguments, environment, self.folder / f"{self.name}-{len(self.processes)}.log")
+        self.processes.append(process)
+        process.wait_for("Ctrl-C stops it")
+        return process
+
+    def stored(self) -> list[UUID]:
+        """The ids of its events, in the order in which they were stored."""
+        with self.pipeline.ledger.engine.connect() as connection:
+            return list(
+                connection.scalars(select(event_store.c.id).order_by(event_store.c.created_at, event_store.c.id))
+            )
+
+    def rows(self) -> dict[UUID, object]:
+        with self.pipeline.ledger.engine.connect() as connection:
+            return {row.id: row for row in connection.execute(select(event_store))}
+
+    def close(self) -> None:
+        for process in filter(Process.alive, self.processes):
+            process.kill()
+        self.pipeline.close()
+
+
+def send(publisher: Publisher, events: Sequence[DomainEvent], *, structured: bool = False) -> None:
+    """As the handler of a bridge does."""
+    publisher.send([outgoing(event, "/test", structured=structured) for event in events])
+
+
+def insist(publisher: Publisher, events: Sequence[DomainEvent]) -> None:
+    """As the ledger does: again, until it has worked."""
+
+    def sent() -> bool:
+        try:
+            send(publisher, events)
+        except TransportError:
+            return False
+        return True
+
+    eventually(sent, "the events were sent")
+
+
+def placed(count: int, order: str = "o-1") -> list[shop.OrderPlaced]:
+    """Events of one aggregate, in order."""
+    return [shop.OrderPlaced(order=order, amount=number) for number in range(count)]
+
+
+def received(receiver: Receiver, service: Service, count: int) -> None:
+    """Take in batches until so many events are stored."""
+
+    def done() -> bool:
+        receiver.step(0.05)
+        return len(service.stored()) >= count
+
+    eventually(done, f"{count} events are in the ledger of {service.name}", 20)
