@@ -16,6 +16,8 @@ _FILES = {  # scheme to module, and to the extra that brings its client
     "nats+jetstream": ("nats_jetstream", "nats"),
     "nats+tls": ("nats_core", "nats"),
     "nats+tls+jetstream": ("nats_jetstream", "nats"),
+    "rabbitmq+topic": ("rabbitmq", ""),
+    "rabbitmqs+topic": ("rabbitmq", ""),
     "redis+pubsub": ("redis_pubsub", ""),
     "redis+streams": ("redis_streams", ""),
     "rediss+pubsub": ("redis_pubsub", ""),

@@ -35,6 +35,8 @@ class Link:
         self.url = f"{scheme}://{host}{'&' if '?' in host else '?'}{common}"
         if "jetstream" in scheme:
             self.url += f"&stream={self.prefix}"
+        if "rabbitmq" in scheme:
+            self.url += f"&exchange={self.prefix}"
 
     def with_server(self, url: str) -> "Link":
         """The same addresses, on another server."""

@@ -16,6 +16,7 @@ from support.servers import server_url
 SERVERS = {  # scheme to the server that it needs
     "nats": "nats",
     "nats+jetstream": "nats",
+    "rabbitmq+topic": "rabbitmq",
     "redis+pubsub": "redis",
     "redis+streams": "redis",
 }
@@ -28,7 +29,7 @@ def link(request: pytest.FixtureRequest) -> Link:
     if OWN:
         scheme, _, host = OWN.partition("://")
         return Link(scheme, f"{scheme}://{host}")
-    return Link(request.param, server_url(SERVERS[request.param].upper()))
+    return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(name := SERVERS[request.param], name.upper())))
 
 
 @pytest.fixture
