@@ -12,6 +12,10 @@ from events.settings import Settings
 __all__ = ["configured", "open_bridge", "opened"]
 
 _FILES = {  # scheme to module, and to the extra that brings its client
+    "http": ("http", "http"),
+    "https": ("http", "http"),
+    "kafka": ("kafka", "kafka"),
+    "kafka+tls": ("kafka", "kafka"),
     "nats": ("nats_core", "nats"),
     "nats+jetstream": ("nats_jetstream", "nats"),
     "nats+tls": ("nats_core", "nats"),

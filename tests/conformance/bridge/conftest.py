@@ -3,17 +3,22 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from _chaos.machines import Machine
+from servers import free_port
 
 from events.bridging import Features, Publisher
-from support.bridged import Link, Service
+from events.receiving import Receiver
+from support.bridged import AtWork, Link, Service
+from support.kafka import Mock
 from support.servers import server_url
 
 SERVERS = {  # scheme to the server that it needs
+    "http": "",  # the receiver is the server
+    "kafka": "kafka",
     "nats": "nats",
     "nats+jetstream": "nats",
     "rabbitmq+topic": "rabbitmq",
@@ -23,13 +28,28 @@ SERVERS = {  # scheme to the server that it needs
 OWN = os.environ.get("EVENTS_TEST_BRIDGE_URL")  # somebody's own bridge, on a server that runs
 
 
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """A real Kafka if there is one, else librdkafka's own in memory."""
+    if own := os.environ.get("EVENTS_TEST_KAFKA_URL"):
+        yield own
+        return
+    with Mock() as mock:
+        yield mock.url
+
+
 @pytest.fixture(params=[OWN] if OWN else sorted(SERVERS))
 def link(request: pytest.FixtureRequest) -> Link:
     """A bridge, with addresses of this test's own."""
     if OWN:
         scheme, _, host = OWN.partition("://")
         return Link(scheme, f"{scheme}://{host}")
-    return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(name := SERVERS[request.param], name.upper())))
+    server = SERVERS[request.param]
+    if server == "":
+        return Link(request.param, f"{request.param}://127.0.0.1:{free_port()}/events")
+    if server == "kafka":
+        return Link(request.param, request.getfixturevalue("kafka"))
+    return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(server, server.upper())))
 
 
 @pytest.fixture
@@ -38,10 +58,16 @@ def features(link: Link) -> Features:
 
 
 @pytest.fixture
-def server(link: Link) -> Iterator[Machine]:
+def server(link: Link, features: Features) -> Iterator[Machine | Mock]:
     """A server of this test's own, that it may restart."""
     if OWN:
         pytest.skip("nobody but its owner can restart the server of EVENTS_TEST_BRIDGE_URL")
+    if features.direct:
+        pytest.skip("there is no server")
+    if SERVERS[link.scheme] == "kafka":
+        with Mock() as mock:
+            yield mock
+        return
     folder = Path(tempfile.mkdtemp(prefix="bridge-"))
     folder.chmod(0o755)  # the server runs as another user
     machine = Machine(SERVERS[link.scheme], folder)
@@ -73,10 +99,14 @@ def publisher(link: Link) -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def listening(link: Link, theirs: Service) -> Iterator[Callable[..., object]]:
+def listening(link: Link, theirs: Service, features: Features) -> Iterator[Receiver | AtWork]:
     """A receiver of `theirs`, in this process, that is subscribed: what is sent from now on is meant for it."""
     receiver = theirs.receiver(link)
     receiver.step(0.05)
+    if features.direct:
+        with AtWork(receiver) as at_work:
+            yield at_work
+        return
     try:
         yield receiver
     finally:
