@@ -220,6 +220,7 @@ class Subscriber:
                         "enable.auto.offset.store": False,
                         "auto.offset.reset": "earliest",
                         "session.timeout.ms": int(session * 1000),
+                        "heartbeat.interval.ms": 1_000,  # also how soon a topic that is new is noticed
                         "max.poll.interval.ms": int(max(session, self._address.redeliver) * 1000),
                         "allow.auto.create.topics": True,
                         "topic.metadata.refresh.interval.ms": int(_LOOK_EVERY * 1000),

@@ -102,18 +102,25 @@ class AtWork:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._thread = threading.Thread(target=receiver.run)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> "AtWork":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._receiver.stop()
+        self._ended.set()
         self._thread.join()
+        self._receiver.stop()
+        self._receiver.run()  # which closes its subscriber
 
     def step(self, wait: float) -> int:
         return 0
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            self._receiver.step(0.05)
 
 
 def will_remember(server: Machine | Mock, link: Link) -> bool:

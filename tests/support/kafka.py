@@ -28,6 +28,7 @@ def _library() -> Any:
         ("rd_kafka_mock_cluster_destroy", None, pointer),
         ("rd_kafka_mock_cluster_bootstraps", text, pointer),
         ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, pointer, ctypes.c_int32),
+        ("rd_kafka_mock_topic_create", ctypes.c_int, pointer, text, ctypes.c_int, ctypes.c_int),
         ("rd_kafka_mock_broker_set_down", ctypes.c_int, pointer, ctypes.c_int32),
         ("rd_kafka_mock_broker_set_up", ctypes.c_int, pointer, ctypes.c_int32),
     ):  # fmt: skip
@@ -56,6 +57,11 @@ class Mock:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+    def make(self, *topics: str) -> None:
+        """Consumers of a topic that isn't there yet would look for it only now and then."""
+        for topic in topics:
+            self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), 4, 1)
 
     def down(self) -> None:
         """Connections end, and new ones are refused."""

@@ -28,14 +28,14 @@ SERVERS = {  # scheme to the server that it needs
 OWN = os.environ.get("EVENTS_TEST_BRIDGE_URL")  # somebody's own bridge, on a server that runs
 
 
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[str]:
-    """A real Kafka if there is one, else librdkafka's own in memory."""
-    if own := os.environ.get("EVENTS_TEST_KAFKA_URL"):
-        yield own
+@pytest.fixture
+def kafka() -> Iterator[Mock | None]:
+    """librdkafka's own cluster in memory, unless there is a real Kafka. A new one: in its second life a group waits."""
+    if "EVENTS_TEST_KAFKA_URL" in os.environ:
+        yield None
         return
     with Mock() as mock:
-        yield mock.url
+        yield mock
 
 
 @pytest.fixture(params=[OWN] if OWN else sorted(SERVERS))
@@ -48,7 +48,11 @@ def link(request: pytest.FixtureRequest) -> Link:
     if server == "":
         return Link(request.param, f"{request.param}://127.0.0.1:{free_port()}/events")
     if server == "kafka":
-        return Link(request.param, request.getfixturevalue("kafka"))
+        mock: Mock | None = request.getfixturevalue("kafka")
+        link = Link(request.param, mock.url if mock else os.environ["EVENTS_TEST_KAFKA_URL"])
+        if mock:
+            mock.make(f"{link.prefix}.OrderPlaced", f"{link.prefix}.AlwaysFails")
+        return link
     return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(server, server.upper())))
 
 
@@ -66,6 +70,7 @@ def server(link: Link, features: Features) -> Iterator[Machine | Mock]:
         pytest.skip("there is no server")
     if SERVERS[link.scheme] == "kafka":
         with Mock() as mock:
+            mock.make(f"{link.prefix}.OrderPlaced")
             yield mock
         return
     folder = Path(tempfile.mkdtemp(prefix="bridge-"))
