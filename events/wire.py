@@ -92,7 +92,7 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
     if len(event_type) > MAX_NAME or not (event_class is not None or is_known(event_type)):
         raise Unacceptable("unknown event", f"no event named {event_type[:200]!r} is known or subscribed to here")
     own = event_class.model_fields if event_class is not None else {}
-    if data is flat:
+    if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
         data = {name: value for name, value in data.items() if name not in FLAT_NAMES or name in own}
     said = {name: value for name, value in flat.items() if name in FLAT_NAMES and name not in own}
     source = attributes.get("source") or f"{bridge}:{received.address}"
@@ -153,7 +153,7 @@ def _refuse(constant: str) -> Any:
 
 def _data_of(cloud_event: Mapping[str, Any]) -> dict[str, Any]:
     data = cloud_event.get("data", {})
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or "data_base64" in cloud_event:
         raise Unacceptable("unreadable", "the CloudEvent's data is no JSON object")
     return data
 

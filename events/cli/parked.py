@@ -1,6 +1,7 @@
 """`events parked`: messages that were found in a queue and are no wake-up."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,9 +10,11 @@ import typer
 from rich.markup import escape
 
 from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.errors import ConfigurationError
 from events.letters import Parked
 from events.parking import NoSuchParkedMessage
 from events.pipeline import get_pipeline
+from events.registry import load_handlers
 
 app = typer.Typer(help="Messages that can't be run: list, show, replay, discard.", no_args_is_help=True)
 
@@ -80,6 +83,8 @@ def show(message_id: Annotated[UUID, typer.Argument(help="The message's id.")], 
 def replay(ids: Ids = None, reason: Reason = None, everything: All = False) -> None:
     """Put them back into their queues as they came. One that still can't be run is parked anew.
 
+    What came by a bridge is published, if it can be accepted now; else it stays.
+
     Example: events parked replay --all --reason "not a wake-up"
     """
     _act("replay", ids, reason, everything)
@@ -97,11 +102,17 @@ def discard(ids: Ids = None, reason: Reason = None, everything: All = False) -> 
 def _act(verb: str, ids: list[UUID] | None, reason: str | None, everything: bool) -> None:
     if bool(ids) == everything:
         raise typer.BadParameter(f"say which: `events parked {verb} ID...`, or `events parked {verb} --all`")
-    parked = get_pipeline().parked
+    pipeline = get_pipeline()
+    if verb == "replay":
+        with suppress(ConfigurationError):  # who knows the event classes can tell whether a bridge's message fits
+            load_handlers(pipeline.settings.handlers)
+    parked = pipeline.parked
     count = (parked.replay if verb == "replay" else parked.discard)(ids or (), reason=reason)
     console.print(f"{count} {'replayed' if verb == 'replay' else 'discarded'}", highlight=False)
     if ids and count == 0:
-        raise NoSuchParkedMessage("none of these is parked (any more); `events parked list` shows what there is")
+        raise NoSuchParkedMessage(
+            "none of these is parked (any more), or can be accepted; `events parked list` shows what there is"
+        )
 
 
 def _as_json(message: Parked) -> dict[str, Any]:

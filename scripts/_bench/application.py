@@ -47,12 +47,16 @@ class Batched(Placed):
     """Handlers that get many events at once, and write a row for each."""
 
 
+class Bridged(Placed):
+    """What a bridge forwards; nobody else handles it."""
+
+
 class Timed(Placed):
     """One handler, which notes when it starts."""
 
 
 EVENTS: dict[str, type[Placed]] = {
-    kind.__name__: kind for kind in (Silent, OnSession, OnConnection, AsText, Batched, Timed)
+    kind.__name__: kind for kind in (Silent, OnSession, OnConnection, AsText, Batched, Bridged, Timed)
 }
 
 

@@ -1,0 +1,34 @@
+"""The bridge whose rate is measured.
+
+    python -m _bench.sending URL COUNT
+
+Prints events a second: each made into a message, and sent in batches of 100.
+"""
+
+import gc
+import sys
+import time
+
+from _bench.application import Bridged
+from events.bridges import open_bridge
+from events.bridging import AT_ONCE
+from events.forwarding import Forwarding
+from events.settings import load_settings
+
+
+def main(url: str, count: int) -> None:
+    settings = load_settings()
+    forwarding = Forwarding(*open_bridge(url, settings), settings.source)
+    events = [Bridged(number=number) for number in range(count)]
+    forwarding(events[:AT_ONCE])  # connects
+    gc.collect()
+    gc.freeze()
+    begun = time.perf_counter()
+    for start in range(AT_ONCE, count, AT_ONCE):
+        forwarding(events[start : start + AT_ONCE])
+    print((count - AT_ONCE) / (time.perf_counter() - begun))
+    forwarding.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,137 @@
+"""Bridges without a server: what their URLs say, and what the handler of one does."""
+
+import pytest
+
+from events import ConfigurationError, DomainEvent
+from events.bridge_url import Address
+from events.bridges import configured, open_bridge, opened
+from events.bridging import Message
+from events.errors import TransportError, Unsendable
+from events.event import Metadata
+from events.forwarding import Forwarding, bridge_handlers
+from events.injection import Wanted
+from events.settings import Settings, load_settings
+
+
+class Posted(DomainEvent):
+    text: str = ""
+
+
+class Fake:
+    """A bridge and its publisher, which fails when told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.tries = 0
+        self.error: Exception | None = None
+
+    def publisher(self) -> "Fake":
+        return self
+
+    def send(self, messages: list[Message]) -> None:
+        self.tries += 1
+        if self.error is not None:
+            raise self.error
+        self.sent += messages
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def forwarding(fake: Fake) -> Forwarding:
+    return Forwarding(Address("fake", "fake://h", "here"), fake, "/us")
+
+
+def settings(*urls: str, **more: object) -> Settings:
+    return Settings(bridges=urls, broker_url="", **more)
+
+
+def test_urls_are_separated_by_commas_or_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTS_BRIDGES", "redis+streams://h/0?forward=A,B, nats://n:4222 redis+pubsub://h?name=p")
+    assert load_settings().bridges == ("redis+streams://h/0?forward=A,B", "nats://n:4222", "redis+pubsub://h?name=p")
+
+
+def test_what_a_url_says_and_what_is_left_for_the_client() -> None:
+    url = "redis+streams://h/0?name=shop&direction=both&forward=A,B&format=structured&maxlen=5&ssl_check_hostname=no"
+    address, _ = open_bridge(url, settings(queue="q", broker_timeout="2s"))
+    assert (address.name, address.outbound, address.inbound, address.forward) == ("shop", True, True, ("A", "B"))
+    assert (address.structured, address.group, address.timeout) == (True, "q", 2.0)
+    assert (address.options, address.url) == ({"maxlen": "5"}, "redis+streams://h/0?ssl_check_hostname=no")
+    plain, _ = open_bridge("redis+streams://h", settings(forward=("*",)))
+    assert (plain.name, plain.outbound, plain.inbound, plain.forward) == ("redis", True, False, ("*",))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("carrier+pigeon://h", "there is no bridge for carrier+pigeon://; there are nats://"),
+        ("redis+streams://h?direction=up", "direction=up: use out, in or both"),
+        ("redis+streams://h?format=xml", "format=xml: use flat or structured"),
+        ("redis+streams://h?name=a.b", "name=a.b: use 1 to 100 letters"),
+        ("redis+streams://h?group=a*", "group=a*: use 1 to 100 letters"),
+        ("redis+streams://h?maxlen=none", "maxlen=none: use a whole number"),
+        ("redis+streams://h?redeliver=soon", "redeliver=soon: use a number of seconds"),
+        ("nats://h?stream=x", "stream=x: there is no such parameter of a NATS bridge"),
+        ("redis+streams://u:secret@h?stream=", "name a stream"),
+    ],
+)
+def test_a_wrong_url_is_one_line_with_the_cure_and_no_password(url: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        open_bridge(url, settings())
+    assert said in str(wrong.value)
+    assert "secret" not in str(wrong.value)
+
+
+def test_two_bridges_need_two_names() -> None:
+    with pytest.raises(ConfigurationError, match="another bridge has this name"):
+        opened(settings("redis+streams://h", "redis+pubsub://h"))
+    both = settings("redis+streams://h", "redis+pubsub://h?name=live")
+    assert [address.name for address, _ in opened(both)] == ["redis", "live"]
+    assert configured("live", both)[0].scheme == "redis+pubsub"
+    with pytest.raises(ConfigurationError, match="no bridge named 'x', only redis, live"):
+        configured("x", both)
+
+
+def test_a_bridge_is_a_batch_handler_of_what_it_forwards(fake: Fake) -> None:
+    out = Address("fake", "fake://h", "here", forward=("Posted",))
+    into = Address("fake", "fake://h", "there", outbound=False, inbound=True)
+    (handler,) = bridge_handlers([(out, fake), (into, fake)], [Posted], "/us")
+    assert (handler.name, handler.events, handler.batch, handler.most) == ("bridge.here", (Posted,), True, 100)
+    assert handler.wants == {"events": Wanted.EVENTS}
+
+
+def test_a_bridge_with_nothing_to_forward_is_no_handler(fake: Fake) -> None:
+    assert bridge_handlers([(Address("fake", "fake://h", "here"), fake)], [Posted], "/us") == []
+
+
+def test_what_came_through_a_bridge_is_not_sent_back_to_it(forwarding: Forwarding, fake: Fake) -> None:
+    theirs, elsewhere, ours = (
+        Posted(metadata=Metadata(bridge="here")), Posted(metadata=Metadata(bridge="other")), Posted(),
+    )  # fmt: skip
+    forwarding([theirs, elsewhere, ours])
+    assert [message.event_id for message in fake.sent] == [str(elsewhere.event_id), str(ours.event_id)]
+    forwarding([theirs])
+    assert fake.tries == 1
+
+
+def test_while_the_server_is_away_only_the_first_waits_for_it(forwarding: Forwarding, fake: Fake) -> None:
+    # Given a server that is away
+    fake.error = TransportError("no answer")
+    with pytest.raises(TransportError, match="no answer"):
+        forwarding([Posted()])
+    # When the next event comes, it fails at once, with the same reason
+    with pytest.raises(TransportError, match=r"tried again in .* after: no answer"):
+        forwarding([Posted()])
+    assert fake.tries == 1
+
+
+def test_what_can_never_be_sent_holds_up_nobody(forwarding: Forwarding, fake: Fake) -> None:
+    fake.error = Unsendable("too large")
+    with pytest.raises(Unsendable):
+        forwarding([Posted()])
+    fake.error = None
+    forwarding([Posted()])
+    assert len(fake.sent) == 1

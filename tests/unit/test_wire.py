@@ -1,0 +1,180 @@
+"""Events as others read them: flat JSON, and CloudEvents as their own SDK understands them."""
+
+import json
+from datetime import UTC, datetime
+from typing import ClassVar
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+from events import DomainEvent
+from events.bridging import Message, Received
+from events.event import Metadata
+from events.forwarding import forwarded, is_public
+from events.wire import STRUCTURED, Unacceptable, incoming, outgoing
+
+WHEN = datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Shelved(DomainEvent, aggregate_id="library"):
+    library: str
+    titles: tuple[str, ...] = ()
+
+
+class Timed(DomainEvent):
+    timestamp: int
+
+
+class Billed(DomainEvent, masked=("iban", "card.number")):
+    iban: str | None = None
+    card: dict[str, str] | None = None
+    amount: int
+
+
+class PublicBill(DomainEvent, masked=("iban",)):
+    public: ClassVar[bool] = True
+    iban: str
+
+
+def shelved() -> Shelved:
+    metadata = Metadata(correlation_id="request-7", causation_id="c-1", traceparent=TRACE)
+    return Shelved(library='Ü "1"', titles=("Dune",), occurred_at=WHEN, metadata=metadata)
+
+
+def arrived(message: Message, *, headers: dict[str, str] | None = None, position: str = "1-0") -> Received:
+    return Received(message.body, message.headers() if headers is None else headers, "events:X", position)
+
+
+def accepted(received: Received, known: str = "") -> dict[str, object]:
+    envelope = incoming(received, "redis", lambda name: name == known, 10_000)
+    return {"id": envelope.id, "data": json.loads(envelope.event_data), "aggregate": envelope.aggregate_id,
+            "time": envelope.timestamp, "type": envelope.event_type, "meta": json.loads(envelope.metadata)}  # fmt: skip
+
+
+def test_the_flat_body_is_the_fields_and_who_when_what() -> None:
+    event = shelved()
+    assert json.loads(outgoing(event, "/lib").body) == {
+        "library": 'Ü "1"', "titles": ["Dune"],
+        "eventId": str(event.event_id), "eventType": "Shelved", "aggregateId": 'Ü "1"',
+        "dateTimeOccurred": "2026-11-28T09:30:01.250000Z", "timestamp": "2026-11-28T09:30:01.250000Z",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("structured", [False, True], ids=["binary", "structured"])
+def test_the_official_sdk_reads_it(structured: bool) -> None:
+    # Given the message of an event
+    event = shelved()
+    message = outgoing(event, "/lib", structured=structured)
+    # When the SDK reads it as it reads HTTP, whose headers are those of NATS
+    read = from_http(HTTPMessage(message.headers(quoted=True), message.body), JSONFormat(), CloudEvent)
+    # Then it is a valid CloudEvent, and says the same
+    assert (read.get_id(), read.get_source(), read.get_type()) == (str(event.event_id), "/lib", "Shelved")
+    assert (read.get_subject(), read.get_time()) == ('Ü "1"', WHEN)
+    assert (read.get_extension("schemaversion"), read.get_extension("correlationid")) == ("1", "request-7")
+    data = read.get_data()
+    assert (data if isinstance(data, dict) else json.loads(data))["titles"] == ["Dune"]
+    # And what the SDK writes is read here, to the same event
+    written = JSONFormat().write(read)
+    found = accepted(Received(written, {"content-type": STRUCTURED}, "events:X"))
+    assert (found["id"], found["data"]) == (event.event_id, {"library": 'Ü "1"', "titles": ["Dune"]})
+    assert (found["aggregate"], found["time"]) == ('Ü "1"', WHEN)
+
+
+@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
+@pytest.mark.parametrize("prefix", ["ce-", "ce_", "cloudEvents_", "cloudEvents:"])
+def test_what_goes_out_comes_in_as_it_was(structured: bool, prefix: str) -> None:
+    event = shelved()
+    message = outgoing(event, "/lib", structured=structured)
+    headers = {name.lower(): value for name, value in message.headers(prefix).items()}
+    assert accepted(arrived(message, headers=headers)) == {
+        "id": event.event_id, "data": {"library": 'Ü "1"', "titles": ["Dune"]}, "aggregate": 'Ü "1"', "time": WHEN,
+        "type": "Shelved",
+        "meta": {"correlation_id": "request-7", "causation_id": "c-1", "traceparent": TRACE, "bridge": "redis",
+                 "source": "/lib"},
+    }  # fmt: skip
+
+
+def test_without_headers_the_flat_body_says_enough() -> None:
+    event = shelved()
+    found = accepted(arrived(outgoing(event, "/lib"), headers={}))
+    assert (found["id"], found["type"], found["aggregate"], found["time"]) == (
+        event.event_id, "Shelved", 'Ü "1"', WHEN,
+    )  # fmt: skip
+
+
+def test_an_own_field_of_such_a_name_stays_what_it_is() -> None:
+    event = Timed(timestamp=7)
+    message = outgoing(event, "/lib")
+    assert json.loads(message.body)["timestamp"] == 7
+    assert accepted(arrived(message))["data"] == {"timestamp": 7}
+
+
+def test_masked_fields_stay_at_home_unless_the_event_is_public() -> None:
+    # Given an event that some setting forwards, and one that is declared public
+    bill = Billed(iban="DE1", card={"number": "4", "type": "v"}, amount=3)
+    sent = json.loads(outgoing(bill, "/", masked=is_public(Billed)).body)
+    # Then what is masked is left out of the one, rather than sent as `***` that looks like a value
+    assert ("iban" in sent, sent["card"], sent["amount"]) == (False, {"type": "v"}, 3)
+    assert json.loads(outgoing(PublicBill(iban="DE1"), "/", masked=is_public(PublicBill)).body)["iban"] == "DE1"
+
+
+def test_which_events_are_forwarded() -> None:
+    assert [forwarded(one, ()) for one in (Shelved, PublicBill)] == [False, True]
+    assert [forwarded(one, ("*",)) for one in (Shelved, PublicBill)] == [True, True]
+    assert [forwarded(one, ("Shelved",)) for one in (Shelved, PublicBill)] == [True, False]
+
+
+def test_ids_of_others_are_the_same_each_time() -> None:
+    def id_of(body: dict[str, object], position: str = "1-0", **headers: str) -> object:
+        received = Received(json.dumps({"library": "l"} | body).encode(), headers, "events:X", position, "Shelved")
+        return accepted(received)["id"]
+
+    known = uuid4()
+    assert id_of({"eventId": str(known)}) == known
+    assert id_of({"eventId": "17"}, **{"ce-source": "/a"}) == uuid5(NAMESPACE_URL, "/a 17")
+    assert id_of({"eventId": "17"}, "1-0") == id_of({"eventId": "17"}, "2-0")
+    assert id_of({}, "1-0") == id_of({}, "1-0") != id_of({}, "2-0")
+    assert id_of({}, "") != id_of({}, "")
+    assert isinstance(id_of({}, ""), UUID)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        (b"\xff\xfe", {}, "unreadable"),
+        (b"[" * 100_000, {}, "unreadable"),
+        (b"[1]", {}, "unreadable"),
+        (b'{"library": NaN}', {}, "unreadable"),
+        (b'{"specversion": "1.0", "type": "Shelved", "data": "text"}', {}, "unreadable"),
+        (b"{}", {"ce-type": "Nobody"}, "unknown event"),
+        (b"{}", {"ce-type": "x" * 300}, "unknown event"),
+        (b'{"library": 7}', {}, "wrong data"),
+        (b'{"library": "a\\u0000b"}', {}, "wrong data"),
+        (b'{"library": "\\ud800"}', {}, "wrong data"),
+        (b'{"library": "l", "dateTimeOccurred": "yesterday"}', {}, "wrong data"),
+        (b'{"library": "l"}', {"ce-schemaversion": "0"}, "wrong data"),
+        (b'{"library": "' + b"x" * 300 + b'"}', {}, "wrong data"),
+        (b'{"library": "' + b"x" * 20_000 + b'"}', {}, "too large"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_a_reason(body: bytes, headers: dict[str, str], reason: str) -> None:
+    with pytest.raises(Unacceptable) as refused:
+        accepted(Received(body, headers, "events:X", "1-0", "Shelved"))
+    assert refused.value.reason == f"bridge: {reason}"
+
+
+def test_without_any_word_of_the_type_it_is_unreadable() -> None:
+    with pytest.raises(Unacceptable, match="neither ce-type nor eventType"):
+        accepted(Received(b"{}", {}, "somewhere", "1-0"))
+
+
+def test_an_event_that_only_others_know_is_kept_as_it_is() -> None:
+    received = Received(
+        b'{"a": 1, "eventId": "1", "eventType": "TheirOwn", "aggregateId": "x"}', {}, "events:TheirOwn", "1-0"
+    )
+    found = accepted(received, known="TheirOwn")
+    assert (found["data"], found["aggregate"]) == ({"a": 1}, "x")
