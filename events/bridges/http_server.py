@@ -73,6 +73,7 @@ class Subscriber:
         self.limit = address.number("limit", _LIMIT)
         self.path = urlsplit(address.url).path or "/"
         self.waiting: queue.Queue[Waiting] = queue.Queue(_MOST_WAITING)
+        self.closed = False
         self._held: list[Waiting] = []
         self._server: _Server | None = None
 
@@ -96,11 +97,16 @@ class Subscriber:
         self._end(accepted=True)
 
     def close(self) -> None:
+        self.closed = True  # connections that are kept outlive the server: they end with their next answer
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
         self._end(accepted=False)
+        self.refuse_all()
+
+    def refuse_all(self) -> None:
+        """Who is still waiting is told to come again."""
         with suppress(queue.Empty):
             while True:
                 self.waiting.get_nowait().end(accepted=False)
@@ -159,6 +165,8 @@ class _Request(BaseHTTPRequestHandler):
                 subscriber.waiting.put_nowait(waiting)
             except queue.Full:
                 raise Refused(503, "too many are waiting; send it again") from None
+            if subscriber.closed:
+                subscriber.refuse_all()
             # Before a sender with the same patience has lost its own.
             if not waiting.accepted(0.8 * subscriber.address.timeout):
                 raise Refused(503, "it can't be stored now; send it again")
@@ -179,6 +187,7 @@ class _Request(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _answer(self, status: int, line: str) -> None:
+        self.close_connection = self.close_connection or self.server.subscriber.closed
         body = f"{line}\n".encode() if line else b""
         self.send_response(status)
         if line:
