@@ -1,7 +1,7 @@
-"""HTTP inbound: `events bridge 'http://0.0.0.0:8080/events?token=...'` takes CloudEvents by POST, in any of their modes.
+"""HTTP inbound: `events bridge 'http://0.0.0.0:8080/events?token=...'` takes CloudEvents by POST, in any mode of theirs.
 
-It answers when the events are committed here: 202; those that are parked, too. 400: it can't be parsed, in one line; 401:
-neither token nor signature is right; 413: over `?limit=` bytes, 1 MiB by default; 503: not now, send it again.
+It answers when the events are committed here: 202; those that are parked, too. 400: it can't be parsed, in one line;
+401: the token or the signature is wrong; 413: over `?limit=` bytes, 1 MiB by default; 503: not now, send it again.
 TLS is the business of a proxy in front. Only one process can have a port.
 """
 
@@ -15,8 +15,9 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, ClassVar
@@ -199,7 +200,7 @@ class _Request(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def check(headers: Mapping[str, str], body: bytes, token: str, key: bytes) -> None:
+def check(headers: Message, body: bytes, token: str, key: bytes) -> None:
     """Raises Refused unless the request has the token, and the signature, that are asked for."""
     if token and not hmac.compare_digest(headers.get("authorization", "").encode(), f"Bearer {token}".encode()):
         raise Refused(401, "the token is missing or wrong: Authorization: Bearer ...")
@@ -217,7 +218,7 @@ def check(headers: Mapping[str, str], body: bytes, token: str, key: bytes) -> No
     raise Refused(401, "webhook-signature is missing or wrong")
 
 
-def messages(headers: Mapping[str, str], body: bytes, path: str, limit: int) -> list[Received]:
+def messages(headers: Message, body: bytes, path: str, limit: int) -> list[Received]:
     """Those of a request. Raises Refused: not all of them can be parsed."""
     kept = {
         name.lower(): unquoted_value(value)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -45,7 +46,7 @@ class Bridge:
         if topic is not None and not _TOPIC.fullmatch(topic):
             raise wrong(address.url, f"topic={topic}", "use 1 to 249 letters, digits, '.', '_' or '-'")
         try:
-            Producer(configuration(address))  # connects to nothing before it is used
+            Producer(configuration(address) | {"bootstrap.servers": ""})  # which connects to nothing
         except KafkaException as error:
             raise wrong(address.url, str(error.args[0].str()), "see librdkafka's CONFIGURATION.md") from None
         self._address = address
@@ -97,21 +98,17 @@ class Publisher:
 
     def send(self, messages: Sequence[Message]) -> None:
         topics = [topic_of(self._address, message.event_type) for message in messages]
-        failed: dict[int, KafkaError] = {}
-        reported = 0
+        reports: dict[int, KafkaError | None] = {}
 
-        def report(number: int, error: KafkaError | None) -> None:
-            nonlocal reported
-            reported += 1
-            if error is not None:
-                failed[number] = error
+        def report(number: int, error: KafkaError | None, _: object) -> None:  # by whichever thread polls
+            reports[number] = error
 
         with reachable(self._address, "send to"):
             producer = self._connected()
             for number, (topic, message) in enumerate(zip(topics, messages, strict=True)):
-                told = lambda error, _, number=number: report(number, error)  # noqa: E731
+                told = partial(report, number)
                 key = message.aggregate_id.encode() or None
-                headers = [(name, value.encode()) for name, value in message.headers("ce_").items()]
+                headers: list[tuple[str, str | bytes | None]] = [*message.headers("ce_").items()]
                 try:
                     producer.produce(topic, message.body, key, on_delivery=told, headers=headers)
                 except KafkaException as error:
@@ -119,10 +116,11 @@ class Publisher:
                 except BufferError as error:  # other threads have filled it
                     raise TransportError(f"can't send to {redact(self._address.url)}: {error}") from error
             until = time.monotonic() + self._address.timeout + 1.0  # librdkafka gives up by itself a little earlier
-            while reported < len(messages) and time.monotonic() < until:
-                producer.flush(0.1) if reported == 0 else producer.poll(0.05)
-        if reported < len(messages) or failed:
-            self._judge(messages, failed, reported)
+            while len(reports) < len(messages) and time.monotonic() < until:
+                producer.poll(0.05) if reports else producer.flush(0.1)
+        failed = {number: error for number, error in reports.items() if error is not None}
+        if failed or len(reports) < len(messages):
+            self._judge(messages, failed, len(reports))
 
     def close(self) -> None:
         with self._lock:

@@ -111,7 +111,9 @@ class Publisher:
             except PreconditionFailed as error:
                 self._drop()
                 if len(messages) == 1:  # of several each comes again, alone
-                    raise Unsendable(f"{redact(self._address.url)} refuses {messages[0].event_type}: {error}") from error
+                    raise Unsendable(
+                        f"{redact(self._address.url)} refuses {messages[0].event_type}: {error}"
+                    ) from error
                 raise
             except BaseException:
                 self._drop()
@@ -149,7 +151,7 @@ class Publisher:
             return False
         return True
 
-    def _on_return(self, error: Exception, _exchange: str, key: str, message: Any) -> None:
+    def _on_return(self, _error: Exception, _exchange: str, key: str, message: Any) -> None:
         self._returned[message.properties.get("message_id", "")] = key
 
     def _tell_returned(self) -> None:

@@ -16,12 +16,11 @@ _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT / folder) for folder in ("scripts", "tests", "tests/support/application")]
 
 import shop  # noqa: E402
-from support.kafka import Mock  # noqa: E402
-
 from events import bridges  # noqa: E402
 from events.bridging import AT_ONCE  # noqa: E402
 from events.settings import Settings  # noqa: E402
 from events.wire import outgoing  # noqa: E402
+from support.kafka import Mock  # noqa: E402
 
 
 def rate(url: str, count: int) -> float:

@@ -323,7 +323,7 @@ def test_while_nothing_can_be_stored_senders_are_told_to_come_again(service: Ser
     # Given a receiver whose ledger takes nothing: what it received is not acknowledged
     link = Link("http", f"http://127.0.0.1:{port}/events")
     _, bridge = link.opened("&direction=in")
-    stuck = bridge.subscriber(lambda: [])
+    stuck = bridge.subscriber(list)
     stuck.receive(0.01)
     publisher = link.opened()[1].publisher()
     events = placed(1)
@@ -360,7 +360,7 @@ def test_while_nothing_can_be_stored_senders_are_told_to_come_again(service: Ser
 def test_more_than_can_wait_are_refused() -> None:
     # Given a subscriber that nobody reads, with as many requests as may wait
     _, bridge = Link("http", f"http://127.0.0.1:{free_port()}/events").opened()
-    subscriber = bridge.subscriber(lambda: [])
+    subscriber = bridge.subscriber(list)
     for _ in range(http_server._MOST_WAITING):
         subscriber.waiting.put_nowait(http_server.Waiting([]))
     # When one more comes, it is told so at once, and everybody is when it ends

@@ -64,7 +64,7 @@ def test_brokers_that_are_away_are_waited_for(mock: Mock, link: Link, tmp_path: 
     # When they send and receive, then both say so
     with pytest.raises(TransportError, match="can't send to kafka://"):
         send(publisher, [last])
-    with pytest.raises(TransportError, match="can't receive from kafka://.*brokers"):
+    with pytest.raises(TransportError, match=r"can't receive from kafka://.*brokers"):
         eventually(lambda: receiver.step(0.1) and False, "it never comes", 20)
     # And when the brokers are back, both go on
     mock.up()
@@ -117,6 +117,6 @@ def test_what_can_never_be_sent_fails_alone(link: Link) -> None:
 
 
 def test_a_parameter_that_librdkafka_doesnt_know_is_refused_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="linger.mz") as wrong:
+    with pytest.raises(ConfigurationError, match=r"linger\.mz") as wrong:
         open_bridge("kafka://u:secret@h:9092?linger.mz=5", Settings(broker_url=""))
     assert "secret" not in str(wrong.value)

@@ -49,9 +49,7 @@ def queue(opened: Callable[[str], Publisher], link: Link) -> Iterator[SimpleQueu
             found.close()
 
 
-def test_what_no_queue_takes_fails_alone(
-    opened: Callable[[str], Publisher], queue: SimpleQueue, link: Link
-) -> None:
+def test_what_no_queue_takes_fails_alone(opened: Callable[[str], Publisher], queue: SimpleQueue, link: Link) -> None:
     # Given a batch of which nobody wants the second
     events = [*placed(1), shop.AlwaysFails(text=""), *placed(1)]
     # When it is sent

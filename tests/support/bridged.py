@@ -38,6 +38,8 @@ class Link:
         self.url = f"{scheme}://{host}{'&' if '?' in host else '?'}{common}"
         if "jetstream" in scheme:
             self.url += f"&stream={self.prefix}"
+        if "kafka" in scheme:
+            self.url += "&session.timeout.ms=2500"  # librdkafka's own waits nearly so long for members to come back
         if "rabbitmq" in scheme:
             self.url += f"&exchange={self.prefix}"
 

@@ -1,7 +1,8 @@
 """librdkafka's own cluster, in this process and its memory. Clients anywhere on this machine can connect to it.
 
 What it can't do, so that no test here says anything about it: keep data through the end of its process, replicate
-(there is one broker), TLS and SASL, topics' settings (retention, compaction), transactions, and the new consumer protocol.
+(there is one broker), TLS and SASL, topics' settings (retention, compaction), transactions, the new
+consumer protocol.
 """
 
 import ctypes
