@@ -19,7 +19,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin events
 WORKDIR /app
 COPY --from=builder /opt/venv /opt/venv
-COPY celeryconfig.py ./
+COPY celeryconfig.py flowerconfig.py ./
 COPY handlers handlers
 # By number, so that an orchestrator can see that it is not root.
 USER 10001

@@ -18,6 +18,15 @@ A *handler* reacts to it, in a database transaction of its own. Each runs as a C
         session.add(card)
         publish(CardAddedToLibraryEvent(library_id=..., title=...), session=session)
 
+*Tell others* by integration events, the public contract. A *translator* makes them, or domain events of what comes in:
+
+    class CardAdded(IntegrationEvent, name="library.card-added.v1"):
+        title: str
+
+    @translates(CardAddedToLibraryEvent)
+    def tell_others(event: CardAddedToLibraryEvent) -> CardAdded:
+        return CardAdded(title=event.title)
+
 *Run* `events migrate` once and `celery -A events worker` anywhere. If the transaction commits, every handler runs
 to success, or ends as a dead letter that `events dead list` shows and `events dead replay` runs again.
 """
@@ -34,10 +43,12 @@ from events.errors import (
 )
 from events.event import DomainEvent, Metadata
 from events.injection import Delivery
+from events.integration import IntegrationEvent
 from events.overview import EventMetrics
 from events.pipeline import get_engine, metrics, on_migrate, publish, publish_async, publish_recorded
 from events.registry import handles
 from events.retry import Retry, RetryAfter, hours, minutes, seconds
+from events.translating import translates
 
 __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     # events
@@ -46,6 +57,8 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "publish", "publish_async", "publish_recorded",
     # handlers
     "handles", "Delivery", "Retry", "RetryAfter", "seconds", "minutes", "hours",
+    # the public contract
+    "IntegrationEvent", "translates",
     # operating
     "metrics", "EventMetrics",
     # the database

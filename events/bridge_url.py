@@ -95,7 +95,7 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
         name=name,
         outbound=direction != "in",
         inbound=direction != "out",
-        forward=_names(given["forward"]) if "forward" in given else tuple(settings.forward),
+        forward=_names(given.get("forward", "")) or tuple(settings.forward),
         structured=form == "structured",
         prefix=prefix,
         group=group,

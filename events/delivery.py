@@ -106,7 +106,8 @@ class Deliverer:
     def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> None:
         """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome."""
         delay = handler_named(handler).retry.backoff_after(1)
-        self._inbox.abandon(handler, attempts, failure_of(error), delay)
+        if lost := self._inbox.abandon(handler, attempts, failure_of(error), delay):
+            self._hooks.expired(lost)
 
     def _call(
         self,

@@ -16,6 +16,7 @@ from events.bridging import AT_ONCE, HANDLER, KEY, Bridge, Publisher
 from events.errors import PartlySent, TransportError, Unsendable
 from events.event import DomainEvent
 from events.injection import Wanted
+from events.integration import is_public
 from events.registry import Handler
 from events.retry import Retry
 from events.wire import outgoing
@@ -26,16 +27,11 @@ log = logging.getLogger("events.bridges")
 PATIENT = Retry(max_attempts=100, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=10), never=(Unsendable,))
 
 
-def is_public(event_class: type[DomainEvent]) -> bool:
-    """Whether the class itself says that it is for others, by `public = True`: all of it, masked fields, too."""
-    return bool(getattr(event_class, "public", False))
-
-
 def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:
     """Whether a bridge forwards events of this class.
 
     Args:
-        names: event types, `*` for all; none for those that are public.
+        names: event types, `*` for all; none for those that are public (events.integration).
     """
     if not names:
         return is_public(event_class)

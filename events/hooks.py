@@ -25,7 +25,8 @@ class Watcher:
         """The relay gave these to the transport."""
 
     def expired(self, count: int) -> None:
-        """The relay found so many deliveries whose worker died or fell silent; each is given out again, or dead."""
+        """So many deliveries whose worker died or fell silent were found; each is given out again, or dead. The relay
+        finds them by the end of their lease; a worker's main process sees its children die."""
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
         """A worker ended an attempt; committed. `took`: seconds in the handler, 0 if it wasn't called."""

@@ -52,11 +52,24 @@ class History(Protocol):
         """Of these events, by event id."""
 
 
+class Lineage(Protocol):
+    """Who takes which events, and what came of them."""
+
+    def subscribed(self) -> dict[str, set[str]]:
+        """Handler to the event types that it takes."""
+
+    def caused(self, limit: int) -> dict[str, set[str]]:
+        """Event type to the types of the events in whose handlers it was published; of the newest `limit` of those."""
+
+
 class Overviews(Protocol):
     """The ledger in numbers."""
 
     def take(self, *, finished: bool = True) -> Overview:
         """As it stands. Without what is `finished` it is cheap however much that is: its counts are then left out."""
+
+    def unfinished(self) -> Overview:
+        """The cheap one."""
 
 
 class Switches(Protocol):

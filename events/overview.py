@@ -75,8 +75,8 @@ class Overview:
     Attributes:
         finished: whether what is finished was counted, too.
         unhandled_types: of events that wait because no handler ever subscribed.
-        oldest_due_seconds: age of the oldest delivery that is due and not sent; None if none is.
-        lag_seconds: age of the oldest event that somebody subscribed to and that is not fanned out; None if none is.
+        oldest_due: for how many seconds the delivery that has waited longest is due and not sent, by queue.
+        lag: for how many seconds the first event in line, of those that somebody wants, waits to be fanned out.
         parked: messages that can't be run, by reason.
         workers: those that live.
     """
@@ -86,14 +86,19 @@ class Overview:
     event_types: Sequence[EventMetrics]
     handlers: Sequence[HandlerMetrics]
     unhandled_types: Sequence[str]
-    oldest_due_seconds: float | None
-    lag_seconds: float | None
+    oldest_due: Mapping[str, float]
+    lag: float
     parked: Mapping[str, int]
     workers: Sequence[WorkerInfo]
 
     @property
     def events(self) -> int:
         return sum(one.count for one in self.event_types)
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the delivery that has waited longest, in any queue, is due and not sent."""
+        return max(self.oldest_due.values(), default=0.0)
 
     @property
     def waiting_events(self) -> int:

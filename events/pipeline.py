@@ -27,7 +27,7 @@ from events.ports import Transport
 from events.publishing import Publisher, running
 from events.receiving import Acceptance, Receiver
 from events.records import Subscription
-from events.registry import all_handlers, register
+from events.registry import all_handlers, remember
 from events.relay import Relay
 from events.settings import Settings, load_settings
 from events.tracing import open_tracing
@@ -55,7 +55,7 @@ class Pipeline:
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(
-            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes
+            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source
         )
         self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked)
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
@@ -116,14 +116,16 @@ class Pipeline:
         """
         if self.settings.bridges:
             for handler in bridge_handlers(bridges.opened(self.settings), list(all_events()), self.settings.source):
-                register(handler)
+                remember(handler)
 
     def receiver(self, address: Address, bridge: Bridge, worker: str) -> Receiver:
         """The loop of an inbound bridge."""
         ledger = self.ledger
         known = self.acceptance.refresh
         subscriber = bridge.subscriber(lambda: {*known(), *(event.event_name for event in all_events())})
-        return Receiver(address.name, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox, worker)
+        return Receiver(
+            address.name, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox, self.hooks, worker
+        )
 
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has; workers do so when they start."""

@@ -169,8 +169,9 @@ class Inbox(Protocol):
     def release(self, worker_prefix: str) -> int:
         """Hand back at once whatever workers run whose names begin so; how many deliveries."""
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> None:
-        """The process that ran these is gone: like retry or bury, whichever the subscription's max_attempts says.
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
+        """The process that ran these is gone: like retry or bury, whichever the subscription's max_attempts says. How
+        many it had in hand: those that have their outcome stay as they are.
 
         Of several nobody knows which one was to blame: see Recovery.expire_leases.
         """

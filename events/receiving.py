@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from events.bridging import HANDLER, Received, Subscriber
 from events.envelope import Envelope
 from events.errors import TransportError
+from events.hooks import Hooks
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
 from events.throttle import Throttle
-from events.wire import Unacceptable, incoming
+from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
 
 log = logging.getLogger("events.bridges")
 
@@ -32,12 +33,16 @@ class Acceptance:
     Args:
         subscribed: event types that handlers anywhere are subscribed to.
         max_bytes: limits the data of each.
+        own_source: what this service calls itself; what it has sent is not taken for another's. Empty if it is unnamed.
     """
 
-    def __init__(self, log: EventLog, subscribed: Callable[[], Collection[str]], max_bytes: int) -> None:
+    def __init__(
+        self, log: EventLog, subscribed: Callable[[], Collection[str]], max_bytes: int, own_source: str = ""
+    ) -> None:
         self._log = log
         self._subscribed = subscribed
         self._max_bytes = max_bytes
+        self._own_source = own_source
         self._known: frozenset[str] = frozenset()
 
     def refresh(self) -> frozenset[str]:
@@ -46,8 +51,8 @@ class Acceptance:
         return self._known
 
     def envelope(self, received: Received, bridge: str) -> Envelope:
-        """Raises Unacceptable."""
-        return incoming(received, bridge, self._known.__contains__, self._max_bytes)
+        """Raises Unacceptable, OwnEvent."""
+        return incoming(received, bridge, self._known.__contains__, self._max_bytes, self._own_source)
 
     def publish_parked(self, message: Parked, connection: Connection) -> bool:
         """A message that was parked, again, now that the cause may be gone: False if it still can't be accepted."""
@@ -55,7 +60,7 @@ class Acceptance:
         bridge = str(message.properties["bridge"])
         try:
             envelope = self.envelope(_unparked(message), bridge)
-        except Unacceptable as error:
+        except (Unacceptable, OwnEvent) as error:
             log.warning("parked message %s of bridge %s still can't be accepted: %s", message.id, bridge, error)
             return False
         self._log.append(connection, [envelope])
@@ -72,7 +77,7 @@ class Receiver:
 
     def __init__(
         self, name: str, subscriber: Subscriber, acceptance: Acceptance, events: EventLog, lot: ParkingLot,
-        inbox: Inbox, worker: str,
+        inbox: Inbox, hooks: Hooks, worker: str,
     ) -> None:  # fmt: skip
         self._name = name
         self._subscriber = subscriber
@@ -80,6 +85,7 @@ class Receiver:
         self._events = events
         self._lot = lot
         self._inbox = inbox
+        self._hooks = hooks
         self._worker = worker
         self._throttle = Throttle(log)
         self._stopping = threading.Event()
@@ -116,7 +122,7 @@ class Receiver:
         except Exception as error:
             if not (self._inbox.is_away(error) or self._inbox.is_contention(error)):
                 log.exception("bridge %s failed; it goes on", self._name)
-            self._pause(f"bridge {self._name} waits for the database: {error}")
+            self._pause(f"bridge {self._name} tries again: {error}")
 
     def _pause(self, why: str) -> None:
         self._throttle.warn(why)
@@ -138,27 +144,32 @@ class Receiver:
                     return False
 
     def _write(self, received: Sequence[Received]) -> None:
-        accepted: list[tuple[Received, Envelope]] = []
-        refused: list[tuple[Received, Unacceptable]] = []
-        for one in received:
-            try:
-                accepted.append((one, self._envelope(one)))
-            except Unacceptable as error:
-                refused.append((one, error))
+        accepted, refused = self._sorted(received)
+        if refused:
+            self._acceptance.refresh()  # somebody may have subscribed to it a moment ago
+            accepted, refused = self._sorted(received)
         if accepted:
             refused += self._append(accepted)
         for one, why in refused:
             parked = _parked(one, self._name, why, self._worker)
             self._lot.park(parked)
+            self._hooks.parked(parked.reason)
             log.error("a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
                       self._name, one.address, why.reason, str(why)[:300], parked.id)  # fmt: skip
 
-    def _envelope(self, received: Received) -> Envelope:
-        try:
-            return self._acceptance.envelope(received, self._name)
-        except Unacceptable:
-            self._acceptance.refresh()  # it may have been subscribed to a moment ago
-            return self._acceptance.envelope(received, self._name)
+    def _sorted(
+        self, received: Sequence[Received]
+    ) -> tuple[list[tuple[Received, Envelope]], list[tuple[Received, Unacceptable]]]:
+        """Those that become events, in their order, and those that can't."""
+        accepted, refused = [], []
+        for one in received:
+            try:
+                accepted.append((one, self._acceptance.envelope(one, self._name)))
+            except Unacceptable as error:
+                refused.append((one, error))
+            except OwnEvent:
+                log.debug("bridge %s: an event of our own came back", self._name)
+        return accepted, refused
 
     def _append(self, accepted: Sequence[tuple[Received, Envelope]]) -> list[tuple[Received, Unacceptable]]:
         """In one transaction; if the database refuses that for what is in it, one by one, to find whose fault it is."""
@@ -170,7 +181,7 @@ class Receiver:
             if self._inbox.is_away(error) or self._inbox.is_contention(error):
                 raise
             if len(accepted) == 1:
-                return [(accepted[0][0], Unacceptable("not stored", str(error).split("\n")[0][:1000]))]
+                return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]
             return [one for pair in accepted for one in self._append([pair])]
 
 

@@ -14,6 +14,7 @@ While an operator has paused its handler, a delivery is `paused` instead of pend
 `attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
 """
 
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -126,7 +127,12 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery that is ours to run, while its lease lasts. `age`: seconds since its event was stored."""
+    """A delivery that is ours to run, while its lease lasts.
+
+    Attributes:
+        age: seconds since its event was stored, when it was claimed.
+        taken: when that was, by this process's own time.monotonic().
+    """
 
     envelope: Envelope
     handler: str
@@ -134,6 +140,7 @@ class Claim:
     run: int  # attempts since the last replay, from 1: what retry policies count
     worker: str
     age: float = 0.0
+    taken: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Handler:
     most: int = GROUP  # deliveries that may share a message
     batch: bool = False  # it takes them all in one call
     linger: timedelta = timedelta(0)
+    publishes: tuple[type[DomainEvent], ...] = ()  # what a translator makes of them; nobody knows it of other handlers
 
 
 _handlers: dict[str, Handler] = {}
@@ -76,38 +77,23 @@ def handles(
     """
 
     def register(target: Decorated) -> Decorated:
-        where = _place_of(target)
+        where = place_of(target)
         if not events or (isinstance(target, type) and issubclass(target, DomainEvent)):
             raise DefinitionError(f"@handles at {where} needs the event classes it handles: @handles(SomeEvent)")
         label: str = name or str(getattr(target, "__name__", type(target).__name__))
-        for event in events:
-            if not (isinstance(event, type) and issubclass(event, DomainEvent)):
-                raise DefinitionError(
-                    f"handler {label!r} ({where}) handles {event!r} ({_place_of(event)}), which is no event; "
-                    f"events are subclasses of events.DomainEvent"
-                )
-            if not event.event_name:
-                raise DefinitionError(
-                    f"handler {label!r} ({where}) handles {event.__name__} ({event.defined_at}), which is abstract; "
-                    f"name the events themselves"
-                )
+        check_events(events, f"handler {label!r} ({where}) handles")
         if batch is not None and not group:
             raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r} and group=False exclude each other")
-        _remember(Handler(
+        remember(Handler(
             name=label, call=(call := _callable_of(target, label, where)), events=events, defined_at=where,
-            wants=plan(call, events, label, where, batch=batch is not None), retry=_checked(retry, label, where),
-            queue=queue, time_limit=_as_limit(time_limit, label, where),
+            wants=plan(call, events, label, where, batch=batch is not None), retry=checked(retry, label, where),
+            queue=queue, time_limit=as_limit(time_limit, label, where),
             most=(_as_batch(batch, label, where) if batch is not None else GROUP if group else 1),
             batch=batch is not None, linger=_as_linger(linger, batch, label, where),
         ))  # fmt: skip
         return target
 
     return register
-
-
-def register(handler: Handler) -> None:
-    """A handler that no code decorates: one that a setting asks for."""
-    _remember(handler)
 
 
 def handler_named(name: str) -> Handler:
@@ -153,7 +139,21 @@ def _imported(name: str) -> ModuleType:
         ) from error
 
 
-def _remember(handler: Handler) -> None:
+def check_events(events: Iterable[type[DomainEvent]], what: str) -> None:
+    """Raises DefinitionError, which begins with `what`, unless all are events that can be published."""
+    for event in events:
+        if not (isinstance(event, type) and issubclass(event, DomainEvent)):
+            raise DefinitionError(
+                f"{what} {event!r} ({place_of(event)}), which is no event; events are subclasses of events.DomainEvent"
+            )
+        if not event.event_name:
+            raise DefinitionError(
+                f"{what} {event.__name__} ({event.defined_at}), which is abstract; name the events themselves"
+            )
+
+
+def remember(handler: Handler) -> None:
+    """Register it. Raises DefinitionError if its name is that of another."""
     if not 0 < len(handler.name) <= MAX_NAME:
         raise DefinitionError(f"handler at {handler.defined_at}: a name has 1 to {MAX_NAME} characters")
     other = _handlers.get(handler.name)
@@ -185,13 +185,15 @@ def _callable_of(target: Any, label: str, where: str) -> Callable[..., Any]:
     return call  # type: ignore[no-any-return]
 
 
-def _checked(retry: Retry | None, label: str, where: str) -> Retry:
+def checked(retry: Retry | None, label: str, where: str) -> Retry:
+    """The policy, or the default one."""
     if retry is not None and not isinstance(retry, Retry):
         raise DefinitionError(f"handler {label!r} ({where}): retry={retry!r} is no Retry(...)")
     return retry or Retry()
 
 
-def _as_limit(limit: timedelta | float | None, label: str, where: str) -> timedelta | None:
+def as_limit(limit: timedelta | float | None, label: str, where: str) -> timedelta | None:
+    """A time limit, however it was written."""
     if limit is None:
         return None
     as_delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
@@ -220,7 +222,8 @@ def _as_linger(linger: timedelta | float, batch: int | None, label: str, where: 
     return as_delta
 
 
-def _place_of(target: Any) -> str:
+def place_of(target: Any) -> str:
+    """Where something is defined, as file:line."""
     function = inspect.unwrap(target) if callable(target) and not isinstance(target, type) else target
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is not None:

@@ -98,6 +98,16 @@ class Relay:
         """Seconds for which it has been stuck: 0 while it works or waits as it should."""
         return max(0.0, self.pulse.silence() - self._limits.poll_interval.total_seconds())
 
+    @property
+    def relays(self) -> bool:
+        """Whether `run` has begun, and isn't to end."""
+        return self._listener is not None and not self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """End `run` after the batch in hand; from any thread."""
         self._stopping.set()

@@ -130,10 +130,24 @@ class Settings(BaseSettings):
     )
     forward: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Event types that bridges forward, separated by commas; `*` for all. Empty: those declared public.",
+        description="Event types that bridges forward, separated by commas; `*` for all. Empty: integration events.",
     )
-    source: str = Field("/events", description="Who we are to others: the CloudEvents `source`, a URI or path.")
+    source: str = Field(
+        "/events",
+        description="The CloudEvents `source`, a URI or path. Once set, our own events that come back are left out.",
+    )
     pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
+    http_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker, or `events relay`, serves `/metrics`, `/healthz` and `/readyz`. 0: none.",
+    )
+
+    @property
+    def own_source(self) -> str:
+        """`source` if somebody set it: what everybody is called by default says nothing."""
+        return self.source if self.source != type(self).model_fields["source"].default else ""
 
     @field_validator("database_url")
     @classmethod

@@ -28,16 +28,35 @@ class Pulse:
         return time.monotonic() - self._last
 
 
+# By name: each tells for how many seconds it has been silent. They are asked by several threads, and never wait.
+Signs = Mapping[str, Callable[[], float]]
+
+
+def silences(signs: Signs) -> dict[str, float]:
+    """For how many seconds each sign has been silent; 0 if it can't be judged."""
+    return {name: _asked(silence) for name, silence in signs.items()}
+
+
+def _asked(silence: Callable[[], float]) -> float:
+    try:
+        return silence()
+    except Exception as error:
+        log.debug("can't judge: %s", error)
+        return 0
+
+
 class Watchdog:
     """Looks four times in `limit`, from a thread of its own.
 
     Args:
-        signs: what to watch, by name: each tells for how many seconds it has been silent; 0 if it can't be judged.
+        signs: what to watch.
+        look: called before each look at the signs; what it has to find out may take a while.
     """
 
-    def __init__(self, limit: timedelta, signs: Mapping[str, Callable[[], float]]) -> None:
+    def __init__(self, limit: timedelta, signs: Signs, look: Callable[[], None] | None = None) -> None:
         self._limit = limit.total_seconds()
         self._signs = signs
+        self._look = look
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -54,17 +73,11 @@ class Watchdog:
             if now - looked > 2 * pause + 1:  # we were stopped ourselves, or the machine slept: everything is silent
                 judge_from = now + self._limit
             looked = now
-            for name, silence in self._signs.items():
-                seconds = self._asked(silence)
+            if self._look is not None:
+                self._look()
+            for name, seconds in silences(self._signs).items():
                 if seconds > self._limit and now >= judge_from and not self._stopping.is_set():
                     _end(f"{name} has been silent for {seconds:.0f} s (EVENTS_WATCHDOG is {self._limit:g} s)")
-
-    def _asked(self, silence: Callable[[], float]) -> float:
-        try:
-            return silence()
-        except Exception as error:
-            log.debug("can't judge: %s", error)
-            return 0
 
 
 def _end(reason: str) -> None:

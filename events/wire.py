@@ -29,11 +29,16 @@ _PREFIX = re.compile(r"^(ce[-_]|cloudevents[:_])")
 _EXCLUDED = set(RESERVED)
 
 
+UNREADABLE, UNKNOWN, WRONG = "bridge: unreadable", "bridge: unknown event", "bridge: wrong data"
+TOO_LARGE, NOT_STORED = "bridge: too large", "bridge: not stored"
+REASONS = (UNREADABLE, UNKNOWN, WRONG, TOO_LARGE, NOT_STORED)
+
+
 class Unacceptable(EventsError):
-    """A message that can't become an event. `reason`: one of a few words, to count by."""
+    """A message that can't become an event. `reason`: one of REASONS, to count by."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        self.reason = f"bridge: {reason}"
+        self.reason = reason
         super().__init__(detail)
 
 
@@ -68,7 +73,16 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
     return Message(*to, body.encode(), attributes=attributes, trace=trace)
 
 
-def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int) -> Envelope:
+class OwnEvent(Exception):
+    """A message that this very service has sent."""
+
+    def __init__(self) -> None:
+        super().__init__("it is an event of this service itself, by its source (EVENTS_SOURCE)")
+
+
+def incoming(
+    received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str = ""
+) -> Envelope:
     """The row of a message.
 
     Its id is the message's own if that is a UUID, else made of source and id; without an id of the message's position,
@@ -76,6 +90,7 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
 
     Raises:
         Unacceptable: it is no event, not one that this service knows, or its data is wrong.
+        OwnEvent: its source is `own_source`.
     """
     body = _object(received.body)
     attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
@@ -85,17 +100,19 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
         flat: dict[str, Any] = {}
     else:
         data = flat = body
+    source = attributes.get("source") or f"{bridge}:{received.address}"
+    if source == own_source:
+        raise OwnEvent
     event_type = _first(attributes.get("type"), flat.get("eventType"), received.event_type)
     if not event_type:
-        raise Unacceptable("unreadable", "nothing says which event it is: neither ce-type nor eventType")
+        raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
     event_class = event_named(event_type)
     if len(event_type) > MAX_NAME or not (event_class is not None or is_known(event_type)):
-        raise Unacceptable("unknown event", f"no event named {event_type[:200]!r} is known or subscribed to here")
+        raise Unacceptable(UNKNOWN, f"no event named {event_type[:200]!r} is known or subscribed to here")
     own = event_class.model_fields if event_class is not None else {}
     if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
         data = {name: value for name, value in data.items() if name not in FLAT_NAMES or name in own}
     said = {name: value for name, value in flat.items() if name in FLAT_NAMES and name not in own}
-    source = attributes.get("source") or f"{bridge}:{received.address}"
     envelope = Envelope(
         id=_id(_first(attributes.get("id"), said.get("eventId")), source, received.position),
         aggregate_id=_first(attributes.get("subject"), said.get("aggregateId")),
@@ -113,9 +130,9 @@ def incoming(received: Received, bridge: str, is_known: Callable[[str], bool], m
         except NewerEvent:
             pass  # a worker with newer code may be coming: the ledger's own business
         except EventDataError as error:
-            raise Unacceptable("wrong data", str(error)) from error
+            raise Unacceptable(WRONG, str(error)) from error
     if "\0" in aggregate_id or len(aggregate_id) > MAX_NAME:
-        raise Unacceptable("wrong data", f"its aggregate id has a NUL character, or more than {MAX_NAME} characters")
+        raise Unacceptable(WRONG, f"its aggregate id has a NUL character, or more than {MAX_NAME} characters")
     metadata = _metadata(envelope.id, attributes, received.headers, bridge, source)
     if event_class is not None and event_class.masked_fields:
         metadata[MASKED] = list(event_class.masked_fields)
@@ -141,9 +158,9 @@ def _object(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise Unacceptable("unreadable", f"its body is no JSON: {error}") from None
+        raise Unacceptable(UNREADABLE, f"its body is no JSON: {error}") from None
     if not isinstance(found, dict):
-        raise Unacceptable("unreadable", "its body is JSON, but no object")
+        raise Unacceptable(UNREADABLE, "its body is JSON, but no object")
     return found
 
 
@@ -154,7 +171,7 @@ def _refuse(constant: str) -> Any:
 def _data_of(cloud_event: Mapping[str, Any]) -> dict[str, Any]:
     data = cloud_event.get("data", {})
     if not isinstance(data, dict) or "data_base64" in cloud_event:
-        raise Unacceptable("unreadable", "the CloudEvent's data is no JSON object")
+        raise Unacceptable(UNREADABLE, "the CloudEvent's data is no JSON object")
     return data
 
 
@@ -178,12 +195,12 @@ def _time(given: str) -> datetime:
         found = datetime.fromisoformat(given)
         return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise Unacceptable("wrong data", f"its time is no ISO 8601: {given[:100]!r}") from None
+        raise Unacceptable(WRONG, f"its time is no ISO 8601: {given[:100]!r}") from None
 
 
 def _version(given: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", given):
-        raise Unacceptable("wrong data", f"its schema version is no number above zero: {given[:100]!r}")
+        raise Unacceptable(WRONG, f"its schema version is no number above zero: {given[:100]!r}")
     return int(given)
 
 
@@ -193,9 +210,9 @@ def _text(value: Mapping[str, Any], max_bytes: int) -> str:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise Unacceptable("wrong data", "it contains half a surrogate pair, which is no character") from None
+        raise Unacceptable(WRONG, "it contains half a surrogate pair, which is no character") from None
     if size > max_bytes:
-        raise Unacceptable("too large", f"{size:,} bytes, over the limit of {max_bytes:,} (EVENTS_MAX_PAYLOAD_BYTES)")
+        raise Unacceptable(TOO_LARGE, f"{size:,} bytes, over the limit of {max_bytes:,} (EVENTS_MAX_PAYLOAD_BYTES)")
     if NUL.search(text):
-        raise Unacceptable("wrong data", "it contains a NUL character, which PostgreSQL can't store")
+        raise Unacceptable(WRONG, "it contains a NUL character, which PostgreSQL can't store")
     return text

@@ -49,6 +49,8 @@ class Bridge:
         key_of(address)
         if address.inbound and address.scheme == "https":
             raise wrong(address.url, "direction", "we serve no TLS; use http:// behind a proxy that does")
+        if address.inbound and address.outbound:
+            raise wrong(address.url, "direction=both", "a URL is theirs or ours: use in or out")
         self._address = address
 
     def publisher(self) -> "Publisher":
@@ -122,8 +124,8 @@ class Publisher:
             one.result()
         if not batch.failed:
             return
-        if len(messages) == 1 or (type(batch.stop) is TransportError and not batch.arrived):
-            raise batch.stop or next(iter(batch.failed.values()))
+        if type(batch.stop) is TransportError and not batch.arrived:
+            raise batch.stop  # the server is away
         raise PartlySent(batch.failed)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""HTTP inbound: `events bridge 'http://0.0.0.0:8080/events?token=...'` takes CloudEvents by POST, in any mode of theirs.
+"""HTTP inbound: `events bridge 'http://0.0.0.0:8080/events?token=...'` takes CloudEvents by POST, in all their modes.
 
 It answers when the events are committed here: 202; those that are parked, too. 400: it can't be parsed, in one line;
 401: the token or the signature is wrong; 413: over `?limit=` bytes, 1 MiB by default; 503: not now, send it again.

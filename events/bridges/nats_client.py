@@ -24,26 +24,36 @@ from events.bridge_url import Address, wrong
 from events.bridging import AT_ONCE, Message, Received, unquoted_value
 from events.errors import TransportError, Unsendable
 from events.settings import redact
+from events.throttle import Throttle
 
 log = logging.getLogger("events.bridges")
 
 Answer = TypeVar("Answer")
 
 _FAILURES = (nats.errors.Error, OSError, asyncio.TimeoutError, concurrent.futures.CancelledError)
+_KEPT = 100_000  # messages that wait in memory; JetStream sends no more than it was asked for
 _HEADERS_END = 64  # bytes, at most, that stand around the headers of a message
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
-_process = 0
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:
-    global _loop, _process
+    global _loop
     with _lock:
-        if _loop is None or _process != os.getpid():  # a fork inherits the loop, and not its thread
-            _loop, _process = asyncio.new_event_loop(), os.getpid()
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, name="events-nats", daemon=True).start()
         return _loop
+
+
+def _forget() -> None:
+    """In a new child: the parent may have held the lock just then, in a thread that the child doesn't have."""
+    global _lock, _loop
+    _lock, _loop = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def check(address: Address) -> None:
@@ -136,11 +146,15 @@ class Arrivals:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._queue: queue.SimpleQueue[Msg] = queue.SimpleQueue()
+        self._queue: queue.Queue[Msg] = queue.Queue(_KEPT)
+        self._throttle = Throttle(log)
 
     async def put(self, message: Msg) -> None:
         """The callback of a subscription."""
-        self._queue.put(message)
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            self._throttle.warn(f"subscriber of {self._prefix}.> is too slow: {_KEPT:,} messages wait, others are lost")
 
     def take(self, timeout: float) -> list[Msg]:
         """Waits for the first, and takes what else is there."""

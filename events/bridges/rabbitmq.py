@@ -60,11 +60,13 @@ class Bridge:
 def connect(address: Address, heartbeat: float = 0) -> Any:
     """A connection of py-amqp, and on it the exchange."""
     parts = urlsplit(address.url)
+    host = parts.hostname or ""
     tls = parts.scheme.startswith("rabbitmqs")
     connection = amqp.Connection(
-        host=f"{parts.hostname}:{parts.port or (5671 if tls else 5672)}",
+        host=f"{f'[{host}]' if ':' in host else host}:{parts.port or (5671 if tls else 5672)}",
         userid=unquote(parts.username or "guest"), password=unquote(parts.password or "guest"),
-        virtual_host=unquote(parts.path[1:]) or "/", ssl=tls, heartbeat=heartbeat,
+        virtual_host=unquote(parts.path[1:]) or "/", heartbeat=heartbeat,
+        ssl={"server_hostname": host} if tls else False,  # without a name it would take any server's certificate
         connect_timeout=address.timeout, read_timeout=address.timeout, write_timeout=address.timeout,
     )  # fmt: skip
     connection.connect()

@@ -81,7 +81,7 @@ class Subscriber:
                     one.close()
 
     def _subscribe(self) -> None:
-        self._client = client(self._address, waiting=60.0)
+        self._client = client(self._address, waiting=10.0)
         self._subscription = self._client.pubsub()  # type: ignore[no-untyped-call]
         self._subscription.psubscribe(f"{self._address.prefix}:*")
         deadline = time.monotonic() + self._address.timeout

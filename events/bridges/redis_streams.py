@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from events.bridge_url import Address, wrong
 from events.bridging import AT_ONCE, Features, Message, Received
@@ -24,6 +26,7 @@ from events.settings import redact
 
 _MAX_LENGTH = 100_000
 _ASK_EVERY = 10.0  # seconds between looks for streams that are new, and for what others left
+_PATIENCE = 10.0  # seconds that a blocking call may take on top of the timeout; it asks for about one
 _DATA = b"data"
 
 
@@ -53,6 +56,7 @@ def client(address: Address, waiting: float = 0.0) -> redis.Redis:
         socket_connect_timeout=address.timeout,
         socket_timeout=address.timeout + waiting,
         health_check_interval=0 if waiting else 25,
+        retry=Retry(NoBackoff(), 1),  # at once, on a new connection: the old one may be of a server that was restarted
         protocol=2,  # answers of one shape, whatever the server's version
     )
 
@@ -136,7 +140,7 @@ class Subscriber:
         with reachable(self._address, what):
             try:
                 if self._client is None:
-                    self._client = client(self._address, waiting=60.0)
+                    self._client = client(self._address, waiting=_PATIENCE)
                 yield self._client
             except BaseException:
                 self._own, self._asked, self._streams = True, 0.0, []

@@ -7,12 +7,14 @@ from sqlalchemy.exc import DBAPIError
 
 from events.cli import (
     bridge,
+    contract,
     correcting,
     dead,
     doctor,
     handlers,
     history,
     ledger,
+    monitoring,
     parked,
     publishing,
     relaying,
@@ -37,11 +39,14 @@ app.command()(history.show)
 app.command()(history.find)
 app.command()(tailing.tail)
 dead.app.command()(correcting.edit)
+app.command()(contract.catalog)
+app.command()(contract.asyncapi)
 app.command()(doctor.doctor)
 app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")
 app.add_typer(handlers.app, name="handlers")
 app.add_typer(parked.app, name="parked")
+app.add_typer(monitoring.app, name="monitoring")
 
 
 def main() -> None:

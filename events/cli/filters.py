@@ -2,26 +2,20 @@
 
 import getpass
 import socket
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from events.settings import duration
+from events.when import when as moment
 
 
 def when(text: str) -> datetime:
-    """A time: ISO 8601, UTC unless it says otherwise, or how long ago, such as 2h or 7d."""
+    """For options: see events.when."""
     try:
-        return datetime.now(UTC) - duration(text)
-    except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        hint = "say how long ago (90s, 2h, 7d) or when (2026-01-31T08:00)"
-        raise typer.BadParameter(f"{text!r} is no time: {hint}") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+        return moment(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def actor() -> str:

@@ -64,10 +64,10 @@ def status(as_json: AsJson = False) -> None:
     )
     if found.unhandled_types:
         say(f"waiting for a handler: {', '.join(found.unhandled_types)}")
-    if found.lag_seconds is not None:
-        say(f"the oldest event has waited {found.lag_seconds:,.1f} s to be fanned out")
-    if found.oldest_due_seconds is not None:
-        say(f"the oldest due delivery has waited {found.oldest_due_seconds:,.1f} s")
+    if found.lag:
+        say(f"the oldest event has waited {found.lag:,.1f} s to be fanned out")
+    if found.oldest:
+        say(f"the oldest due delivery has waited {found.oldest:,.1f} s")
     if found.parked:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.parked.items())
         say(f"parked messages (events parked list): {reasons}")
@@ -95,8 +95,8 @@ def _as_dict(found: Overview) -> dict[str, object]:
         "events": found.events,
         "waiting_events": {one.event_type: one.waiting for one in found.event_types if one.waiting},
         "unhandled_types": found.unhandled_types,
-        "oldest_due_seconds": found.oldest_due_seconds,
-        "lag_seconds": found.lag_seconds,
+        "oldest_due_seconds": found.oldest,
+        "lag_seconds": found.lag,
         "rates": {
             "published": round(found.published_a_second, 3),
             **{outcome: round(found.a_second(outcome), 3) for outcome in ("succeeded", "retried", "dead")},

@@ -4,14 +4,19 @@ import gc
 import logging
 import signal
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
 from events.errors import ConfigurationError
 from events.logs import JsonFormatter
-from events.pipeline import get_pipeline
+from events.pipeline import Pipeline, get_pipeline
+from events.relay import Relay
 from events.settings import Settings, redact
-from events.watchdog import Watchdog
+from events.watchdog import Signs, Watchdog
+
+if TYPE_CHECKING:
+    from events.monitoring.http import Server
 
 log = logging.getLogger("events.relay")
 
@@ -32,6 +37,8 @@ def relay() -> None:
         )
     pipeline.check()
     running = pipeline.relay()
+    signs: Signs = {"the relay": running.silence}
+    server = _server(pipeline, running, signs) if pipeline.settings.http_port else None
 
     def stop(_: int, __: FrameType | None) -> None:
         running.stop()
@@ -43,8 +50,10 @@ def relay() -> None:
         log.info("%s", what)
     else:
         typer.echo(f"events relay: {what}", err=True)
-    watchdog = Watchdog(pipeline.settings.watchdog, {"the relay": running.silence})
+    watchdog = Watchdog(pipeline.settings.watchdog, signs)
     watchdog.start()
+    if server is not None:
+        server.start()
     gc.collect()
     gc.freeze()  # what is loaded stays: not to be searched for garbage again and again
     try:
@@ -61,3 +70,23 @@ def set_up_logs(settings: Settings) -> None:
         logging.captureWarnings(True)
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonFormatter())
+
+
+def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
+    """Metrics and health of this relay. Loaded here, since every command is imported with the others."""
+    from events.monitoring.health import Condition, Health
+    from events.monitoring.kept import Kept
+    from events.monitoring.moved import Moved
+    from events.monitoring.prometheus import EventsCollector
+    from events.monitoring.serving import broker_probe, database_probe, make_server
+
+    moved = Moved()
+    pipeline.hooks.add(moved)
+    conditions: dict[str, Condition] = {
+        "relay": lambda: "" if running.relays else "it doesn't run",
+        "database": database_probe(pipeline),
+        "broker": broker_probe(pipeline),
+    }
+    health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
+    collector = EventsCollector(moved=moved, ledger=Kept(pipeline.ledger.overviews.unfinished))
+    return make_server(pipeline.settings.http_port, collector, health)

@@ -1,16 +1,16 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention`, `history`, `overview`, `switches` and `traces` each keep one contract, most of them of events.ports or
-events.operator_ports, with the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema` migrates; `engine`
-and `types` hold what differs between the databases.
+`retention`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them of
+events.ports or events.operator_ports, with the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema`
+migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.operator_ports import DeadLetterBox, History, Overviews, ParkingLot, Retention, Switches
+from events.operator_ports import DeadLetterBox, History, Lineage, Overviews, ParkingLot, Retention, Switches
 from events.ports import EventLog, Inbox, Outbox, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
@@ -18,6 +18,7 @@ from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
 from events.store.history import SqlHistory
 from events.store.inbox import SqlInbox
+from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
@@ -48,6 +49,7 @@ class Ledger:
     workers: WorkerRegistry
     retention: Retention
     history: History
+    lineage: Lineage
     overviews: Overviews
     switches: Switches
     traces: Traces
@@ -72,6 +74,7 @@ def open_ledger(settings: Settings) -> Ledger:
         workers=SqlWorkers(engine),
         retention=SqlRetention(engine),
         history=SqlHistory(engine),
+        lineage=SqlLineage(engine),
         overviews=SqlOverviews(engine),
         switches=SqlSwitches(engine),
         traces=SqlTraces(engine),

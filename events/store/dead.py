@@ -186,15 +186,20 @@ def _conditions(wanted: DeadLetterFilter, state: State = State.DEAD) -> list[Col
     if wanted.before is not None:
         conditions.append(_DELIVERY.finished_at < wanted.before)
     if wanted.error_type is not None:
-        conditions.append(func.coalesce(_DELIVERY.error_type, "") == wanted.error_type)
+        conditions.append(_is(_DELIVERY.error_type, wanted.error_type))
     if wanted.place is not None:
-        conditions.append(func.coalesce(_DELIVERY.place, "") == wanted.place)
+        conditions.append(_is(_DELIVERY.place, wanted.place))
     event = event_store.alias().c  # its own, since whoever asks may have joined the table
-    of_event = [
-        column == value
-        for column, value in ((event.event_type, wanted.event_type), (event.aggregate_id, wanted.aggregate_id))
-        if value is not None
-    ]
-    if of_event:
-        conditions.append(exists().where(event.id == _DELIVERY.event_id, *of_event))
+    its_event = event.id == _DELIVERY.event_id
+    if wanted.event_type is not None:
+        unknown = _DELIVERY.event_type.is_(None)  # fanned out by older code
+        named = exists().where(its_event, event.event_type == wanted.event_type)
+        conditions.append(or_(_DELIVERY.event_type == wanted.event_type, and_(unknown, named)))
+    if wanted.aggregate_id is not None:
+        conditions.append(exists().where(its_event, event.aggregate_id == wanted.aggregate_id))
     return conditions
+
+
+def _is(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Of a column that may be NULL where a DeadLetter has "". Written so that an index on it is of use."""
+    return column == text if text else or_(column.is_(None), column == "")

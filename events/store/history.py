@@ -3,11 +3,10 @@
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select, union_all
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.store.engine import look
@@ -25,7 +24,6 @@ Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 
 _EVENT, _DELIVERY = event_store.c, event_deliveries.c
 _MOST_CORRELATED = 10_000  # events of one request
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _FOUND = (
     _EVENT.id.label("event_id"),
     _EVENT.event_type,
@@ -66,15 +64,21 @@ class SqlHistory:
             )
 
     def find(self, wanted: EventFilter) -> list[Found]:
-        query = select(*_FOUND).where(*_conditions(wanted)).order_by(_EVENT.created_at.desc(), _EVENT.id.desc())
+        """Those that are fanned out and those that are not are found by an index each. The latter, by when they
+        occurred, which is when they were published but for programs that say otherwise."""
+        newest = (_EVENT.created_at.desc(), _EVENT.id.desc())
+        conditions = _conditions(wanted)
+        if wanted.correlation_id is not None:
+            with look(self._engine) as connection:
+                conditions.append(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
+        parts = [
+            select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
+            for condition, order in ((is_processed, newest), (is_unprocessed, (_EVENT.timestamp.desc(),)))
+        ]
+        found = union_all(*(select(part) for part in parts)).subquery()
+        query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)
         with look(self._engine) as connection:
-            if wanted.correlation_id is not None:
-                query = query.where(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
-            # By its index, which holds what is fanned out; the others are few, or at least the newest.
-            parts = (query.where(part).limit(wanted.limit) for part in (is_processed, is_unprocessed))
-            found = [Found(**row._mapping) for part in parts for row in connection.execute(part)]
-        found.sort(key=lambda one: (one.published_at or _LONG_AGO, one.event_id), reverse=True)
-        return found[: wanted.limit]
+            return [Found(**row._mapping) for row in connection.execute(query)]
 
     def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
         columns = [_DELIVERY.event_id, *_columns(event_deliveries, DeliveryRecord)]

@@ -140,24 +140,24 @@ class SqlInbox:
                 .values(state=waits(), due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
             ).rowcount
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> None:
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
         if len(attempts) > 1:
             claims = [Claim(Envelope(event_id, "", "", "", 1, None, 1, ""), handler, number, 1, "")
                       for event_id, number in attempts.items()]  # fmt: skip
-            self.hand_back(claims, timedelta(0), alone=True)
-            return
+            return self.hand_back(claims, timedelta(0), alone=True)
         ((event_id, attempt),) = attempts.items()
         mine = _is_still(event_id, handler, attempt)
         with transaction(self._engine) as connection:
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
-                return
+                return 0
             wake_relays(connection)
             last = attempt - row.attempts_before >= max_attempts(connection, handler)
             if last:
                 fail(connection, mine, failure, Outcome.DEAD)
             else:
                 fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay))
+        return 1
 
 
 def _is_still(event_id: UUID, handler: str, attempt: int) -> ColumnElement[bool]:

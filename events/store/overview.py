@@ -52,7 +52,9 @@ class SqlOverviews:
             errors = _errors(connection) if finished else Counter()
             subscribed = {row.event_type for row in subscriptions}
             types = _event_types(connection, deliveries, errors, finished=finished)
-            oldest, lag = _oldest_due(connection), _oldest_unprocessed(connection)
+            ages = {row.queue: 0.0 for row in subscriptions}
+            ages |= {queue: _age(due_at, now) for queue, due_at in connection.execute(select(heads()))}
+            lag = _age(_first_in_line(connection), now)
         names = sorted({row.handler for row in subscriptions} | {handler for handler, *_ in deliveries})
         return Overview(
             taken_at=now,
@@ -60,11 +62,14 @@ class SqlOverviews:
             event_types=types,
             handlers=[_handler(name, subscriptions, switched, deliveries, errors, workers) for name in names],
             unhandled_types=[one.event_type for one in types if one.waiting and one.event_type not in subscribed],
-            oldest_due_seconds=_age(oldest, now),
-            lag_seconds=_age(lag, now),
+            oldest_due=ages,
+            lag=lag,
             parked=parked,
             workers=workers,
         )
+
+    def unfinished(self) -> Overview:
+        return self.take(finished=False)
 
 
 Key = tuple[str, str]  # handler, event type
@@ -151,12 +156,8 @@ def _handler(
     )
 
 
-def _oldest_due(connection: Connection) -> datetime | None:
-    found: datetime | None = connection.scalar(select(func.min(heads().c.due_at)))
-    return found
-
-
-def _oldest_unprocessed(connection: Connection) -> datetime | None:
+def _first_in_line(connection: Connection) -> datetime | None:
+    """When the first event was stored, of those that somebody wants and that are not fanned out."""
     query = (
         select(_EVENT.created_at)
         .where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
@@ -167,7 +168,5 @@ def _oldest_unprocessed(connection: Connection) -> datetime | None:
     return found
 
 
-def _age(moment: datetime | None, now: datetime) -> float | None:
-    if moment is None or moment >= now:
-        return None
-    return round((now - moment).total_seconds(), 3)
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else round(max(0.0, (now - since).total_seconds()), 3)

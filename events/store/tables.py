@@ -62,6 +62,14 @@ Index(  # by age; who publishes doesn't pay for it
     postgresql_where=is_processed,
     sqlite_where=is_processed,
 )
+Index(  # of one type, by age
+    "event_store_type",
+    event_store.c.event_type,
+    event_store.c.created_at,
+    event_store.c.id,
+    postgresql_where=is_processed,
+    sqlite_where=is_processed,
+)
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
 # "What did this event cause?" Events that nothing caused, which are most, are not in it.
 Index(
@@ -126,6 +134,8 @@ _partial_index("event_deliveries_pending", "state = 'pending'", "queue", "due_at
 _partial_index("event_deliveries_sent", "state = 'sent'", "queue", "sent_at")
 _partial_index("event_deliveries_running", "state = 'running'", "due_at")
 _partial_index("event_deliveries_dead", "state = 'dead'", "finished_at")
+_partial_index("event_deliveries_dead_alike", "state = 'dead'", "handler", "error_type", "place")
+_partial_index("event_deliveries_dead_type", "state = 'dead'", "event_type")
 _partial_index("event_deliveries_paused", "state = 'paused'", "handler")
 
 event_subscriptions = Table(

@@ -4,15 +4,21 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+from billiard import current_process
 from billiard import pool as billiard_pool
 from celery import Celery, signals
 
+from events.monitoring.moved import Moved
+from events.monitoring.tally import Tally
 from events.pipeline import Pipeline
 from events.registry import all_handlers
+from events.wire import REASONS as OF_BRIDGES
 from events.worker import config
 from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
 from events.worker.logs import log_in_json
+from events.worker.monitoring import MonitoringStep
+from events.worker.parked import ALL_REASONS
 from events.worker.presence import PresenceStep
 from events.worker.steps import LedgerStep
 from events.worker.tasks import delivery_task, record_lost_process
@@ -34,6 +40,12 @@ def build_app(pipeline: Pipeline) -> Celery:
     app.pipeline = pipeline
     # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
     app.draining, app.run_token = Draining(), secrets.token_hex(4)
+    app.tally = Tally(
+        [(event.event_name, one.name) for one in handlers for event in one.events], (*ALL_REASONS, *OF_BRIDGES)
+    )
+    app.moved = Moved()
+    for watcher in (app.tally, app.moved):
+        pipeline.hooks.add(watcher)
     app.conf.update(config.default_settings(settings))
     app.conf.update(config.application_settings())
     app.conf.update(
@@ -44,9 +56,11 @@ def build_app(pipeline: Pipeline) -> Celery:
     app.steps["worker"].add(LedgerStep)
     app.steps["worker"].add(PresenceStep)
     app.steps["worker"].add(BridgesStep)
+    app.steps["worker"].add(MonitoringStep)
 
     def child_started(**_: Any) -> None:
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
+        app.tally.enter(getattr(current_process(), "index", None))
         # At its end a child waits until the main process has read all its results: 30 s, if that is just ending too.
         # What isn't read is not acknowledged, and the ledger knows that it is done.
         billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS

@@ -9,6 +9,7 @@ from celery import bootsteps
 from events import bridges
 from events.pipeline import Pipeline
 from events.receiving import Receiver
+from events.settings import redact
 
 log = logging.getLogger("events.worker")
 
@@ -36,6 +37,7 @@ class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 thread = threading.Thread(target=receiver.run, name=f"events-bridge-{address.name}", daemon=True)
                 self._running.append((receiver, thread))
                 thread.start()
+                log.info("bridge %s: receiving from %s", address.name, redact(address.url))
 
     def stop(self, _: Any) -> None:
         for receiver, _thread in self._running:

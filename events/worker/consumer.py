@@ -95,6 +95,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         try:
             parked = parked_message(message, problem, self.hostname)
             self.app.pipeline.ledger.parked.park(parked)
+            self.app.pipeline.hooks.parked(parked.reason)
         except Exception as error:
             self._later(error, self._park, message, problem)
             return

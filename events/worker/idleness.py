@@ -1,5 +1,6 @@
 """A worker that is connected, has nothing to do, and gets nothing although messages wait for it."""
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +11,13 @@ from events.ports import Transport
 from events.settings import Settings
 from events.transport import open_transport
 
+log = logging.getLogger("events.worker")
+
 _BLOCKING_POOLS = ("solo",)
 
 
 class Idleness:
-    """A sign for the watchdog. Asks the broker itself, on a connection of its own."""
+    """A sign for the watchdog, which calls `look`. Asks the broker itself, on a connection of its own."""
 
     def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
         self._settings = settings
@@ -24,13 +27,23 @@ class Idleness:
         self._received = -1
 
     def silence(self) -> float:
-        """Seconds since messages were first seen to wait while this worker was idle. Raises TransportError."""
-        received = sum(state.total_count.values())  # counts each message that was taken
-        if state.reserved_requests or received != self._received or not self._messages_wait():
+        """Seconds since messages were first seen to wait while this worker was idle."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def look(self) -> None:
+        """Do messages wait while this worker is idle? Of a broker that doesn't answer nobody can tell."""
+        received = self._received
+        try:
+            received = sum(state.total_count.values())  # counts each message that was taken
+            waits = not state.reserved_requests and received == self._received and self._messages_wait()
+        except Exception as error:
+            log.debug("can't judge: %s", error)
+            waits = False
+        if not waits:
             self._since, self._received = None, received
-            return 0.0
-        self._since = self._since or time.monotonic()
-        return time.monotonic() - self._since
+        elif self._since is None:
+            self._since = time.monotonic()
 
     def blocked_by_task(self, worker: Any) -> bool:
         """Whether a task runs in the event loop's own thread, as on the solo pool."""

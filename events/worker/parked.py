@@ -9,9 +9,10 @@ from kombu import Message
 from events.letters import Parked
 from events.records import Wakeup
 from events.transport.message import GARBAGE, wakeup_message
-from events.worker.validation import Problem, raw_body
+from events.worker.validation import REASONS, Problem, raw_body
 
 NO_SUCH_DELIVERY = Problem("no such delivery", "a wake-up for a delivery that the ledger doesn't have")
+ALL_REASONS = (*REASONS, NO_SUCH_DELIVERY.reason)
 
 
 def parked_message(message: Message, problem: Problem, worker: str) -> Parked:

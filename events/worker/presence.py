@@ -1,7 +1,7 @@
 """A worker tells the ledger that it lives, and which handlers it has for which form of which event.
 
 Other workers ask when they can't read an event: during a deployment, somebody else may. Operators see it by
-`events status` and `events doctor`.
+`events status` and `events doctor`, and what each handler does a second.
 """
 
 import importlib.metadata
@@ -9,11 +9,13 @@ import logging
 import os
 import socket
 import threading
+from dataclasses import replace
 from typing import Any
 
 from celery import bootsteps
 
 from events.event import fingerprint
+from events.monitoring.activity import Activity
 from events.pipeline import Pipeline
 from events.records import WorkerInfo
 from events.registry import all_handlers
@@ -36,6 +38,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pipeline: Pipeline = worker.app.pipeline
         self._stopping = threading.Event()
         self._throttle = Throttle(log)
+        self._activity = Activity(worker.app.tally)
         self._info: WorkerInfo | None = None
         self._thread: threading.Thread | None = None
 
@@ -76,9 +79,10 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _announce(self, *, anew: bool = True) -> None:
         assert self._info is not None
+        activity = self._activity.of_late()
         try:
             workers = self._pipeline.ledger.workers
-            if (anew or not workers.renew(self._info.name, {})) and not self._stopping.is_set():
-                workers.announce(self._info)
+            if (anew or not workers.renew(self._info.name, activity)) and not self._stopping.is_set():
+                workers.announce(replace(self._info, activity=activity))
         except Exception as error:
             self._throttle.warn(f"can't tell the ledger that this worker lives: {error}")

@@ -47,6 +47,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._tick: Any = None
         self._pool: Any = None
         worker.pulse = self._pulse = Pulse()  # of Celery's event loop
+        worker.signs, worker.relay = {}, None  # that it lives; for whoever asks
         self._stopping = threading.Event()
         self._drain = Drain(
             self._pipeline,
@@ -56,14 +57,14 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             end_children=lambda: _kill_children(worker),
         )
         self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
-        _or_exit(self._pipeline.check)
+        or_exit(self._pipeline.check)
         self._pipeline.ledger.engine.dispose()  # or the children would inherit this connection
         gc.collect()
         gc.freeze()  # what is loaded stays: to search it for garbage costs 50 ms each time, and memory in the children
 
     def start(self, worker: Any) -> None:
         self._pool = worker.pool
-        _or_exit(self._pipeline.subscribe)
+        or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
         self._start_watchdog(worker)
         if self._pipeline.settings.broker_url:  # without one, the relay holds them itself
@@ -97,7 +98,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if not local and settings.relay == "off":
             return
         slots = int(worker.concurrency or 1)
-        self._relay = self._pipeline.relay(
+        worker.relay = self._relay = self._pipeline.relay(
             handlers={handler.name for handler in all_handlers()} if local else None,
             queues=sorted(worker.app.amqp.queues.consume_from) if local else None,
             max_messages=slots * _PER_SLOT if local else None,
@@ -134,7 +135,10 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             signs["the relay"] = self._relay.silence
         if self._pipeline.settings.broker_url:
             signs["consuming (messages wait, and none comes)"] = idleness.silence
-        self._watchdog = Watchdog(self._pipeline.settings.watchdog, signs)
+        worker.signs = signs
+        self._watchdog = Watchdog(
+            self._pipeline.settings.watchdog, signs, idleness.look if self._pipeline.settings.broker_url else None
+        )
         self._watchdog.start()
 
 
@@ -145,10 +149,11 @@ def _kill_children(worker: Any) -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
-def _or_exit(action: Any) -> None:
+def or_exit(action: Any) -> None:
     """An error of ours ends the worker with one line; Celery would print a traceback and go on."""
     try:
         action()
     except EventsError as error:
-        print(f"events: {redact(str(error))}", file=sys.stderr)
+        # Past sys.stderr, which Celery replaces by a logger.
+        print(f"events: {redact(str(error))}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None

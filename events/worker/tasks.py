@@ -54,7 +54,9 @@ class DeliveryTask(Task):  # type: ignore[misc]
         for wakeup in group:
             if results[wakeup.event_id].outcome is Outcome.UNKNOWN:
                 # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
-                self.pipeline.ledger.parked.park(parked_wakeup(wakeup, worker))
+                parked = parked_wakeup(wakeup, worker)
+                self.pipeline.ledger.parked.park(parked)
+                self.pipeline.hooks.parked(parked.reason)
         return _shown([results[wakeup.event_id] for wakeup in group])
 
     def deliverer(self, worker: str) -> Deliverer:

@@ -14,6 +14,10 @@ from kombu import Message
 from events.records import Group
 from events.transport.message import GARBAGE, HEADER, group_of, wakeup_message
 
+REASONS = ("malformed message", "not a message", "not a task", "not a wake-up", "protocol 1", "content type",
+           "content encoding", "body is not JSON", "wrong body", "wrong header", "wrong property", "expires",
+           "eta")  # fmt: skip
+
 _FREE = {"origin", "argsrepr", "kwargsrepr", "lang"}  # text for people
 _ACTED_UPON = {name for name in vars(Context) if not name.startswith("__")} | {"compression"}
 _SHOWN = 200  # characters of a wrong value
@@ -21,7 +25,7 @@ _SHOWN = 200  # characters of a wrong value
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a message can't be run: a few words to count by, and what exactly was found."""
+    """Why a message can't be run: a few words to count by, one of REASONS, and what exactly was found."""
 
     reason: str
     detail: str

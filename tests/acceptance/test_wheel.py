@@ -52,7 +52,9 @@ def test_the_wheel_holds_events_alone(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"events"}
     assert "events/store/migrations/versions/0001_ledger.py" in names
-    assert "events/py.typed" in names
+    data = {"monitoring/alerts.yml", "monitoring/grafana.json", "contract/page.css", "contract/page.js", "py.typed",
+            "monitoring/flower/templates/ledger-base.html"}  # fmt: skip
+    assert {f"events/{name}" for name in data} <= set(names)
 
 
 def test_an_application_elsewhere_runs_on_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -78,6 +80,7 @@ def test_an_application_elsewhere_runs_on_the_installed_wheel(wheel: Path, tmp_p
 
     # Then what every mode needs is there
     run("python", "-c", "import kombu.transport.redis, kombu.transport.pyamqp, psycopg, flower, events.cli")
+    run("python", "-c", "from events.monitoring.flower import install; install()")
     # When it migrates, publishes and starts a worker
     run("events", "migrate")
     run("python", "-c", "from greetings import Greeted; from events import publish; publish(Greeted(name='you'))")

@@ -100,6 +100,10 @@ def test_events_are_found_by_each_field_newest_first(store: Store) -> None:
     assert [found.event_id for found in history.find(EventFilter(aggregate_id="a-1", since=now - hour))] == [two, one]
     assert [found.event_id for found in history.find(EventFilter(limit=1))] == [two]
     assert [found.event_id for found in history.find(EventFilter(event_type="Said"))] == [one]
+    # And so they are when one of them is fanned out, and the other is not yet
+    store.foreign("UPDATE event_store SET processed = true WHERE event_type = 'Said'")
+    assert [found.event_id for found in history.find(EventFilter())] == [two, one]
+    assert [found.event_id for found in history.find(EventFilter(limit=1))] == [two]
     for nothing in (EventFilter(aggregate_id="b"), EventFilter(since=now + hour), EventFilter(before=now - hour)):
         assert history.find(nothing) == []
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -27,8 +27,9 @@ def store(empty: Store) -> Store:
     empty.subscribe()
     empty.subscribe("slow", queue="elsewhere", event_type="Piled")
     fill = f"""
-        INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed)
-        SELECT gen_random_uuid(), 'a', CASE WHEN n <= {FINISHED} THEN 'Said' ELSE 'Piled' END, '{{}}', true
+        INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed, created_at)
+        SELECT gen_random_uuid(), 'a', CASE WHEN n <= {FINISHED} THEN 'Said' ELSE 'Piled' END, '{{}}', true,
+               now() - interval '1 hour'
         FROM generate_series(1, {FINISHED} + {BACKLOG}) n;
         INSERT INTO event_deliveries (event_id, handler, queue, state, due_at, created_at, finished_at)
         SELECT id, CASE event_type WHEN 'Said' THEN 'hear' ELSE 'slow' END,
@@ -112,6 +113,21 @@ def test_no_hot_statement_reads_a_whole_table(store: Store) -> None:
     assert plans_of(store, statements) > 12
 
 
+def test_to_count_what_stands_in_the_ledger_reads_no_whole_table(store: Store) -> None:
+    # Given a ledger with a past, a backlog, and an event that nobody has subscribed to
+    store.publish(event_type="Unheard")
+    store.publish()
+    # When what is unfinished is counted
+    with watched(store) as statements:
+        found = store.ledger.overviews.unfinished()
+    # Then all of it was found by an index
+    assert [(one.handler, dict(one.deliveries)) for one in found.handlers] == [
+        ("hear", {}),
+        ("slow", {"pending": BACKLOG}),
+    ]
+    assert plans_of(store, statements) >= 5
+
+
 def test_to_forget_what_is_old_reads_no_whole_table(store: Store) -> None:
     # Given a ledger with a past; When some of it is pruned
     with watched(store) as statements:
@@ -127,5 +143,18 @@ def test_to_read_what_became_of_an_event_reads_no_whole_table(store: Store) -> N
     with watched(store) as statements:
         assert store.ledger.history.event(event_id) is not None
         store.ledger.history.find(EventFilter(aggregate_id="b"))
+        store.ledger.lineage.caused(100)
     # Then the event, its deliveries and what it caused were found by an index
     assert plans_of(store, statements) >= 6
+
+
+def test_to_search_for_events_reads_no_whole_table(store: Store) -> None:
+    # Given a ledger with a past; When an operator looks for events, of a type that there is or of none, or of a time
+    wanted = [EventFilter(), EventFilter(event_type="Said"), EventFilter(event_type="NeverSaid"),
+              EventFilter(since=datetime.now(UTC) - HOUR), EventFilter(event_type="Piled", before=datetime.now(UTC)),
+              ]  # fmt: skip
+    with watched(store) as statements:
+        for one in wanted:
+            store.ledger.history.find(one)
+    # Then they were found by an index
+    assert plans_of(store, statements) >= 4

@@ -1,9 +1,9 @@
-"""Bridges in real workers: out, paused, as dead letters, and in."""
+"""Bridges in a real worker: out, paused, failing, and in; and what the command says."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from uuid import uuid4
+from collections.abc import Collection, Iterator
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import redis
@@ -14,7 +14,9 @@ from events import bridges, publish
 from events.store.tables import event_deliveries
 from events.wire import outgoing
 from support.forwarder import Forwarder
+from support.operator import Operator
 from support.servers import server_url
+from support.store import Store
 from support.system import System
 from support.waiting import eventually
 
@@ -29,8 +31,10 @@ class Others:
         self.url = f"redis+streams://{server}?name=redis&direction=both&prefix={self.prefix}"
         self._client = redis.Redis.from_url(server_url("REDIS"), decode_responses=True)
 
-    def got(self, name: str = "OrderPlaced") -> list[dict[str, object]]:
-        return [json.loads(fields["data"]) for _, fields in self._client.xrange(f"{self.prefix}:{name}")]
+    def got(self, *ids: UUID, name: str = "OrderPlaced") -> list[str]:
+        """Which of these events arrived, each as often as it did; without ids, all that did."""
+        found = [json.loads(fields["data"])["eventId"] for _, fields in self._client.xrange(f"{self.prefix}:{name}")]
+        return [one for one in found if not ids or one in map(str, ids)]
 
     def sends(self, system: System, event: shop.OrderPlaced) -> None:
         _, bridge = bridges.open_bridge(self.url, system.pipeline.settings)
@@ -45,7 +49,7 @@ class Others:
         self._client.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def others() -> Iterator[Others]:
     others = Others()
     try:
@@ -54,58 +58,44 @@ def others() -> Iterator[Others]:
         others.close()
 
 
-@pytest.fixture
-def system(tmp_path: Path, others: Others) -> Iterator[System]:
-    with System("postgres", tmp_path, bridges=others.url, forward="OrderPlaced", poll_interval="200ms").in_use() as one:
-        yield one
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, others: Others) -> Iterator[System]:
+    """With a worker that has a bridge in both directions."""
+    folder = tmp_path_factory.mktemp("bridged")
+    settings = {"bridges": others.url, "forward": "OrderPlaced", "poll_interval": "200ms"}
+    with System("postgres", folder, **settings).in_use() as system:
+        system.start_worker()
+        yield system
 
 
-def test_a_bridge_is_a_handler_like_any_other(system: System, others: Others) -> None:
-    # Given a worker with a bridge, which an operator has paused
-    system.start_worker()
-    first = shop.OrderPlaced(order="first")
+def placed(count: int) -> list[shop.OrderPlaced]:
+    return [shop.OrderPlaced(order=f"o-{number}") for number in range(count)]
+
+
+def ids_of(events: Collection[shop.OrderPlaced]) -> list[UUID]:
+    return [event.event_id for event in events]
+
+
+def test_a_bridge_can_be_paused_like_any_handler(system: System, others: Others) -> None:
+    # Given a bridge that forwards, and that an operator pauses
+    first = placed(1)
     publish(first)
-    eventually(lambda: len(others.got()) == 1, "the first was forwarded")
+    eventually(lambda: others.got(*ids_of(first)), "the first was forwarded")
     system.pipeline.upkeep.pause("bridge.redis", "ann")
     # When events are published, then they wait for it, while other handlers go on
-    events = [shop.OrderPlaced(order=f"o-{number}") for number in range(20)]
-    ids = [event.event_id for event in events]
+    ids = ids_of(events := placed(20))
     publish(events)
     eventually(lambda: system.states(*ids) == {"succeeded": 40, "paused": 20}, "the others are done")
-    assert len(others.got()) == 1
-    # When it is resumed, they are forwarded
+    assert others.got(*ids) == []
+    # When it is resumed, each is forwarded
     system.pipeline.upkeep.resume("bridge.redis", "ann")
-    eventually(lambda: len(others.got()) == 21, "all were forwarded")
-    assert {one["eventId"] for one in others.got()} == {str(one) for one in [first.event_id, *ids]}
+    eventually(lambda: system.states(*ids) == {"succeeded": 60}, "all are done")
+    assert sorted(others.got(*ids)) == sorted(map(str, ids))
     # And what isn't named is not
-    assert others.got("OrderConfirmed") == []
-
-
-def test_a_server_that_is_away_is_waited_for(system: System, others: Others) -> None:
-    # Given a worker whose bridge leads nowhere
-    others.line.cut()
-    system.start_worker()
-    event = shop.OrderPlaced(order="o-1")
-    publish(event)
-    # When forwarding fails, it is a retry like any other
-    eventually(lambda: system.states(event.event_id)["pending"] == 1 and delivery(system, event).error, "it failed")
-    assert delivery(system, event).error_type.endswith("TransportError")
-    # Then it is forwarded when the server is back
-    others.line.heal()
-    with system.pipeline.ledger.events.begin() as connection:  # not at the end of its delay
-        theirs = event_deliveries.c.handler == "bridge.redis"
-        connection.execute(update(event_deliveries).where(theirs).values(due_at=event_deliveries.c.created_at))
-    eventually(lambda: len(others.got()) == 1, "it was forwarded")
-
-
-def delivery(system: System, event: shop.OrderPlaced) -> object:
-    (found,) = [one for one in system.deliveries(event.event_id) if one.handler == "bridge.redis"]
-    return found
+    assert others.got(name="OrderConfirmed") == []
 
 
 def test_what_others_send_is_handled_here_and_not_sent_back(system: System, others: Others) -> None:
-    # Given a worker with a bridge in both directions
-    worker = system.start_worker()
     # When another service sends an event, twice
     theirs = shop.OrderPlaced(order="theirs")
     others.sends(system, theirs)
@@ -113,6 +103,36 @@ def test_what_others_send_is_handled_here_and_not_sent_back(system: System, othe
     # Then it is handled once, as our own events are, and goes back to nobody
     assert system.settled(3, theirs.event_id) == {"succeeded": 3}
     assert system.effects(theirs.event_id) == {(str(theirs.event_id), "book_order"): 1}
-    assert len(others.got()) == 2
-    # And the worker ends in good order
-    assert worker.stop() == 0
+    assert len(others.got(theirs.event_id)) == 2
+
+
+def test_a_server_that_is_away_is_waited_for(system: System, others: Others) -> None:
+    # Given a bridge that leads nowhere
+    others.line.cut()
+    (event,) = placed(1)
+    publish(event)
+
+    def forward() -> Any:
+        return next((one for one in system.deliveries(event.event_id) if one.handler == "bridge.redis"), None)
+
+    # When forwarding fails, it is a retry like any other
+    eventually(lambda: (one := forward()) and one.error, "it failed")
+    assert (forward().state, forward().error_type) == ("pending", "events.errors.TransportError")
+    # Then it is forwarded when the server is back
+    others.line.heal()
+
+    def arrived() -> list[str]:
+        with system.pipeline.ledger.events.begin() as connection:  # its delays are long
+            theirs = (event_deliveries.c.handler == "bridge.redis", event_deliveries.c.state == "pending")
+            connection.execute(update(event_deliveries).where(*theirs).values(due_at=event_deliveries.c.created_at))
+        return others.got(event.event_id)
+
+    assert eventually(arrived, "it was forwarded")
+
+
+def test_the_command_says_what_is_wrong_in_one_line(store: Store) -> None:
+    operator = Operator(store.url, EVENTS_HANDLERS="shop", EVENTS_BRIDGES="redis+streams://u:secret@h?name=live")
+    assert "there is no bridge for pigeon://" in operator.is_refused(1, "bridge", "pigeon://h")
+    complaint = operator.is_refused(1, "bridge", "other")
+    assert "no bridge named 'other', only live" in complaint
+    assert "secret" not in complaint

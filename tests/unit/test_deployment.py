@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from flower.command import is_flower_option
 
+from events.monitoring.health import Health
+from events.monitoring.prometheus import EventsCollector
+from events.monitoring.serving import make_server
 from events.settings import HARD_LIMIT_GRACE, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +36,11 @@ SECTIONS = {
         "max_unavailable",
         "wait_timeout",
     },
+    "metrics": {"port", "path", "processes"},
     "restart": {"policy", "retries", "processes"},
     "vm": {"size", "memory", "cpus", "cpu_kind", "processes"},
 }
+CHECK = {"type", "port", "path", "method", "interval", "timeout", "grace_period", "processes"}  # each of [checks]
 LONGEST_KILL_TIMEOUT = timedelta(seconds=300)
 SHELL_SYNTAX = set("$&|;<>`*?~\n")
 SECRET_NAME = re.compile(r"URL|DSN|PASS|SECRET|TOKEN|KEY|CREDENTIAL|COOKIE|AUTH", re.IGNORECASE)
@@ -95,12 +100,14 @@ def fly_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str
 
 def test_fly_toml_has_only_keys_that_fly_knows() -> None:
     # Given the sections and keys of Fly's reference
-    unknown = FLY.keys() - TOP_LEVEL - FREE_NAMES - SECTIONS.keys()
+    unknown = FLY.keys() - TOP_LEVEL - FREE_NAMES - SECTIONS.keys() - {"checks"}
     # When every key of ours is compared
     for section, allowed in SECTIONS.items():
         tables = FLY.get(section, [])
         for table in [tables] if isinstance(tables, dict) else tables:
             unknown |= {f"{section}.{key}" for key in table.keys() - allowed}
+    for name, check in FLY["checks"].items():
+        unknown |= {f"checks.{name}.{key}" for key in check.keys() - CHECK}
     # Then none is left over
     assert not unknown
 
@@ -131,6 +138,22 @@ def test_a_stopping_worker_has_time_to_finish_its_handler(fly_environment: dict[
 def test_a_deployment_waits_longer_than_a_worker_may_take_to_stop() -> None:
     assert FLY["deploy"]["strategy"] == "rolling"
     assert seconds(FLY["deploy"]["wait_timeout"]) > seconds(FLY["kill_timeout"])
+
+
+def test_fly_asks_for_metrics_and_health_where_they_are_served() -> None:
+    # Given what Fly asks, and the pages that a worker or relay serves
+    health = Health({}, timedelta(seconds=1), {}, lambda: False)
+    server = make_server(0, EventsCollector(), health)
+    server.server_close()
+    for table in [*FLY["metrics"], *FLY["checks"].values()]:
+        # Then it asks for one of them, on their port, and of those who open it
+        assert table["path"] in server.pages
+        assert table["port"] == int(FLY["env"]["EVENTS_HTTP_PORT"])
+        assert sorted(table["processes"]) == ["relay", "worker"]
+    for check in FLY["checks"].values():
+        assert check["type"] == "http"
+        assert seconds(2) <= seconds(check["interval"])
+        assert seconds(check["timeout"]) <= seconds(60)
 
 
 def test_nothing_listens_on_the_internet() -> None:

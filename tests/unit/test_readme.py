@@ -11,6 +11,7 @@ from sqlalchemy import Column, MetaData, String, Table, select
 
 import events
 from events.cli import app
+from events.monitoring.prometheus import METRICS
 from events.settings import Settings, setting_names
 from events.testing import InlinePipeline
 
@@ -27,6 +28,22 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    rows = ["| metric | kind | labels | from | meaning |", "|---|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.source} | {metric.help} |")
+    return "\n".join(rows)
+
+
+def between(begin: str, end: str) -> str:
+    """What stands between two comments of README.md."""
+    marks = rf"<!-- {re.escape(begin)} by tests/unit/test_readme.py -->\n(.*?)<!-- end of {end} -->"
+    found = re.search(marks, README, re.DOTALL)
+    assert found is not None
+    return found[1].strip()
+
+
 def _shown(default: object) -> str:
     if isinstance(default, timedelta):
         return f"{default.total_seconds():g} s"
@@ -38,17 +55,25 @@ def _shown(default: object) -> str:
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
-    found = re.search(r"by tests/unit/test_readme.py -->\n(.*?)\n?<!-- end", README, re.DOTALL)
-    assert found is not None
-    assert found[1].strip() == settings_table()
+    assert between("settings: kept equal to events/settings.py", "settings") == settings_table()
+
+
+def test_the_table_of_metrics_is_that_of_the_code() -> None:
+    assert between("metrics: kept equal to events/monitoring/prometheus.py", "metrics") == metrics_table()
+
+
+def tables() -> tuple[Table, Table]:
+    """Those that the example speaks of."""
+    metadata = MetaData()
+    feed = Table("feed", metadata, Column("library", String), Column("title", String))
+    cards = Table("cards", metadata, Column("title", String))
+    metadata.create_all(events.get_engine())
+    return feed, cards
 
 
 def test_the_example_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
     # Given the tables that the example speaks of
-    tables = MetaData()
-    feed = Table("feed", tables, Column("library", String), Column("title", String))
-    cards = Table("cards", tables, Column("title", String))
-    tables.create_all(events.get_engine())
+    feed, cards = tables()
     # When it is run, and its delivery too
     example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert example is not None
@@ -58,6 +83,21 @@ def test_the_example_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
     # Then the card is in the feed
     with events.get_engine().connect() as connection:
         assert connection.execute(select(feed)).all() == [("Arrakis", "Dune")]
+
+
+def test_the_example_of_a_contract_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
+    # Given what the first example defines
+    example, *others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    feed, cards = tables()
+    names = dict(vars(events)) | {"feed": feed, "cards": cards, "__name__": __name__}
+    exec(compile(example.partition("\n\nwith Session")[0], "README.md", "exec"), names)
+    # When its translator is defined, and a card is added
+    (translator,) = (one for one in others if "@translates" in one)
+    exec(compile(translator, "README.md: contract", "exec"), names)
+    events.publish(names["CardAdded"](library="Arrakis", title="Dune"))
+    events_pipeline.run()
+    # Then others can be told
+    assert events.metrics()["library.card-added.v1"].count == 1
 
 
 def test_the_front_door_lists_what_it_exports() -> None:

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from typing import ClassVar
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
@@ -13,8 +12,9 @@ from cloudevents.core.v1.event import CloudEvent
 from events import DomainEvent
 from events.bridging import Message, Received
 from events.event import Metadata
-from events.forwarding import forwarded, is_public
-from events.wire import STRUCTURED, Unacceptable, incoming, outgoing
+from events.forwarding import forwarded
+from events.integration import IntegrationEvent, is_public
+from events.wire import STRUCTURED, OwnEvent, Unacceptable, incoming, outgoing
 
 WHEN = datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -35,8 +35,7 @@ class Billed(DomainEvent, masked=("iban", "card.number")):
     amount: int
 
 
-class PublicBill(DomainEvent, masked=("iban",)):
-    public: ClassVar[bool] = True
+class PublicBill(IntegrationEvent, masked=("iban",)):
     iban: str
 
 
@@ -170,6 +169,13 @@ def test_what_is_no_event_is_refused_with_a_reason(body: bytes, headers: dict[st
 def test_without_any_word_of_the_type_it_is_unreadable() -> None:
     with pytest.raises(Unacceptable, match="neither ce-type nor eventType"):
         accepted(Received(b"{}", {}, "somewhere", "1-0"))
+
+
+def test_what_we_sent_ourselves_is_no_event_of_others() -> None:
+    ours = arrived(outgoing(shelved(), "/lib"))
+    with pytest.raises(OwnEvent):
+        incoming(ours, "redis", lambda _: False, 10_000, "/lib")
+    assert incoming(ours, "redis", lambda _: False, 10_000, "/other").event_type == "Shelved"
 
 
 def test_an_event_that_only_others_know_is_kept_as_it_is() -> None:

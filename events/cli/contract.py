@@ -1,0 +1,137 @@
+"""`events catalog` and `events asyncapi`: what there is, and what others can count on."""
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from events.cli.output import AsJson, console, print_json, print_table
+from events.contract.asyncapi import document
+from events.contract.catalog import Catalog, CatalogEvent, collect
+from events.contract.page import as_page
+from events.contract.routes import forwarded, is_forwarded, routes_of
+from events.contract.yaml import as_yaml
+from events.errors import EventsError
+from events.event import all_events
+from events.integration import is_public
+from events.pipeline import get_pipeline
+from events.registry import all_handlers, load_handlers
+from events.settings import load_settings
+
+Title = Annotated[str | None, typer.Option("--title", help="What it is headed; default EVENTS_HANDLERS.")]
+
+
+class Format(StrEnum):
+    """Of a document."""
+
+    JSON = "json"
+    YAML = "yaml"
+
+
+def asyncapi(
+    output: Annotated[Path | None, typer.Option("--output", help="The file to write; default standard output.")] = None,
+    form: Annotated[Format | None, typer.Option("--format", help="Default: as the file's name says, or yaml.")] = None,
+    as_json: AsJson = False,
+    every: Annotated[bool, typer.Option("--all", help="Private events, too.")] = False,
+    title: Title = None,
+    version: Annotated[str, typer.Option("--api-version", help="Of the contract as a whole.")] = "1.0.0",
+) -> None:
+    """The contract of the public events as AsyncAPI 3.0: channels, messages, schemas. Needs no database.
+
+    Public is what is declared as IntegrationEvent, or forwarded: EVENTS_FORWARD, EVENTS_BRIDGES.
+
+    Example: events asyncapi --output asyncapi.yaml
+    """
+    settings = load_settings()
+    load_handlers(settings.handlers)
+    routes, forward = routes_of(settings), forwarded(settings)
+    events = [
+        event
+        for event in all_events()
+        if every or is_public(event) or is_forwarded(event, forward) or any(route.takes(event) for route in routes)
+    ]
+    if not events:
+        typer.echo(
+            f"events: none of the {len(list(all_events())):,} events of EVENTS_HANDLERS is public: make it an "
+            f"IntegrationEvent, name it in EVENTS_FORWARD, or say --all",
+            err=True,
+        )
+    made = document(events, all_handlers(), routes, title=title or ", ".join(settings.handlers), version=version)
+    if as_json or (form or _form_of(output)) is Format.JSON:
+        text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = as_yaml(made)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write(output, text)
+        console.print(f"{output}: {len(events):,} events", highlight=False, soft_wrap=True, markup=False)
+
+
+def catalog(
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as one web page to this file.")] = None,
+    as_json: AsJson = False,
+    title: Title = None,
+) -> None:
+    """Every event: its fields, who publishes and handles it, whether it is public, where it is forwarded.
+
+    Works without a database, and then says what it doesn't know.
+
+    Example: events catalog --html catalog.html
+    """
+    pipeline = get_pipeline()
+    load_handlers(pipeline.settings.handlers)
+    found = collect(pipeline)
+    if html is not None:
+        _write(html, as_page(found, title or ", ".join(pipeline.settings.handlers)))
+    if as_json:
+        print_json(asdict(found))
+    elif html is not None:
+        console.print(f"{html}: {len(found.events):,} events", highlight=False, soft_wrap=True, markup=False)
+    else:
+        _print(found)
+    if found.unknown and not as_json:
+        typer.echo(f"events: {found.unknown}; shown is what the code alone says", err=True)
+
+
+def _print(found: Catalog) -> None:
+    rows = [[escape(cell) for cell in _row(event)] for event in found.events]
+    print_table(f"{len(rows):,} events", ["event", "fields", "published by", "handled by", "forwarded to"], rows)
+    translators = [one for one in found.handlers if one.kind == "translator"]
+    if translators:
+        rows = [
+            [escape(one.name), escape(", ".join(one.events)), escape(", ".join(one.publishes))] for one in translators
+        ]
+        print_table("Translators", ["translator", "of", "into"], rows)
+    console.print("next: events catalog --html catalog.html | events asyncapi")
+
+
+def _row(event: CatalogEvent) -> list[str]:
+    marks = ["public"] * event.public + [f"version {event.version}" if event.loaded else "of another service"]
+    fields = [
+        field.name + ("" if field.required else "?") + ("".join(f", masked {path}" for path in field.masked))
+        for field in event.fields
+    ]
+    publishers = [*event.translators, *(f"a handler of {cause}" for cause in event.caused_by)]
+    return [
+        f"{event.name}\n{', '.join(marks)}",
+        "\n".join(fields) or ", ".join(f"masked {path}" for path in event.masked),
+        "\n".join(publishers) or "not known",
+        "\n".join(event.handlers) or "nobody known",
+        "\n".join(event.forwarded_to),
+    ]
+
+
+def _form_of(output: Path | None) -> Format:
+    return Format.JSON if output is not None and output.suffix.lower() == ".json" else Format.YAML
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise EventsError(f"can't write {path}: {error.strerror or error}") from None

@@ -1,0 +1,29 @@
+"""`events monitoring`: the files for Grafana and Prometheus that go with this version's metrics."""
+
+from importlib import resources
+
+import typer
+
+app = typer.Typer(help="A dashboard and alert rules for what EVENTS_HTTP_PORT serves.", no_args_is_help=True)
+
+
+@app.command()
+def dashboard() -> None:
+    """Print the Grafana dashboard, JSON, to be imported.
+
+    Example: events monitoring dashboard > dashboard.json
+    """
+    _print("grafana.json")
+
+
+@app.command()
+def alerts() -> None:
+    """Print the alert rules for Prometheus, YAML.
+
+    Example: events monitoring alerts > /etc/prometheus/rules/events.yml
+    """
+    _print("alerts.yml")
+
+
+def _print(name: str) -> None:
+    typer.echo(resources.files("events.monitoring").joinpath(name).read_text("utf-8"), nl=False)

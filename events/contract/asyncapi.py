@@ -1,0 +1,142 @@
+"""The contract as AsyncAPI 3.0: which events others can count on, where they find them, and what is in them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from events.contract.routes import Route
+from events.contract.schemas import bodies, flat, headers, structured
+from events.event import DomainEvent
+from events.integration import is_public
+from events.registry import Handler
+
+VERSION = "3.0.0"
+_STRUCTURED, _DATA = "structured", "data"  # what keys end with, of messages and schemas
+
+Node = dict[str, Any]
+
+
+def document(
+    events: Iterable[type[DomainEvent]],
+    handlers: Iterable[Handler] = (),
+    routes: Sequence[Route] = (),
+    *,
+    title: str = "Events",
+    version: str = "1.0.0",
+) -> Node:
+    """The document, of these events.
+
+    Args:
+        handlers: say which of them come in: public ones that a translator takes and none makes.
+        version: of the contract as a whole.
+    """
+    events = sorted(events, key=lambda event: event.event_name)
+    handlers = list(handlers)
+    names, schemas = bodies(events)
+    keys = _keys([event.event_name for event in events])
+    channels: Node = {}
+    operations: Node = {}
+    messages: Node = {}
+    servers = {route.name: _server(route) for route in routes}
+    for event in events:
+        key, own = keys[event.event_name], names[event]
+        comes_in, goes_out = _directions(event, handlers)
+        ways = {
+            "send": [route for route in routes if route.takes(event)] if goes_out else None,
+            "receive": [route for route in routes if route.inbound] if comes_in else None,
+        }
+        used = [route for way in ways.values() for route in way or ()]
+        if any(route.structured for route in used):
+            messages[f"{key}.{_STRUCTURED}"] = _message(event) | {
+                "contentType": "application/cloudevents+json",
+                "payload": structured(event, f"{own}.{_DATA}"),
+            }
+            schemas[f"{own}.{_DATA}"] = schemas[own]
+        if any(not way or not all(route.structured for route in way) for way in ways.values() if way is not None):
+            beside = [route.headers for route in used if not route.structured]
+            prefixes = [prefix for prefix in beside if prefix is not None]
+            messages[key] = _message(event) | {"payload": {"$ref": f"#/components/schemas/{own}"}}
+            if prefixes or not beside:
+                messages[key]["headers"] = headers(event, prefixes)
+            schemas[own] = flat(event, schemas[own])
+        else:
+            del schemas[own]
+        for action, way in ways.items():
+            if way is None:
+                continue
+            for name, channel in _channels(event, key, way).items():
+                channels.setdefault(name, channel)
+                operations[name if action == "send" else f"receive.{name}"] = {
+                    "action": action,
+                    "channel": {"$ref": f"#/channels/{name}"},
+                    "messages": [{"$ref": f"#/channels/{name}/messages/{said}"} for said in channel["messages"]],
+                }
+    return {
+        "asyncapi": VERSION,
+        "info": {"title": title, "version": version},
+        "defaultContentType": "application/json",
+        **({"servers": servers} if servers else {}),
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages, "schemas": schemas},
+    }
+
+
+def _directions(event: type[DomainEvent], handlers: Iterable[Handler]) -> tuple[bool, bool]:
+    """Whether it comes in, and whether it goes out."""
+    taken = is_public(event) and any(event in handler.events and handler.publishes for handler in handlers)
+    made = any(event in handler.publishes for handler in handlers)
+    return taken, made or not taken
+
+
+def _channels(event: type[DomainEvent], key: str, routes: Iterable[Route]) -> dict[str, Node]:
+    """Where it is found: one channel for each address and form; with no bridge, one named after it."""
+    places: dict[tuple[str, bool], list[Route]] = {}
+    for route in routes:
+        places.setdefault((route.address(event.event_name), route.structured), []).append(route)
+    found: dict[str, Node] = {}
+    for (address, whole), there in (places or {(event.event_name, False): []}).items():
+        said = f"{key}.{_STRUCTURED}" if whole else key
+        channel: Node = {"address": address, "messages": {said: {"$ref": f"#/components/messages/{said}"}}}
+        if there:
+            channel["servers"] = [{"$ref": f"#/servers/{route.name}"} for route in there]
+        bindings = {name: value for route in there for name, value in route.bindings(event.event_name).items()}
+        if bindings:
+            channel["bindings"] = bindings
+        found[f"{key}.{there[0].name}" if there else key] = channel
+    return found
+
+
+def _message(event: type[DomainEvent]) -> Node:
+    """What is said of it in whatever form."""
+    about = " ".join((event.__doc__ or "").strip().split("\n\n")[0].split())
+    return {
+        "name": event.event_name,
+        "title": event.__name__,
+        **({"summary": about} if about else {}),
+        "contentType": "application/json",
+        "tags": [{"name": "public" if is_public(event) else "private"}],
+        "x-schema-version": event.schema_version,
+    }
+
+
+def _server(route: Route) -> Node:
+    server: Node = {"host": route.host, "protocol": route.protocol}
+    if route.path:
+        server["pathname"] = route.path
+    return server
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """Event names as keys of the document, which may hold letters, digits and a few signs."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        key = wanted = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        number = 1
+        while key in taken:
+            number += 1
+            key = f"{wanted}_{number}"
+        taken.add(key)
+        found[name] = key
+    return found

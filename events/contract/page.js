@@ -1,0 +1,12 @@
+// What doesn't match is hidden; every word has to be found, in any order.
+const search = document.querySelector("input");
+const parts = document.querySelectorAll("[data-text]");
+search.addEventListener("input", () => {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const part of parts) {
+    part.hidden = !words.every((word) => part.dataset.text.includes(word));
+  }
+  for (const section of document.querySelectorAll("section")) {
+    section.hidden = ![...section.querySelectorAll("[data-text]")].some((part) => !part.hidden);
+  }
+});

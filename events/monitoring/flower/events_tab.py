@@ -1,0 +1,60 @@
+"""Events: the ledger in numbers, and a search for events."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from events.history import EventFilter, Found
+from events.monitoring.flower.asking import moment
+from events.monitoring.flower.page import Page, authenticated
+from events.monitoring.flower.troubles import Trouble
+from events.records import State
+
+FIELDS = ("id", "aggregate", "event", "correlation", "since", "before")
+MOST = 50
+
+
+class EventsTab(Page):
+    """/events"""
+
+    tab = "events"
+
+    @authenticated
+    async def get(self) -> None:
+        asked = {name: self.asked_for(name).strip() for name in FIELDS}
+        if asked["id"]:
+            self.redirect(self.reverse_url("ledger_event", event_id_of(asked["id"])))
+            return
+        found, standing = await asyncio.gather(self._search(asked), self.desk.standing())
+        seen = standing.overview
+        types = seen.event_types if seen else ()
+        self.show(
+            "ledger-events.html",
+            standing=standing,
+            seen=seen,
+            asked=asked,
+            found=found,
+            most=MOST,
+            types=sorted(types, key=lambda one: (-one.dead, -one.count, one.event_type)),
+            State=State,
+        )
+
+    async def _search(self, asked: dict[str, str]) -> list[Found] | None:
+        """None if nothing was asked for."""
+        if not any(asked.values()):
+            return None
+        wanted = EventFilter(
+            asked["event"] or None, asked["aggregate"] or None, moment(asked["since"]), moment(asked["before"]), MOST,
+            asked["correlation"] or None,
+        )  # fmt: skip
+        return await self.desk.ask(lambda pipeline: pipeline.history.find(wanted))
+
+
+def event_id_of(text: Any) -> UUID:
+    """Raises Trouble."""
+    try:
+        return UUID(str(text).strip())
+    except ValueError:
+        raise Trouble(
+            400, f"{str(text)[:80]!r} is no event id: they look like 01931c9e-0000-7000-8000-000000000000"
+        ) from None

@@ -1,0 +1,28 @@
+"""Where our pages are. `url`, and not a tuple: so Flower's --url-prefix keeps what is given to them."""
+
+from tornado.web import url
+
+from events.monitoring.flower.bulk import Bulk, JobList, StopJob
+from events.monitoring.flower.desk import Desk
+from events.monitoring.flower.event_page import EventPage
+from events.monitoring.flower.events_tab import EventsTab
+from events.monitoring.flower.handlers_tab import HandlersTab, Switch
+from events.monitoring.flower.letters_tab import LettersTab
+from events.monitoring.flower.selected import Selected
+from events.monitoring.flower.task_page import TaskPage
+
+
+def routes(desk: Desk) -> list[url]:
+    given = {"desk": desk}
+    return [
+        url(r"/events", EventsTab, given, name="ledger_events"),
+        url(r"/events/([^/]+)", EventPage, given, name="ledger_event"),
+        url(r"/dead-letters", LettersTab, given, name="ledger_letters"),
+        url(r"/dead-letters/selected", Selected, given, name="ledger_selected"),
+        url(r"/dead-letters/jobs", JobList, given, name="ledger_jobs"),
+        url(r"/dead-letters/stop", StopJob, given, name="ledger_stop"),
+        url(r"/dead-letters/(replay|discard)", Bulk, given, name="ledger_bulk"),
+        url(r"/event-handlers", HandlersTab, given, name="ledger_handlers"),
+        url(r"/event-handlers/(pause|resume)", Switch, given, name="ledger_switch"),
+        url(r"/task/(.+)", TaskPage, given),  # its name stays Flower's
+    ]

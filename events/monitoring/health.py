@@ -1,0 +1,90 @@
+"""Does this process live, and is it ready? Asked by whoever keeps it: Fly, Kubernetes, an operator with curl."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from events.errors import EventsError
+from events.settings import redact
+from events.watchdog import Signs, silences
+
+_PATIENCE = 2.0  # seconds that somebody who asks waits for an answer
+_TRUSTED = 1.0  # seconds that an answer is good for
+
+Verdict = tuple[int, dict[str, Any]]  # HTTP status, and what to say
+Condition = Callable[[], str]  # what is wrong, in a few words; nothing if it is well
+
+
+class Health:
+    """Judges by the same signs as the watchdog, at half its patience: it complains before the process is ended.
+
+    Args:
+        conditions: what must be well for it to be ready, by name.
+        stopping: whether it was told to end. Then it is not ready; and no sign is looked for, since what should beat
+            stands still while handlers finish.
+    """
+
+    def __init__(
+        self, signs: Signs, watchdog: timedelta, conditions: Mapping[str, Condition], stopping: Callable[[], bool]
+    ) -> None:
+        self._signs = signs
+        self._limit = watchdog.total_seconds() / 2
+        self._conditions = conditions
+        self._stopping = stopping
+
+    def alive(self) -> Verdict:
+        """200 while everything beats; else 503, with what has stopped, and for how many seconds."""
+        if self._stopping():
+            return 200, {"status": "ok", "stopping": True}
+        silent = {name: round(seconds, 1) for name, seconds in silences(self._signs).items() if seconds > self._limit}
+        return (503, {"status": "hangs", "silent_for_seconds": silent}) if silent else (200, {"status": "ok"})
+
+    def ready(self) -> Verdict:
+        """200 if it works, and can; else 503, with the reasons."""
+        if self._stopping():
+            return 503, {"status": "not ready", "reasons": {"process": "it is stopping"}}
+        reasons = {name: reason for name, condition in self._conditions.items() if (reason := condition())}
+        return (503, {"status": "not ready", "reasons": reasons}) if reasons else (200, {"status": "ready"})
+
+
+class Probe:
+    """Asks somebody who may never answer: one question at a time, in a thread of its own, and no waiting for long.
+
+    Args:
+        ask: raises if the answer is bad.
+    """
+
+    def __init__(
+        self, name: str, ask: Callable[[], None], patience: float = _PATIENCE, trusted: float = _TRUSTED
+    ) -> None:
+        self._name, self._ask = name, ask
+        self._patience, self._trusted = patience, trusted
+        self._lock = threading.Lock()
+        self._answered = threading.Event()
+        self._answered.set()
+        self._asked_at = self._answered_at = float("-inf")
+        self._trouble = ""
+
+    def __call__(self) -> str:
+        """What is wrong; nothing if the answer was good."""
+        with self._lock:
+            if self._answered.is_set() and time.monotonic() - self._answered_at > self._trusted:
+                self._answered.clear()
+                self._asked_at = time.monotonic()
+                threading.Thread(target=self._find_out, name=f"events-{self._name}-probe", daemon=True).start()
+        if self._answered.wait(max(0.0, self._asked_at + self._patience - time.monotonic())):
+            return self._trouble
+        return f"no answer for {time.monotonic() - self._asked_at:.0f} s"
+
+    def _find_out(self) -> None:
+        try:
+            self._ask()
+            self._trouble = ""
+        except Exception as error:
+            text = str(error).split("\n")[0][:300]
+            self._trouble = redact(text if isinstance(error, EventsError) else f"{type(error).__name__}: {text}")
+        finally:
+            self._answered_at = time.monotonic()
+            self._answered.set()

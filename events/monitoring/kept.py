@@ -1,0 +1,104 @@
+"""A value that is slow to get: shown as it was, with its age, while a thread gets it anew."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from events.settings import redact
+from events.throttle import Throttle
+
+T = TypeVar("T")
+log = logging.getLogger("events.monitoring")
+
+LEAST = 5.0  # seconds for which a value is good
+SHARE = 20  # times what it took to get: so this is never more than a twentieth of the database's work
+AGAIN = 1.0  # seconds until what failed is tried again
+FORGOTTEN = 300.0  # seconds: whoever collects metrics may do so but once in two minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Generic[T]):
+    """What there is at the moment. No value: it has never been got. An error: the last try failed."""
+
+    value: T | None = None
+    age: float = 0.0
+    error: Exception | None = None
+
+
+class Kept(Generic[T]):
+    """Gets a value when somebody looks and it is old, and never twice at a time."""
+
+    def __init__(self, get: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+        self._get = get
+        self._clock = clock
+        self._throttle = Throttle(log)
+        self._lock = threading.Lock()
+        self._look: Look[T] = Look()
+        self._begun = self._took = 0.0
+        self._expired = True
+        self._getting: Future[None] | None = None
+
+    def expire(self) -> None:
+        """Something was changed: what is there, or on its way, is no longer good."""
+        with self._lock:
+            self._expired = True
+
+    def ask(self) -> "Future[None] | None":
+        """Have it got, if it is old; what to wait for, or None if it is good as it is."""
+        with self._lock:
+            if self._getting is None and self._is_old():
+                self._getting = Future()
+                threading.Thread(target=self._refresh, args=(self._getting,), daemon=True).start()
+            return self._getting
+
+    def latest(self) -> T | None:
+        """What there is, at once; None if it is unknown: at first, after a failure, or if nobody asked for long."""
+        self.ask()
+        seen = self._seen()
+        return seen.value if seen.error is None and seen.age < FORGOTTEN else None
+
+    async def look(self, patience: float) -> Look[T]:
+        """The newest that is to be had within so many seconds."""
+        getting = self.ask()
+        if getting is not None and (self._look.value is None or self._took < patience):
+            await asyncio.wait([asyncio.wrap_future(getting)], timeout=patience)
+        return self._seen()
+
+    def _seen(self) -> Look[T]:
+        with self._lock:
+            return Look(self._look.value, self._clock() - self._begun, self._look.error)
+
+    def _is_old(self) -> bool:
+        age = self._clock() - self._begun
+        if self._look.error is not None:
+            return age > AGAIN
+        return self._expired or age > max(LEAST, SHARE * self._took)
+
+    def _refresh(self, done: "Future[None]") -> None:
+        while True:
+            begun = self._clock()
+            with self._lock:
+                self._expired = False
+            error: Exception | None = None
+            value: T | None = None
+            try:
+                value = self._get()
+            except Exception as caught:
+                error = caught
+                self._throttle.warn(f"can't read the ledger: {redact(str(caught))}")
+            with self._lock:
+                if error is None:
+                    self._look, self._took = Look(value), self._clock() - begun
+                else:
+                    self._look = Look(self._look.value, error=error)
+                self._begun = begun
+                if self._expired and error is None:
+                    continue  # it was changed in the meantime
+                self._getting = None
+            done.set_result(None)
+            return

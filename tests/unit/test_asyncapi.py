@@ -1,0 +1,293 @@
+"""The contract as AsyncAPI 3.0: whole in itself, true of what is sent, and the same in YAML."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, computed_field
+
+from events import DomainEvent, IntegrationEvent, handles, translates
+from events.contract.asyncapi import document
+from events.contract.routes import Route, routes_of
+from events.contract.yaml import as_yaml
+from events.event import RESERVED
+from events.registry import handler_named
+
+
+class Currency(Enum):
+    EUR = "EUR"
+
+
+class Price(BaseModel):
+    amount: Decimal
+    currency: Currency = Currency.EUR
+
+
+class Card(BaseModel):
+    kind: Literal["card"] = "card"
+    number: str
+
+
+class Cash(BaseModel):
+    kind: Literal["cash"] = "cash"
+
+
+class Part(BaseModel):
+    parts: list["Part"] = []
+
+
+class TicketSold(DomainEvent, aggregate_id="seat", masked=("phone", "payment.number")):
+    """Known here alone."""
+
+    seat: str
+    phone: str = ""
+    payment: Card = Card(number="4111")
+
+
+class TicketSoldV1(IntegrationEvent, name="theatre.ticket-sold.v1", aggregate_id="seat", version=3, masked="guest"):
+    """A seat is taken.
+
+    What is said here is not for others.
+    """
+
+    seat: str = Field(description='As on the "ticket", größer')
+    guest: str = "nobody"
+    price: Price = Price(amount=Decimal("12.50"))
+    payment: Annotated[Card | Cash, Field(discriminator="kind")] = Cash()
+    row: tuple[int, str] = (1, "a")
+    day: date | None = None
+    stage: Part = Part()
+
+    @computed_field
+    @property
+    def label(self) -> str:
+        return f"{self.seat}!"
+
+
+class SeatBroken(IntegrationEvent, name="house/seat broken"):
+    seat: str
+
+
+@translates(TicketSold)
+def tell_the_theatre(event: TicketSold) -> Iterator[TicketSoldV1]:
+    yield TicketSoldV1(seat=event.seat)
+
+
+class SeatClosed(DomainEvent):
+    seat: str
+
+
+@translates(SeatBroken)
+def close_seat(event: SeatBroken) -> SeatClosed:
+    return SeatClosed(seat=event.seat)
+
+
+@translates(TicketSoldV1)
+def believe_the_theatre(event: TicketSoldV1) -> TicketSold:
+    return TicketSold(seat=event.seat)
+
+
+@handles(TicketSold)
+def count_tickets(event: TicketSold) -> None: ...
+
+
+EVENTS = [TicketSoldV1, SeatBroken]
+HANDLERS = [handler_named(name) for name in ("tell_the_theatre", "close_seat", "count_tickets")]
+BRIDGES = [
+    Route("redis", "redis", "cache:6379", "/0", inbound=True),
+    Route("rabbit", "amqps", "mq:5671", prefix="shop", headers="cloudEvents_"),
+    Route("nats", "nats", "n:4222", structured=True),
+    Route("kafka", "kafka", "k:9092", forward=("TicketSold",), headers="ce_"),
+]
+
+
+FLAT = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
+
+
+def check(made: dict[str, Any]) -> None:
+    """What AsyncAPI 3.0 asks of a document that has what ours have."""
+    assert made["asyncapi"] == "3.0.0"
+    assert isinstance(made["info"]["title"], str)
+    assert isinstance(made["info"]["version"], str)
+    allowed = {"asyncapi", "info", "defaultContentType", "servers", "channels", "operations", "components"}
+    assert set(made) <= allowed
+    for key in (*made["channels"], *made["operations"], *made["components"]["messages"]):
+        assert set(key) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"), key
+    for node in walk(made):
+        if "$ref" in node:
+            assert resolve(made, node["$ref"]) is not None, node
+        assert not {"$defs", "prefixItems", "unevaluatedProperties"} & set(node), "draft 07 knows no such word"
+        assert isinstance(node.get("discriminator", ""), str)
+    for server in made.get("servers", {}).values():
+        assert {"host", "protocol"} <= set(server)
+    for channel in made["channels"].values():
+        assert set(channel) <= {"address", "messages", "servers", "bindings"}
+    for operation in made["operations"].values():
+        assert operation["action"] in ("send", "receive")
+        for message in operation["messages"]:
+            assert message["$ref"].startswith(operation["channel"]["$ref"] + "/messages/")
+    for message in made["components"]["messages"].values():
+        payload = message["payload"]
+        assert (resolve(made, payload["$ref"]) if "$ref" in payload else payload)["type"] == "object"
+        assert message.get("headers", {"type": "object"})["type"] == "object"
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from walk(one)
+
+
+def resolve(made: dict[str, Any], reference: str) -> Any:
+    found: Any = made
+    for part in reference.removeprefix("#/").split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~"), {})
+    return found or None
+
+
+def body_of(event: DomainEvent) -> dict[str, Any]:
+    """What a bridge sends."""
+    own: dict[str, Any] = json.loads(event.model_dump_json(exclude=set(RESERVED), round_trip=True))
+    return own | dict.fromkeys(FLAT, "") | {"eventType": event.event_name}
+
+
+@pytest.mark.parametrize("routes", [[], BRIDGES], ids=["no bridge", "bridges"])
+@pytest.mark.parametrize("events", [[], EVENTS, [*EVENTS, TicketSold]], ids=["none", "public", "all"])
+def test_the_document_is_whole(events: list[type[DomainEvent]], routes: list[Route]) -> None:
+    made = document(events, HANDLERS, routes, title="Theatre", version="2.1.0")
+    check(made)
+    assert {message["name"] for message in made["components"]["messages"].values()} == {
+        event.event_name for event in events
+    }
+
+
+def test_a_schema_is_true_of_what_is_sent() -> None:
+    made = document(EVENTS, HANDLERS)
+    schema = resolve(made, made["components"]["messages"]["theatre.ticket-sold.v1"]["payload"]["$ref"])
+    sent = body_of(TicketSoldV1(seat="A1"))
+    # Then every field of the body is described, and what is required is there
+    assert set(sent) == set(schema["properties"])
+    assert set(schema["required"]) <= set(sent)
+    assert schema["properties"]["eventType"]["const"] == sent["eventType"]
+    # And what isn't for others, or isn't sent, is not in it
+    assert not {"label", "event_id", "metadata"} & set(schema["properties"])
+    assert schema["properties"]["guest"]["x-masked"] == ["guest"]
+    assert schema["properties"]["seat"]["description"] == 'As on the "ticket", größer'
+    tuple_schema = schema["properties"]["row"]
+    assert [one["type"] for one in tuple_schema["items"]] == ["integer", "string"]
+    assert schema["properties"]["payment"]["discriminator"] == "kind"
+    # And nested models are there, those of the envelope's own aren't
+    assert {"Price", "Currency", "Part"} <= set(made["components"]["schemas"])
+    assert "Metadata" not in made["components"]["schemas"]
+
+
+def test_a_private_event_says_nothing_of_what_it_masks() -> None:
+    made = document([TicketSold], HANDLERS)
+    schema = made["components"]["schemas"]["TicketSold"]
+    assert "phone" not in schema["properties"]
+    assert "phone" not in schema["required"]
+    assert schema["properties"]["payment"]["x-masked"] == ["payment.number"]
+
+
+def test_what_comes_in_is_received_and_the_rest_is_sent() -> None:
+    made = document(EVENTS, HANDLERS)
+    assert {name: one["action"] for name, one in made["operations"].items()} == {
+        "theatre.ticket-sold.v1": "send", "receive.house_seat_broken": "receive",
+    }  # fmt: skip
+    assert made["channels"]["house_seat_broken"]["address"] == "house/seat broken"
+    message = made["components"]["messages"]["theatre.ticket-sold.v1"]
+    assert (message["x-schema-version"], message["summary"]) == (3, "A seat is taken.")
+    assert message["headers"]["required"] == ["ce-specversion", "ce-id", "ce-source", "ce-type"]
+
+
+def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
+    made = document([*EVENTS, TicketSold], HANDLERS, BRIDGES)
+    assert made["servers"]["redis"] == {"host": "cache:6379", "protocol": "redis", "pathname": "/0"}
+    addresses = {name: one["address"] for name, one in made["channels"].items()}
+    assert addresses == {
+        "TicketSold.kafka": "events.TicketSold",
+        "theatre.ticket-sold.v1.redis": "events:theatre.ticket-sold.v1",
+        "theatre.ticket-sold.v1.rabbit": "shop.theatre.ticket-sold.v1",
+        "theatre.ticket-sold.v1.nats": "events.theatre.ticket-sold.v1",
+        "house_seat_broken.redis": "events:house/seat broken",
+    }
+    rabbit = made["channels"]["theatre.ticket-sold.v1.rabbit"]
+    assert rabbit["servers"] == [{"$ref": "#/servers/rabbit"}]
+    assert rabbit["bindings"]["amqp"]["is"] == "routingKey"
+    headers = made["components"]["messages"]["TicketSold"]["headers"]
+    assert headers["properties"]["ce_type"]["const"] == "TicketSold"
+
+
+def test_a_structured_message_is_one_cloud_event() -> None:
+    made = document([TicketSoldV1], HANDLERS, [route for route in BRIDGES if route.structured])
+    check(made)
+    (message,) = made["components"]["messages"].values()
+    assert message["contentType"] == "application/cloudevents+json"
+    assert message["payload"]["properties"]["type"]["const"] == "theatre.ticket-sold.v1"
+    data = resolve(made, message["payload"]["properties"]["data"]["$ref"])
+    assert set(data["properties"]) == set(body_of(TicketSoldV1(seat="A1"))) - set(FLAT)
+    # And nobody is told of a form that isn't used
+    assert "TicketSoldV1" not in made["components"]["schemas"]
+
+
+def test_what_comes_in_by_nothing_that_is_known_is_flat_whatever_goes_out() -> None:
+    # Given an event that comes in and goes out, and a bridge for one way only
+    made = document([TicketSoldV1], [*HANDLERS, handler_named("believe_the_theatre")], [BRIDGES[2]])
+    check(made)
+    assert {one["action"] for one in made["operations"].values()} == {"send", "receive"}
+    assert set(made["components"]["messages"]) == {"theatre.ticket-sold.v1", "theatre.ticket-sold.v1.structured"}
+
+
+def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
+    settings = SimpleNamespace(
+        bridges=("redis+streams://me:secret@cache:6379/1?direction=both&stream=all&name=cache",
+                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0"),
+        forward=("house/seat broken",),
+    )  # fmt: skip
+    cache, nats, plain = routes_of(settings)  # type: ignore[arg-type]
+    assert (cache.name, cache.protocol, cache.host, cache.path) == ("cache", "redis", "cache:6379", "/1")
+    assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("house/seat broken",))
+    assert cache.address("A") == "all"
+    assert nats.address("house/seat broken") == "events.house%2Fseat%20broken"
+    assert (plain.address("A"), plain.headers) == ("events:A", None)
+    (message,) = document([SeatBroken], HANDLERS[:1], [plain])["components"]["messages"].values()
+    assert "headers" not in message
+    assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.structured) == (True, False, True)
+
+
+def test_yaml_says_the_same_in_blocks() -> None:
+    value = {
+        "plain": 1, "on": True, "with space": [None, "it's: #1", {"a": [], "b": {}}, [1, [2]]], "text": 'ä "q"\nline',
+    }  # fmt: skip
+    assert as_yaml(value) == (
+        'plain: 1\n"on": true\n"with space":\n  - null\n  - "it\'s: #1"\n  - a: []\n    b: {}\n'
+        '  - - 1\n    - - 2\ntext: "ä \\"q\\"\\nline"\n'
+    )
+
+
+@pytest.mark.skipif(
+    os.environ.get("EVENTS_TEST_FULL") != "1" or shutil.which("npm") is None,
+    reason="fetches the official parser: EVENTS_TEST_FULL=1, with npm",
+)
+def test_the_official_parser_takes_it(tmp_path: Path) -> None:
+    subprocess.run(["npm", "install", "@asyncapi/parser"], cwd=tmp_path, check=True, capture_output=True, timeout=110)
+    (tmp_path / "document.yaml").write_text(as_yaml(document([*EVENTS, TicketSold], HANDLERS, BRIDGES)), "utf-8")
+    (tmp_path / "check.mjs").write_text(
+        "import { Parser } from '@asyncapi/parser'; import { readFileSync } from 'fs';\n"
+        "const found = await new Parser().parse(readFileSync('document.yaml', 'utf8'));\n"
+        "console.log(JSON.stringify(found.diagnostics.filter((one) => one.severity < 2)));\n"
+        "process.exit(found.document ? 0 : 1);\n"
+    )
+    done = subprocess.run(["node", "check.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

@@ -1,0 +1,141 @@
+"""A value that is slow to get is shown as it was, with its age, and got anew no more often than it is worth."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from events.monitoring.flower.jobs import AT_ONCE, Jobs, JobState, Tell, TooMany
+from events.monitoring.kept import LEAST, SHARE, Kept, Look
+from support.waiting import eventually
+
+
+class Counting:
+    """Slow to get: as long as `gate` is shut, and then so many seconds on a clock of its own."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.times, self.now, self.seconds = 0, 100.0, seconds
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def get(self) -> int:
+        self.gate.wait(30)
+        self.now += self.seconds
+        if self.error:
+            raise self.error
+        self.times += 1
+        return self.times
+
+    def clock(self) -> float:
+        return self.now
+
+
+def look(kept: Kept[int], patience: float = 30) -> Look[int]:
+    return asyncio.run(kept.look(patience))
+
+
+def settled(kept: Kept[int]) -> bool:
+    getting = kept.ask()
+    return getting is None or getting.done()
+
+
+def test_it_is_good_for_a_while() -> None:
+    counting = Counting()
+    kept = Kept(counting.get, counting.clock)
+    assert look(kept).value == 1
+    counting.now += LEAST - 1
+    assert look(kept) == Look(1, LEAST - 1)
+    counting.now += 2
+    assert look(kept).value == 2
+
+
+def test_what_takes_long_is_got_seldom() -> None:
+    counting = Counting(seconds=4)
+    kept = Kept(counting.get, counting.clock)
+    look(kept)
+    counting.now += SHARE * 4 - 5
+    assert look(kept).value == 1
+    assert counting.times == 1
+
+
+def test_nobody_waits_longer_than_he_likes() -> None:
+    # Given something that takes its time
+    counting = Counting()
+    counting.gate.clear()
+    kept = Kept(counting.get, counting.clock)
+    # When two look, there is nothing yet, and it is got once
+    assert look(kept, 0.01).value is None
+    assert look(kept, 0.01).value is None
+    counting.gate.set()
+    assert look(kept).value == 1
+    # And when it is old and slow, the old value is shown meanwhile
+    counting.gate.clear()
+    counting.now += LEAST + 1
+    assert look(kept, 0.01) == Look(1, LEAST + 1)
+    counting.gate.set()
+    eventually(lambda: counting.times == 2, "it was got again")
+
+
+def test_what_was_changed_while_it_was_got_is_got_once_more() -> None:
+    counting = Counting()
+    counting.gate.clear()
+    kept = Kept(counting.get, counting.clock)
+    kept.ask()
+    eventually(lambda: threading.active_count() > 1, "it is being got")
+    kept.expire()
+    counting.gate.set()
+    assert look(kept).value in (1, 2)
+    eventually(lambda: settled(kept) and counting.times == 2, "it was got again")
+
+
+def test_what_failed_is_told_and_tried_again() -> None:
+    counting = Counting()
+    counting.error = OSError("away")
+    kept = Kept(counting.get, counting.clock)
+    assert look(kept).error is counting.error
+    counting.error = None
+    counting.now += 2
+    assert look(kept) == Look(1, 0.0)
+
+
+def work_that_waits(gate: threading.Event, told: list[Tell]) -> Callable[[Tell], str]:
+    def work(tell: Tell) -> str:
+        told.append(tell)
+        gate.wait(30)
+        tell(1, 2)
+        return "both done"
+
+    return work
+
+
+def test_the_same_work_runs_once_at_a_time_and_says_how_it_ended() -> None:
+    ended: list[bool] = []
+    jobs, gate, told = Jobs(lambda: ended.append(True)), threading.Event(), list[Tell]()
+    first = jobs.start("replay", "Replay", "ann", work_that_waits(gate, told))
+    assert jobs.start("replay", "Replay", "bob", work_that_waits(gate, told)) is first
+    gate.set()
+    first.ended.result(30)
+    assert (first.state, first.said, first.done, first.total) == (JobState.DONE, "both done", 1, 2)
+    assert len(told) == len(ended) == 1
+
+
+def test_work_that_is_stopped_ends_between_two_steps() -> None:
+    jobs, gate = Jobs(), threading.Event()
+    job = jobs.start("replay", "Replay", "ann", work_that_waits(gate, []))
+    assert jobs.stop(job.id) is job
+    gate.set()
+    job.ended.result(30)
+    assert (job.state, job.done) == (JobState.STOPPED, 1)
+    assert jobs.stop(job.id) is None
+
+
+def test_too_much_at_a_time_is_refused() -> None:
+    jobs, gate = Jobs(), threading.Event()
+    running = [jobs.start(str(number), "Replay", "ann", work_that_waits(gate, [])) for number in range(AT_ONCE)]
+    with pytest.raises(TooMany):
+        jobs.start("one more", "Replay", "ann", work_that_waits(gate, []))
+    gate.set()
+    for job in running:
+        job.ended.result(30)
