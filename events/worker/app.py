@@ -40,9 +40,8 @@ def build_app(pipeline: Pipeline) -> Celery:
     app.pipeline = pipeline
     # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
     app.draining, app.run_token = Draining(), secrets.token_hex(4)
-    app.tally = Tally(
-        [(event.event_name, one.name) for one in handlers for event in one.events], (*ALL_REASONS, *OF_BRIDGES)
-    )
+    pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
+    app.tally = Tally(pairs, (*ALL_REASONS, *OF_BRIDGES))
     app.moved = Moved()
     for watcher in (app.tally, app.moved):
         pipeline.hooks.add(watcher)

@@ -52,10 +52,6 @@ class Link:
     def opened(self, more: str = "") -> tuple[Address, Bridge]:
         return bridges.open_bridge(self.url + more, Settings(broker_url="", broker_timeout="2s"))
 
-    @property
-    def features(self) -> object:
-        return self.opened()[1].features
-
 
 class Service:
     """One side: a ledger in a file."""
