@@ -1,7 +1,5 @@
 """A batch of which a part has failed: each delivery has its own outcome."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import Connection, insert
 
@@ -47,9 +45,9 @@ HANDLER_OF |= {Sent: "send_them", Noted: "note_them"}
 
 
 @pytest.fixture
-def pipeline(events_pipeline: InlinePipeline) -> Iterator[InlinePipeline]:
+def pipeline(events_pipeline: InlinePipeline) -> InlinePipeline:
     tables.create_all(get_engine())
-    yield events_pipeline
+    return events_pipeline
 
 
 def test_what_was_sent_has_succeeded_and_the_rest_is_judged_by_its_own_reason(pipeline: InlinePipeline) -> None:
