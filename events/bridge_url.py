@@ -46,7 +46,7 @@ class Address:
     prefix: str = "events"
     group: str = "events"
     redeliver: float = 60.0
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
     timeout: float = 5.0
 
     def number(self, option: str, default: int) -> int:

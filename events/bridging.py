@@ -26,6 +26,8 @@ class Features:
         headers: attributes stand beside the body; without, they are in the body or lost.
         ids: the same message has the same position whenever it comes, so that one without an id has one all the same.
         acknowledged: `send` returns when the server has everything, and what isn't acknowledged comes again.
+        retained: what was sent before anybody has ever subscribed waits, too.
+        direct: there is no server between: `send` returns when the other side has committed, or is told that it hasn't.
     """
 
     durable: bool = True
@@ -33,6 +35,8 @@ class Features:
     headers: bool = True
     ids: bool = True
     acknowledged: bool = True
+    retained: bool = True
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class Publisher(Protocol):
         Raises:
             TransportError: any of them may not have arrived. All are sent again later, so others arrive twice.
             Unsendable: one of them never can: too large, an address that the protocol doesn't allow.
+            PartlySent: these failed, each for its reason; the others have arrived, and are not sent again.
         """
 
     def close(self) -> None:

@@ -15,11 +15,12 @@ from sqlalchemy import Connection
 
 from events.attempt import only_we_commit, run_handler
 from events.codec import decode
-from events.errors import EventDataError, LeaseLost, NewerEvent, TransactionMisused
+from events.errors import EventDataError, LeaseLost, NewerEvent, PartlySent, TransactionMisused
 from events.event import DomainEvent
 from events.grouping import GROUP_TIME
 from events.heartbeat import Heartbeat
 from events.hooks import Hooks
+from events.injection import Wanted
 from events.insisting import GaveUp, Insisting
 from events.judging import Judge
 from events.line import Line
@@ -233,18 +234,31 @@ class Deliverer:
             whole = [claim for claim in claims if claim.envelope.id in events]
             if not whole:
                 return results
+            done, failed = whole, dict[str, Exception]()
             try:
                 with self._inbox.begin_shared() as shared:
                     with only_we_commit(shared.connection, handler.name):
-                        self._call(handler, whole, list(events.values()), shared.connection)
+                        try:
+                            self._call(handler, whole, list(events.values()), shared.connection)
+                        except PartlySent as error:
+                            if set(handler.wants.values()) != {Wanted.EVENTS}:
+                                raise  # it may have written for all of them, in the transaction that it was given
+                            failed = error.failed
                         shared.check()
-                    self._inbox.succeed(shared.connection, whole)
+                    done = [claim for claim in whole if str(claim.envelope.id) not in failed]
+                    if done:
+                        self._inbox.succeed(shared.connection, done)
             except BaseException as error:
                 if self._stopping(error):
                     raise
-                if not (self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(whole[0]))):
+                if not (done and self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(done[0]))):
                     return results | self._apart(whole, error)
-        return results | {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in whole}
+            results |= {
+                claim.envelope.id: self._judge.failed(handler, claim, failed[str(claim.envelope.id)])
+                for claim in whole
+                if str(claim.envelope.id) in failed
+            }
+        return results | {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in done}
 
     def _apart(self, claims: Sequence[Claim], error: BaseException) -> Results:
         """All is undone. Each comes again by itself, so that whichever is to blame is the only one to be blamed."""

@@ -16,12 +16,15 @@
     │   └── TimeLimitExceeded   it ran longer than its time limit
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
     ├── TransportError          the broker refused or didn't answer
-    │   └── Unsendable          this message can't be put on the wire, whatever the broker says
+    │   ├── Unsendable          this message can't be put on the wire, whatever the broker says
+    │   └── PartlySent          of a batch these failed, each for its reason; the others have arrived
     └── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
 
 `RetryAfter` (events.retry) is no error of ours but a handler's request, so it stands apart.
 Messages name the culprit and the cure. No message ever contains a password.
 """
+
+from collections.abc import Mapping
 
 
 class EventsError(Exception):
@@ -90,6 +93,18 @@ class TransportError(EventsError):
 
 class Unsendable(TransportError):
     """This message can't be put on the wire: a queue's name that is too long for the protocol, for instance."""
+
+
+class PartlySent(TransportError):
+    """Some of a batch, perhaps all, were not sent though the server is there; the others are not to be sent again.
+
+    Args:
+        failed: event id to what is wrong with it; `RetryAfter` and `Unsendable` mean what they always do.
+    """
+
+    def __init__(self, failed: Mapping[str, Exception]) -> None:
+        self.failed = dict(failed)
+        super().__init__(f"{len(self.failed)} events were not sent; the first: {next(iter(self.failed.values()), '')}")
 
 
 class DeliveryFailed(EventsError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from events.bridge_url import Address
 from events.bridging import AT_ONCE, HANDLER, KEY, Bridge, Publisher
-from events.errors import TransportError, Unsendable
+from events.errors import PartlySent, TransportError, Unsendable
 from events.event import DomainEvent
 from events.injection import Wanted
 from events.integration import is_public
@@ -70,6 +70,11 @@ class Forwarding:
             raise TransportError(f"tried again in {left:.1f} s, after: {self._why}")
         try:
             publisher.send(messages)
+        except PartlySent as error:  # others got through: the server is there
+            self._failures = 0
+            if len(messages) == len(error.failed) == 1:
+                raise next(iter(error.failed.values())) from None
+            raise
         except Unsendable:
             raise
         except TransportError as error:

@@ -21,9 +21,9 @@ _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def redact(text: str) -> str:
-    """`text` with the password of every URL in it replaced by ***."""
+    """`text` with the password, token and secret of every URL in it replaced by ***."""
     text = re.sub(r"(://[^:/@\s]*:)[^\s/]*@", r"\1***@", text)
-    return re.sub(r"([?&](?:password|sslpassword)=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
+    return re.sub(r"([?&](?:password|sslpassword|token|secret)=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 def duration(value: Any) -> timedelta:

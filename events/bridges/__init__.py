@@ -12,10 +12,16 @@ from events.settings import Settings
 __all__ = ["configured", "open_bridge", "opened"]
 
 _FILES = {  # scheme to module, and to the extra that brings its client
+    "http": ("http", "http"),
+    "https": ("http", "http"),
+    "kafka": ("kafka", "kafka"),
+    "kafka+tls": ("kafka", "kafka"),
     "nats": ("nats_core", "nats"),
     "nats+jetstream": ("nats_jetstream", "nats"),
     "nats+tls": ("nats_core", "nats"),
     "nats+tls+jetstream": ("nats_jetstream", "nats"),
+    "rabbitmq+topic": ("rabbitmq", ""),
+    "rabbitmqs+topic": ("rabbitmq", ""),
     "redis+pubsub": ("redis_pubsub", ""),
     "redis+streams": ("redis_streams", ""),
     "rediss+pubsub": ("redis_pubsub", ""),

@@ -3,6 +3,7 @@
 https://www.rabbitmq.com/docs/confirms#publisher-confirms
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from amqp.exceptions import MessageNacked
@@ -16,9 +17,10 @@ class Confirms:
     Args:
         channel: of py-amqp, in use by nobody else; its `basic_publish` is replaced.
         timeout: seconds of silence after which the broker is taken for lost.
+        on_return: told of a message that no queue takes, as py-amqp tells it; without, that is an error.
     """
 
-    def __init__(self, channel: Any, timeout: float) -> None:
+    def __init__(self, channel: Any, timeout: float, on_return: Callable[..., None] | None = None) -> None:
         self._channel = channel
         self._timeout = timeout
         self._published = 0  # RabbitMQ numbers messages from 1 in the order of their publishing
@@ -27,7 +29,7 @@ class Confirms:
         channel.confirm_select()
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
-        channel.events["basic_return"].add(self._on_return)
+        channel.events["basic_return"].add(on_return or self._on_return)
         self._basic_publish = channel.basic_publish
         channel.basic_publish = self._publish
 

@@ -6,11 +6,12 @@ from events import ConfigurationError, DomainEvent
 from events.bridge_url import Address
 from events.bridges import configured, open_bridge, opened
 from events.bridging import Message
-from events.errors import TransportError, Unsendable
+from events.errors import PartlySent, TransportError, Unsendable
 from events.event import Metadata
 from events.forwarding import Forwarding, bridge_handlers
 from events.injection import Wanted
-from events.settings import Settings, load_settings
+from events.retry import RetryAfter
+from events.settings import Settings, load_settings, redact
 
 
 class Posted(DomainEvent):
@@ -67,7 +68,7 @@ def test_what_a_url_says_and_what_is_left_for_the_client() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("carrier+pigeon://h", "there is no bridge for carrier+pigeon://; there are nats://"),
+        ("carrier+pigeon://h", "there is no bridge for carrier+pigeon://; there are http://"),
         ("redis+streams://h?direction=up", "direction=up: use out, in or both"),
         ("redis+streams://h?format=xml", "format=xml: use flat or structured"),
         ("redis+streams://h?name=a.b", "name=a.b: use 1 to 100 letters"),
@@ -135,3 +136,27 @@ def test_what_can_never_be_sent_holds_up_nobody(forwarding: Forwarding, fake: Fa
     fake.error = None
     forwarding([Posted()])
     assert len(fake.sent) == 1
+
+
+def test_what_fails_for_itself_leaves_the_others_alone(forwarding: Forwarding, fake: Fake) -> None:
+    # Given a server that takes all but one
+    events = [Posted(text=text) for text in ("good", "bad")]
+    bad = str(events[1].event_id)
+    fake.error = PartlySent({bad: RetryAfter(60)})
+    # When both are sent, then the ledger is told which
+    with pytest.raises(PartlySent) as raised:
+        forwarding(events)
+    assert list(raised.value.failed) == [bad]
+    # When the one is sent alone, then its own reason is raised, which says when to try again
+    with pytest.raises(RetryAfter):
+        forwarding(events[1:])
+    # And the server is not taken for away
+    fake.error = None
+    forwarding(events)
+    assert len(fake.sent) == 2
+
+
+def test_no_token_or_secret_is_shown() -> None:
+    url = "https://u:hidden@h/p?token=hidden&secret=hidden"
+    assert "hidden" not in redact(f"can't reach {url}")
+    assert "hidden" not in repr(open_bridge("http://u:hidden@h/p?token=hidden", settings())[0])

@@ -3,23 +3,39 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from _chaos.machines import Machine
+from servers import free_port
 
 from events.bridging import Features, Publisher
-from support.bridged import Link, Service
+from events.receiving import Receiver
+from support.bridged import AtWork, Link, Service
+from support.kafka import Mock
 from support.servers import server_url
 
 SERVERS = {  # scheme to the server that it needs
+    "http": "",  # the receiver is the server
+    "kafka": "kafka",
     "nats": "nats",
     "nats+jetstream": "nats",
+    "rabbitmq+topic": "rabbitmq",
     "redis+pubsub": "redis",
     "redis+streams": "redis",
 }
 OWN = os.environ.get("EVENTS_TEST_BRIDGE_URL")  # somebody's own bridge, on a server that runs
+
+
+@pytest.fixture
+def kafka() -> Iterator[Mock | None]:
+    """librdkafka's own cluster in memory, unless there is a real Kafka. A new one: in its second life a group waits."""
+    if "EVENTS_TEST_KAFKA_URL" in os.environ:
+        yield None
+        return
+    with Mock() as mock:
+        yield mock
 
 
 @pytest.fixture(params=[OWN] if OWN else sorted(SERVERS))
@@ -28,7 +44,16 @@ def link(request: pytest.FixtureRequest) -> Link:
     if OWN:
         scheme, _, host = OWN.partition("://")
         return Link(scheme, f"{scheme}://{host}")
-    return Link(request.param, server_url(SERVERS[request.param].upper()))
+    server = SERVERS[request.param]
+    if server == "":
+        return Link(request.param, f"{request.param}://127.0.0.1:{free_port()}/events")
+    if server == "kafka":
+        mock: Mock | None = request.getfixturevalue("kafka")
+        link = Link(request.param, mock.url if mock else os.environ["EVENTS_TEST_KAFKA_URL"])
+        if mock:
+            mock.make(f"{link.prefix}.OrderPlaced", f"{link.prefix}.AlwaysFails")
+        return link
+    return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(server, server.upper())))
 
 
 @pytest.fixture
@@ -37,10 +62,17 @@ def features(link: Link) -> Features:
 
 
 @pytest.fixture
-def server(link: Link) -> Iterator[Machine]:
+def server(link: Link, features: Features) -> Iterator[Machine | Mock]:
     """A server of this test's own, that it may restart."""
     if OWN:
         pytest.skip("nobody but its owner can restart the server of EVENTS_TEST_BRIDGE_URL")
+    if features.direct:
+        pytest.skip("there is no server")
+    if SERVERS[link.scheme] == "kafka":
+        with Mock() as mock:
+            mock.make(f"{link.prefix}.OrderPlaced")
+            yield mock
+        return
     folder = Path(tempfile.mkdtemp(prefix="bridge-"))
     folder.chmod(0o755)  # the server runs as another user
     machine = Machine(SERVERS[link.scheme], folder)
@@ -72,10 +104,14 @@ def publisher(link: Link) -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def listening(link: Link, theirs: Service) -> Iterator[Callable[..., object]]:
+def listening(link: Link, theirs: Service, features: Features) -> Iterator[Receiver | AtWork]:
     """A receiver of `theirs`, in this process, that is subscribed: what is sent from now on is meant for it."""
     receiver = theirs.receiver(link)
     receiver.step(0.05)
+    if features.direct:
+        with AtWork(receiver) as at_work:
+            yield at_work
+        return
     try:
         yield receiver
     finally:

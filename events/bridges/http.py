@@ -1,0 +1,193 @@
+"""HTTP: webhooks. Needs the extra `[http]`. At least once, both ways; there is no server between the two sides.
+
+Outbound each event is a POST to the URL, `http://` or `https://`, several at a time (`?parallel=`); those of one
+aggregate one after the other, in order. Any 2xx is an acknowledgement. 408, 425, 429 and 5xx are tried again, when
+`Retry-After` says if it does; any other answer makes a dead letter at once. Each event has its own outcome.
+
+`?secret=whsec_...` signs as https://www.standardwebhooks.com describes, `?token=` sends `Authorization: Bearer`.
+Inbound is in events.bridges.http_server.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import ClassVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import urllib3
+
+from events.bridge_url import Address, wrong
+from events.bridges.http_server import Subscriber
+from events.bridging import Features, Message
+from events.errors import PartlySent, TransportError, Unsendable
+from events.retry import RetryAfter
+from events.settings import redact
+
+_PARALLEL = 8
+_AGAIN = (408, 425, 429)
+_TELL = 500  # bytes of an answer that are shown
+_BATCH_ENDS = 20.0  # seconds after which a batch begins nothing more: handlers have a time limit
+_LONGEST_WAIT = 86_400.0  # seconds that a server may ask for
+
+
+class Bridge:
+    """Keeps the contract of events.bridging.Bridge."""
+
+    features: ClassVar[Features] = Features(durable=False, ids=False, retained=False, direct=True)
+    options: ClassVar[frozenset[str]] = frozenset({"secret", "token", "parallel", "limit"})
+
+    def __init__(self, address: Address) -> None:
+        address.number("parallel", _PARALLEL)
+        address.number("limit", 1)
+        key_of(address)
+        if address.inbound and address.scheme == "https":
+            raise wrong(address.url, "direction", "we serve no TLS; use http:// behind a proxy that does")
+        if address.inbound and address.outbound:
+            raise wrong(address.url, "direction=both", "a URL is theirs or ours: use in or out")
+        self._address = address
+
+    def publisher(self) -> "Publisher":
+        return Publisher(self._address)
+
+    def subscriber(self, _wanted: Callable[[], Collection[str]]) -> Subscriber:
+        return Subscriber(self._address, key_of(self._address))
+
+
+def key_of(address: Address) -> bytes:
+    """What messages are signed by; none without a secret. Raises ConfigurationError."""
+    secret = address.options.get("secret", "").replace(" ", "+")  # a plus sign in a URL is read as a space
+    if not secret:
+        return b""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        key = b""
+    if not (secret.startswith("whsec_") and len(key) >= 16):
+        raise wrong(address.url, "secret=***", "use whsec_ and at least 16 bytes in base64")
+    return key
+
+
+def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
+    """As Standard Webhooks wants it, version 1."""
+    signed = b".".join((message_id.encode(), timestamp.encode(), body))
+    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+
+
+class _Batch:
+    """What became of one, told by the threads that send it."""
+
+    def __init__(self) -> None:
+        self.failed: dict[str, Exception] = {}
+        self.arrived = 0
+        self.stop: Exception | None = None  # why nothing more of it is begun
+        self.ends = time.monotonic() + _BATCH_ENDS
+
+
+class Publisher:
+    """Connections that are kept, for all threads of this process."""
+
+    def __init__(self, address: Address) -> None:
+        parts = urlsplit(address.url)
+        self._shown = redact(address.url)
+        self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        self._key = key_of(address)
+        self._headers = {"user-agent": "celery-domain-events", "accept-encoding": "identity"}
+        if token := address.options.get("token"):
+            self._headers["authorization"] = f"Bearer {token}"
+        elif parts.username:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers |= urllib3.make_headers(basic_auth=user)
+        parallel = address.number("parallel", _PARALLEL)
+        self._pool = urllib3.PoolManager(
+            maxsize=parallel, block=True, retries=False, timeout=urllib3.Timeout(address.timeout, address.timeout)
+        )
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = ThreadPoolExecutor(parallel, "events-webhook")
+
+    def send(self, messages: Sequence[Message]) -> None:
+        lanes: dict[str, list[Message]] = {}
+        for message in messages:
+            lanes.setdefault(message.aggregate_id or message.event_id, []).append(message)
+        batch = _Batch()
+        with self._lock:
+            if self._threads is None:
+                raise TransportError("this publisher is closed")
+            running = [self._threads.submit(self._lane, lane, batch) for lane in lanes.values()]
+        for one in running:
+            one.result()
+        if not batch.failed:
+            return
+        if type(batch.stop) is TransportError and not batch.arrived:
+            raise batch.stop  # the server is away
+        raise PartlySent(batch.failed)
+
+    def close(self) -> None:
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
+            self._pool.clear()
+
+    def _lane(self, messages: Sequence[Message], batch: _Batch) -> None:
+        for message in messages:
+            if batch.stop is None and time.monotonic() > batch.ends:
+                batch.stop = RetryAfter(1, f"{self._shown} is slow: the batch took over {_BATCH_ENDS:g} s")
+            try:
+                if batch.stop is not None:
+                    raise batch.stop
+                self._post(message, batch)
+                batch.arrived += 1
+            except Exception as error:
+                batch.failed[message.event_id] = error
+
+    def _post(self, message: Message, batch: _Batch) -> None:
+        headers = message.headers("ce-", quoted=True) | self._headers
+        if self._key:
+            now = str(int(time.time()))
+            headers |= {
+                "webhook-id": message.event_id,
+                "webhook-timestamp": now,
+                "webhook-signature": signature(self._key, message.event_id, now, message.body),
+            }
+        try:
+            answer = self._pool.request(
+                "POST", self._url, body=message.body, headers=headers, redirect=False, preload_content=False
+            )
+            try:
+                said = answer.read(_TELL) or b""
+                if answer.read(1):  # nobody needs the rest, and it may be endless
+                    answer.close()
+            finally:
+                answer.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            batch.stop = TransportError(f"can't send to {self._shown}: {type(error).__name__}: {error}")
+            raise batch.stop from error
+        if 200 <= answer.status < 300:
+            return
+        why = f"{self._shown} answered {answer.status}: {said.decode('utf-8', 'replace').strip() or answer.reason}"
+        if answer.status in (429, 503) and (wait := _asked_for(answer.headers)) is not None:
+            batch.stop = RetryAfter(wait, why)
+            raise batch.stop
+        if answer.status in _AGAIN or answer.status >= 500:
+            raise TransportError(why)
+        raise Unsendable(why)
+
+
+def _asked_for(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, of `Retry-After`."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return min(float(value), _LONGEST_WAIT)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_WAIT)

@@ -1,0 +1,374 @@
+"""Webhooks, out and in, over real connections."""
+
+import http.client
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from servers import free_port
+
+import shop
+from events import ConfigurationError, RetryAfter, publish
+from events.bridges import http_server, open_bridge
+from events.bridges.http import signature
+from events.bridging import Publisher
+from events.errors import PartlySent, TransportError, Unsendable
+from events.settings import Settings
+from support.bridged import AtWork, Link, Service, placed, send
+from support.system import System
+from support.waiting import eventually
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+KEY = b"1\xf2\x90\xf6\xbf\x06)\x8a\xabO\x08\xd4<?\x08,\xf6H\xa3b\xda-\xa4\xb0"
+
+
+class Endpoint:
+    """A webhook of another service: keeps what it gets, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.connections: set[Any] = set()
+        self.answer: Callable[[dict[str, Any]], tuple[int, dict[str, str]]] = lambda _: (204, {})
+        endpoint = self
+
+        class Request(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                endpoint.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                endpoint.connections.add(self.client_address)
+                status, headers = endpoint.answer(json.loads(body))
+                text = b"" if status == 204 else f"that is a {status}".encode()
+                self.send_response(status)
+                for name, value in (headers | {"Content-Length": str(len(text))}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: Any) -> None:
+                """Not in the tests' output."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def orders(self) -> Counter[str]:
+        return Counter(json.loads(body)["order"] for _, body in self.got)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    endpoint = Endpoint()
+    try:
+        yield endpoint
+    finally:
+        endpoint.close()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[str], Publisher]]:
+    publishers = []
+
+    def open_it(url: str) -> Publisher:
+        publishers.append(open_bridge(url, Settings(broker_url="", broker_timeout="1s"))[1].publisher())
+        return publishers[-1]
+
+    yield open_it
+    for publisher in publishers:
+        publisher.close()
+
+
+# Out
+
+
+def test_the_signature_is_that_of_the_standard() -> None:
+    # The example of https://www.standardwebhooks.com
+    body = b'{"test": 2432232314}'
+    signed = signature(KEY, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_an_event_is_a_signed_post(endpoint: Endpoint, opened: Callable[[str], Publisher]) -> None:
+    # Given a webhook with a secret and a token, and a parameter of its own
+    publisher = opened(f"{endpoint.url}?secret={SECRET}&token=t0ken&shop=7")
+    # When events are sent
+    events = placed(20)
+    send(publisher, events)
+    # Then each is a request, in order and over one connection, since they are of one aggregate
+    assert [headers["ce-id"] for headers, _ in endpoint.got] == [str(event.event_id) for event in events]
+    assert len(endpoint.connections) == 1
+    headers, body = endpoint.got[0]
+    assert headers["authorization"] == "Bearer t0ken"
+    assert (headers["ce-type"], headers["ce-specversion"]) == ("OrderPlaced", "1.0")
+    assert headers["content-type"] == "application/json"
+    assert headers["webhook-id"] == str(events[0].event_id)
+    assert headers["webhook-signature"] == signature(KEY, headers["webhook-id"], headers["webhook-timestamp"], body)
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, TransportError), (408, TransportError), (429, TransportError),
+                                               (404, Unsendable), (302, Unsendable)])  # fmt: skip
+def test_what_an_answer_means(
+    endpoint: Endpoint, opened: Callable[[str], Publisher], status: int, error: type[Exception]
+) -> None:
+    endpoint.answer = lambda _: (status, {"Location": endpoint.url})
+    with pytest.raises(PartlySent) as raised:
+        send(opened(endpoint.url), placed(1))
+    (why,) = raised.value.failed.values()
+    assert type(why) is error
+    assert f"/hook answered {status}: that is a {status}" in str(why)
+    assert len(endpoint.got) == 1
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_server_may_say_when(endpoint: Endpoint, opened: Callable[[str], Publisher], form: str) -> None:
+    # Given a server that asks for 90 seconds
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    endpoint.answer = lambda _: (429, {"Retry-After": "90" if form == "seconds" else later})
+    # When a batch is sent, then none of it is tried earlier, and the rest not at all
+    with pytest.raises(PartlySent) as raised:
+        send(opened(f"{endpoint.url}?parallel=1"), placed(5))
+    assert len(endpoint.got) == 1
+    assert len(raised.value.failed) == 5
+    for error in raised.value.failed.values():
+        assert isinstance(error, RetryAfter)
+        assert 80 < error.delay.total_seconds() <= 90
+
+
+def test_each_event_of_a_batch_has_its_own_outcome(endpoint: Endpoint, tmp_path: Path) -> None:
+    # Given a webhook that refuses one order for good, and another the first time
+    def answer(data: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        if data["order"] == "never":
+            return 422, {}
+        return (503 if data["order"] == "once" and endpoint.orders()["once"] == 1 else 200), {}
+
+    endpoint.answer = answer
+    url = f"{endpoint.url}?name=hook&secret={SECRET}"
+    with System("sqlite", tmp_path, bridges=url, forward="OrderPlaced", poll_interval="200ms").in_use() as system:
+        # When a worker forwards a batch with both of them
+        events = [shop.OrderPlaced(order=order) for order in ("never", "once", *map(str, range(20)))]
+        publish(events)
+        system.start_worker(pool="threads")
+        # Then all others are sent once
+        eventually(lambda: endpoint.orders()["once"] == 2, "the second was tried again")
+        expected = Counter({"never": 1, "once": 2} | {str(number): 1 for number in range(20)})
+        assert endpoint.orders() == expected
+        # And the first is a dead letter that says why, and not the secret
+        hook = [one for one in system.deliveries() if one.handler == "bridge.hook"]
+        eventually(lambda: system.states()["dead"] == 1, "one is dead")
+        (dead,) = [one for one in system.deliveries() if one.state == "dead"]
+        assert len(hook) == 22
+        assert "answered 422: that is a 422" in dead.error
+        assert SECRET not in dead.error + dead.traceback + system.processes[0].log.read_text()
+
+
+def test_a_silent_server_is_left_in_time(opened: Callable[[str], Publisher]) -> None:
+    # Given a server that accepts, and never answers
+    with http.client.socket.create_server(("127.0.0.1", 0)) as silent:
+        publisher = opened(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        # When a batch is sent to it, it fails as a whole, by one time-out and not by ten
+        with pytest.raises(TransportError, match="ReadTimeoutError") as raised:
+            send(publisher, placed(10))
+        assert not isinstance(raised.value, PartlySent)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://h/?secret=abc", "secret=***: use whsec_ and at least 16 bytes"),
+        (f"https://h/?direction=in&secret={SECRET}", "we serve no TLS"),
+        (f"http://h/?direction=both&token={SECRET}", "a URL is theirs or ours: use in or out"),
+        ("http://h/?parallel=0", "use a whole number above zero"),
+    ],
+)
+def test_a_wrong_url_says_no_secret(url: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        open_bridge(url, Settings(broker_url=""))
+    assert said in str(wrong.value)
+    assert "abc" not in str(wrong.value)
+    assert SECRET not in str(wrong.value)
+
+
+# In
+
+
+class Sender:
+    """Another service."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def post(self, body: bytes, path: str = "/events", method: str = "POST", **headers: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode().strip()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path, "ours")
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def sender(port: int) -> Sender:
+    return Sender(port)
+
+
+@pytest.fixture
+def at_work(service: Service, port: int) -> Iterator[None]:
+    receiver = service.receiver(Link("http", f"http://127.0.0.1:{port}/events"), "&token=t0ken&limit=10000")
+    receiver.step(0.01)
+    with AtWork(receiver):
+        yield
+
+
+def test_all_modes_of_cloudevents_are_taken(service: Service, sender: Sender, at_work: None) -> None:
+    # When events come in binary, structured and batch mode
+    ids = [uuid4() for _ in range(4)]
+    whole = [
+        {"specversion": "1.0", "id": str(one), "type": "OrderPlaced", "source": "/t", "data": {"order": "o"}}
+        for one in ids
+    ]
+    token = {"Authorization": "Bearer t0ken"}
+    binary = {"ce_id": str(ids[0]), "ce_type": "OrderPlaced", "ce_source": "/t", "ce_specversion": "1.0"}
+    assert sender.post(b'{"order": "o"}', **token, **binary, Content_Type="application/json") == (202, "")
+    structured = json.dumps(whole[1]).encode()
+    assert sender.post(structured, **token, Content_Type="application/cloudevents+json; charset=utf-8") == (202, "")
+    batch = json.dumps(whole[2:]).encode()
+    assert sender.post(batch, **token, Content_Type="application/cloudevents-batch+json") == (202, "")
+    # Then they are stored when it is answered
+    assert sorted(service.stored()) == sorted(ids)
+
+
+def test_who_sends_what_is_wrong_is_told(service: Service, sender: Sender, at_work: None) -> None:
+    token = {"Authorization": "Bearer t0ken"}
+    kind = {"ce_type": "OrderPlaced"}
+    assert sender.post(b"{", **token, **kind) == (
+        400, "its body is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+    )  # fmt: skip
+    status, line = sender.post(b"{}", **token)
+    assert (status, "nothing says which event it is" in line) == (400, True)
+    batch = {"Content_Type": "application/cloudevents-batch+json"}
+    good = {"id": "1", "type": "OrderPlaced", "specversion": "1.0", "data": {"order": "o"}}
+    status, line = sender.post(json.dumps([good, 7]).encode(), **token, **batch)
+    assert (status, line.split(":")[0]) == (400, "event 2 of 2")
+    assert sender.post(b'{"order": "o"}', Authorization="Bearer wrong", **kind)[0] == 401
+    assert sender.post(b'{"order": "o"}', **kind)[0] == 401
+    assert sender.post(b"{}", "/elsewhere", **token, **kind)[0] == 404
+    assert sender.post(b" " * 10_001, **token, **kind) == (413, "at most 10,000 bytes are taken")
+    assert sender.post(b"", method="GET")[0] == 501
+    # And nothing of it is kept
+    assert service.stored() == []
+    assert service.pipeline.parked.counts() == {}
+
+
+def test_what_is_unknown_here_is_parked_without_the_token(service: Service, sender: Sender, at_work: None) -> None:
+    assert sender.post(b'{"a": 1}', Authorization="Bearer t0ken", ce_type="NobodyKnows", ce_id="7") == (202, "")
+    (parked,) = service.pipeline.parked.find()
+    assert (parked.reason, parked.body) == ("bridge: unknown event", b'{"a": 1}')
+    assert "t0ken" not in json.dumps(parked.properties)
+
+
+def test_only_what_is_signed_is_taken(service: Service, sender: Sender, port: int) -> None:
+    # Given a receiver that knows a secret
+    link = Link("http", f"http://127.0.0.1:{port}/events")
+    receiver = service.receiver(link, f"&secret={SECRET}")
+    receiver.step(0.01)
+    with AtWork(receiver):
+        # When a bridge with the same secret sends, it is taken
+        publisher = link.opened(f"&secret={SECRET}")[1].publisher()
+        send(publisher, placed(1))
+        publisher.close()
+        assert len(service.stored()) == 1
+        # And nothing that is unsigned, changed or old
+        body, now = b'{"order": "o"}', str(int(datetime.now(UTC).timestamp()))
+        old = str(int(now) - 1000)
+
+        def status(sent: bytes, stamp: str) -> int:
+            signed = signature(KEY, "id", stamp, body)
+            return sender.post(sent, ce_type="OrderPlaced", webhook_id="id", webhook_timestamp=stamp,
+                               webhook_signature=f"v1a,xyz {signed}")[0]  # fmt: skip
+
+        assert sender.post(body, ce_type="OrderPlaced")[0] == 401
+        assert status(body + b" ", now) == 401
+        assert status(body, old) == 401
+        assert len(service.stored()) == 1
+        assert status(body, now) == 202
+
+
+def test_while_nothing_can_be_stored_senders_are_told_to_come_again(service: Service, port: int) -> None:
+    # Given a receiver whose ledger takes nothing: what it received is not acknowledged
+    link = Link("http", f"http://127.0.0.1:{port}/events")
+    _, bridge = link.opened("&direction=in")
+    stuck = bridge.subscriber(list)
+    stuck.receive(0.01)
+    publisher = link.opened()[1].publisher()
+    events = placed(1)
+    raised: list[PartlySent] = []
+
+    def try_it() -> None:
+        try:
+            send(publisher, events)
+        except PartlySent as error:
+            raised.append(error)
+
+    sending = threading.Thread(target=try_it)
+    sending.start()
+    assert stuck.receive(5)
+    # When it ends, then the sender is told, at once
+    stuck.close()
+    sending.join()
+    assert "answered 503: it can't be stored now" in str(raised[0])
+    # When it waits for longer than it has, then it is told, too
+    receiver = service.receiver(link)
+    receiver.step(0.01)
+    sending = threading.Thread(target=try_it)
+    sending.start()
+    sending.join()
+    assert "answered 503: it can't be stored now" in str(raised[1])
+    # And what is sent again is stored, once
+    with AtWork(receiver):
+        send(publisher, events)
+        send(publisher, events)
+    assert service.stored() == [events[0].event_id]
+    publisher.close()
+
+
+def test_more_than_can_wait_are_refused() -> None:
+    # Given a subscriber that nobody reads, with as many requests as may wait
+    _, bridge = Link("http", f"http://127.0.0.1:{free_port()}/events").opened()
+    subscriber = bridge.subscriber(list)
+    for _ in range(http_server._MOST_WAITING):
+        subscriber.waiting.put_nowait(http_server.Waiting([]))
+    # When one more comes, it is told so at once, and everybody is when it ends
+    subscriber._listen()
+    sender = Sender(subscriber._server.server_address[1])
+    assert sender.post(b'{"order": "o"}', ce_type="OrderPlaced") == (503, "too many are waiting; send it again")
+    subscriber.close()
+    assert subscriber.waiting.empty()
