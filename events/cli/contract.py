@@ -14,9 +14,10 @@ from events.cli.output import AsJson, console, print_json, print_table
 from events.contract.asyncapi import document
 from events.contract.catalog import Catalog, CatalogEvent, collect
 from events.contract.page import as_page
-from events.contract.routes import forwarded, is_forwarded, routes_of
+from events.contract.routes import routes_of
 from events.errors import EventsError
 from events.event import all_events
+from events.forwarding import forwarded
 from events.integration import is_public
 from events.pipeline import get_pipeline
 from events.registry import all_handlers, load_handlers
@@ -48,11 +49,14 @@ def asyncapi(
     """
     settings = load_settings()
     load_handlers(settings.handlers)
-    routes, forward = routes_of(settings), forwarded(settings)
+    routes = routes_of(settings)
     events = [
         event
         for event in all_events()
-        if every or is_public(event) or is_forwarded(event, forward) or any(route.takes(event) for route in routes)
+        if every
+        or is_public(event)
+        or forwarded(event, settings.forward)
+        or any(route.takes(event) for route in routes)
     ]
     if not events:
         typer.echo(

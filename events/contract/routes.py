@@ -1,16 +1,20 @@
 """Where events leave the application, as far as EVENTS_BRIDGES and EVENTS_FORWARD say."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
+from events.bridge_url import Address
+from events.bridges import opened
+from events.bridges.rabbitmq import exchange_of
 from events.event import DomainEvent
-from events.integration import is_public
+from events.forwarding import forwarded
 from events.settings import Settings
 
-EVERY = "*"
-_PROTOCOLS = {"rediss": "redis", "nats": "nats", "tls": "nats", "kafka+ssl": "kafka-secure"}
+_PROTOCOLS = {
+    "rediss+streams": "redis", "rediss+pubsub": "redis", "rabbitmq+topic": "amqp", "rabbitmqs+topic": "amqps",
+    "kafka+tls": "kafka-secure",
+}  # fmt: skip
 _IN_SUBJECTS = ".-_!$&'()+,:;=@[]^`{|}~"
 _PREFIXES = {"kafka": "ce_", "kafka-secure": "ce_", "amqp": "cloudEvents_", "amqps": "cloudEvents_"}
 
@@ -42,7 +46,7 @@ class Route:
 
     def takes(self, event: type[DomainEvent]) -> bool:
         """Whether this event goes out by it."""
-        return self.outbound and is_forwarded(event, self.forward)
+        return self.outbound and forwarded(event, self.forward)
 
     def address(self, event_name: str) -> str:
         """Where on the server it is found."""
@@ -50,6 +54,10 @@ class Route:
             return self.path or "/"
         if self.protocol == "redis":
             return self.stream or f"{self.prefix}:{event_name}"
+        if self.protocol in ("amqp", "amqps"):
+            return event_name
+        if self.protocol.startswith("kafka") and self.stream:
+            return self.stream
         if self.protocol == "nats":  # in whose subjects there is no room for spaces and wildcards
             event_name = quote(event_name, safe=_IN_SUBJECTS)
         return f"{self.prefix}.{event_name}"
@@ -64,38 +72,25 @@ class Route:
         return {}
 
 
-def is_forwarded(event: type[DomainEvent], forward: Sequence[str]) -> bool:
-    """Whether a list of what to forward means this event."""
-    return event.event_name in forward or EVERY in forward or (not forward and is_public(event))
-
-
-def forwarded(settings: Settings) -> tuple[str, ...]:
-    """What EVENTS_FORWARD says."""
-    return tuple(getattr(settings, "forward", ()))
-
-
 def routes_of(settings: Settings) -> list[Route]:
-    """The bridges that are configured."""
-    return [_route(url, forwarded(settings)) for url in getattr(settings, "bridges", ())]
+    """The bridges that are configured. Raises ConfigurationError if one is wrong."""
+    return [_route(address) for address, _ in opened(settings)]
 
 
-def _route(url: str, forward: tuple[str, ...]) -> Route:
-    parts = urlsplit(url)
-    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    scheme = parts.scheme.partition("+")[0]
-    protocol = _PROTOCOLS.get(parts.scheme, _PROTOCOLS.get(scheme, scheme))
-    direction = options.get("direction", "out")
-    own = tuple(part.strip() for part in options["forward"].split(",") if part.strip()) if "forward" in options else ()
+def _route(address: Address) -> Route:
+    parts = urlsplit(address.url)
+    protocol = _PROTOCOLS.get(address.scheme, address.scheme.partition("+")[0])
+    amqp = protocol in ("amqp", "amqps")
     return Route(
-        name=options.get("name", scheme),
+        name=address.name,
         protocol=protocol,
         host=parts.netloc.rpartition("@")[2],
         path=parts.path.rstrip("/"),
-        outbound=direction != "in",
-        inbound=direction != "out",
-        forward=own or forward,
-        prefix=options.get("prefix", "events"),
-        headers=None if "pubsub" in parts.scheme else _PREFIXES.get(protocol, "ce-"),
-        structured=options.get("format") == "structured",
-        stream=options.get("stream", ""),
+        outbound=address.outbound,
+        inbound=address.inbound,
+        forward=address.forward,
+        prefix=exchange_of(address) if amqp else address.prefix,
+        headers=None if "pubsub" in address.scheme else _PREFIXES.get(protocol, "ce-"),
+        structured=address.structured,
+        stream=address.options.get("topic" if protocol.startswith("kafka") else "stream", ""),
     )

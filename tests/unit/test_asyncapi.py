@@ -3,11 +3,11 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -19,6 +19,7 @@ from events.contract.asyncapi import document
 from events.contract.routes import Route, routes_of
 from events.event import RESERVED
 from events.registry import handler_named
+from events.settings import Settings
 from support.size import FULL
 
 
@@ -217,7 +218,7 @@ def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
     assert addresses == {
         "TicketSold.kafka": "events.TicketSold",
         "theatre.ticket-sold.v1.redis": "events:theatre.ticket-sold.v1",
-        "theatre.ticket-sold.v1.rabbit": "shop.theatre.ticket-sold.v1",
+        "theatre.ticket-sold.v1.rabbit": "theatre.ticket-sold.v1",
         "theatre.ticket-sold.v1.nats": "events.theatre.ticket-sold.v1",
         "house_seat_broken.redis": "events:house/seat broken",
     }
@@ -249,18 +250,22 @@ def test_what_comes_in_by_nothing_that_is_known_is_flat_whatever_goes_out() -> N
 
 
 def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
-    settings = SimpleNamespace(
+    settings = Settings(
+        broker_url="",
         bridges=("redis+streams://me:secret@cache:6379/1?direction=both&stream=all&name=cache",
-                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0"),
-        forward=("house/seat broken",),
+                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0", "rabbitmq+topic://h/v"),
+        forward=("HouseSold",),
     )  # fmt: skip
-    cache, nats, plain = routes_of(settings)  # type: ignore[arg-type]
+    cache, nats, plain, rabbit = routes_of(settings)
     assert (cache.name, cache.protocol, cache.host, cache.path) == ("cache", "redis", "cache:6379", "/1")
-    assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("house/seat broken",))
+    assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("HouseSold",))
     assert cache.address("A") == "all"
     assert nats.address("house/seat broken") == "events.house%2Fseat%20broken"
     assert (plain.address("A"), plain.headers) == ("events:A", None)
-    (message,) = document([SeatBroken], HANDLERS[:1], [plain])["components"]["messages"].values()
+    assert (rabbit.address("A"), rabbit.prefix, rabbit.headers) == ("A", "domain_events", "cloudEvents_")
+    (message,) = document([SeatBroken], HANDLERS[:1], [replace(plain, forward=("*",))])["components"][
+        "messages"
+    ].values()
     assert "headers" not in message
     assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.structured) == (True, False, True)
 
