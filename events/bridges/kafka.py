@@ -228,7 +228,10 @@ class Subscriber:
             )
         now = time.monotonic()
         if not self._topics or now - self._looked >= _LOOK_EVERY:
-            wanted = sorted({topic_of(self._address, name) for name in self._wanted()})
+            # What has a name that Kafka doesn't allow can't come from there.
+            wanted = sorted(
+                {topic for name in self._wanted() if _TOPIC.fullmatch(topic := _topic(self._address, name))}
+            )
             if wanted and wanted != self._topics:
                 self._consumer.subscribe(wanted)
             self._topics, self._looked = wanted, now
@@ -248,7 +251,11 @@ class Subscriber:
 
 def topic_of(address: Address, event_type: str) -> str:
     """Raises Unsendable: Kafka allows no such name."""
-    topic = address.options.get("topic") or f"{address.prefix}.{event_type}"
+    topic = _topic(address, event_type)
     if not _TOPIC.fullmatch(topic):
         raise Unsendable(f"{topic!r} is no name for a topic of Kafka: 1 to 249 letters, digits, '.', '_' or '-'")
     return topic
+
+
+def _topic(address: Address, event_type: str) -> str:
+    return address.options.get("topic") or f"{address.prefix}.{event_type}"

@@ -34,6 +34,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
             self._kept_client = super()._create_client()
         return self._kept_client
 
+    def _get_pool(self, asynchronous: bool = False) -> Any:
+        """A task may end just when its connection has broken: to acknowledge it is then a connection error like any
+        other, and not an AttributeError, which Celery takes for the end of the worker."""
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionResetError("the connection to Redis is closed")
+        return super()._get_pool(asynchronous=asynchronous)
+
     def _brpop_read(self, **options: Any) -> bool:
         try:
             try:

@@ -52,6 +52,15 @@ def test_what_others_see(mock: Mock, link: Link) -> None:
         assert headers[0]["content-type"] == b"application/json"
 
 
+def test_an_event_that_kafka_has_no_name_for_is_not_looked_for(link: Link) -> None:
+    _, bridge = link.opened()
+    publisher, subscriber = bridge.publisher(), bridge.subscriber(lambda: ["OrderPlaced", "house/seat broken"])
+    send(publisher, placed(1))
+    assert eventually(lambda: subscriber.receive(0.2), "what has a name came")
+    publisher.close()
+    subscriber.close()
+
+
 def test_brokers_that_are_away_are_waited_for(mock: Mock, link: Link, tmp_path: Path) -> None:
     # Given both sides, and brokers that go away
     service = Service(tmp_path, "ours")

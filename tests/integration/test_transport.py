@@ -98,3 +98,18 @@ def test_without_a_broker_what_is_sent_is_held_in_this_process() -> None:
     assert group in transport.held()
     assert transport.waiting(group[0].queue) == 1
     transport.close()
+
+
+def test_to_acknowledge_on_a_connection_that_broke_is_a_connection_error() -> None:
+    # Given a message of Redis in a worker's hand
+    with kombu.Connection(server_url("REDIS"), transport="events.transport.redis:Transport") as connection:
+        queue = kombu.Queue(f"broken-{uuid4()}").bind(connection.channel())
+        queue.declare()
+        kombu.Producer(queue.channel).publish("hello", routing_key=queue.name)
+        message = queue.get()
+        errors = connection.connection_errors
+        # When its connection breaks before it is acknowledged, then that is what is said
+        queue.channel._disconnect_pools()  # as kombu does it
+        queue.channel.connection.client = None
+        with pytest.raises(errors):
+            message.ack()
