@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from events.event import event_named
+from events.event import all_events, event_named
 
 HIDDEN = "***"
 KEY = "masked"  # in an event's metadata
@@ -41,6 +41,25 @@ def without(data: str, fields: Collection[str]) -> str:
     for field in fields:
         _remove(left, field.split("."))
     return json.dumps(left, ensure_ascii=False)
+
+
+def mask_foreign(body: bytes, declared: Mapping[str, Collection[str]]) -> bytes:
+    """A message of somebody else's as people may see it: whatever event it may be, in either form (see events.wire).
+
+    What is no JSON is hidden altogether, as soon as anything is masked here.
+    """
+    known = (event.masked_fields for event in all_events())
+    fields = {field for named in (*declared.values(), *known) for field in named}
+    if not fields:
+        return body
+    try:
+        shown = json.loads(body)
+    except ValueError:
+        return HIDDEN.encode()
+    for field in fields:
+        _hide(shown, field.split("."))
+        _hide(shown, ["data", *field.split(".")])
+    return json.dumps(shown, ensure_ascii=False).encode()
 
 
 def _named(metadata: str) -> list[str]:

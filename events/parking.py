@@ -1,12 +1,14 @@
 """Parked messages: what was found in a queue and is no wake-up. Look at them, replay them, discard them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from events.errors import EventsError
 from events.letters import Parked, ParkedFilter
+from events.masking import mask_foreign
 from events.operator_ports import ParkingLot
 from events.ports import Transport
 
@@ -21,18 +23,24 @@ class ParkedMessages:
     Args:
         transport: opens the broker when a message is to be replayed.
         publish: what came by a bridge has no queue to go back to: it becomes an event, if it can now.
+        masked: see events.ports.Subscriptions. What came by a bridge holds the data of an event.
     """
 
     def __init__(
-        self, lot: ParkingLot, transport: Callable[[], Transport], publish: Callable[[Parked, Connection], bool]
+        self,
+        lot: ParkingLot,
+        transport: Callable[[], Transport],
+        publish: Callable[[Parked, Connection], bool],
+        masked: Callable[[], Mapping[str, Collection[str]]],
     ) -> None:
         self._lot = lot
         self._transport = transport
         self._publish = publish
+        self._masked = masked
 
     def find(self, *, reason: str | None = None, limit: int | None = 50) -> list[Parked]:
         """Newest first."""
-        return self._lot.find(ParkedFilter(reason=reason, limit=limit))
+        return self._shown(self._lot.find(ParkedFilter(reason=reason, limit=limit)))
 
     def counts(self) -> dict[str, int]:
         """How many, by reason."""
@@ -43,7 +51,7 @@ class ParkedMessages:
         found = self._lot.find(ParkedFilter(ids=(message_id,)))
         if not found:
             raise NoSuchParkedMessage(f"no message {message_id} is parked; `events parked list` shows what there is")
-        return found[0]
+        return self._shown(found)[0]
 
     def replay(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
         """Back into their queues, as they came; how many. One that still can't be run is parked anew.
@@ -55,6 +63,12 @@ class ParkedMessages:
     def discard(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
         """Give them up for good; how many. The rows stay, in state `discarded`."""
         return self._lot.discard(ParkedFilter(ids=ids, reason=reason))
+
+    def _shown(self, found: Sequence[Parked]) -> list[Parked]:
+        declared = self._masked() if any("bridge" in one.properties for one in found) else {}
+        return [
+            replace(one, body=mask_foreign(one.body, declared)) if "bridge" in one.properties else one for one in found
+        ]
 
     def _send(self, message: Parked, connection: Connection) -> bool:
         if "bridge" in message.properties:

@@ -57,7 +57,9 @@ class Pipeline:
         self.acceptance = Acceptance(
             self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source
         )
-        self.parked = ParkedMessages(self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked)
+        self.parked = ParkedMessages(
+            self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked, self.ledger.subscriptions.masked
+        )
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
         self._transport = transport
 

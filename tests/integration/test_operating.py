@@ -10,6 +10,8 @@ import pytest
 from events import DomainEvent
 from events.codec import encode
 from events.envelope import Envelope
+from events.letters import Parked, ParkedFilter
+from events.records import Subscription
 from support.operator import Operator
 from support.store import OOPS, Store
 from support.system import TESTS
@@ -120,6 +122,25 @@ def test_masked_fields_are_hidden_where_the_class_is_not_loaded(store: Store, op
         shown = operator.sees(*command)
         assert SECRET not in shown
         assert "***" in shown
+
+
+def test_what_a_bridge_brought_and_was_parked_is_masked(store: Store, operator: Operator) -> None:
+    # Given a message that nobody could take, and a handler that knows which field is nobody's business
+    store.ledger.subscriptions.subscribe([Subscription("Paid", "book", "q", 3, masked=("iban",))])
+    body = json.dumps({"iban": SECRET, "eventType": "Unknown"}).encode()
+    message = Parked(uuid4(), "bridge.redis", "bridge: unknown event", "?", body, {"bridge": "redis"})
+    store.ledger.parked.park(message)
+    # When it is looked at, then it is masked, while the ledger has its bytes
+    for command in (
+        ("parked", "show", message.id),
+        ("parked", "show", message.id, "--json"),
+        ("parked", "list", "--json"),
+    ):
+        shown = operator.sees(*command)
+        assert SECRET not in shown
+        assert "***" in shown
+    (kept,) = store.ledger.parked.find(ParkedFilter())
+    assert kept.body == body
 
 
 def test_wrong_data_is_corrected_and_run_again(store: Store) -> None:

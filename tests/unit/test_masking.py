@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from events import DefinitionError, DomainEvent, EventDataError
 from events.codec import decode, encode
 from events.envelope import Envelope
-from events.masking import mask
+from events.masking import HIDDEN, mask, mask_foreign
 
 SECRET = "DE89370400440532013000"
 
@@ -65,6 +65,15 @@ def test_whatever_the_data_looks_like_nothing_breaks_and_nothing_leaks(data: str
 @pytest.mark.parametrize("metadata", ["", "{", '{"masked": 7}', '{"masked": [7]}', '["masked"]'])
 def test_metadata_that_makes_no_sense_masks_nothing(metadata: str) -> None:
     assert mask('{"n": 1}', metadata, "T", {}) == '{"n": 1}'
+
+
+def test_a_foreign_message_is_masked_whatever_event_it_may_be() -> None:
+    declared = {"Foreign": {"iban"}, "Other": set[str]()}
+    for body in ('{"iban": "x", "n": 1}', '{"specversion": "1.0", "data": {"iban": "x"}}', "iban=x"):
+        shown = mask_foreign(body.encode(), declared).decode()
+        assert '"x"' not in shown
+        assert "=x" not in shown
+        assert HIDDEN in shown
 
 
 def test_base_classes_masks_hold_for_their_children() -> None:
