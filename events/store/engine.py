@@ -49,7 +49,11 @@ def make_engine(settings: Settings) -> Engine:
     if settings.database_url.startswith("sqlite"):
         safety = ForkSafety(alone=True)
         engine = create_engine(
-            settings.database_url, poolclass=safety.pool_class, pool_size=settings.pool_size, max_overflow=20
+            settings.database_url,
+            poolclass=safety.pool_class,
+            pool_size=settings.pool_size,
+            max_overflow=20,
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -63,6 +67,7 @@ def make_engine(settings: Settings) -> Engine:
         pool_size=settings.pool_size,
         max_overflow=20,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
+        hide_parameters=True,  # an error of a handler's SQL is kept and shown, and its values may be masked ones
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
         connect_args=arguments,
     )

@@ -45,6 +45,13 @@ def count(store: Store) -> int:
         return stored(connection)
 
 
+def test_an_error_in_sql_quotes_no_values(store: Store) -> None:
+    with pytest.raises(DBAPIError) as refused, store.ledger.events.begin() as connection:
+        connection.execute(text("SELECT :iban FROM nowhere"), {"iban": "DE89370400440532013000"})
+    assert "nowhere" in str(refused.value)
+    assert "DE89370400440532013000" not in str(refused.value)
+
+
 def test_several_events_are_stored_by_the_commit(store: Store) -> None:
     # Given a transaction in which several events are published, one by one
     with store.ledger.engine.begin() as connection:
