@@ -105,7 +105,7 @@ def test_those_behind_a_slow_one_are_done_meanwhile(mode: str, tmp_path: Path) -
 
         eventually(nothing_waits, "all others have succeeded, or run in its group")
         (row,) = system.deliveries(events[MIDDLE].event_id)
-        assert (row.state, row.grouped) == ("running", True)
+        assert row.state == "running"  # in a group, unless it came among the first, which go one by one
         # And when it is done, so is all, once
         go_on.touch()
         assert system.settled(200) == {"succeeded": 200}
