@@ -14,9 +14,8 @@ from events.sending import Sending
 
 _PACES_EVERY = 0.2  # seconds, at most, between looks at how fast handlers are
 _UNTRIED_EVERY = 0.05
-_UNTRIED_FOR = (
-    5.0  # seconds that most of an untried handler's deliveries wait for somebody, who may just start, to try one
-)
+# Seconds that most of an untried handler's deliveries wait for somebody, who may just be starting, to try the first.
+_UNTRIED_FOR = 5.0
 _COUNT_SHARE = 20  # times as long as it took to count what is in flight, it is not counted again
 _A_MESSAGE = 50  # deliveries, to look at for each message that there is room for
 _FEW = 8  # new events that may be sent at once; more are a backlog, of which messages are made
@@ -78,14 +77,14 @@ class Dispatch:
         return Express(_FEW, room, in_flight, self._limits.stale_after, self._handlers, self._queues)
 
     def send(self, groups: Sequence[Group]) -> int:
-        """These are marked as sent: do it. How many deliveries were."""
+        """These are marked as sent: do it. How many deliveries the broker took."""
         for queue, counts in _by_queue(groups).items():
             self._counted.setdefault(queue, Counter()).update(counts)
         self._hooks.sending(groups)
-        count = self._sending.send(groups)
-        if count:
-            self._hooks.sent(groups)
-        return count
+        taken = self._sending.send(groups)
+        if taken:
+            self._hooks.sent(taken)
+        return sum(map(len, taken))
 
     def send_due(self) -> int:
         """Find what is due, mark it, and send it; how many deliveries."""

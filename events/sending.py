@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -27,15 +27,15 @@ class Sending:
         self._refused: dict[tuple[UUID, str], int] = {}
         self._throttle = Throttle(log)
 
-    def send(self, groups: Sequence[Group]) -> int:
-        """Send the due wake-ups of one queue; how many the broker took. The others are due again in a second.
+    def send(self, groups: Sequence[Group]) -> Sequence[Group]:
+        """Send the due wake-ups of one queue; those that the broker took. The others are due again in a second.
 
         One that can never be sent, and one that is refused again and again while its neighbours are taken, becomes
         a dead letter. If none is taken it is the trouble of the queue or the broker: nobody is blamed.
         """
         try:
             self._transport.send(groups)
-            return _count(groups)
+            return groups
         except TransportError as error:
             self._throttle.warn(str(error))
             refused = self._search(groups, error)
@@ -44,7 +44,7 @@ class Sending:
         again = [wakeup for group, reason in refused.items() for wakeup in group
                  if not self._is_given_up(wakeup, reason, blame=blame)]  # fmt: skip
         self._outbox.hand_back(again, _REFUSED)
-        return _count(groups) - _count(refused)
+        return [group for group in groups if group not in refused]
 
     def _search(self, groups: Sequence[Group], error: TransportError) -> dict[Group, TransportError | None]:
         """Those that were not taken, found by halving; with the reason if it was refused by itself."""
@@ -90,7 +90,3 @@ class Sending:
             log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id, reason,
                       extra={"event_id": wakeup.event_id, "handler": wakeup.handler})  # fmt: skip
         return True
-
-
-def _count(groups: Iterable[Group]) -> int:
-    return sum(map(len, groups))

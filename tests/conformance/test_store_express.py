@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from events.dispatching import RelayLimits
+from events.errors import TransportError
+from events.hooks import Hooks, Watcher
 from events.records import Express, FannedOut, Group, Subscription, Wakeup
 from events.relay import Relay
 from support.store import HOUR, OOPS, Store, make_due
@@ -187,3 +189,37 @@ def test_while_a_backlog_is_being_sent_every_round_sends_some(store: Store) -> N
         pass
     # Then all have been sent when it finds nothing
     assert len({wakeup.event_id for group in transport.groups for wakeup in group}) == 100
+
+
+class Choosy(Recorded):
+    """Refuses the message of one event, and all that are given with it."""
+
+    refused: UUID | None = None
+
+    def send(self, groups: Sequence[Group]) -> None:
+        if any(wakeup.event_id == self.refused for group in groups for wakeup in group):
+            raise TransportError("not that one")
+        super().send(groups)
+
+
+class Counting(Watcher):
+    def __init__(self) -> None:
+        self.told: list[UUID] = []
+
+    def sent(self, groups: Sequence[Group]) -> None:
+        self.told += [wakeup.event_id for group in groups for wakeup in group]
+
+
+def test_whoever_watches_is_told_of_what_the_broker_took_and_of_nothing_else(store: Store) -> None:
+    # Given a broker that refuses one of a backlog
+    store.subscribe()
+    ids = [store.publish() for _ in range(20)]
+    transport, watcher, hooks, ledger = Choosy(), Counting(), Hooks(), store.ledger
+    transport.refused = ids[7]
+    hooks.add(watcher)
+    limits = RelayLimits(100, 1000, None, HOUR, timedelta(seconds=1))
+    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits, hooks)  # type: ignore[arg-type]
+    # When the relay has sent what it can
+    relay.step()
+    # Then it has told of each other one, once
+    assert sorted(watcher.told) == sorted(set(ids) - {ids[7]})
