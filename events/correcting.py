@@ -13,7 +13,7 @@ from uuid import UUID
 from events.codec import decode
 from events.dead_letters import NoSuchDeadLetter
 from events.envelope import Envelope
-from events.errors import EventsError
+from events.errors import EventDataError, EventsError
 from events.event import uuid7
 from events.history import EventRecord
 from events.letters import DeadLetter, DeadLetterFilter
@@ -60,7 +60,7 @@ class Correcting:
         event = self._history.event(event_id)
         if event is None:
             raise NoSuchDeadLetter(f"event {event_id} was deleted; there is nothing to correct")
-        data = json.dumps(json.loads(event.data) | dict(changes), ensure_ascii=False)
+        data = json.dumps(_object(event) | dict(changes), ensure_ascii=False)
         corrected_id = uuid7()
         decode(_envelope(event, corrected_id, data))
         confirm(letter)
@@ -76,6 +76,17 @@ class Correcting:
             names = ", ".join(sorted(letter.handler for letter in found))
             raise WhichHandler(f"event {event_id} is a dead letter of {names}; say which: --handler NAME")
         return found[0]
+
+
+def _object(event: EventRecord) -> dict[str, Any]:
+    """What a foreign program stored may be anything."""
+    try:
+        found = json.loads(event.data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise EventDataError(f"event {event.event_id}: its data is no JSON object, of which fields could be changed")
+    return found
 
 
 def _envelope(event: EventRecord, corrected_id: UUID, data: str) -> Envelope:

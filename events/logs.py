@@ -69,7 +69,7 @@ class DeliveryLogs(Watcher):
     def around(self, claims: Sequence[Claim]) -> "_AtWork":
         return _AtWork(claims)
 
-    def attempted(self, claim: Claim, result: Result, took: float) -> None:  # noqa: ARG002
+    def attempted(self, claim: Claim, result: Result, took: float) -> None:
         _last.set(claim)
 
 

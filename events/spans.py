@@ -110,7 +110,7 @@ class Spans(Watcher):
 
     # Relaying
 
-    def sending(self, groups: Sequence[Group]) -> None:  # noqa: ARG002
+    def sending(self, groups: Sequence[Group]) -> None:
         self._of_thread.since = time.time_ns()
 
     def sent(self, groups: Sequence[Group]) -> None:
@@ -152,7 +152,7 @@ class Spans(Watcher):
         process = self._processing.get(_key(claim))
         return "" if process is None else headers_of(process.span).get("traceparent", "")
 
-    def attempted(self, claim: Claim, result: Result, took: float) -> None:  # noqa: ARG002
+    def attempted(self, claim: Claim, result: Result, took: float) -> None:
         process = self._processing.pop(_key(claim), None)
         if process is not None:
             process.settled(result)

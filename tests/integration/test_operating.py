@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -153,6 +154,8 @@ def test_wrong_data_is_corrected_and_run_again(store: Store) -> None:
     assert "'amount'" in bold.is_refused(1, "dead", "edit", event_id, '{"amount": "many"}')
     assert "no JSON" in bold.is_refused(2, "dead", "edit", event_id, "amount=5")
     assert "events dead list" in bold.is_refused(1, "dead", "edit", uuid4(), '{"amount": 5}')
+    garbage = died(store, replace(placed(1), event_data='"garbage"'))
+    assert "no JSON object" in bold.is_refused(1, "dead", "edit", garbage, '{"amount": 5}')
     assert store.row(event_id).state == "dead"
     # When it is corrected
     said = bold.sees("dead", "edit", event_id, '{"amount": 5}', "--actor", "ann")
