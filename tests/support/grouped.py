@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, insert, select, update
@@ -188,13 +189,17 @@ def places(events: Sequence[Item]) -> list[str]:
 
 @contextmanager
 def in_use(url: str) -> Iterator[InlinePipeline]:
-    """A pipeline on this empty database, which publish() and the like use until the block ends."""
+    """A pipeline on this empty database, which publish() and the like use until the block ends.
+
+    A group takes all the time that it needs: how slow the machine is has a test of its own (tests/unit/test_groups.py).
+    """
     pipeline = InlinePipeline(Settings(database_url=url, broker_url=""))
     pipeline.migrate()
     use_pipeline(pipeline)
     try:
         tables.create_all(get_engine())
-        yield pipeline
+        with patch("events.delivery._PATIENCE", 1_000):
+            yield pipeline
     finally:
         do_now.clear()
         use_pipeline(None)
