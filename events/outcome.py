@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from events.records import Failure
+from events.storable import storable
 
 _OURS = __name__.partition(".")[0]
 _LIBRARIES = tuple({*(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")), "<frozen"})
@@ -56,7 +57,7 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
         half = _MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
     return Failure(
-        name[:255], _storable(_text_of(error))[:_MAX_ERROR], _storable(trace), _place_of(error, home)[:255], traceparent
+        name[:255], storable(_text_of(error))[:_MAX_ERROR], storable(trace), _place_of(error, home)[:255], traceparent
     )
 
 
@@ -78,7 +79,3 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception:
         return "(its text can't be printed)"
-
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()

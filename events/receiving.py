@@ -18,6 +18,7 @@ from events.hooks import Hooks
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
+from events.storable import storable
 from events.throttle import Throttle
 from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
 
@@ -187,7 +188,7 @@ class Receiver:
 
 def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -> Parked:
     """The record of a message; the same message has the same id, so that it is parked once."""
-    place = f"{bridge} {received.address} {received.position}"
+    place = storable(f"{bridge} {received.address} {received.position}")
     properties = {
         "bridge": bridge,
         "headers": dict(received.headers),

@@ -92,6 +92,17 @@ def incoming(
         Unacceptable: it is no event, not one that this service knows, or its data is wrong.
         OwnEvent: its source is `own_source`.
     """
+    try:
+        return _envelope(received, bridge, is_known, max_bytes, own_source)
+    except (Unacceptable, OwnEvent):
+        raise
+    except Exception as error:  # whatever nobody has thought of: it would come again and again, and fail each time
+        raise Unacceptable(WRONG, f"{type(error).__name__}: {error}") from error
+
+
+def _envelope(
+    received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str
+) -> Envelope:
     body = _object(received.body)
     attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
     if received.headers.get("content-type", "").startswith(STRUCTURED) or "specversion" in body:
@@ -206,11 +217,13 @@ def _version(given: str) -> int:
 
 def _text(value: Mapping[str, Any], max_bytes: int) -> str:
     """JSON that every database takes."""
-    text = json.dumps(value, ensure_ascii=False)
     try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
     except UnicodeEncodeError:
         raise Unacceptable(WRONG, "it contains half a surrogate pair, which is no character") from None
+    except ValueError:
+        raise Unacceptable(WRONG, "it contains a number that is too large") from None
     if size > max_bytes:
         raise Unacceptable(TOO_LARGE, f"{size:,} bytes, over the limit of {max_bytes:,} (EVENTS_MAX_PAYLOAD_BYTES)")
     if NUL.search(text):

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, sele
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.letters import Parked, ParkedFilter, ParkedState
+from events.storable import storable, storable_json
 from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_parked
 
@@ -27,11 +28,11 @@ class SqlParkingLot:
                 _INSERTS[connection.dialect.name](event_parked)
                 .values(
                     id=message.id,
-                    queue=_storable(message.queue)[:255],
+                    queue=storable(message.queue)[:255],
                     reason=message.reason[:64],
-                    detail=_storable(message.detail),
+                    detail=storable(message.detail),
                     body=message.body,
-                    properties=_storable(json.dumps(message.properties)),
+                    properties=storable_json(message.properties),
                     state=ParkedState.PARKED,
                     worker=(message.worker or "")[:255],
                     parked_at=now_plus(connection),
@@ -92,9 +93,3 @@ def _conditions(wanted: ParkedFilter) -> list[ColumnElement[bool]]:
     if wanted.reason is not None:
         conditions.append(_PARKED.reason == wanted.reason)
     return conditions
-
-
-def _storable(text: str) -> str:
-    """No database takes NUL or half a surrogate pair in text; in JSON they are escapes that jsonb refuses, too."""
-    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-    return text.replace("\\u0000", "\\\\u0000").replace("\\ud", "\\\\ud")

@@ -17,11 +17,13 @@ def park(store: Store, reason: str = "not a task", body: bytes = b"x") -> UUID:
 def test_a_parked_message_keeps_any_bytes_and_headers(store: Store) -> None:
     # Given bytes and headers that no text column takes
     body, headers = os.urandom(100_000) + b"\x00", {"nul": "\x00", "half": "\ud800", "deep": [{"a": None}]}
+    headers |= {"\x00": 1, "written": "\\u0000 \\ud800", "beyond": float("inf")}
     store.ledger.parked.park(Parked(uuid4(), "q\x00", "r", "d\x00\ud800", body, {"headers": headers}, None))
     # Then the bytes are as they came, and the headers readable
     (found,) = store.ledger.parked.find(ParkedFilter())
     assert found.body == body
     assert found.properties["headers"]["deep"] == [{"a": None}]
+    assert found.properties["headers"]["written"] == "\\u0000 \\ud800"
 
 
 def test_they_are_counted_and_found_by_reason_newest_first(store: Store) -> None:
