@@ -96,7 +96,7 @@ class Unsendable(TransportError):
 
 
 class PartlySent(TransportError):
-    """Some of a batch, perhaps all, were not sent though the server is there; the others are not to be sent again.
+    """Some of a batch, perhaps all, were not sent, none for the sake of another; the others are not to be sent again.
 
     Args:
         failed: event id to what is wrong with it; `RetryAfter` and `Unsendable` mean what they always do.

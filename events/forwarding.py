@@ -7,12 +7,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from events.bridge_url import Address
-from events.bridging import AT_ONCE, HANDLER, KEY, Bridge, Publisher
+from events.bridging import AT_ONCE, HANDLER, KEY, Bridge, Message, Publisher
 from events.errors import PartlySent, TransportError, Unsendable
 from events.event import DomainEvent
 from events.injection import Wanted
@@ -23,8 +23,8 @@ from events.wire import outgoing
 
 log = logging.getLogger("events.bridges")
 
-# A server that is away comes back: about 15 hours of tries, the later ones ten minutes apart.
-PATIENT = Retry(max_attempts=100, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=10), never=(Unsendable,))
+# A server that is away comes back: about 16 hours of tries, the later ones five minutes apart.
+PATIENT = Retry(max_attempts=200, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=5), never=(Unsendable,))
 
 
 def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:
@@ -45,6 +45,7 @@ class Forwarding:
     """What the handler of a bridge calls. Each process has a publisher of its own, made when it is first needed.
 
     While the server is away it fails at once, except now and then: the worker's slots are not to wait for each event.
+    Then no event is to blame, and what failed together stays together; of a first failure nobody knows that yet.
     """
 
     def __init__(self, address: Address, bridge: Bridge, source: str) -> None:
@@ -67,7 +68,7 @@ class Forwarding:
             return
         publisher = self._of_this_process()
         if (left := self._again_at - time.monotonic()) > 0:
-            raise TransportError(f"tried again in {left:.1f} s, after: {self._why}")
+            raise _none_sent(messages, TransportError(f"tried again in {left:.1f} s, after: {self._why}"))
         try:
             publisher.send(messages)
         except PartlySent as error:  # others got through: the server is there
@@ -78,8 +79,11 @@ class Forwarding:
         except Unsendable:
             raise
         except TransportError as error:
+            is_away = self._failures > 0
             pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
             self._failures, self._again_at, self._why = self._failures + 1, time.monotonic() + pause, str(error)
+            if is_away:
+                raise _none_sent(messages, error) from error
             raise
         self._failures = 0
 
@@ -98,6 +102,11 @@ class Forwarding:
             if self._publisher is None or self._process != os.getpid():  # a fork must not share its parent's connection
                 self._publisher, self._process = self._bridge.publisher(), os.getpid()
             return self._publisher
+
+
+def _none_sent(messages: Sequence[Message], error: TransportError) -> TransportError:
+    """Each failed by itself, so that the ledger doesn't take them apart to find out which is to blame."""
+    return error if len(messages) == 1 else PartlySent({message.event_id: error for message in messages})
 
 
 def bridge_handlers(

@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 import shop
 from events import bridges, publish
+from events.bridging import AT_ONCE
 from events.store.tables import event_deliveries
 from events.wire import outgoing
 from support.forwarder import Forwarder
@@ -120,14 +121,33 @@ def test_a_server_that_is_away_is_waited_for(system: System, others: Others) -> 
     assert (forward().state, forward().error_type) == ("pending", "events.errors.TransportError")
     # Then it is forwarded when the server is back
     others.line.heal()
+    assert eventually(lambda: hurry(system) or others.got(event.event_id), "it was forwarded")
 
-    def arrived() -> list[str]:
-        with system.pipeline.ledger.events.begin() as connection:  # its delays are long
-            theirs = (event_deliveries.c.handler == "bridge.redis", event_deliveries.c.state == "pending")
-            connection.execute(update(event_deliveries).where(*theirs).values(due_at=event_deliveries.c.created_at))
-        return others.got(event.event_id)
 
-    assert eventually(arrived, "it was forwarded")
+def test_after_an_outage_a_backlog_goes_in_batches(system: System, others: Others) -> None:
+    # Given a backlog that a server which is away has not taken
+    others.line.cut()
+    ids = ids_of(events := placed(600))
+    publish(events)
+    theirs = (event_deliveries.c.handler == "bridge.redis", event_deliveries.c.event_id.in_(ids))
+
+    def forwards(*more: Any) -> int:
+        with system.pipeline.ledger.engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(event_deliveries).where(*theirs, *more)) or 0
+
+    eventually(lambda: forwards(event_deliveries.c.error_type.is_not(None)) == len(ids), "all have failed")
+    # Then the batches that were on their way when it went are taken apart, one in each process, and no others
+    assert forwards(event_deliveries.c.alone) <= 2 * AT_ONCE
+    # And all of it arrives when the server is back
+    others.line.heal()
+    eventually(lambda: hurry(system) or set(others.got(*ids)) == set(map(str, ids)), "all were forwarded")
+
+
+def hurry(system: System) -> None:
+    """What failed is tried again now: the delays are long."""
+    with system.pipeline.ledger.events.begin() as connection:
+        failed = (event_deliveries.c.handler == "bridge.redis", event_deliveries.c.state == "pending")
+        connection.execute(update(event_deliveries).where(*failed).values(due_at=event_deliveries.c.created_at))
 
 
 def test_the_command_says_what_is_wrong_in_one_line(store: Store) -> None:

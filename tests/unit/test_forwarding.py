@@ -129,6 +129,35 @@ def test_while_the_server_is_away_only_the_first_waits_for_it(forwarding: Forwar
     assert fake.tries == 1
 
 
+def test_a_batch_is_taken_apart_by_a_first_failure_and_by_none_that_follows(
+    forwarding: Forwarding, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a server that is away
+    fake.error = TransportError("no answer")
+    events = [Posted(), Posted()]
+    # When a batch fails, then as a whole: something in it may be to blame
+    with pytest.raises(TransportError) as first:
+        forwarding(events)
+    assert type(first.value) is TransportError
+    # When others fail after it, at once or by trying, then each for itself: the server is to blame
+    for tried_again in (False, True):
+        monkeypatch.setattr(forwarding, "_again_at", 0.0) if tried_again else None
+        with pytest.raises(PartlySent) as failed:
+            forwarding(events)
+        assert list(failed.value.failed) == [str(event.event_id) for event in events]
+        assert {type(error) for error in failed.value.failed.values()} == {TransportError}
+    assert fake.tries == 2
+    # When it is back, and fails again
+    fake.error = None
+    monkeypatch.setattr(forwarding, "_again_at", 0.0)
+    forwarding(events)
+    fake.error = TransportError("no answer")
+    # Then that is a first failure
+    with pytest.raises(TransportError) as again:
+        forwarding(events)
+    assert type(again.value) is TransportError
+
+
 def test_what_can_never_be_sent_holds_up_nobody(forwarding: Forwarding, fake: Fake) -> None:
     fake.error = Unsendable("too large")
     with pytest.raises(Unsendable):
