@@ -73,6 +73,32 @@ def test_both_sides_reconnect(link: Link, features: Features, theirs: Service) -
         line.cut()
 
 
+def test_kill_9_of_the_receiver_loses_nothing(link: Link, features: Features, theirs: Service) -> None:
+    if not features.acknowledged:
+        pytest.skip("it promises nothing")
+    # Given a receiver in the middle of many events
+    process = theirs.start(link)
+    publisher = link.opened()[1].publisher()
+    events = placed(1_000)
+    eventually(lambda: insist(publisher, events[:1]) or theirs.stored(), "it has subscribed")
+
+    def send_all() -> None:
+        for start in range(0, len(events), AT_ONCE):
+            insist(publisher, events[start : start + AT_ONCE])
+
+    sending = threading.Thread(target=send_all)
+    sending.start()
+    eventually(lambda: len(theirs.stored()) > 1, "it is at work")
+    # When it is killed, and another takes its place
+    process.kill()
+    theirs.start(link)
+    sending.join()
+    # Then every event is there, once
+    eventually(lambda: len(theirs.stored()) == len(events), "all events arrived")
+    assert set(theirs.stored()) == {event.event_id for event in events}
+    publisher.close()
+
+
 def test_sigterm_loses_nothing(link: Link, features: Features, theirs: Service) -> None:
     if not features.acknowledged or features.direct:
         pytest.skip("it promises nothing, or its sender is still waiting")
