@@ -10,6 +10,7 @@ import sys
 import time
 
 from _bench.application import Bridged
+from _bench.listening import listened_to
 from events.bridges import open_bridge
 from events.bridging import AT_ONCE
 from events.forwarding import Forwarding
@@ -18,7 +19,7 @@ from events.settings import load_settings
 
 def main(url: str, count: int) -> None:
     settings = load_settings()
-    forwarding = Forwarding(*open_bridge(url, settings), settings.source)
+    forwarding = Forwarding(*listened_to(*open_bridge(url, settings)), settings.source)
     events = [Bridged(number=number) for number in range(count)]
     forwarding(events[:AT_ONCE])  # connects
     gc.collect()
