@@ -2,15 +2,13 @@
 
 import logging
 import os
-import signal
 import socket
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from events import bridges
-from events.cli.relaying import set_up_logs
+from events.cli.relaying import on_signals, set_up_logs
 from events.errors import ConfigurationError
 from events.pipeline import get_pipeline
 from events.registry import load_handlers
@@ -40,12 +38,7 @@ def bridge(
         log.warning("%s (accepted is what handlers elsewhere are subscribed to)", error)
     pipeline.check()
     receiver = pipeline.receiver(address, found, f"bridge {address.name}, {os.getpid()}@{socket.gethostname()}")
-
-    def stop(_: int, __: FrameType | None) -> None:
-        receiver.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    on_signals(receiver.stop)
     database = redact(pipeline.settings.database_url)
     log.info("bridge %s: %s to %s; Ctrl-C stops it", address.name, redact(address.url), database)
     try:

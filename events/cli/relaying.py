@@ -3,6 +3,7 @@
 import gc
 import logging
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,7 @@ def relay() -> None:
     running = pipeline.relay()
     signs: Signs = {"the relay": running.silence}
     server = _server(pipeline, running, signs) if pipeline.settings.http_port else None
-
-    def stop(_: int, __: FrameType | None) -> None:
-        running.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    on_signals(running.stop)
     what = f"{redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; Ctrl-C stops it"
     if pipeline.settings.log_format == "json":
         log.info("%s", what)
@@ -61,6 +57,17 @@ def relay() -> None:
     finally:
         watchdog.stop()
         pipeline.close()
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """SIGTERM and Ctrl-C call `stop`, for an orderly end. A second one ends it at once, which loses nothing."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
 
 
 def set_up_logs(settings: Settings) -> None:

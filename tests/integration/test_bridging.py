@@ -1,6 +1,8 @@
 """Bridges in a real worker: out, paused, failing, and in; and what the command says."""
 
 import json
+import signal
+import socket
 from collections.abc import Collection, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -156,3 +158,19 @@ def test_the_command_says_what_is_wrong_in_one_line(store: Store) -> None:
     complaint = operator.is_refused(1, "bridge", "other")
     assert "no bridge named 'other', only live" in complaint
     assert "secret" not in complaint
+
+
+def test_a_second_ctrl_c_ends_it_at_once(store: Store) -> None:
+    # Given `events bridge` on a server that takes connections, and never says a word
+    store.subscribe()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        operator = Operator(store.url, EVENTS_BROKER_TIMEOUT="900s")
+        with operator.begins("bridge", f"redis+streams://{host}:{port}") as process:
+            try:
+                with silent.accept()[0]:
+                    # When it is told to end, then it waits for the server; told again, it ends
+                    eventually(lambda: process.send_signal(signal.SIGINT) or process.poll() is not None, "it has ended")
+            finally:
+                process.kill()
+    assert process.returncode == -signal.SIGINT
