@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from events.bridging import HANDLER
 from events.contract.routes import Route
 from events.contract.schemas import bodies, flat, headers, structured
 from events.event import DomainEvent
@@ -27,7 +28,8 @@ def document(
     """The document, of these events.
 
     Args:
-        handlers: say which of them come in: public ones that a translator takes and none makes.
+        handlers: say which public ones come in: those that a translator takes and none makes, and, if a bridge brings
+            events here, those that any other handler takes.
         version: of the contract as a whole.
     """
     events = sorted(events, key=lambda event: event.event_name)
@@ -40,7 +42,7 @@ def document(
     servers = {route.name: _server(route) for route in routes}
     for event in events:
         key, own = keys[event.event_name], names[event]
-        comes_in, goes_out = _directions(event, handlers)
+        comes_in, goes_out = _directions(event, handlers, any(route.inbound for route in routes))
         ways = {
             "send": [route for route in routes if route.takes(event)] if goes_out else None,
             "receive": [route for route in routes if route.inbound] if comes_in else None,
@@ -82,11 +84,13 @@ def document(
     }
 
 
-def _directions(event: type[DomainEvent], handlers: Iterable[Handler]) -> tuple[bool, bool]:
-    """Whether it comes in, and whether it goes out."""
-    taken = is_public(event) and any(event in handler.events and handler.publishes for handler in handlers)
+def _directions(event: type[DomainEvent], handlers: Iterable[Handler], brought: bool) -> tuple[bool, bool]:
+    """Whether it comes in, and whether it goes out. Code that is no translator may publish whatever it likes."""
+    takers = [handler for handler in handlers if event in handler.events and not handler.name.startswith(HANDLER)]
+    takers = takers if is_public(event) else []
+    translated = any(handler.publishes for handler in takers)
     made = any(event in handler.publishes for handler in handlers)
-    return taken, made or not taken
+    return translated or (brought and bool(takers) and not made), made or not translated
 
 
 def _channels(event: type[DomainEvent], key: str, routes: Iterable[Route]) -> dict[str, Node]:

@@ -86,6 +86,10 @@ class SeatClosed(DomainEvent):
     seat: str
 
 
+class ShowCancelled(IntegrationEvent, name="theatre.show-cancelled.v1"):
+    show: str
+
+
 @translates(SeatBroken)
 def close_seat(event: SeatBroken) -> SeatClosed:
     return SeatClosed(seat=event.seat)
@@ -98,6 +102,10 @@ def believe_the_theatre(event: TicketSoldV1) -> TicketSold:
 
 @handles(TicketSold)
 def count_tickets(event: TicketSold) -> None: ...
+
+
+@handles(ShowCancelled, TicketSoldV1)
+def refund(event: DomainEvent) -> None: ...
 
 
 EVENTS = [TicketSoldV1, SeatBroken]
@@ -209,6 +217,26 @@ def test_what_comes_in_is_received_and_the_rest_is_sent() -> None:
     message = made["components"]["messages"]["theatre.ticket-sold.v1"]
     assert (message["x-schema-version"], message["summary"]) == (3, "A seat is taken.")
     assert message["headers"]["required"] == ["ce-specversion", "ce-id", "ce-source", "ce-type"]
+
+
+def test_what_a_handler_takes_comes_in_if_a_bridge_brings_events() -> None:
+    # Given an event that a handler takes, and that no translator makes, and one that a translator makes
+    handlers = [handler_named(name) for name in ("tell_the_theatre", "refund")]
+    kafka, redis = Route("kafka", "kafka", "k:9092"), Route("redis", "redis", "cache:6379", inbound=True)
+
+    def actions(*routes: Route) -> dict[str, str]:
+        made = document([ShowCancelled, TicketSoldV1], handlers, routes)
+        check(made)
+        return {name: one["action"] for name, one in made["operations"].items()}
+
+    # Then the one is received where a bridge brings events, and may be published by any code, as ever
+    assert actions(kafka, redis) == {
+        "theatre.show-cancelled.v1.kafka": "send", "theatre.show-cancelled.v1.redis": "send",
+        "receive.theatre.show-cancelled.v1.redis": "receive",
+        "theatre.ticket-sold.v1.kafka": "send", "theatre.ticket-sold.v1.redis": "send",
+    }  # fmt: skip
+    # And where none does, nothing is
+    assert set(actions(kafka).values()) == {"send"}
 
 
 def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
