@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from events.bridging import HANDLER, Received, Subscriber
 from events.envelope import Envelope
@@ -25,6 +26,7 @@ from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
 log = logging.getLogger("events.bridges")
 
 _WAIT = 1.0  # seconds for a message, after which it looks whether it shall stop
+_OF_THE_DATA = (DataError, IntegrityError, OperationalError)  # the last one, too: values too large for an index
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # between tries while the server or the database is away
 
 
@@ -173,13 +175,16 @@ class Receiver:
         return accepted, refused
 
     def _append(self, accepted: Sequence[tuple[Received, Envelope]]) -> list[tuple[Received, Unacceptable]]:
-        """In one transaction; if the database refuses that for what is in it, one by one, to find whose fault it is."""
+        """In one transaction; if the database refuses that for what is in it, one by one, to find whose fault it is.
+
+        A table that is missing or read-only is no message's fault: they wait until somebody has put it right.
+        """
         try:
             with self._events.begin() as connection:
                 self._events.append(connection, [envelope for _, envelope in accepted])
             return []
         except Exception as error:
-            if self._inbox.is_away(error) or self._inbox.is_contention(error):
+            if self._inbox.is_away(error) or self._inbox.is_contention(error) or not isinstance(error, _OF_THE_DATA):
                 raise
             if len(accepted) == 1:
                 return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from events import DomainEvent
 from events.bridging import Received
@@ -62,6 +62,7 @@ class Refusing:
         self._events = pipeline.ledger.events
         self.away = False
         self.hates = ""
+        self.why: Exception = IntegrityError("INSERT", {}, sqlite3.IntegrityError("not this one"))
 
     def begin(self) -> AbstractContextManager[Connection]:
         if self.away:
@@ -70,7 +71,7 @@ class Refusing:
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         if self.hates and any(self.hates in one.event_data for one in envelopes):
-            raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("not this one"))
+            raise self.why
         self._events.append(connection, envelopes)
 
 
@@ -148,6 +149,22 @@ def test_what_the_database_refuses_is_parked_and_the_others_are_stored(
     receiver.step()
     assert server.stored_when_acknowledged == [2]
     assert events_pipeline.parked.counts() == {"bridge: not stored": 1}
+
+
+def test_a_database_that_is_in_no_order_is_no_message_s_fault(
+    server: Server, receiver: Receiver, database: Refusing, events_pipeline: InlinePipeline
+) -> None:
+    # Given a table that is missing
+    database.hates, database.why = "{", ProgrammingError("INSERT", {}, sqlite3.ProgrammingError("no such table"))
+    server.brings(Overheard(), Overheard())
+    # When messages come, then they are neither parked nor acknowledged
+    with pytest.raises(ProgrammingError):
+        receiver.step()
+    assert (events_pipeline.parked.counts(), server.stored_when_acknowledged) == ({}, [])
+    # When somebody has put it right, then they are stored
+    database.hates = ""
+    receiver.step()
+    assert server.stored_when_acknowledged == [2]
 
 
 def test_what_is_parked_twice_is_there_once(
