@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from events.bridging import HANDLER, Received, Subscriber
 from events.envelope import Envelope
@@ -26,7 +26,7 @@ from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
 log = logging.getLogger("events.bridges")
 
 _WAIT = 1.0  # seconds for a message, after which it looks whether it shall stop
-_OF_THE_DATA = (DataError, IntegrityError, OperationalError)  # the last one, too: values too large for an index
+_OUT_OF_ORDER = (ProgrammingError, InternalError)  # a table is missing, or may only be read
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # between tries while the server or the database is away
 
 
@@ -184,7 +184,7 @@ class Receiver:
                 self._events.append(connection, [envelope for _, envelope in accepted])
             return []
         except Exception as error:
-            if self._inbox.is_away(error) or self._inbox.is_contention(error) or not isinstance(error, _OF_THE_DATA):
+            if self._inbox.is_away(error) or self._inbox.is_contention(error) or isinstance(error, _OUT_OF_ORDER):
                 raise
             if len(accepted) == 1:
                 return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]

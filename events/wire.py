@@ -21,6 +21,7 @@ from events.errors import EventDataError, EventsError, NewerEvent
 from events.event import MAX_NAME, RESERVED, DomainEvent, event_named
 from events.masking import KEY as MASKED
 from events.masking import without
+from events.storable import storable
 from events.tracing import HEADERS, carried
 
 STRUCTURED = "application/cloudevents+json"
@@ -142,8 +143,8 @@ def _envelope(
             pass  # a worker with newer code may be coming: the ledger's own business
         except EventDataError as error:
             raise Unacceptable(WRONG, str(error)) from error
-    if "\0" in aggregate_id or len(aggregate_id) > MAX_NAME:
-        raise Unacceptable(WRONG, f"its aggregate id has a NUL character, or more than {MAX_NAME} characters")
+    if storable(aggregate_id) != aggregate_id or len(aggregate_id) > MAX_NAME:
+        raise Unacceptable(WRONG, f"its aggregate id has more than {MAX_NAME} characters, or one that can't be stored")
     metadata = _metadata(envelope.id, attributes, received.headers, bridge, source)
     if event_class is not None and event_class.masked_fields:
         metadata[MASKED] = list(event_class.masked_fields)

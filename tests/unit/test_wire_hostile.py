@@ -55,9 +55,16 @@ def test_it_is_an_event_or_is_refused(body: bytes, headers: dict[str, str], posi
         b'{"bell": "b", "loud": 1e999}',
         b'{"bell": "b", "eventId": "\\ud800"}',
         b'{"specversion": "1.0", "id": "1", "source": "\\udfff", "data": {"bell": "b"}}',
+        b'{"specversion": "1.0", "id": "1", "subject": "\\ud800", "data": {}}',
         b'{"bell": "b", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
-    ids=["a number beyond all", "half a character as id", "half a character as source", "a deep hole"],
+    ids=[
+        "a number beyond all",
+        "half a character as id",
+        "half a character as source",
+        "... as subject",
+        "a deep hole",
+    ],
 )
 def test_what_once_was_asked_for_again_and_again_is_refused(event_type: str, body: bytes) -> None:
     with pytest.raises(Unacceptable):
