@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from events.errors import ConfigurationError
 from events.settings import Settings, duration, redact
 
+EXCHANGE = "domain_events"  # of RabbitMQ, unless the URL says another
 COMMON = ("name", "direction", "forward", "format", "prefix", "group", "redeliver")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.markup import escape
 
 from events.cli.output import AsJson, console, print_json, print_table
@@ -68,6 +67,8 @@ def asyncapi(
     if as_json or (form or _form_of(output)) is Format.JSON:
         text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
     else:
+        import yaml  # here, since every command is imported with the others
+
         text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
     if output is None:
         typer.echo(text, nl=False)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from events.bridge_url import Address
+from events.bridge_url import EXCHANGE, Address
 from events.bridges import opened
-from events.bridges.rabbitmq import exchange_of
 from events.event import DomainEvent
 from events.forwarding import forwarded
 from events.settings import Settings
@@ -89,7 +88,7 @@ def _route(address: Address) -> Route:
         outbound=address.outbound,
         inbound=address.inbound,
         forward=address.forward,
-        prefix=exchange_of(address) if amqp else address.prefix,
+        prefix=address.options.get("exchange", EXCHANGE) if amqp else address.prefix,
         headers=None if "pubsub" in address.scheme else _PREFIXES.get(protocol, "ce-"),
         structured=address.structured,
         stream=address.options.get("topic" if protocol.startswith("kafka") else "stream", ""),
