@@ -1,8 +1,10 @@
 """Calls a handler in a transaction that is not its own to end: once for a delivery, or once for a batch of them."""
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection
 from sqlalchemy import event as sqlalchemy_event
@@ -11,11 +13,46 @@ from sqlalchemy.orm import Session
 from events.calling import call
 from events.errors import TransactionMisused
 from events.event import DomainEvent
+from events.hooks import Hooks
 from events.injection import Delivery, Wanted
 from events.ports import Shared
 from events.publishing import Running, running
 from events.records import Claim
 from events.registry import Handler
+
+
+class Calls:
+    """Calls handlers, with whoever watches around, and knows how long each delivery in hand took. For any thread."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._took: dict[tuple[UUID, str], float] = {}
+
+    def __call__(
+        self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+        shared: Shared | None = None,
+    ) -> None:  # fmt: skip
+        """See run_handler."""
+        around = self._hooks.around(claims)
+        begun = time.perf_counter()
+        try:
+            if around is None:
+                run_handler(handler, claims, events, connection, shared)
+            else:
+                with around:
+                    run_handler(handler, claims, events, connection, shared)
+        finally:
+            each = (time.perf_counter() - begun) / len(claims)
+            self._took |= {(claim.envelope.id, handler.name): each for claim in claims}
+
+    def took(self, claim: Claim) -> float:
+        """Seconds in the handler, 0 if it wasn't called."""
+        return self._took.get((claim.envelope.id, claim.handler), 0.0)
+
+    def forget(self, claims: Sequence[Claim]) -> None:
+        """They are no longer in hand."""
+        for claim in claims:
+            self._took.pop((claim.envelope.id, claim.handler), None)
 
 
 def run_handler(

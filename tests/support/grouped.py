@@ -198,7 +198,7 @@ def in_use(url: str) -> Iterator[InlinePipeline]:
     use_pipeline(pipeline)
     try:
         tables.create_all(get_engine())
-        with patch("events.delivery._PATIENCE", 1_000):
+        with patch("events.together._PATIENCE", 1_000):
             yield pipeline
     finally:
         do_now.clear()
