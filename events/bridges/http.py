@@ -120,7 +120,7 @@ class Publisher:
             self._headers["authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
         parallel = address.number("parallel", _PARALLEL)
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        self._client = Client(url, self._shown, address.timeout, parallel)
+        self._client = Client(url, self._shown, address.timeout, parallel, address.ca)
         self._lock = threading.Lock()
         self._batches: set[_Batch] = set()
         self._threads: ThreadPoolExecutor | None = ThreadPoolExecutor(parallel, "events-webhook")

@@ -18,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from events.errors import TransportError
 
+_ENDED = (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)  # what the end of a connection looks like
 _TELL = 500  # bytes of an answer that are kept
 
 
@@ -93,7 +94,7 @@ class Client:
                 if request.late or isinstance(error, urllib3.exceptions.ReadTimeoutError):
                     why = f"can't send to {self._shown}: no whole answer within {self._timeout:g} s"
                     raise TransportError(why) from error
-                if last or not (request.kept and isinstance(error, urllib3.exceptions.ProtocolError)):
+                if last or not (request.kept and isinstance(error, _ENDED)):
                     why = f"can't send to {self._shown}: {type(error).__name__}: {error}"
                     raise TransportError(why) from error
             finally:
