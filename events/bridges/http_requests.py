@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from events.errors import TransportError
 
 _ENDED = (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)  # what the end of a connection looks like
+_SILENT = urllib3.exceptions.ReadTimeoutError
 _TELL = 500  # bytes of an answer that are kept
 
 
@@ -91,7 +92,7 @@ class Client:
             try:
                 return self._once(request, body, headers)
             except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-                if request.late or isinstance(error, urllib3.exceptions.ReadTimeoutError):
+                if request.late or time.monotonic() >= request.ends or isinstance(error, _SILENT):
                     why = f"can't send to {self._shown}: no whole answer within {self._timeout:g} s"
                     raise TransportError(why) from error
                 if last or not (request.kept and isinstance(error, _ENDED)):

@@ -190,6 +190,22 @@ def test_an_answer_before_the_whole_request_counts(opened: Opener) -> None:
     assert isinstance(error, Unsendable)
 
 
+def test_a_server_that_stops_reading_is_left_in_time(opened: Opener) -> None:
+    # Given a server that takes a first event, and reads nothing of the second, which fits into no buffer
+    def stop(peer: Peer, connection: socket.socket) -> None:
+        peer.read(connection)
+        connection.sendall(OK)
+        peer.ended.wait()
+
+    with Peer(stop) as peer:
+        publisher = opened(peer.url)
+        send(publisher, placed(1))
+        # Then it is left, and not asked again at once
+        with pytest.raises(TransportError, match="no whole answer within 1 s"):
+            send(publisher, placed(1, "o" * 20_000_000))
+        assert peer.connections == 1
+
+
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100,
                                   b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n"])  # fmt: skip
 def test_what_is_no_answer_is_tried_again(opened: Opener, said: bytes) -> None:
