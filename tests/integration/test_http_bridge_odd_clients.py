@@ -1,7 +1,6 @@
-"""Senders that misbehave, byte by byte: slow, gone in the middle, or with requests that no client should send."""
+"""Senders that misbehave, byte by byte: slow, too many, gone in the middle; and what they are told when we are away."""
 
 import errno
-import json
 import socket
 import sqlite3
 import threading
@@ -13,13 +12,11 @@ from uuid import uuid4
 import pytest
 from servers import free_port
 
-from events.bridges import http_listener, http_reading, http_server
+from events.bridges import http_listener, http_server
 from events.errors import TransportError
 from support.bridged import AtWork, Link, Service
+from support.raw_http import BODY, Client, request
 from support.waiting import eventually
-
-BODY = b'{"order": "o"}'
-BATCH = b"Content-Type: Application/CloudEvents-Batch+JSON\r\n"  # whose case means nothing
 
 
 @pytest.fixture
@@ -42,65 +39,6 @@ def at_work(service: Service, link: Link) -> Iterator[None]:
     receiver.step(0.01)
     with AtWork(receiver):
         yield
-
-
-class Client:
-    """A connection to the bridge."""
-
-    def __init__(self, link: Link) -> None:
-        host = link.url.partition("://")[2].partition("/")[0]
-        self.socket = socket.create_connection((host.rpartition(":")[0].strip("[]"), int(host.rpartition(":")[2])))
-        self.socket.settimeout(20)
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, text: bytes) -> "Client":
-        self.socket.sendall(text)
-        return self
-
-    def said(self) -> str:
-        """All, until the other side ends."""
-        found = b""
-        while more := self.socket.recv(65536):
-            found += more
-        return found.decode()
-
-    def drip(self) -> str:
-        """What it says to one who sends a byte now and then, without end."""
-        stop = threading.Event()
-
-        def send() -> None:
-            try:
-                while not stop.wait(0.05):
-                    self.socket.sendall(b"a")
-            except OSError:
-                pass  # it is enough
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            return self.said()
-        except ConnectionResetError:
-            return ""
-        finally:
-            stop.set()
-            thread.join()
-
-
-def request(body: bytes = BODY, more: bytes = b"", *, last: bool = True) -> bytes:
-    kind = b"" if more == BATCH else b"ce-type: OrderPlaced\r\n"
-    end = b"Connection: close\r\n" if last else b""
-    head = b"POST /events HTTP/1.1\r\nHost: h\r\n" + kind + more + end
-    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def batch(count: int) -> bytes:
-    one = {"specversion": "1.0", "type": "OrderPlaced", "source": "/t", "data": {"order": "o"}}
-    return json.dumps([one | {"id": str(uuid4())} for _ in range(count)]).encode()
 
 
 def refused(link: Link) -> bool:
@@ -178,63 +116,6 @@ def test_a_body_that_ends_early_is_not_taken(service: Service, link: Link, at_wo
     assert service.stored() == []
 
 
-@pytest.mark.parametrize(
-    ("sent", "answer"),
-    [
-        (b"POST /events HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", "400 Bad Request"),
-        (b"POST /events HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "400 Bad Request"),
-        (b"POST /events HTTP/1.1\r\nContent-Length: 14\r\nContent-Length: 2\r\n\r\n" + BODY, "two of them"),
-        (b"POST /events HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", "413 Request Entity Too Large"),
-        (b"POST /events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411 Length Required"),
-        (b"POST /events HTTP/1.1\r\n\r\n", "411 Length Required"),
-        (request(more=b"no colon\r\n"), "its headers can't be read"),
-        (request(more=b"a: b\r\n" * 200), "431 Too many headers"),
-        (request(more=b"a: " + b"b" * 70_000 + b"\r\n"), "431 Line too long"),
-        (request(more=b"ce-id: 1\r\nce-id: 2\r\n"), "the header ce-id is there twice"),
-        (request(b""), "its body is no JSON"),
-        (request(b"\0" * 100), "its body is no JSON"),
-        (request(b'{"a":' * 50_000), "its body is no JSON"),
-        (request(b"{}", BATCH), "the batch is no JSON array"),
-        (request(batch(http_reading.MOST_EVENTS + 1), BATCH), "at most 1,000 events are taken in a batch"),
-        (b"POST /events\r\n\r\n", "Error code: 400"),
-    ],
-)
-def test_what_no_client_should_send_is_answered(
-    service: Service, link: Link, at_work: None, sent: bytes, answer: str
-) -> None:
-    with Client(link) as client:
-        assert answer in client.send(sent).said()
-    assert service.stored() == []
-    assert service.pipeline.parked.counts() == {}
-
-
-@pytest.mark.parametrize("stamp", ["\xb2", "9" * 5000, ""])
-@pytest.mark.parametrize("signed", ["v1,\xe9", "v1,=", ""])
-def test_odd_signatures_are_refused(link: Link, service: Service, stamp: str, signed: str) -> None:
-    receiver = service.receiver(link, "&secret=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    receiver.step(0.01)
-    with AtWork(receiver), Client(link) as client:
-        headers = f"webhook-id: 1\r\nwebhook-timestamp: {stamp}\r\nwebhook-signature: {signed}\r\n"
-        assert "401 Unauthorized" in client.send(request(more=headers.encode("latin-1"))).said()
-
-
-def test_requests_may_come_one_behind_the_other(service: Service, link: Link, at_work: None) -> None:
-    # When three are sent in one piece, over one connection
-    with Client(link) as client:
-        said = client.send(request(last=False) * 2 + request()).said()
-    # Then each has its answer
-    assert said.count("202 Accepted") == len(service.stored()) == 3
-
-
-def test_who_asks_before_it_sends_is_told_to_go_on(service: Service, link: Link, at_work: None) -> None:
-    with Client(link) as client:
-        head, _, body = request(more=b"Expect: 100-continue\r\n").partition(b"\r\n\r\n")
-        client.send(head + b"\r\n\r\n")
-        assert client.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert "202 Accepted" in client.send(body).said()
-    assert len(service.stored()) == 1
-
-
 def test_a_hundred_at_once_are_served(service: Service, link: Link, at_work: None) -> None:
     def post(_: int) -> str:
         with Client(link) as client:
@@ -243,25 +124,6 @@ def test_a_hundred_at_once_are_served(service: Service, link: Link, at_work: Non
     with ThreadPoolExecutor(100) as pool:
         assert all("202 Accepted" in said for said in pool.map(post, range(100)))
     assert len(service.stored()) == 100
-
-
-def test_a_batch_may_be_empty_or_large(service: Service, link: Link, at_work: None) -> None:
-    # An empty batch is stored at once: there is nothing of it
-    with Client(link) as client:
-        assert "202 Accepted" in client.send(request(b"[]", BATCH)).said()
-    for _ in range(2):
-        large = batch(http_reading.MOST_EVENTS)
-        with Client(link) as client:
-            assert "202 Accepted" in client.send(request(large, BATCH)).said()
-    assert len(service.stored()) == 2 * http_reading.MOST_EVENTS
-
-
-@pytest.mark.parametrize("event_id", [b"a%00b", b"%ff%fe", b"%ED%A0%80", b"caf\xe9", b"%", b"x" * 5000])
-def test_an_id_may_be_anything_and_stays_the_same(service: Service, link: Link, at_work: None, event_id: bytes) -> None:
-    for _ in range(2):
-        with Client(link) as client:
-            assert "202 Accepted" in client.send(request(more=b"ce-id: " + event_id + b"\r\n")).said()
-    assert len(service.stored()) == 1
 
 
 def test_one_port_takes_one_bridge(link: Link) -> None:

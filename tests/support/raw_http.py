@@ -1,10 +1,16 @@
 """The other side of an HTTP connection, byte by byte: for what no server or client of good manners would send."""
 
+import json
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from uuid import uuid4
 
+from support.bridged import Link
+
+BODY = b'{"order": "o"}'
+BATCH = b"Content-Type: Application/CloudEvents-Batch+JSON\r\n"  # whose case means nothing
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -80,3 +86,64 @@ def _until(connection: socket.socket, found: bytes, whole: Callable[[bytes], boo
             raise ConnectionError("no request came")
         found += more
     return found
+
+
+class Client:
+    """A connection to a bridge."""
+
+    def __init__(self, link: Link) -> None:
+        host = link.url.partition("://")[2].partition("/")[0]
+        self.socket = socket.create_connection((host.rpartition(":")[0].strip("[]"), int(host.rpartition(":")[2])))
+        self.socket.settimeout(20)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, text: bytes) -> "Client":
+        self.socket.sendall(text)
+        return self
+
+    def said(self) -> str:
+        """All, until the other side ends."""
+        found = b""
+        while more := self.socket.recv(65536):
+            found += more
+        return found.decode()
+
+    def drip(self) -> str:
+        """What it says to one who sends a byte now and then, without end."""
+        stop = threading.Event()
+
+        def send() -> None:
+            try:
+                while not stop.wait(0.05):
+                    self.socket.sendall(b"a")
+            except OSError:
+                pass  # it is enough
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            return self.said()
+        except ConnectionResetError:
+            return ""
+        finally:
+            stop.set()
+            thread.join()
+
+
+def request(body: bytes = BODY, more: bytes = b"", *, last: bool = True) -> bytes:
+    """A post of an event to `/events`. `more`: headers. `last`: on its connection."""
+    kind = b"" if more == BATCH else b"ce-type: OrderPlaced\r\n"
+    end = b"Connection: close\r\n" if last else b""
+    head = b"POST /events HTTP/1.1\r\nHost: h\r\n" + kind + more + end
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def batch(count: int) -> bytes:
+    """The body of so many events."""
+    one = {"specversion": "1.0", "type": "OrderPlaced", "source": "/t", "data": {"order": "o"}}
+    return json.dumps([one | {"id": str(uuid4())} for _ in range(count)]).encode()
