@@ -11,9 +11,11 @@
 | `prefix` | `events` | what addresses begin with |
 | `group` | EVENTS_QUEUE | who shares what comes in; each service that reads the same needs its own |
 | `redeliver` | `60s` | what was received and not acknowledged for so long goes to another |
+| `ca` | the system's | with TLS: a file of certificates in PEM, one of which has signed the server's |
 """
 
 import re
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -22,7 +24,7 @@ from events.errors import ConfigurationError
 from events.settings import Settings, duration, redact
 
 EXCHANGE = "domain_events"  # of RabbitMQ, unless the URL says another
-COMMON = ("name", "direction", "forward", "format", "prefix", "group", "redeliver")
+COMMON = ("name", "direction", "forward", "format", "prefix", "group", "redeliver", "ca")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Address:
         scheme: which kind it is.
         url: without the parameters that are ours.
         forward: event types, `*` for all; empty for those that are declared public.
+        ca: a file of certificates to trust; "" for the system's, or what SSL_CERT_FILE names.
         options: the kind's own parameters.
         timeout: seconds after which a silent server is taken for lost.
     """
@@ -47,6 +50,7 @@ class Address:
     prefix: str = "events"
     group: str = "events"
     redeliver: float = 60.0
+    ca: str = ""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
     timeout: float = 5.0
 
@@ -101,6 +105,7 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
         prefix=prefix,
         group=group,
         redeliver=_seconds(url, given.get("redeliver", "60s")),
+        ca=_certificates(url, scheme, given["ca"]) if "ca" in given else "",
         options={name: value for name, value in given.items() if name in own},
         timeout=settings.broker_timeout.total_seconds(),
     )
@@ -120,3 +125,15 @@ def _seconds(url: str, value: str) -> float:
         return duration(value).total_seconds()
     except ValueError as error:
         raise wrong(url, f"redeliver={value}", str(error)) from None
+
+
+def _certificates(url: str, scheme: str, path: str) -> str:
+    if not (scheme.startswith(("https", "rabbitmqs", "rediss")) or "+tls" in scheme):
+        raise wrong(url, f"ca={path}", f"{scheme}:// has no TLS; use the scheme that has")
+    if not path:  # of a variable that isn't set, perhaps
+        raise wrong(url, "ca=", "it is empty; name a file of certificates in PEM, or leave it out")
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        raise wrong(url, f"ca={path}", f"{error.strerror or error}; name a file of certificates in PEM") from None
+    return path

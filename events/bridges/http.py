@@ -12,18 +12,18 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import urllib3
-
 from events.bridge_url import Address, wrong
+from events.bridges.http_requests import Client, Watch, printable
 from events.bridges.http_server import Subscriber
 from events.bridging import Features, Message
 from events.errors import PartlySent, TransportError, Unsendable
@@ -32,8 +32,8 @@ from events.settings import redact
 
 _PARALLEL = 8
 _AGAIN = (408, 425, 429)
-_TELL = 500  # bytes of an answer that are shown
 _BATCH_ENDS = 20.0  # seconds after which a batch begins nothing more: handlers have a time limit
+_LOOK_EVERY = 0.2  # seconds between looks for requests that are late
 _LONGEST_WAIT = 86_400.0  # seconds that a server may ask for
 
 
@@ -47,6 +47,7 @@ class Bridge:
         address.number("parallel", _PARALLEL)
         address.number("limit", 1)
         key_of(address)
+        _check(address)
         if address.inbound and address.scheme == "https":
             raise wrong(address.url, "direction", "we serve no TLS; use http:// behind a proxy that does")
         if address.inbound and address.outbound:
@@ -58,6 +59,19 @@ class Bridge:
 
     def subscriber(self, _wanted: Callable[[], Collection[str]]) -> Subscriber:
         return Subscriber(self._address, key_of(self._address))
+
+
+def _check(address: Address) -> None:
+    """Raises ConfigurationError for what would only fail later."""
+    try:
+        urlsplit(address.url).port  # noqa: B018 - it is read
+    except ValueError as error:
+        raise wrong(address.url, "", f"{error}".lower()) from None
+    for option in {"token", "secret"} & address.options.keys():
+        if not address.options[option]:  # of a variable that isn't set, perhaps: nobody is to be let in by it
+            raise wrong(address.url, f"{option}=", "it is empty; give one, or leave it out")
+    if not re.fullmatch("[!-~]*", address.options.get("token", "")):
+        raise wrong(address.url, "token=***", "use printable ASCII without spaces; a plus sign is written %2B")
 
 
 def key_of(address: Address) -> bytes:
@@ -88,6 +102,7 @@ class _Batch:
         self.arrived = 0
         self.stop: Exception | None = None  # why nothing more of it is begun
         self.ends = time.monotonic() + _BATCH_ENDS
+        self.watch = Watch()
 
 
 class Publisher:
@@ -96,19 +111,18 @@ class Publisher:
     def __init__(self, address: Address) -> None:
         parts = urlsplit(address.url)
         self._shown = redact(address.url)
-        self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         self._key = key_of(address)
         self._headers = {"user-agent": "celery-domain-events", "accept-encoding": "identity"}
         if token := address.options.get("token"):
             self._headers["authorization"] = f"Bearer {token}"
         elif parts.username:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers |= urllib3.make_headers(basic_auth=user)
+            self._headers["authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
         parallel = address.number("parallel", _PARALLEL)
-        self._pool = urllib3.PoolManager(
-            maxsize=parallel, block=True, retries=False, timeout=urllib3.Timeout(address.timeout, address.timeout)
-        )
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        self._client = Client(url, self._shown, address.timeout, parallel, address.ca)
         self._lock = threading.Lock()
+        self._batches: set[_Batch] = set()
         self._threads: ThreadPoolExecutor | None = ThreadPoolExecutor(parallel, "events-webhook")
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -120,8 +134,17 @@ class Publisher:
             if self._threads is None:
                 raise TransportError("this publisher is closed")
             running = [self._threads.submit(self._lane, lane, batch) for lane in lanes.values()]
-        for one in running:
-            one.result()
+            self._batches.add(batch)
+        try:
+            while wait(running, _LOOK_EVERY).not_done:
+                batch.watch.cut()
+        except BaseException:  # a time limit interrupts the wait, not the threads
+            batch.stop = batch.stop or TransportError("the batch was interrupted")
+            batch.watch.cut(everything=True)
+            raise
+        finally:
+            with self._lock:
+                self._batches.discard(batch)
         if not batch.failed:
             return
         if type(batch.stop) is TransportError and not batch.arrived:
@@ -131,9 +154,11 @@ class Publisher:
     def close(self) -> None:
         with self._lock:
             threads, self._threads = self._threads, None
+            for batch in self._batches:
+                batch.stop = batch.stop or TransportError("this publisher is closed")
         if threads is not None:
             threads.shutdown()
-            self._pool.clear()
+            self._client.close()
 
     def _lane(self, messages: Sequence[Message], batch: _Batch) -> None:
         for message in messages:
@@ -157,37 +182,32 @@ class Publisher:
                 "webhook-signature": signature(self._key, message.event_id, now, message.body),
             }
         try:
-            answer = self._pool.request(
-                "POST", self._url, body=message.body, headers=headers, redirect=False, preload_content=False
-            )
-            try:
-                said = answer.read(_TELL) or b""
-                if answer.read(1):  # nobody needs the rest, and it may be endless
-                    answer.close()
-            finally:
-                answer.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            batch.stop = TransportError(f"can't send to {self._shown}: {type(error).__name__}: {error}")
-            raise batch.stop from error
+            answer = self._client.post(message.body, headers, batch.watch)
+        except TransportError as error:
+            batch.stop = error
+            raise
         if 200 <= answer.status < 300:
             return
-        why = f"{self._shown} answered {answer.status}: {said.decode('utf-8', 'replace').strip() or answer.reason}"
-        if answer.status in (429, 503) and (wait := _asked_for(answer.headers)) is not None:
-            batch.stop = RetryAfter(wait, why)
+        why = f"{self._shown} answered {answer.status}: {answer.text}"
+        if 300 <= answer.status < 400 and (elsewhere := answer.headers.get("location")):
+            elsewhere = redact(printable(elsewhere))
+            why += f"; it points to {elsewhere}, and redirects are not followed: name that URL in EVENTS_BRIDGES"
+        if answer.status in (429, 503) and (asked := _asked_for(answer.headers)):
+            batch.stop = RetryAfter(asked, why)
             raise batch.stop
         if answer.status in _AGAIN or answer.status >= 500:
             raise TransportError(why)
         raise Unsendable(why)
 
 
-def _asked_for(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, of `Retry-After`."""
+def _asked_for(headers: Mapping[str, str]) -> float:
+    """Seconds to wait, of `Retry-After`; 0 if it says none, or that they are over: then the usual ones are right."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if re.fullmatch("[0-9]+", value):
         return min(float(value), _LONGEST_WAIT)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_WAIT)
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_WAIT)
+    except (ValueError, OverflowError):
+        return 0.0

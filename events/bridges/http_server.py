@@ -1,55 +1,38 @@
 """HTTP inbound: `events bridge 'http://0.0.0.0:8080/events?token=...'` takes CloudEvents by POST, in all their modes.
 
 It answers when the events are committed here: 202; those that are parked, too. 400: it can't be parsed, in one line;
-401: the token or the signature is wrong; 413: over `?limit=` bytes, 1 MiB by default; 503: not now, send it again.
-TLS is the business of a proxy in front. Only one process can have a port.
+401: the token or the signature is wrong; 408: it came too slowly; 413: over `?limit=` bytes, 1 MiB by default;
+503: not now, send it again. TLS is the business of a proxy in front. Only one process can have a port.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
+import errno
 import logging
 import queue
-import socket
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from events.bridge_url import Address
-from events.bridging import AT_ONCE, Received, unquoted_value
+from events.bridges.http_listener import Listener
+from events.bridges.http_reading import Refused, check, messages
+from events.bridging import AT_ONCE, Received
 from events.errors import TransportError
-from events.wire import STRUCTURED, Unacceptable, incoming
 
 log = logging.getLogger("events.bridges")
 
-BATCH = "application/cloudevents-batch+json"
 _LIMIT = 1024 * 1024  # bytes of a request
 _MOST_WAITING = 200  # requests; more are told to come again
-_SLOWEST = 10  # seconds that a client may take to say what it wants
-_TOLERANCE = 300.0  # seconds that a signature may be old
-
-
-class Refused(Exception):
-    """An answer that is no 202. `close`: what the client still sends is not read."""
-
-    def __init__(self, status: int, line: str, *, close: bool = False) -> None:
-        self.status, self.line, self.close = status, line, close
-        super().__init__(line)
+_GOODBYE = 3.0  # seconds that requests have for their answers when we end
 
 
 class Waiting:
     """A request whose events are not committed yet."""
 
     def __init__(self, received: Sequence[Received]) -> None:
-        self.received = received
+        self.received: Sequence[Received] = received
         self.gone = False  # it was told to come again
         self._ended = threading.Event()
         self._accepted = False
@@ -60,7 +43,8 @@ class Waiting:
 
     def accepted(self, within: float) -> bool:
         self._ended.wait(within)
-        self.gone = not self._accepted
+        if not self._accepted:
+            self.gone, self.received = True, ()
         return self._accepted
 
 
@@ -76,7 +60,7 @@ class Subscriber:
         self.waiting: queue.Queue[Waiting] = queue.Queue(_MOST_WAITING)
         self.closed = False
         self._held: list[Waiting] = []
-        self._server: _Server | None = None
+        self._server: Listener | None = None
 
     def receive(self, timeout: float) -> Sequence[Received]:
         self._listen()
@@ -98,13 +82,29 @@ class Subscriber:
         self._end(accepted=True)
 
     def close(self) -> None:
-        self.closed = True  # connections that are kept outlive the server: they end with their next answer
+        self.closed = True
         server, self._server = self._server, None
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.close()
         self._end(accepted=False)
         self.refuse_all()
+        if server is not None:
+            server.wait(_GOODBYE)
+
+    def take(self, headers: Message, body: bytes) -> None:
+        """A request, in its own thread; returns when its events are committed. Raises Refused."""
+        check(headers, body, self.token, self.key)
+        waiting = Waiting(messages(headers, body, self.path, self.limit))
+        if not waiting.received:  # an empty batch
+            return
+        try:
+            self.waiting.put_nowait(waiting)
+        except queue.Full:
+            raise Refused(503, "too many are waiting; send it again") from None
+        if self.closed:
+            self.refuse_all()
+        if not waiting.accepted(0.8 * self.address.timeout):  # before a sender with the same patience has lost its own
+            raise Refused(503, "it can't be stored now; send it again")
 
     def refuse_all(self) -> None:
         """Who is still waiting is told to come again."""
@@ -121,130 +121,12 @@ class Subscriber:
         if self._server is not None:
             return
         parts = urlsplit(self.address.url)
+        host, port = parts.hostname or "", parts.port or 80
         try:
-            self._server = _Server(parts.hostname or "", parts.port or 80, self)
+            self._server = Listener(host, port, self.path, self.limit, self.take)
         except OSError as error:
-            raise TransportError(f"can't listen on {parts.hostname}:{parts.port or 80}: {error.strerror}") from error
-        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="events-http-in", daemon=True).start()
+            cure = "; a port belongs to one process" if error.errno == errno.EADDRINUSE else ""
+            raise TransportError(f"can't listen on {host}, port {port}: {error.strerror}{cure}") from error
+        self._server.start()
         if not (self.token or self.key):
             log.warning("bridge %s: whoever reaches the port may publish; add ?token= or ?secret=", self.address.name)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, host: str, port: int, subscriber: Subscriber) -> None:
-        self.subscriber = subscriber
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Request)
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # past HTTPServer's own, which asks DNS for our name
-
-    def handle_error(self, *_: Any) -> None:
-        log.debug("a client went away", exc_info=True)
-
-
-class _Request(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout: ClassVar[int] = _SLOWEST
-    server_version, sys_version = "events", ""
-    server: _Server
-
-    def do_POST(self) -> None:
-        subscriber = self.server.subscriber
-        try:
-            if self.path.partition("?")[0] != subscriber.path:
-                raise Refused(404, f"events are taken at {subscriber.path}", close=True)
-            body = self._body(subscriber.limit)
-            check(self.headers, body, subscriber.token, subscriber.key)
-            waiting = Waiting(messages(self.headers, body, subscriber.path, subscriber.limit))
-            try:
-                subscriber.waiting.put_nowait(waiting)
-            except queue.Full:
-                raise Refused(503, "too many are waiting; send it again") from None
-            if subscriber.closed:
-                subscriber.refuse_all()
-            # Before a sender with the same patience has lost its own.
-            if not waiting.accepted(0.8 * subscriber.address.timeout):
-                raise Refused(503, "it can't be stored now; send it again")
-            self._answer(202, "")
-        except Refused as refused:
-            self.close_connection = self.close_connection or refused.close
-            self._answer(refused.status, refused.line)
-
-    def log_message(self, *_: Any) -> None:
-        """Nobody wants a line for each."""
-
-    def _body(self, limit: int) -> bytes:
-        length = self.headers.get("content-length", "")
-        if "transfer-encoding" in self.headers or not length.isdigit():
-            raise Refused(411, "say its length by Content-Length", close=True)
-        if int(length) > limit:
-            raise Refused(413, f"at most {limit:,} bytes are taken", close=True)
-        return self.rfile.read(int(length))
-
-    def _answer(self, status: int, line: str) -> None:
-        self.close_connection = self.close_connection or self.server.subscriber.closed
-        body = f"{line}\n".encode() if line else b""
-        self.send_response(status)
-        if line:
-            self.send_header("Content-Type", "text/plain; charset=utf-8")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-def check(headers: Message, body: bytes, token: str, key: bytes) -> None:
-    """Raises Refused unless the request has the token, and the signature, that are asked for."""
-    if token and not hmac.compare_digest(headers.get("authorization", "").encode(), f"Bearer {token}".encode()):
-        raise Refused(401, "the token is missing or wrong: Authorization: Bearer ...")
-    if not key:
-        return
-    stamp, message_id = headers.get("webhook-timestamp", ""), headers.get("webhook-id", "")
-    if not stamp.isdigit() or abs(time.time() - int(stamp[:12])) > _TOLERANCE:
-        raise Refused(401, f"webhook-timestamp is missing, or over {_TOLERANCE:g} s from our clock")
-    right = hmac.digest(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256)
-    for one in headers.get("webhook-signature", "").split():
-        version, _, value = one.partition(",")
-        with suppress(binascii.Error):
-            if version == "v1" and hmac.compare_digest(base64.b64decode(value), right):
-                return
-    raise Refused(401, "webhook-signature is missing or wrong")
-
-
-def messages(headers: Message, body: bytes, path: str, limit: int) -> list[Received]:
-    """Those of a request. Raises Refused: not all of them can be parsed."""
-    kept = {
-        name.lower(): unquoted_value(value)
-        for name, value in headers.items()
-        if name.lower().startswith("ce-") or name.lower() in ("content-type", "traceparent", "tracestate")
-    }
-    position = headers.get("webhook-id", "")
-    if not kept.get("content-type", "").startswith(BATCH):
-        found = [Received(body, kept, path, position)]
-    else:
-        try:
-            several = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise Refused(400, f"the batch is no JSON: {error}") from None
-        if not isinstance(several, list):
-            raise Refused(400, "the batch is no JSON array")
-        kept = {"content-type": STRUCTURED}
-        found = [
-            Received(json.dumps(one).encode(), kept, path, f"{position} {number}" if position else "")
-            for number, one in enumerate(several)
-        ]
-    for number, one in enumerate(found):
-        try:
-            incoming(one, "http", lambda _: True, limit)
-        except Unacceptable as error:  # of what can be read, and not accepted, the ledger keeps a parked message
-            if error.reason == "bridge: unreadable":
-                which = f"event {number + 1} of {len(found)}: " if len(found) > 1 else ""
-                raise Refused(400, which + str(error).split("\n")[0][:500]) from None
-    return found

@@ -76,6 +76,8 @@ def configuration(address: Address, **more: Any) -> dict[str, Any]:
             "sasl.username": unquote(user),
             "sasl.password": unquote(password),
         }
+    if address.ca:
+        common["ssl.ca.location"] = address.ca
     return common | more | dict(parse_qsl(parts.query))
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import re
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,6 +33,7 @@ Answer = TypeVar("Answer")
 
 _FAILURES = (nats.errors.Error, OSError, asyncio.TimeoutError, concurrent.futures.CancelledError)
 _KEPT = 100_000  # messages that wait in memory; JetStream sends no more than it was asked for
+_GOODBYE = 0.5  # seconds for a connection that has failed
 _HEADERS_END = 64  # bytes, at most, that stand around the headers of a message
 
 _lock = threading.Lock()
@@ -61,6 +63,16 @@ def check(address: Address) -> None:
     if "?" in address.url:
         parameters = address.url.partition("?")[2]
         raise wrong(address.url, parameters, "there is no such parameter of a NATS bridge")
+
+
+class _Careful(Client):
+    """Where TLS is wanted it is TLS or nothing: nats-py tells the password in plain to a server that asks for none."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        wanted = initial_connection and self._current_server and self._current_server.uri.scheme == "tls"
+        if wanted and not info.get("tls_required"):
+            raise nats.errors.Error("the server doesn't ask for TLS (tls_required), so that all would be sent in plain")
+        await super()._process_info(info, initial_connection)
 
 
 class Line:
@@ -109,24 +121,25 @@ class Line:
 
     async def _connect(self) -> Client:
         timeout = max(1, round(self._address.timeout))
-        client = await asyncio.wait_for(
-            nats.connect(
-                re.sub(
-                    r"^nats(\+tls)?(\+jetstream)?:", lambda match: "tls:" if match[1] else "nats:", self._address.url
-                ),
-                connect_timeout=timeout,
-                allow_reconnect=False,  # what it would keep and send later, the ledger sends again anyhow
-                ping_interval=timeout,
-                error_cb=_quiet,
-                name=f"events bridge {self._address.name}",
-            ),
-            self._address.timeout,
-        )
+        client, url = _Careful(), self._address.url
         try:
+            await asyncio.wait_for(
+                client.connect(
+                    re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda found: "tls:" if found[1] else "nats:", url),
+                    connect_timeout=timeout,
+                    allow_reconnect=False,  # what it would keep and send later, the ledger sends again anyhow
+                    ping_interval=timeout,
+                    error_cb=_quiet,
+                    tls=ssl.create_default_context(cafile=self._address.ca) if self._address.ca else None,
+                    name=f"events bridge {self._address.name}",
+                ),
+                self._address.timeout,
+            )
             if self._greet is not None:
                 await self._greet(client)
         except BaseException:
-            await client.close()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.close(), _GOODBYE)  # which after half a handshake finds no end
             raise
         return client
 

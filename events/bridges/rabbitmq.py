@@ -66,7 +66,8 @@ def connect(address: Address, heartbeat: float = 0) -> Any:
         host=f"{f'[{host}]' if ':' in host else host}:{parts.port or (5671 if tls else 5672)}",
         userid=unquote(parts.username or "guest"), password=unquote(parts.password or "guest"),
         virtual_host=unquote(parts.path[1:]) or "/", heartbeat=heartbeat,
-        ssl={"server_hostname": host} if tls else False,  # without a name it would take any server's certificate
+        # Without a name it would take any server's certificate.
+        ssl={"server_hostname": host, "ca_certs": address.ca or None} if tls else False,
         connect_timeout=address.timeout, read_timeout=address.timeout, write_timeout=address.timeout,
     )  # fmt: skip
     connection.connect()

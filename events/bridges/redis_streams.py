@@ -58,6 +58,7 @@ def client(address: Address, waiting: float = 0.0) -> redis.Redis:
         health_check_interval=0 if waiting else 25,
         retry=Retry(NoBackoff(), 1),  # at once, on a new connection: the old one may be of a server that was restarted
         protocol=2,  # answers of one shape, whatever the server's version
+        **({"ssl_ca_certs": address.ca} if address.ca else {}),  # which only the class for TLS takes
     )
 
 

@@ -1,0 +1,102 @@
+"""What a request says: whether it may, and which events it brings. Nothing here knows of connections."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import time
+from contextlib import suppress
+from email.message import Message
+
+from events.bridging import Received, unquoted_value
+from events.wire import STRUCTURED, UNREADABLE, Unacceptable, incoming
+
+BATCH = "application/cloudevents-batch+json"
+MOST_EVENTS = 1000  # in a request: all are stored in one step, for which its sender waits
+_TOLERANCE = 300.0  # seconds that a signature may be old
+
+
+class Refused(Exception):
+    """An answer that is no 202. `close`: what the client still sends is not read."""
+
+    def __init__(self, status: int, line: str, *, close: bool = False) -> None:
+        self.status, self.line, self.close = status, line, close
+        super().__init__(line)
+
+
+def length_of(headers: Message, limit: int) -> int:
+    """Of the body, in bytes. Raises Refused."""
+    if headers.defects:
+        raise Refused(400, "its headers can't be read", close=True)
+    said = {value.strip() for value in headers.get_all("content-length", [])}
+    if "transfer-encoding" in headers or not said:
+        raise Refused(411, "say its length by Content-Length", close=True)
+    length = said.pop()
+    if said or not re.fullmatch("[0-9]+", length):
+        raise Refused(400, "Content-Length is no number, or two of them", close=True)
+    if len(length) > 18 or int(length) > limit:
+        raise Refused(413, f"at most {limit:,} bytes are taken", close=True)
+    return int(length)
+
+
+def check(headers: Message, body: bytes, token: str, key: bytes) -> None:
+    """Raises Refused unless the request has the token, and the signature, that are asked for."""
+    if token and not hmac.compare_digest(headers.get("authorization", "").encode(), f"Bearer {token}".encode()):
+        raise Refused(401, "the token is missing or wrong: Authorization: Bearer ...")
+    if not key:
+        return
+    stamp, message_id = headers.get("webhook-timestamp", ""), headers.get("webhook-id", "")
+    if not re.fullmatch("[0-9]{1,12}", stamp) or abs(time.time() - int(stamp)) > _TOLERANCE:
+        raise Refused(401, f"webhook-timestamp is missing, or over {_TOLERANCE:g} s from our clock")
+    right = hmac.digest(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256)
+    for one in headers.get("webhook-signature", "").split():  # while a secret is replaced there are two
+        version, _, value = one.partition(",")
+        with suppress(ValueError):  # no base64
+            if version == "v1" and hmac.compare_digest(base64.b64decode(value), right):
+                return
+    raise Refused(401, "webhook-signature is missing or wrong")
+
+
+def messages(headers: Message, body: bytes, path: str, limit: int) -> list[Received]:
+    """Those of a request, perhaps none. Raises Refused: not all of them can be parsed."""
+    kept = _kept(headers)
+    position = headers.get("webhook-id", "")
+    if not kept.get("content-type", "").startswith(BATCH):
+        found = [Received(body, kept, path, position)]
+    else:
+        try:
+            several = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, f"the batch is no JSON: {error}") from None
+        if not isinstance(several, list):
+            raise Refused(400, "the batch is no JSON array")
+        if len(several) > MOST_EVENTS:
+            raise Refused(413, f"at most {MOST_EVENTS:,} events are taken in a batch, and these are {len(several):,}")
+        kept = {"content-type": STRUCTURED}
+        found = [
+            Received(json.dumps(one).encode(), kept, path, f"{position} {number}" if position else "")
+            for number, one in enumerate(several)
+        ]
+    for number, one in enumerate(found):
+        try:
+            incoming(one, "http", lambda _: True, limit)
+        except Unacceptable as error:  # of what can be read, and not accepted, the ledger keeps a parked message
+            if error.reason == UNREADABLE:
+                which = f"event {number + 1} of {len(found)}: " if len(found) > 1 else ""
+                raise Refused(400, which + str(error).split("\n")[0][:500]) from None
+    return found
+
+
+def _kept(headers: Message) -> dict[str, str]:
+    """The headers that say something of an event, by their names in lower case."""
+    kept: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        if name.startswith("ce-") or name in ("content-type", "traceparent", "tracestate"):
+            if name in kept:  # which of them counts, others between us might see differently
+                raise Refused(400, f"the header {name} is there twice")
+            kept[name] = unquoted_value(value)
+    if "content-type" in kept:
+        kept["content-type"] = kept["content-type"].lower()
+    return kept

@@ -1,0 +1,209 @@
+"""Senders that misbehave, byte by byte: slow, too many, gone in the middle; and what they are told when we are away."""
+
+import errno
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from servers import free_port
+
+from events.bridges import http_listener, http_server
+from events.errors import TransportError
+from support.bridged import AtWork, Link, Service
+from support.raw_http import BODY, Client, request
+from support.waiting import eventually
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path, "ours")
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture
+def link() -> Link:
+    return Link("http", f"http://127.0.0.1:{free_port()}/events")
+
+
+@pytest.fixture
+def at_work(service: Service, link: Link) -> Iterator[None]:
+    receiver = service.receiver(link)
+    receiver.step(0.01)
+    with AtWork(receiver):
+        yield
+
+
+def refused(link: Link) -> bool:
+    """Whether nobody listens."""
+    try:
+        Client(link).socket.close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("beginning", "answer"),
+    [
+        (b"POST /ev", ""),
+        (b"POST /events HTTP/1.1\r\nX-Slow: ", "408 Request Timeout"),
+        (b"POST /events HTTP/1.1\r\nContent-Length: 10000\r\n\r\n", "408 Request Timeout"),
+    ],
+)
+def test_who_sends_byte_by_byte_is_let_go(
+    service: Service, link: Link, at_work: None, monkeypatch: pytest.MonkeyPatch, beginning: bytes, answer: str
+) -> None:
+    # Given a bridge with little patience
+    monkeypatch.setattr(http_listener, "_SLOWEST", 0.5)
+    # When a client sends its request byte by byte, then it is told so, as far as it has said what it wants
+    with Client(link) as slow:
+        assert answer in slow.send(beginning).drip()
+    # And others are served
+    with Client(link) as client:
+        assert "202 Accepted" in client.send(request()).said()
+    assert len(service.stored()) == 1
+
+
+def test_a_silent_connection_ends_without_a_word(link: Link, at_work: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An answer to nothing would be taken for that of the next request.
+    monkeypatch.setattr(http_listener, "_SLOWEST", 0.2)
+    with Client(link) as client:
+        assert client.send(request(last=False)).said().count("HTTP/1.1 ") == 1
+
+
+def test_more_connections_than_there_may_be_are_refused(
+    service: Service, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a bridge that takes ten connections, all in use by clients who say nothing
+    monkeypatch.setattr(http_listener, "_MOST", 10)
+    receiver = service.receiver(link)
+    receiver.step(0.01)
+    with AtWork(receiver):
+        before = threading.active_count()
+        held = [Client(link) for _ in range(10)]
+        eventually(lambda: threading.active_count() == before + 10, "all ten are served")
+        # When more come, they are told to come again, and take no thread
+        for _ in range(20):
+            with Client(link) as client:
+                said = client.said()
+                assert "503 Service Unavailable" in said
+                assert said.endswith("\r\n\r\ntoo many connections; send it again\n")
+        assert threading.active_count() == before + 10
+        # And when the ten are gone, others are served
+        for one in held:
+            one.socket.close()
+        eventually(lambda: threading.active_count() == before, "their threads have ended")
+        for _ in range(20):
+            with Client(link) as client:
+                assert "202 Accepted" in client.send(request()).said()
+
+
+def test_a_body_that_ends_early_is_not_taken(service: Service, link: Link, at_work: None) -> None:
+    # Given a client that ends in the middle of a body, which is an event as it stands
+    with Client(link) as client:
+        client.send(request().replace(b"Content-Length: 14", b"Content-Length: 100"))
+        client.socket.shutdown(socket.SHUT_WR)
+        # Then it is refused, and nothing is stored
+        assert client.said().endswith("its body ends after 14 of 100 bytes\n")
+    assert service.stored() == []
+
+
+def test_a_hundred_at_once_are_served(service: Service, link: Link, at_work: None) -> None:
+    def post(_: int) -> str:
+        with Client(link) as client:
+            return client.send(request()).said()
+
+    with ThreadPoolExecutor(100) as pool:
+        assert all("202 Accepted" in said for said in pool.map(post, range(100)))
+    assert len(service.stored()) == 100
+
+
+def test_one_port_takes_one_bridge(link: Link) -> None:
+    first, second = (link.opened("&direction=in")[1].subscriber(list) for _ in range(2))
+    first.receive(0)
+    try:
+        with pytest.raises(
+            TransportError, match=r"can't listen on 127.0.0.1, port \d+: Address already in use; a port"
+        ):
+            second.receive(0)
+    finally:
+        first.close()
+        second.close()
+
+
+def test_it_can_listen_by_ipv6(service: Service) -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+            port = free.getsockname()[1]
+    except OSError as error:
+        if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise
+        pytest.skip("this machine has no IPv6")
+    link = Link("http", f"http://[::1]:{port}/events")
+    receiver = service.receiver(link)
+    receiver.step(0.01)
+    with AtWork(receiver), Client(link) as client:
+        assert "202 Accepted" in client.send(request()).said()
+
+
+def test_while_the_ledger_is_away_senders_are_told_and_nothing_is_doubled(
+    service: Service, link: Link, at_work: None
+) -> None:
+    sent = request(more=f"ce-id: {uuid4()}\r\n".encode())
+    # Given a ledger that nobody can write to
+    lock = sqlite3.connect(service.folder / "ours.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    # When an event comes, and comes again, its sender is told to send it again
+    for _ in range(2):
+        with Client(link) as client:
+            assert client.send(sent).said().endswith("it can't be stored now; send it again\n")
+    # Then it is stored, once, when the ledger is back
+    lock.execute("ROLLBACK")
+    lock.close()
+    with Client(link) as client:
+        assert "202 Accepted" in client.send(sent).said()
+    assert len(service.stored()) == 1
+
+
+def test_at_the_end_each_request_has_its_answer(service: Service, link: Link) -> None:
+    # Given a bridge that can't write, with requests that wait, and one of which only half is there
+    process = service.start(link)
+    eventually(lambda: not refused(link), "it listens")
+    lock = sqlite3.connect(service.folder / "ours.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    clients = [Client(link).send(request()) for _ in range(20)]
+    half = Client(link).send(request(more=b"Expect: 100-continue\r\n")[:-5])
+    assert half.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    # When it shall end, and takes no connections any more
+    process.terminate()
+    lock.close()
+    eventually(lambda: refused(link), "its port is closed")
+    half.send(BODY[-5:])
+    # Then it is told to come again, and the others to do so, or that they need not
+    assert "503 Service Unavailable" in half.said()
+    assert all(client.said().startswith(("HTTP/1.1 503", "HTTP/1.1 202")) for client in clients)
+    for client in [*clients, half]:
+        client.socket.close()
+    assert process.exit_code() == 0
+
+
+def test_a_failure_of_ours_is_said_and_logged(
+    link: Link, at_work: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(http_server, "check", fail)
+    with Client(link) as client:
+        said = client.send(request()).said()
+    assert "500 Internal Server Error" in said
+    assert "a bug" not in said
+    assert "RuntimeError: a bug" in caplog.text
