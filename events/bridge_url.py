@@ -15,7 +15,6 @@
 """
 
 import re
-import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -132,6 +131,8 @@ def _certificates(url: str, scheme: str, path: str) -> str:
         raise wrong(url, f"ca={path}", f"{scheme}:// has no TLS; use the scheme that has")
     if not path:  # of a variable that isn't set, perhaps
         raise wrong(url, "ca=", "it is empty; name a file of certificates in PEM, or leave it out")
+    import ssl  # here, since the module is loaded by every command
+
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # ssl.SSLError is one

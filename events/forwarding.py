@@ -23,8 +23,19 @@ from events.wire import outgoing
 
 log = logging.getLogger("events.bridges")
 
+
+class _Patient(Retry):
+    """A server that asks for a shorter pause than we make doesn't use up the tries by it."""
+
+    def delay_after(self, error: BaseException, attempt: int) -> timedelta | None:
+        asked = super().delay_after(error, attempt)
+        return None if asked is None else max(asked, self.backoff_after(attempt))
+
+
 # A server that is away comes back: about 16 hours of tries, the later ones five minutes apart.
-PATIENT = Retry(max_attempts=200, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=5), never=(Unsendable,))
+PATIENT = _Patient(
+    max_attempts=200, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=5), never=(Unsendable,)
+)
 
 
 def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:

@@ -106,7 +106,7 @@ def _envelope(
 ) -> Envelope:
     body = _object(received.body)
     attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
-    if received.headers.get("content-type", "").startswith(STRUCTURED) or "specversion" in body:
+    if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or "specversion" in body:
         attributes |= {name: str(value) for name, value in body.items() if isinstance(value, str | int)}
         data = _data_of(body)
         flat: dict[str, Any] = {}

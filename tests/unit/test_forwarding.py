@@ -1,5 +1,7 @@
 """Bridges without a server: what their URLs say, and what the handler of one does."""
 
+from datetime import timedelta
+
 import pytest
 
 from events import ConfigurationError, DomainEvent
@@ -8,7 +10,7 @@ from events.bridges import configured, open_bridge, opened
 from events.bridging import Message
 from events.errors import PartlySent, TransportError, Unsendable
 from events.event import Metadata
-from events.forwarding import Forwarding, bridge_handlers
+from events.forwarding import PATIENT, Forwarding, bridge_handlers
 from events.injection import Wanted
 from events.retry import RetryAfter
 from events.settings import Settings, load_settings, redact
@@ -183,6 +185,15 @@ def test_what_fails_for_itself_leaves_the_others_alone(forwarding: Forwarding, f
     fake.error = None
     forwarding(events)
     assert len(fake.sent) == 2
+
+
+def test_a_server_that_asks_for_short_pauses_is_asked_as_long_as_any_other() -> None:
+    # Given a server that says each time to come again in a second
+    waits = [PATIENT.delay_after(RetryAfter(1), attempt) for attempt in range(1, PATIENT.max_attempts)]
+    # Then the pauses grow all the same, to half a day in all
+    assert sum((wait for wait in waits if wait), timedelta()) > timedelta(hours=12)
+    # And one that asks for a longer pause gets it
+    assert PATIENT.delay_after(RetryAfter(7200), 1) == timedelta(hours=2)
 
 
 def test_no_token_or_secret_is_shown() -> None:
