@@ -60,7 +60,7 @@ def check(address: Address) -> None:
 
 
 class _Sturdy(Client):
-    """Goes on reading after headers that are none: nats-py's reader would end, and the connection hear nothing."""
+    """Goes on reading where nats-py's reader would end, and its connection hear nothing, and not say so."""
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
@@ -68,6 +68,10 @@ class _Sturdy(Client):
         except Exception as error:
             log.warning("a message of NATS has unreadable headers, and is read without: %r", error)
             return None
+
+    async def _process_pong(self) -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):  # who waited for it has given up, by a time limit
+            await super()._process_pong()
 
 
 class Line:

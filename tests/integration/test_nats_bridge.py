@@ -1,20 +1,24 @@
 """What is NATS's own in its bridges: what it doesn't allow, odd messages, and subscribers that are too slow."""
 
 import logging
+import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import servers
+from _chaos.machines import Machine
 
 import shop
 from events.bridging import Message, Publisher, Received, Subscriber
 from events.errors import PartlySent, TransportError
-from support.bridged import Link, placed, send
+from support.bridged import Link, insist, placed, send
 from support.servers import server_url
 from support.waiting import eventually
 
@@ -70,6 +74,14 @@ def guarded() -> Iterator[str]:
     finally:
         servers.stop(process, server.stop)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class TimeLimit(Exception):
+    pass
+
+
+def interrupt(*_: object) -> None:
+    raise TimeLimit
 
 
 def raw(link: Link, headers: bytes, body: bytes) -> None:
@@ -162,6 +174,38 @@ def test_a_slow_subscriber_keeps_so_many_bytes_and_says_what_it_loses(
     # And it goes on
     send(publisher, placed(1))
     taken(subscriber, 1)
+
+
+def test_a_time_limit_in_the_middle_of_it_leaves_no_deaf_connection(
+    link: Link,
+    opened: Callable[[Link], tuple[Publisher, Subscriber]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given a publisher that waits for a server that is stopped
+    folder = Path(tempfile.mkdtemp(prefix="nats-"))
+    folder.chmod(0o755)  # the server runs as another user
+    machine = Machine("nats", folder)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        machine.start()
+        publisher, subscriber = opened(link.with_server(machine.url))
+        subscriber.receive(0.01)
+        send(publisher, placed(1))
+        machine.pause()
+        # When a time limit interrupts it, and the server goes on
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(TimeLimit):
+            send(publisher, placed(1))
+        machine.resume()
+        # Then what is sent next arrives, and the client has come to no harm
+        last = placed(1, "last")
+        insist(publisher, last)
+        eventually(lambda: any(b"last" in one.body for one in subscriber.receive(0.2)), "the last arrived", 20)
+        assert [record.message for record in caplog.records if record.name.startswith("nats")] == []
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        machine.end()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_server_that_says_nothing_costs_no_connections(

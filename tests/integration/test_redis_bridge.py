@@ -171,6 +171,8 @@ def test_it_says_how_many_entries_were_cut_off_before_they_were_read(
     opened: Callable[[Link], tuple[Publisher, Subscriber]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    if int(administrator.info()["redis_version"].partition(".")[0]) < 7:
+        pytest.skip("Redis 6 doesn't count what it cuts off")
     # Given a group that has read, and is away
     publisher, subscriber = opened(streams)
     send(publisher, placed(10))
