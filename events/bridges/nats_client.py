@@ -104,7 +104,8 @@ class Line:
             except _FAILURES as error:
                 future.cancel()
                 self.drop()
-                why = "; ".join(dict.fromkeys([f"{type(error).__name__}: {error}", *said]))
+                text = str(error) or f"no answer within {self._address.timeout:g} s"
+                why = "; ".join(dict.fromkeys([f"{type(error).__name__}: {text}", *said]))
                 raise TransportError(f"can't {what} {self.where}: {why}") from error
             except BaseException:  # a time limit interrupts the wait, not the coroutine
                 future.cancel()
@@ -151,6 +152,8 @@ class Line:
                     re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda found: "tls:" if found[1] else "nats:", url),
                     connect_timeout=timeout,
                     allow_reconnect=False,  # what it would keep and send later, the ledger sends again anyhow
+                    max_reconnect_attempts=1,  # or it would wait until the timeout for a server that refuses
+                    reconnect_time_wait=0,
                     ping_interval=timeout,
                     error_cb=self._heard,
                     name=f"events bridge {self._address.name}",

@@ -215,10 +215,20 @@ def test_a_server_that_says_nothing_costs_no_connections(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         publisher, _ = opened(core.with_server(f"nats://127.0.0.1:{silent.getsockname()[1]}"))
         # When an event is sent to it
-        with pytest.raises(TransportError, match="TimeoutError"):
+        with pytest.raises(TransportError, match="TimeoutError: no answer within 2 s"):
             send(publisher, placed(1))
         # Then the connection is not left open
         connection, _ = silent.accept()
         with connection:
             connection.settimeout(10)
             assert connection.recv(100) == b""
+
+
+def test_a_server_that_is_not_there_is_said_to_refuse(
+    core: Link, opened: Callable[[Link], tuple[Publisher, Subscriber]]
+) -> None:
+    publisher, _ = opened(core.with_server(f"nats://127.0.0.1:{servers.free_port()}"))
+    with pytest.raises(TransportError, match="ConnectionRefusedError"):
+        send(publisher, placed(1))
+    with pytest.raises(TransportError, match="NoServersError"):  # at once: it has not waited for the timeout
+        send(publisher, placed(1))
