@@ -8,31 +8,27 @@ import concurrent.futures
 import contextlib
 import logging
 import os
-import queue
 import re
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import nats
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from events.bridge_url import Address, wrong
-from events.bridging import AT_ONCE, Message, Received, unquoted_value
+from events.bridging import Message
 from events.errors import TransportError, Unsendable
 from events.settings import redact
-from events.throttle import Throttle
 
 log = logging.getLogger("events.bridges")
 
 Answer = TypeVar("Answer")
 
 _FAILURES = (nats.errors.Error, OSError, asyncio.TimeoutError, concurrent.futures.CancelledError)
-_KEPT = 100_000  # messages that wait in memory; JetStream sends no more than it was asked for
 _GOODBYE = 0.5  # seconds for a connection that has failed
 _HEADERS_END = 64  # bytes, at most, that stand around the headers of a message
 
@@ -65,14 +61,28 @@ def check(address: Address) -> None:
         raise wrong(address.url, parameters, "there is no such parameter of a NATS bridge")
 
 
-class _Careful(Client):
-    """Where TLS is wanted it is TLS or nothing: nats-py tells the password in plain to a server that asks for none."""
+class _Sturdy(Client):
+    """Goes on reading where nats-py's reader would end, and its connection hear nothing, and not say so.
+
+    Where TLS is wanted it is TLS or nothing: nats-py tells the password in plain to a server that asks for none.
+    """
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         wanted = initial_connection and self._current_server and self._current_server.uri.scheme == "tls"
         if wanted and not info.get("tls_required"):
             raise nats.errors.Error("the server doesn't ask for TLS (tls_required), so that all would be sent in plain")
         await super()._process_info(info, initial_connection)
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except Exception as error:
+            log.warning("a message of NATS has unreadable headers, and is read without: %r", error)
+            return None
+
+    async def _process_pong(self) -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):  # who waited for it has given up, by a time limit
+            await super()._process_pong()
 
 
 class Line:
@@ -87,30 +97,55 @@ class Line:
         self._greet = greet
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
+        self._listeners: dict[int, list[str]] = {}
+
+    @property
+    def where(self) -> str:
+        """The server, as it may be shown."""
+        return redact(self._address.url)
 
     def run(self, what: str, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
         """What `work` returns, which runs on the loop. Raises TransportError, Unsendable; from any thread."""
-        future = asyncio.run_coroutine_threadsafe(self._run(work), _event_loop())
+        with self.listening() as said:
+            future = asyncio.run_coroutine_threadsafe(self._run(work), _event_loop())
+            try:
+                return future.result(3 * self._address.timeout)
+            except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
+                raise Unsendable(f"can't {what} {self.where}: {error}") from error
+            except _FAILURES as error:
+                future.cancel()
+                self.drop()
+                text = str(error) or f"no answer within {self._address.timeout:g} s"
+                why = "; ".join(dict.fromkeys([f"{type(error).__name__}: {text}", *said]))
+                raise TransportError(f"can't {what} {self.where}: {why}") from error
+            except BaseException:  # a time limit interrupts the wait, not the coroutine
+                future.cancel()
+                raise
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[list[str]]:
+        """What the server complains of meanwhile, such as what we are not allowed to do: it answers nothing else."""
+        said: list[str] = []
+        self._listeners[id(said)] = said
         try:
-            return future.result(3 * self._address.timeout)
-        except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
-            raise Unsendable(f"can't {what} {self._where}: {error}") from error
-        except _FAILURES as error:
-            future.cancel()
-            self._drop()
-            raise TransportError(f"can't {what} {self._where}: {type(error).__name__}: {error}") from error
-        except BaseException:  # a time limit interrupts the wait, not the coroutine
-            future.cancel()
-            raise
+            yield said
+        finally:
+            del self._listeners[id(said)]
+
+    def drop(self) -> "concurrent.futures.Future[None]":
+        """Let go of the connection; the next `run` makes another."""
+        client, self._client = self._client, None
+
+        async def close() -> None:
+            if client is not None:
+                await _close(client, self._address.timeout)
+
+        return asyncio.run_coroutine_threadsafe(close(), _event_loop())
 
     def close(self) -> None:
         if self._client is not None:
             with contextlib.suppress(Exception):
-                self._drop().result(self._address.timeout)
-
-    @property
-    def _where(self) -> str:
-        return redact(self._address.url)
+                self.drop().result(self._address.timeout)
 
     async def _run(self, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
         async with self._connecting:
@@ -121,15 +156,17 @@ class Line:
 
     async def _connect(self) -> Client:
         timeout = max(1, round(self._address.timeout))
-        client, url = _Careful(), self._address.url
+        client, url = _Sturdy(), self._address.url
         try:
             await asyncio.wait_for(
                 client.connect(
                     re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda found: "tls:" if found[1] else "nats:", url),
                     connect_timeout=timeout,
                     allow_reconnect=False,  # what it would keep and send later, the ledger sends again anyhow
+                    max_reconnect_attempts=1,  # or it would wait until the timeout for a server that refuses
+                    reconnect_time_wait=0,
                     ping_interval=timeout,
-                    error_cb=_quiet,
+                    error_cb=self._heard,
                     tls=ssl.create_default_context(cafile=self._address.ca) if self._address.ca else None,
                     name=f"events bridge {self._address.name}",
                 ),
@@ -138,50 +175,26 @@ class Line:
             if self._greet is not None:
                 await self._greet(client)
         except BaseException:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), _GOODBYE)  # which after half a handshake finds no end
+            await _close(client, _GOODBYE)  # of half a connection, too, which finds no end
             raise
         return client
 
-    def _drop(self) -> "concurrent.futures.Future[None]":
-        client, self._client = self._client, None
-
-        async def close() -> None:
-            with contextlib.suppress(Exception):
-                if client is not None:
-                    await client.close()
-
-        return asyncio.run_coroutine_threadsafe(close(), _event_loop())
+    async def _heard(self, error: Exception) -> None:
+        log.debug("nats: %s: %s, at %.3f", type(error).__name__, error, time.time())
+        for said in list(self._listeners.values()):
+            said.append(f"{type(error).__name__}: {error}")
 
 
-class Arrivals:
-    """Messages of a subscription, from the loop's thread to the one that receives."""
+async def settle(client: Client, timeout: float) -> None:
+    """Wait until the server has read all that was sent. The PING of nats-py's `flush` overtakes what waits to be
+    sent; a second one doesn't, as the first has come back."""
+    for _ in range(2):
+        await client.flush(max(1, round(timeout)))
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._queue: queue.Queue[Msg] = queue.Queue(_KEPT)
-        self._throttle = Throttle(log)
 
-    async def put(self, message: Msg) -> None:
-        """The callback of a subscription."""
-        try:
-            self._queue.put_nowait(message)
-        except queue.Full:
-            self._throttle.warn(f"subscriber of {self._prefix}.> is too slow: {_KEPT:,} messages wait, others are lost")
-
-    def take(self, timeout: float) -> list[Msg]:
-        """Waits for the first, and takes what else is there."""
-        found: list[Msg] = []
-        with contextlib.suppress(queue.Empty):
-            found.append(self._queue.get(timeout=timeout))
-            while len(found) < AT_ONCE:
-                found.append(self._queue.get_nowait())
-        return found
-
-    def received(self, message: Msg, position: str = "", token: Any = None) -> Received:
-        headers = {name.lower(): unquoted_value(value) for name, value in (message.headers or {}).items()}
-        kind = unquoted_value(message.subject.removeprefix(f"{self._prefix}."))
-        return Received(message.data, headers, message.subject, position, kind, token)
+async def _close(client: Client, timeout: float) -> None:
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(client.close(), timeout)  # what is left to send may find no end
 
 
 def subject(prefix: str, event_type: str) -> str:
@@ -205,7 +218,3 @@ def headers_of(client: Client, messages: Sequence[Message]) -> list[dict[str, st
             )
         found.append(headers)
     return found
-
-
-async def _quiet(error: Exception) -> None:
-    log.debug("nats: %s: %s, at %.3f", type(error).__name__, error, time.time())

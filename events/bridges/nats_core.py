@@ -10,8 +10,10 @@ from typing import ClassVar
 from nats.aio.client import Client
 
 from events.bridge_url import Address
-from events.bridges.nats_client import Arrivals, Line, check, headers_of, subject
+from events.bridges.nats_arrivals import Arrivals
+from events.bridges.nats_client import Line, check, headers_of, settle, subject
 from events.bridging import Features, Message, Received
+from events.errors import PartlySent, TransportError
 
 
 class Bridge:
@@ -39,13 +41,26 @@ class Publisher:
         self._line = Line(address)
 
     def send(self, messages: Sequence[Message]) -> None:
-        async def publish(client: Client) -> None:
-            for message, headers in zip(messages, headers_of(client, messages), strict=True):
-                to = subject(self._address.prefix, message.event_type)
-                await client.publish(to, message.body, headers=headers)
-            await client.flush(max(1, round(self._address.timeout)))
+        subjects = [subject(self._address.prefix, message.event_type) for message in messages]
 
-        self._line.run("send to", publish)
+        async def publish(client: Client) -> None:
+            for to, message, headers in zip(subjects, messages, headers_of(client, messages), strict=True):
+                await client.publish(to, message.body, headers=headers)
+            await settle(client, self._address.timeout)
+
+        with self._line.listening() as said:
+            self._line.run("send to", publish)
+        if not said:
+            return
+        failed = {  # what it doesn't allow, the server complains of, and answers no less
+            message.event_id: TransportError(f"can't send to {self._line.where}: {complaint}")
+            for to, message in zip(subjects, messages, strict=True)
+            for complaint in said
+            if f'"{to}"'.lower() in complaint.lower()
+        }
+        if failed:
+            raise PartlySent(failed)
+        raise TransportError(f"can't send to {self._line.where}: {said[0]}")
 
     def close(self) -> None:
         self._line.close()
@@ -73,5 +88,8 @@ class Subscriber:
         self._line.close()
 
     async def _subscribe(self, client: Client) -> None:
-        await client.subscribe(f"{self._address.prefix}.>", queue=self._address.group, cb=self._arrivals.put)
-        await client.flush(max(1, round(self._address.timeout)))
+        with self._line.listening() as said:
+            await client.subscribe(f"{self._address.prefix}.>", queue=self._address.group, cb=self._arrivals.put)
+            await settle(client, self._address.timeout)
+        if said:  # it is not allowed, and would hear nothing
+            raise PermissionError("the subscription is refused")

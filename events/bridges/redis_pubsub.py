@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import redis
 
 from events.bridge_url import Address
-from events.bridges.redis_streams import client, reachable
+from events.bridges.redis_streams import client, reachable, send_pipeline
 from events.bridging import AT_ONCE, Features, Message, Received
 
 
@@ -41,10 +41,10 @@ class Publisher:
         self._client = client(address)
 
     def send(self, messages: Sequence[Message]) -> None:
-        with reachable(self._address, "send to"), self._client.pipeline(transaction=False) as pipeline:
+        with self._client.pipeline(transaction=False) as pipeline:
             for message in messages:
                 pipeline.publish(f"{self._address.prefix}:{message.event_type}", message.body)
-            pipeline.execute()
+            send_pipeline(self._address, self._client, pipeline, messages)
 
     def close(self) -> None:
         with suppress(Exception):
@@ -58,12 +58,16 @@ class Subscriber:
         self._address = address
         self._client: redis.Redis | None = None
         self._subscription: Any = None
+        self._broken: Exception | None = None  # what ended the connection, behind what had still arrived
+        self._heard, self._pinged = 0.0, False
 
     def receive(self, timeout: float) -> Sequence[Received]:
         with reachable(self._address, "receive from"):
             try:
                 if self._subscription is None:
                     self._subscribe()
+                if self._broken is not None:
+                    raise self._broken
                 return self._arrived(timeout)
             except BaseException:
                 self.close()
@@ -73,7 +77,7 @@ class Subscriber:
         pass  # there is no such thing
 
     def close(self) -> None:
-        subscription, self._subscription = self._subscription, None
+        subscription, self._subscription, self._broken = self._subscription, None, None
         connection, self._client = self._client, None
         for one in (subscription, connection):
             with suppress(Exception):
@@ -81,7 +85,7 @@ class Subscriber:
                     one.close()
 
     def _subscribe(self) -> None:
-        self._client = client(self._address, waiting=10.0)
+        self._client = client(self._address, again=False)  # connecting anew is ours: what was missed shall be said
         self._subscription = self._client.pubsub()  # type: ignore[no-untyped-call]
         self._subscription.psubscribe(f"{self._address.prefix}:*")
         deadline = time.monotonic() + self._address.timeout
@@ -90,12 +94,23 @@ class Subscriber:
                 raise TimeoutError("the subscription was not answered")
         if said["type"] != "psubscribe":
             raise redis.RedisError(f"the subscription was answered by {said['type']}")
+        self._heard, self._pinged = time.monotonic(), False
 
     def _arrived(self, timeout: float) -> list[Received]:
         found: list[Received] = []
         wait, deadline = timeout, time.monotonic() + timeout
         while len(found) < AT_ONCE:
-            message = self._subscription.get_message(timeout=wait)
+            try:
+                message = self._subscription.get_message(timeout=wait)
+            except (redis.RedisError, OSError) as error:
+                if not found:
+                    raise
+                self._broken = error
+                break
+            if message is None:
+                self._check_line()
+            else:
+                self._heard, self._pinged = time.monotonic(), False
             if message is not None and message["type"] == "pmessage":
                 channel = message["channel"].decode("utf-8", "replace")
                 kind = channel.removeprefix(f"{self._address.prefix}:")
@@ -104,3 +119,12 @@ class Subscriber:
                 break
             wait = 0.0 if found else max(0.0, deadline - time.monotonic())
         return found
+
+    def _check_line(self) -> None:
+        """A line that is broken without a word is as silent as one on which nothing is sent: ask, now and then."""
+        silent = time.monotonic() - self._heard
+        if not self._pinged and silent > self._address.timeout:
+            self._subscription.ping()
+            self._heard, self._pinged = time.monotonic(), True
+        elif self._pinged and silent > self._address.timeout:
+            raise TimeoutError(f"no answer to PING for {silent:.0f} s")
