@@ -18,14 +18,25 @@ class Confirms:
         channel: of py-amqp, in use by nobody else; its `basic_publish` is replaced.
         timeout: seconds of silence after which the broker is taken for lost.
         on_return: told of a message that no queue takes, as py-amqp tells it; without, that is an error.
+        on_nack: told the number of a message that the broker refuses; without, that is an error.
+
+    Attributes:
+        published: so many messages; RabbitMQ numbers them from 1 in the order of their publishing.
     """
 
-    def __init__(self, channel: Any, timeout: float, on_return: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self,
+        channel: Any,
+        timeout: float,
+        on_return: Callable[..., None] | None = None,
+        on_nack: Callable[[int], None] | None = None,
+    ) -> None:
         self._channel = channel
         self._timeout = timeout
-        self._published = 0  # RabbitMQ numbers messages from 1 in the order of their publishing
+        self.published = 0
         self._open: set[int] = set()
         self._error: Exception | None = None
+        self._told_nack = on_nack
         channel.confirm_select()
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
@@ -37,7 +48,8 @@ class Confirms:
         """Wait until no more than so many messages are unconfirmed.
 
         Raises:
-            TimeoutError, amqp.exceptions.AMQPError: the broker refused a message, returned it, or fell silent.
+            TimeoutError, AMQPError, MessageNacked (of amqp.exceptions): the broker refused a message, returned it, or
+                fell silent.
         """
         while len(self._open) > until and self._error is None:
             self._channel.connection.drain_events(timeout=self._timeout)
@@ -48,17 +60,23 @@ class Confirms:
         if len(self._open) >= WINDOW:
             self.wait(WINDOW // 2)
         self._basic_publish(*arguments, **options)
-        self._published += 1
-        self._open.add(self._published)
+        self.published += 1
+        self._open.add(self.published)
 
     def _on_ack(self, number: int, multiple: bool) -> None:
-        if multiple:
-            self._open = {one for one in self._open if one > number}
-        else:
-            self._open.discard(number)
+        self._open -= self._meant(number, multiple)
 
     def _on_nack(self, number: int, multiple: bool) -> None:
-        self._error = MessageNacked(f"message {number}{' and those before it' if multiple else ''}")
+        if self._told_nack is None:
+            self._error = MessageNacked(f"message {number}{' and those before it' if multiple else ''}")
+            return
+        refused = self._meant(number, multiple)
+        self._open -= refused
+        for one in sorted(refused):
+            self._told_nack(one)
+
+    def _meant(self, number: int, multiple: bool) -> set[int]:
+        return {one for one in self._open if one <= number} if multiple else {number}
 
     def _on_return(self, error: Exception, *_: Any) -> None:
         self._error = error

@@ -6,6 +6,8 @@ consumer protocol.
 """
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ def _library() -> Any:
         ("rd_kafka_mock_cluster_bootstraps", text, pointer),
         ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, pointer, ctypes.c_int32),
         ("rd_kafka_mock_topic_create", ctypes.c_int, pointer, text, ctypes.c_int, ctypes.c_int),
+        ("rd_kafka_mock_topic_set_error", None, pointer, text, ctypes.c_int),
+        ("rd_kafka_producev", ctypes.c_int, pointer),
+        ("rd_kafka_flush", ctypes.c_int, pointer, ctypes.c_int),
         ("rd_kafka_mock_broker_set_down", ctypes.c_int, pointer, ctypes.c_int32),
         ("rd_kafka_mock_broker_set_up", ctypes.c_int, pointer, ctypes.c_int32),
     ):  # fmt: skip
@@ -64,6 +69,25 @@ class Mock:
         for topic in topics:
             self._library.rd_kafka_mock_topic_create(self._cluster, topic.encode(), 4, 1)
 
+    def refuse(self, topic: str, error: int) -> None:
+        """Whoever asks for this topic gets an error, one of confluent_kafka.KafkaError's; 0 ends that."""
+        self._library.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), error)
+
+    def put(self, topic: str, body: bytes, header: bytes, value: bytes) -> None:
+        """A message as confluent_kafka would not send it: with any bytes for the name of a header."""
+        why, size, number = ctypes.create_string_buffer(512), ctypes.c_size_t, ctypes.c_int
+        settings = self._library.rd_kafka_conf_new()
+        hosts = self.url.partition("://")[2].encode()
+        self._library.rd_kafka_conf_set(settings, b"bootstrap.servers", hosts, why, 512)
+        producer = ctypes.c_void_p(self._library.rd_kafka_new(0, settings, why, 512))
+        # Tag and value by turns: the topic, the body, that it is copied, a header, and the end.
+        self._library.rd_kafka_producev(
+            producer, number(1), topic.encode(), number(4), body, size(len(body)), number(7), number(2),
+            number(9), header, value, size(len(value)), number(0),
+        )  # fmt: skip
+        self._library.rd_kafka_flush(producer, 10_000)
+        self._library.rd_kafka_destroy(producer)
+
     def down(self) -> None:
         """Connections end, and new ones are refused."""
         self._library.rd_kafka_mock_broker_set_down(self._cluster, 1)
@@ -79,3 +103,29 @@ class Mock:
     def end(self) -> None:
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
         self._library.rd_kafka_destroy(self._client)
+
+
+class MockProcess:
+    """A cluster in a process of its own, which may be stopped (SIGSTOP): then it is silent, and nothing is refused."""
+
+    def __init__(self, *topics: str) -> None:
+        command = [sys.executable, "-m", "support.kafka", *topics]
+        self.process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout
+        self.url = self.process.stdout.readline().strip()
+
+    def __enter__(self) -> "MockProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+if __name__ == "__main__":
+    with Mock() as mock:
+        mock.make(*sys.argv[1:])
+        print(mock.url, flush=True)
+        sys.stdin.read()
