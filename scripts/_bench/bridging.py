@@ -20,6 +20,7 @@ BRIDGES = {  # name to scheme, to the server that it needs, and to the events a 
     "NATS JetStream": ("nats+jetstream", "nats", 5000),
     "NATS core": ("nats", "nats", 5000),
     "RabbitMQ, confirmed": ("rabbitmq+topic", "rabbitmq", 2000),
+    "Kafka, in memory": ("kafka", "kafka", 2000),
 }
 _DONE = "SELECT extract(epoch FROM finished_at) FROM event_deliveries WHERE state = 'succeeded' ORDER BY finished_at"
 _COUNT = "SELECT count(*) FROM event_deliveries WHERE state = 'succeeded'"
@@ -62,7 +63,10 @@ def _check(bed: Bed, events: int) -> None:
 
 
 def _url(rig: Rig, scheme: str, server: str) -> str:
-    if server == "nats" and importlib.util.find_spec("nats") is None:
-        raise NotMeasured("nats-py is not installed; scripts/install --dev brings it")
+    for needed, client in (("nats", "nats"), ("kafka", "confluent_kafka")):
+        if server == needed and importlib.util.find_spec(client) is None:
+            raise NotMeasured(f"{client} is not installed; scripts/install --dev brings it")
+    if server == "kafka":
+        return f"{rig.kafka()}?prefix=bench"
     more = "?maxlen=10000" if re.search(r"\+(streams|jetstream)", scheme) else ""
     return f"{scheme}://127.0.0.1:{rig.machine(server).port}{more}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import servers
 from _chaos.machines import SERVERS, Machine, wipe
@@ -10,6 +11,9 @@ from sqlalchemy import create_engine, text
 
 from _bench.bed import QUEUE, Bed
 from _bench.figures import NotMeasured
+
+if TYPE_CHECKING:
+    from kafka_mock import MockProcess
 
 EMPTY = "bench_empty"  # the template of fresh databases: migrated, and nothing in it
 
@@ -24,6 +28,7 @@ class Rig:
         self._machines: dict[str, Machine] = {}
         self._templates: set[str] = set()
         self._beds = 0
+        self._kafka: MockProcess | None = None
 
     def __enter__(self) -> "Rig":
         return self
@@ -41,6 +46,14 @@ class Rig:
             machine.start()
             self._machines[name] = machine
         return self._machines[name]
+
+    def kafka(self) -> str:
+        """The URL of librdkafka's own cluster, in a process of its own."""
+        if self._kafka is None:
+            from kafka_mock import MockProcess  # here, as not everybody has its client
+
+            self._kafka = self._cleanup.enter_context(MockProcess("bench.Bridged"))
+        return self._kafka.url
 
     def versions(self) -> dict[str, str]:
         """Of the servers that were started, in their own words."""

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from _chaos.machines import Machine
+from kafka_mock import Mock
 from servers import free_port
 
-from support.kafka import Mock
 from support.servers import server_url
 from support.size import FULL
 from support.system import TESTS, Process

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import confluent_kafka
 import pytest
+from kafka_mock import Mock
 
 import shop
 from events import ConfigurationError
@@ -13,7 +14,6 @@ from events.bridging import Message
 from events.errors import PartlySent, TransportError, Unsendable
 from events.settings import Settings
 from support.bridged import Link, Service, insist, placed, received, send
-from support.kafka import Mock
 from support.waiting import eventually
 
 

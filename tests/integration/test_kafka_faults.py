@@ -7,6 +7,7 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
+from kafka_mock import Mock, MockProcess
 
 import shop
 from events import ConfigurationError
@@ -14,7 +15,6 @@ from events.bridges import kafka
 from events.bridging import Subscriber
 from events.errors import PartlySent, TransportError
 from support.bridged import Link, Service, insist, placed, received, send
-from support.kafka import Mock, MockProcess
 from support.waiting import eventually
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from _chaos.machines import Machine
+from kafka_mock import Mock
 from sqlalchemy import select
 
 import shop
@@ -20,7 +21,6 @@ from events.receiving import Receiver
 from events.settings import Settings
 from events.store.tables import event_store
 from events.wire import outgoing
-from support.kafka import Mock
 from support.system import TESTS, Process
 from support.waiting import eventually
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from _chaos.machines import Machine
+from kafka_mock import Mock
 from servers import free_port
 
 from events.bridging import Features, Publisher
 from events.receiving import Receiver
 from support.bridged import AtWork, Link, Service
-from support.kafka import Mock
 from support.servers import server_url
 
 SERVERS = {  # scheme to the server that it needs

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 from _chaos.machines import Machine
+from kafka_mock import Mock
 
 from events.bridging import AT_ONCE, Features
 from support.bridged import Link, Service, insist, placed, will_remember
 from support.forwarder import Forwarder
-from support.kafka import Mock
 from support.size import FULL, sized
 from support.waiting import eventually
 

@@ -1,8 +1,10 @@
-"""librdkafka's own cluster, in this process and its memory. Clients anywhere on this machine can connect to it.
+"""librdkafka's own cluster of Kafka, in a process and its memory. Clients anywhere on this machine can connect to it.
 
-What it can't do, so that no test here says anything about it: keep data through the end of its process, replicate
-(there is one broker), TLS and SASL, topics' settings (retention, compaction), transactions, the new
-consumer protocol.
+    python scripts/kafka_mock.py TOPIC...
+
+What it can't do, so that no test or figure here says anything about it: keep data through the end of its process,
+replicate (there is one broker), TLS and SASL, topics' settings (retention, compaction), transactions, the new consumer
+protocol.
 """
 
 import ctypes
@@ -12,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka
-import pytest
 
 
 def _library() -> Any:
     """The one that confluent-kafka came with, which has more functions than Python is shown."""
     found = sorted(Path(confluent_kafka.__file__).parent.with_name("confluent_kafka.libs").glob("librdkafka*"))
     if not found:
-        pytest.skip("this confluent-kafka brings no librdkafka of its own; set EVENTS_TEST_KAFKA_URL")
+        raise RuntimeError("this confluent-kafka brings no librdkafka of its own; install the wheel from PyPI")
     library = ctypes.CDLL(str(found[0]))
     pointer, text = ctypes.c_void_p, ctypes.c_char_p
     for name, result, *arguments in (
@@ -109,10 +110,8 @@ class MockProcess:
     """A cluster in a process of its own, which may be stopped (SIGSTOP): then it is silent, and nothing is refused."""
 
     def __init__(self, *topics: str) -> None:
-        command = [sys.executable, "-m", "support.kafka", *topics]
-        self.process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, __file__, *topics]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
 
