@@ -1,11 +1,11 @@
 """What is wrong with a configuration or a running system, and how to mend it: the checks behind `events doctor`.
 
-`findings` is what they report; `database`, `broker` and `workers` hold the checks, one function each.
+`findings` is what they report; `database`, `broker`, `bridges` and `workers` hold the checks, one function each.
 """
 
 from collections.abc import Callable
 
-from events.diagnosis import broker, database, workers
+from events.diagnosis import bridges, broker, database, workers
 from events.diagnosis.findings import Finding, Level, failed
 from events.pipeline import Pipeline
 
@@ -27,6 +27,7 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
         workers.leftovers,
     ),
     (broker.reachable, broker.redis, broker.rabbitmq),
+    (bridges.bridges,),
 )
 GATES = {database.reachable, database.schema, broker.reachable}
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import kombu
 import pytest
 import redis
+from servers import free_port
 from sqlalchemy import update
 
 from events.records import Subscription, WorkerInfo
@@ -159,3 +160,21 @@ def test_settings_that_break_the_promise_are_found(doctor: Doctor, tmp_path: Pat
     # Then they are in order
     report = doctor(database_url=f"sqlite:///{tmp_path / 'e.db'}")
     assert (report["level"]["celeryconfig.py"], report["level"]["kill_timeout"]) == ("ok", "ok")
+
+
+def test_bridges_that_lead_nowhere_or_forward_nothing_are_found(doctor: Doctor, tmp_path: Path) -> None:
+    # Given a bridge to a server that is there, one to a port that nobody has, and nothing to forward
+    here, nobody = server_url("REDIS").partition("://")[2], free_port()
+    bridges = f"redis+streams://{here}?direction=in nats://u:secret@127.0.0.1:{nobody}"
+    report = doctor(1, bridges=bridges)
+    found = [(one["check"], one["level"], one["found"]) for one in report["findings"] if "bridge" in one["check"]]
+    # Then each is found
+    assert [(check, level) for check, level, _ in found] == [
+        ("bridge redis", "ok"), ("bridge nats", "error"), ("bridge nats", "warning"),
+    ]  # fmt: skip
+    assert "receives" in found[0][2]
+    assert f"127.0.0.1:{nobody}" in found[1][2]
+    assert "secret" not in json.dumps(report)
+    # And a URL that makes no sense is one line
+    wrong = next(one for one in doctor(1, bridges="pigeon://h")["findings"] if one["check"] == "bridges")
+    assert "there is no bridge for pigeon://" in wrong["found"]

@@ -7,7 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,9 @@ import servers
 from _chaos.machines import Machine
 
 import shop
-from events.bridging import Message, Publisher, Received, Subscriber
+from events.bridging import Message, Received, Subscriber
 from events.errors import PartlySent, TransportError
-from support.bridged import Link, insist, placed, send
+from support.bridged import BothEnds, Link, insist, placed, send
 from support.servers import server_url
 from support.waiting import eventually
 
@@ -41,22 +41,6 @@ def link(request: pytest.FixtureRequest) -> Link:
 @pytest.fixture
 def core() -> Link:
     return Link("nats", server_url("NATS"))
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[[Link], tuple[Publisher, Subscriber]]]:
-    """Both ends of a link, closed at the end."""
-    ends: list[Publisher | Subscriber] = []
-
-    def open_them(link: Link) -> tuple[Publisher, Subscriber]:
-        bridge = link.opened("&group=g")[1]
-        publisher, subscriber = bridge.publisher(), bridge.subscriber(lambda: ["OrderPlaced"])
-        ends.extend([publisher, subscriber])
-        return publisher, subscriber
-
-    yield open_them
-    for end in ends:
-        end.close()
 
 
 @pytest.fixture
@@ -103,11 +87,9 @@ def taken(subscriber: Subscriber, count: int) -> list[Received]:
     return found
 
 
-def test_headers_that_are_none_do_not_make_it_deaf(
-    link: Link, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_headers_that_are_none_do_not_make_it_deaf(link: Link, both_ends: BothEnds) -> None:
     # Given a subscriber
-    publisher, subscriber = opened(link)
+    publisher, subscriber = both_ends(link)
     subscriber.receive(0.01)
     # When somebody sends headers that are none, and others send events
     for odd in (
@@ -127,12 +109,10 @@ def test_headers_that_are_none_do_not_make_it_deaf(
     assert subscriber._line._client is connection
 
 
-def test_what_one_may_not_send_is_said_and_the_rest_arrives(
-    guarded: str, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_what_one_may_not_send_is_said_and_the_rest_arrives(guarded: str, both_ends: BothEnds) -> None:
     # Given a batch of which the server forbids the second
     for kind in KINDS:
-        publisher, _ = opened(Link(kind, guarded))
+        publisher, _ = both_ends(Link(kind, guarded))
         events = [*placed(1), shop.AlwaysFails(text=""), *placed(1)]
         # When it is sent
         with pytest.raises(PartlySent) as raised:
@@ -144,22 +124,20 @@ def test_what_one_may_not_send_is_said_and_the_rest_arrives(
         assert "secret" not in str(error)
 
 
-def test_a_subscriber_that_may_not_subscribe_says_so(
-    guarded: str, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
-    _, subscriber = opened(Link("nats", guarded))
+def test_a_subscriber_that_may_not_subscribe_says_so(guarded: str, both_ends: BothEnds) -> None:
+    _, subscriber = both_ends(Link("nats", guarded))
     with pytest.raises(TransportError, match=r"permissions violation for subscription to \"test-.*\.>\""):
         subscriber.receive(0.01)
-    _, subscriber = opened(Link("nats+jetstream", guarded))
+    _, subscriber = both_ends(Link("nats+jetstream", guarded))
     with pytest.raises(TransportError, match=r"permissions violation for publish to \"\$js\.api\.consumer"):
         subscriber.receive(0.01)
 
 
 def test_a_slow_subscriber_keeps_so_many_bytes_and_says_what_it_loses(
-    core: Link, opened: Callable[[Link], tuple[Publisher, Subscriber]], caplog: pytest.LogCaptureFixture
+    core: Link, both_ends: BothEnds, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given a subscriber that is busy with something else
-    publisher, subscriber = opened(core)
+    publisher, subscriber = both_ends(core)
     subscriber.receive(0.01)
     # When more arrives than it may keep
     with caplog.at_level(logging.WARNING, "events.bridges"):
@@ -178,7 +156,7 @@ def test_a_slow_subscriber_keeps_so_many_bytes_and_says_what_it_loses(
 
 def test_a_time_limit_in_the_middle_of_it_leaves_no_deaf_connection(
     link: Link,
-    opened: Callable[[Link], tuple[Publisher, Subscriber]],
+    both_ends: BothEnds,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # Given a publisher that waits for a server that is stopped
@@ -188,7 +166,7 @@ def test_a_time_limit_in_the_middle_of_it_leaves_no_deaf_connection(
     before = signal.signal(signal.SIGUSR1, interrupt)
     try:
         machine.start()
-        publisher, subscriber = opened(link.with_server(machine.url))
+        publisher, subscriber = both_ends(link.with_server(machine.url))
         subscriber.receive(0.01)
         send(publisher, placed(1))
         machine.pause()
@@ -208,12 +186,10 @@ def test_a_time_limit_in_the_middle_of_it_leaves_no_deaf_connection(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_server_that_says_nothing_costs_no_connections(
-    core: Link, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_a_server_that_says_nothing_costs_no_connections(core: Link, both_ends: BothEnds) -> None:
     # Given a server that accepts, and is silent
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        publisher, _ = opened(core.with_server(f"nats://127.0.0.1:{silent.getsockname()[1]}"))
+        publisher, _ = both_ends(core.with_server(f"nats://127.0.0.1:{silent.getsockname()[1]}"))
         # When an event is sent to it
         with pytest.raises(TransportError, match="TimeoutError: no answer within 2 s"):
             send(publisher, placed(1))
@@ -224,10 +200,8 @@ def test_a_server_that_says_nothing_costs_no_connections(
             assert connection.recv(100) == b""
 
 
-def test_a_server_that_is_not_there_is_said_to_refuse(
-    core: Link, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
-    publisher, _ = opened(core.with_server(f"nats://127.0.0.1:{servers.free_port()}"))
+def test_a_server_that_is_not_there_is_said_to_refuse(core: Link, both_ends: BothEnds) -> None:
+    publisher, _ = both_ends(core.with_server(f"nats://127.0.0.1:{servers.free_port()}"))
     with pytest.raises(TransportError, match="ConnectionRefusedError"):
         send(publisher, placed(1))
     with pytest.raises(TransportError, match="NoServersError"):  # at once: it has not waited for the timeout

@@ -1,7 +1,7 @@
 """What is Redis' own in its bridges: keys of another type, groups, and entries that are gone."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,13 +9,11 @@ import redis
 
 import shop
 from events.bridges import redis_groups
-from events.bridging import AT_ONCE, Publisher, Received, Subscriber
+from events.bridging import AT_ONCE, Received, Subscriber
 from events.errors import PartlySent, TransportError
-from support.bridged import Link, Service, placed, received, send
+from support.bridged import BothEnds, Link, Service, placed, received, send
 from support.servers import server_url
 from support.waiting import eventually
-
-KNOWN = ("AlwaysFails", "OrderPlaced")
 
 
 @pytest.fixture
@@ -30,22 +28,6 @@ def streams(administrator: redis.Redis) -> Iterator[Link]:
     yield link
     if keys := administrator.keys(f"{link.prefix}:*"):
         administrator.delete(*keys)
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[[Link], tuple[Publisher, Subscriber]]]:
-    """Both ends of a link, closed at the end."""
-    ends: list[Publisher | Subscriber] = []
-
-    def open_them(link: Link) -> tuple[Publisher, Subscriber]:
-        bridge = link.opened("&group=g")[1]
-        publisher, subscriber = bridge.publisher(), bridge.subscriber(lambda: KNOWN)
-        ends.extend([publisher, subscriber])
-        return publisher, subscriber
-
-    yield open_them
-    for end in ends:
-        end.close()
 
 
 def bodies(found: list[Received]) -> list[bytes]:
@@ -66,14 +48,12 @@ def taken(subscriber: Subscriber, count: int) -> list[Received]:
 
 
 @pytest.mark.parametrize("kind", ["redis+streams", "redis+pubsub"])
-def test_an_error_shows_no_data(
-    kind: str, administrator: redis.Redis, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_an_error_shows_no_data(kind: str, administrator: redis.Redis, both_ends: BothEnds) -> None:
     # Given a user who may not send
     link = Link(kind, server_url("REDIS"))
     administrator.execute_command("ACL", "SETUSER", link.prefix, "on", ">pw", "~*", "&*", "+@all", "-xadd", "-publish")
     try:
-        publisher, _ = opened(link.with_server(server_url("REDIS").replace("://", f"://{link.prefix}:pw@")))
+        publisher, _ = both_ends(link.with_server(server_url("REDIS").replace("://", f"://{link.prefix}:pw@")))
         # When an event is sent, then the error says what isn't allowed, and nothing of what is in the event
         with pytest.raises(PartlySent) as raised:
             send(publisher, placed(1, "Mr. Smith"))
@@ -88,12 +68,12 @@ def test_an_error_shows_no_data(
 def test_a_key_of_another_type_fails_alone_either_way(
     streams: Link,
     administrator: redis.Redis,
-    opened: Callable[[Link], tuple[Publisher, Subscriber]],
+    both_ends: BothEnds,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # Given a key that is no stream, where one of two streams should be
     administrator.set(f"{streams.prefix}:AlwaysFails", "text")
-    publisher, subscriber = opened(streams)
+    publisher, subscriber = both_ends(streams)
     events = [*placed(1), shop.AlwaysFails(text=""), *placed(1)]
     # When events are sent to both, then the others are there
     with pytest.raises(PartlySent, match=r"can't send AlwaysFails to .*: WRONGTYPE") as raised:
@@ -111,11 +91,9 @@ def test_a_key_of_another_type_fails_alone_either_way(
         eventually(lambda: subscriber.receive(0.1), "it notices", 10)
 
 
-def test_what_was_not_written_comes_before_what_is_behind_it(
-    streams: Link, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_what_was_not_written_comes_before_what_is_behind_it(streams: Link, both_ends: BothEnds) -> None:
     # Given a batch that could not be written, and so is not acknowledged
-    publisher, subscriber = opened(streams)
+    publisher, subscriber = both_ends(streams)
     send(publisher, placed(2))
     first = list(subscriber.receive(1))
     # When another event is sent
@@ -128,11 +106,11 @@ def test_what_was_not_written_comes_before_what_is_behind_it(
 
 
 def test_entries_that_are_cut_off_while_somebody_has_them_are_no_trouble(
-    streams: Link, administrator: redis.Redis, opened: Callable[[Link], tuple[Publisher, Subscriber]]
+    streams: Link, administrator: redis.Redis, both_ends: BothEnds
 ) -> None:
     # Given a consumer that failed with more than one batch in hand, of which the beginning is cut off
     streams.url = streams.url.replace("redeliver=1s", "redeliver=60s")
-    publisher, doomed = opened(streams)
+    publisher, doomed = both_ends(streams)
     stream = f"{streams.prefix}:OrderPlaced"
     send(publisher, placed(3 * AT_ONCE))
     doomed.receive(0.1)
@@ -148,13 +126,13 @@ def test_entries_that_are_cut_off_while_somebody_has_them_are_no_trouble(
 def test_it_says_how_many_entries_were_cut_off_before_they_were_read(
     streams: Link,
     administrator: redis.Redis,
-    opened: Callable[[Link], tuple[Publisher, Subscriber]],
+    both_ends: BothEnds,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if int(administrator.info()["redis_version"].partition(".")[0]) < 7:
         pytest.skip("Redis 6 doesn't count what it cuts off")
     # Given a group that has read, and is away
-    publisher, subscriber = opened(streams)
+    publisher, subscriber = both_ends(streams)
     send(publisher, placed(10))
     taken(subscriber, 10)
     subscriber.close()
@@ -162,7 +140,7 @@ def test_it_says_how_many_entries_were_cut_off_before_they_were_read(
     send(publisher, placed(30))
     administrator.xtrim(f"{streams.prefix}:OrderPlaced", maxlen=7, approximate=False)
     with caplog.at_level(logging.WARNING, "events.bridges"):
-        _, back = opened(streams)
+        _, back = both_ends(streams)
         assert len(taken(back, 7)) == 7
     # Then it says so, once
     assert caplog.messages == [
@@ -174,32 +152,32 @@ def test_it_says_how_many_entries_were_cut_off_before_they_were_read(
 def test_what_was_read_may_be_cut_off_without_a_word(
     streams: Link,
     administrator: redis.Redis,
-    opened: Callable[[Link], tuple[Publisher, Subscriber]],
+    both_ends: BothEnds,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    publisher, subscriber = opened(streams)
+    publisher, subscriber = both_ends(streams)
     send(publisher, placed(10))
     taken(subscriber, 10)
     send(publisher, placed(5))
     administrator.xtrim(f"{streams.prefix}:OrderPlaced", maxlen=5, approximate=False)
     subscriber.close()
     with caplog.at_level(logging.WARNING, "events.bridges"):
-        assert len(taken(opened(streams)[1], 5)) == 5
+        assert len(taken(both_ends(streams)[1], 5)) == 5
     assert caplog.messages == []
 
 
 def test_the_dead_are_forgotten_unless_they_have_something_in_hand(
     streams: Link,
     administrator: redis.Redis,
-    opened: Callable[[Link], tuple[Publisher, Subscriber]],
+    both_ends: BothEnds,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Given two consumers that were killed, one with an entry in hand
     stream = f"{streams.prefix}:OrderPlaced"
-    publisher, holding = opened(streams)
+    publisher, holding = both_ends(streams)
     send(publisher, placed(1))
     assert len(holding.receive(1)) == 1
-    idle = opened(streams)[1]
+    idle = both_ends(streams)[1]
     idle.receive(0.01)
 
     def consumers() -> set[str]:
@@ -212,7 +190,7 @@ def test_the_dead_are_forgotten_unless_they_have_something_in_hand(
     eventually(lambda: longest() > 200, "they were silent for a while")
     # When another one of the group starts
     monkeypatch.setattr(redis_groups, "_DEAD_AFTER", 0.15)
-    new = opened(streams)[1]
+    new = both_ends(streams)[1]
     new.receive(0.01)
     # Then the one that had nothing is forgotten
     assert idle._consumer not in consumers()

@@ -3,7 +3,7 @@
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,28 +11,11 @@ import pytest
 import redis
 from _chaos.machines import Machine
 
-from events.bridging import Publisher, Subscriber
 from events.errors import TransportError
-from support.bridged import Link, placed, send
+from support.bridged import BothEnds, Link, placed, send
 from support.forwarder import Forwarder
 from support.servers import server_url
 from support.waiting import eventually
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[[Link], tuple[Publisher, Subscriber]]]:
-    """Both ends of a link, closed at the end."""
-    ends: list[Publisher | Subscriber] = []
-
-    def open_them(link: Link) -> tuple[Publisher, Subscriber]:
-        bridge = link.opened("&group=g")[1]
-        publisher, subscriber = bridge.publisher(), bridge.subscriber(lambda: ["OrderPlaced"])
-        ends.extend([publisher, subscriber])
-        return publisher, subscriber
-
-    yield open_them
-    for end in ends:
-        end.close()
 
 
 @pytest.fixture
@@ -49,11 +32,9 @@ def machine() -> Iterator[Machine]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_subscription_that_hears_nothing_notices_that_the_line_is_lost(
-    machine: Machine, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_a_subscription_that_hears_nothing_notices_that_the_line_is_lost(machine: Machine, both_ends: BothEnds) -> None:
     # Given a subscriber of Pub/Sub
-    publisher, subscriber = opened(Link("redis+pubsub", machine.url))
+    publisher, subscriber = both_ends(Link("redis+pubsub", machine.url))
     subscriber.receive(0.01)
     # When its server stops, and the connection stays
     machine.pause()
@@ -75,11 +56,9 @@ def test_a_subscription_that_hears_nothing_notices_that_the_line_is_lost(
     eventually(lambda: subscriber.receive(0.2), "it came", 10)
 
 
-def test_a_subscription_that_is_only_quiet_is_kept(
-    machine: Machine, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_a_subscription_that_is_only_quiet_is_kept(machine: Machine, both_ends: BothEnds) -> None:
     # Given a subscriber who was asked for twice as long as a silent server is waited for
-    publisher, subscriber = opened(Link("redis+pubsub", machine.url))
+    publisher, subscriber = both_ends(Link("redis+pubsub", machine.url))
     subscriber.receive(4.5)
     subscription = subscriber._subscription
     # When an event is sent, then it comes, by the same subscription
@@ -89,10 +68,10 @@ def test_a_subscription_that_is_only_quiet_is_kept(
 
 
 def test_a_subscription_that_was_ended_is_said_to_be_behind_what_had_arrived(
-    machine: Machine, opened: Callable[[Link], tuple[Publisher, Subscriber]]
+    machine: Machine, both_ends: BothEnds
 ) -> None:
     # Given a subscriber that is busy while events arrive, and is cut off as too slow
-    publisher, subscriber = opened(Link("redis+pubsub", machine.url))
+    publisher, subscriber = both_ends(Link("redis+pubsub", machine.url))
     subscriber.receive(0.01)
     send(publisher, placed(3))
     with redis.Redis.from_url(machine.url) as administrator:
@@ -105,11 +84,11 @@ def test_a_subscription_that_was_ended_is_said_to_be_behind_what_had_arrived(
 
 
 @pytest.mark.parametrize("end", ["publisher", "subscriber"])
-def test_no_time_out_is_waited_for_twice(end: str, opened: Callable[[Link], tuple[Publisher, Subscriber]]) -> None:
+def test_no_time_out_is_waited_for_twice(end: str, both_ends: BothEnds) -> None:
     # Given a server that accepts, and is silent
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        publisher, subscriber = opened(Link("redis+streams", url))
+        publisher, subscriber = both_ends(Link("redis+streams", url))
         # When it is used
         with pytest.raises(TransportError, match="Timeout"):
             send(publisher, placed(1)) if end == "publisher" else subscriber.receive(0.01)
@@ -121,13 +100,11 @@ def test_no_time_out_is_waited_for_twice(end: str, opened: Callable[[Link], tupl
 
 
 @pytest.mark.parametrize("end", ["publisher", "subscriber"])
-def test_an_address_that_leads_to_another_server_is_followed(
-    end: str, machine: Machine, opened: Callable[[Link], tuple[Publisher, Subscriber]]
-) -> None:
+def test_an_address_that_leads_to_another_server_is_followed(end: str, machine: Machine, both_ends: BothEnds) -> None:
     # Given both ends of a bridge, on a server that becomes a replica
     line = Forwarder(machine.url)
     try:
-        publisher, subscriber = opened(Link("redis+streams", line.url))
+        publisher, subscriber = both_ends(Link("redis+streams", line.url))
         subscriber.receive(0.01)
         send(publisher, placed(1))
         with redis.Redis.from_url(machine.url) as administrator:

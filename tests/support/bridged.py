@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ from sqlalchemy import select
 import shop
 from events import bridges
 from events.bridge_url import Address
-from events.bridging import Bridge, Publisher
+from events.bridging import Bridge, Publisher, Subscriber
 from events.errors import TransportError
 from events.event import DomainEvent
 from events.pipeline import Pipeline
@@ -25,6 +25,7 @@ from support.system import TESTS, Process
 from support.waiting import eventually
 
 FAST = "redeliver=1s"
+BothEnds = Callable[["Link"], tuple[Publisher, Subscriber]]
 
 
 class Link:

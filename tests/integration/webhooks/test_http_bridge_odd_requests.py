@@ -1,36 +1,10 @@
 """Requests that no client should send, and odd ones that it may: each has the right answer."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from servers import free_port
 
 from events.bridges import http_reading
 from support.bridged import AtWork, Link, Service
 from support.raw_http import BATCH, BODY, Client, batch, request
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, "ours")
-    try:
-        yield service
-    finally:
-        service.close()
-
-
-@pytest.fixture
-def link() -> Link:
-    return Link("http", f"http://127.0.0.1:{free_port()}/events")
-
-
-@pytest.fixture
-def at_work(service: Service, link: Link) -> Iterator[None]:
-    receiver = service.receiver(link)
-    receiver.step(0.01)
-    with AtWork(receiver):
-        yield
 
 
 @pytest.mark.parametrize(

@@ -4,41 +4,16 @@ import errno
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from servers import free_port
 
 from events.bridges import http_listener, http_server
 from events.errors import TransportError
 from support.bridged import AtWork, Link, Service
 from support.raw_http import BODY, Client, request
 from support.waiting import eventually
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, "ours")
-    try:
-        yield service
-    finally:
-        service.close()
-
-
-@pytest.fixture
-def link() -> Link:
-    return Link("http", f"http://127.0.0.1:{free_port()}/events")
-
-
-@pytest.fixture
-def at_work(service: Service, link: Link) -> Iterator[None]:
-    receiver = service.receiver(link)
-    receiver.step(0.01)
-    with AtWork(receiver):
-        yield
 
 
 def refused(link: Link) -> bool:

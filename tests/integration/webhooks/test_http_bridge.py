@@ -77,19 +77,6 @@ def endpoint() -> Iterator[Endpoint]:
         endpoint.close()
 
 
-@pytest.fixture
-def opened() -> Iterator[Callable[[str], Publisher]]:
-    publishers = []
-
-    def open_it(url: str) -> Publisher:
-        publishers.append(open_bridge(url, Settings(broker_url="", broker_timeout="1s"))[1].publisher())
-        return publishers[-1]
-
-    yield open_it
-    for publisher in publishers:
-        publisher.close()
-
-
 def test_the_signature_is_that_of_the_standard() -> None:
     # The example of https://www.standardwebhooks.com
     body = b'{"test": 2432232314}'

@@ -5,7 +5,6 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -34,15 +33,6 @@ class Sender:
             return answer.status, answer.read().decode().strip()
         finally:
             connection.close()
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, "ours")
-    try:
-        yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture

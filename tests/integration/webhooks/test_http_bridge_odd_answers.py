@@ -1,6 +1,6 @@
 """Webhooks of others with answers that no server should give, and what is said of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,19 +14,6 @@ from support.raw_http import OK, Peer, answers
 
 Opener = Callable[[str], Publisher]
 NO = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
-
-
-@pytest.fixture
-def opened() -> Iterator[Opener]:
-    publishers = []
-
-    def open_it(url: str) -> Publisher:
-        publishers.append(open_bridge(url, Settings(broker_url="", broker_timeout="1s"))[1].publisher())
-        return publishers[-1]
-
-    yield open_it
-    for publisher in publishers:
-        publisher.close()
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100,

@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -18,19 +18,6 @@ from support.waiting import eventually
 
 Opener = Callable[[str], Publisher]
 NO = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
-
-
-@pytest.fixture
-def opened() -> Iterator[Opener]:
-    publishers = []
-
-    def open_it(url: str) -> Publisher:
-        publishers.append(open_bridge(url, Settings(broker_url="", broker_timeout="1s"))[1].publisher())
-        return publishers[-1]
-
-    yield open_it
-    for publisher in publishers:
-        publisher.close()
 
 
 def webhook_threads() -> int:
