@@ -5,9 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from _chaos.machines import Machine
+from confluent_kafka.admin import AdminClient, NewTopic
 from kafka_mock import Mock
 from servers import free_port
 
@@ -50,10 +52,18 @@ def link(request: pytest.FixtureRequest) -> Link:
     if server == "kafka":
         mock: Mock | None = request.getfixturevalue("kafka")
         link = Link(request.param, mock.url if mock else os.environ["EVENTS_TEST_KAFKA_URL"])
-        if mock:
-            mock.make(f"{link.prefix}.OrderPlaced", f"{link.prefix}.AlwaysFails")
+        topics = f"{link.prefix}.OrderPlaced", f"{link.prefix}.AlwaysFails"
+        mock.make(*topics) if mock else make_topics(link.url, *topics)
         return link
     return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(server, server.upper())))
+
+
+def make_topics(url: str, *topics: str) -> None:
+    """On a real Kafka: a consumer would look for them only now and then."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2]
+    client = AdminClient({"bootstrap.servers": hosts})
+    for made in client.create_topics([NewTopic(topic, 4) for topic in topics]).values():
+        made.result(10)
 
 
 @pytest.fixture
