@@ -22,7 +22,8 @@ class Features:
 
     Attributes:
         durable: what was sent waits for a subscriber that is away, and outlives a restart of the server.
-        ordered: the events of one aggregate arrive in the order in which they were sent, as long as nothing fails.
+        ordered: the events of one aggregate arrive in the order in which they were sent, as long as nothing fails;
+            of several types only those that share an address.
         headers: attributes stand beside the body; without, they are in the body or lost.
         ids: the same message has the same position whenever it comes, so that one without an id has one all the same.
         acknowledged: `send` returns when the server has everything, and what isn't acknowledged comes again.
