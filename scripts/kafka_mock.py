@@ -2,9 +2,9 @@
 
     python scripts/kafka_mock.py TOPIC...
 
-What it can't do, so that no test or figure here says anything about it: keep data through the end of its process,
-replicate (there is one broker), TLS and SASL, topics' settings (retention, compaction), transactions, the new consumer
-protocol.
+What it can't do, so that no test or figure here says anything about it: keep data through the end of its process, or
+more than 5 MB of a partition; replicate (there is one broker), TLS and SASL, topics' settings (retention, compaction),
+transactions, the new consumer protocol.
 """
 
 import ctypes
@@ -48,6 +48,7 @@ class Mock:
     """A cluster of one broker, which starts at once and may go away and come back."""
 
     name = "kafka"
+    KEEPS = 5_000  # events, about: a partition holds 5 MB, and drops the oldest then
 
     def __init__(self) -> None:
         self._library = _library()
