@@ -188,7 +188,8 @@ class Subscriber:
             with suppress(Exception):
                 consumer.close()
 
-        closing = threading.Thread(target=close, daemon=True)  # for it waits without end for brokers that don't answer
+        # In a thread, for it waits without end for brokers that don't answer.
+        closing = threading.Thread(target=close, name="events-kafka-closing", daemon=True)
         closing.start()
         closing.join(self._address.timeout + 1.0)
 

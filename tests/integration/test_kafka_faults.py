@@ -1,6 +1,7 @@
 """What can be wrong at Kafka, and what comes from there that is no event: nothing is passed over, the cause is said."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,9 @@ def test_brokers_that_fall_silent_hold_up_nobody() -> None:
         assert subscriber.receive(0.1) == []
         subscriber.close()
         publisher.close()
+        # And what was left behind ends when they answer again
+        silent.process.send_signal(signal.SIGCONT)
+        eventually(lambda: "events-kafka-closing" not in {one.name for one in threading.enumerate()}, "it is closed")
 
 
 def test_the_cause_is_said(mock: Mock, link: Link) -> None:

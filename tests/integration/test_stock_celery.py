@@ -56,7 +56,7 @@ def test_flower_shows_them_as_any_other_task(mode: str, tmp_path: Path) -> None:
 
         def answers() -> bool:
             try:
-                return flower(system, port, "/api/tasks") == {}
+                return flower(system, port, "/api/tasks") is not None
             except OSError:
                 return False
 
@@ -68,9 +68,12 @@ def test_flower_shows_them_as_any_other_task(mode: str, tmp_path: Path) -> None:
         assert system.settled(300) == {"succeeded": 300}
         # Then Flower names the handler, and shows the event of one and the number of many
         ids = {str(event.event_id) for event in events}
+        ours = system.environment["EVENTS_QUEUE"]  # in the worker's name; others on this broker are seen, too
 
         def shown() -> list[dict[str, Any]] | None:
-            tasks = list(flower(system, port, "/api/tasks?limit=1000").values())
+            tasks = [
+                task for task in flower(system, port, "/api/tasks?limit=1000").values() if ours in str(task["worker"])
+            ]
             done = [task for task in tasks if task["state"] == "SUCCESS"]
             return done if any("deliveries" in task["kwargs"] for task in done) and len(done) == len(tasks) else None
 
