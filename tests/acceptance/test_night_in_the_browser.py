@@ -34,7 +34,7 @@ def test_an_operator_finds_what_failed_at_night_and_why_and_runs_it_again(tmp_pa
     with System("redis", tmp_path, handlers="bookshop", queue="bookshop").in_use() as system:
         flower = Flower(system)
         system.start_worker()
-        flower.answers()
+        flower.answers().hears()
         # Given a night in which handlers failed
         the_night(system)
         # When the operator asks at a shell, he sees that something is dead, and what it has in common

@@ -36,6 +36,7 @@ class Flower:
     def __init__(self, system: System, *options: str, login: str = ALICE, prefix: str = "", **settings: str) -> None:
         self.port, self.login, self.prefix = free_port(), login, prefix
         self.cookies: dict[str, str] = {}
+        self._queue = system.environment["EVENTS_QUEUE"]
         self.process = system.start(
             ["celery", "-A", "events", "flower", f"--conf={CONFIG}", f"--port={self.port}", "--address=127.0.0.1",
              *([f"--basic-auth={login}"] if login else []), *([f"--url-prefix={prefix}"] if prefix else []), *options],
@@ -54,6 +55,10 @@ class Flower:
 
         eventually(up, "Flower answers")
         return self
+
+    def hears(self) -> None:
+        """Wait until it hears the system's worker: what was told before, it never learns."""
+        eventually(lambda: f"-{self._queue}@" in self.sees("/workers?json=1"), "Flower hears the worker")
 
     def get(self, path: str, *, login: str | None = None, **headers: str) -> Answer:
         return self._ask("GET", path, None, login, headers)
