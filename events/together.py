@@ -88,7 +88,7 @@ class Together:
             except BaseException as error:
                 if self._stopping(error):
                     raise
-                if not (done and self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(done[0]))):
+                if not self._committed(done, error):
                     self._pacing.hindered(handler.name)
                     return self._apart(claims, error)
         if took:
@@ -128,7 +128,7 @@ class Together:
             except BaseException as error:
                 if self._stopping(error):
                     raise
-                if not (done and self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(done[0]))):
+                if not self._committed(done, error):
                     return results | self._apart(whole, error)
             results |= {
                 claim.envelope.id: self._judge.failed(handler, claim, failed[str(claim.envelope.id)])
@@ -136,6 +136,10 @@ class Together:
                 if str(claim.envelope.id) in failed
             }
         return results | {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in done}
+
+    def _committed(self, done: Sequence[Claim], error: BaseException) -> bool:
+        """Whether the database had committed, and only its answer was lost."""
+        return bool(done) and self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(done[0]))
 
     def _apart(self, claims: Sequence[Claim], error: BaseException) -> Results:
         """All is undone. Each comes again by itself, so that whichever is to blame is the only one to be blamed."""

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -135,7 +135,7 @@ def topic_of(address: Address, event_type: str) -> str:
     return topic
 
 
-def topics_of(address: Address, event_types: Any) -> list[str]:
+def topics_of(address: Address, event_types: Iterable[str]) -> list[str]:
     """Without those of events that have a name which Kafka doesn't allow: they can't come from there."""
     topics = set()
     for event_type in event_types:

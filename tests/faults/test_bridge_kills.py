@@ -29,11 +29,8 @@ def link(request: pytest.FixtureRequest) -> Iterator[Link]:
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, "theirs")
-    try:
+    with Service(tmp_path, "theirs") as service:
         yield service
-    finally:
-        service.close()
 
 
 def test_whatever_dies_every_event_arrives_once(link: Link, theirs: Service, tmp_path: Path) -> None:

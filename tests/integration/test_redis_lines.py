@@ -1,10 +1,7 @@
 """Connections to Redis that are lost without a word, are ended, or lead to another server by now."""
 
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,22 +11,15 @@ from _chaos.machines import Machine
 from events.errors import TransportError
 from support.bridged import BothEnds, Link, placed, send
 from support.forwarder import Forwarder
-from support.servers import server_url
+from support.servers import own_server, server_url
 from support.waiting import eventually
 
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     """A server of this test's own, that it may stop."""
-    folder = Path(tempfile.mkdtemp(prefix="redis-"))
-    folder.chmod(0o755)  # the server runs as another user
-    machine = Machine("redis", folder)
-    try:
-        machine.start()
+    with own_server("redis") as machine:
         yield machine
-    finally:
-        machine.end()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_subscription_that_hears_nothing_notices_that_the_line_is_lost(machine: Machine, both_ends: BothEnds) -> None:

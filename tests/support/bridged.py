@@ -64,6 +64,12 @@ class Service:
         self.pipeline.migrate()
         self.processes: list[Process] = []
 
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def receiver(self, link: Link, more: str = "") -> Receiver:
         return self.pipeline.receiver(*link.opened(f"&group={self.name}{more}"), self.name)
 

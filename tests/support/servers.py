@@ -1,10 +1,16 @@
 """The real servers that tests run against, as scripts/test provides them."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+from _chaos.machines import Machine
 from psycopg import sql
 
 
@@ -18,6 +24,20 @@ def server_url(name: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@contextmanager
+def own_server(name: str) -> Iterator[Machine]:
+    """A server that nobody else uses, so that it may be stopped, restarted and wiped."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    folder.chmod(0o755)  # the server runs as another user
+    machine = Machine(name, folder)
+    try:
+        machine.start()
+        yield machine
+    finally:
+        machine.end()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class PostgresDatabase:

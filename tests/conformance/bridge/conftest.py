@@ -1,8 +1,6 @@
 """One suite for every bridge: see README.md."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +14,7 @@ from servers import free_port
 from events.bridging import Features, Publisher
 from events.receiving import Receiver
 from support.bridged import AtWork, Link, Service
-from support.servers import server_url
+from support.servers import own_server, server_url
 
 SERVERS = {  # scheme to the server that it needs
     "http": "",  # the receiver is the server
@@ -83,25 +81,15 @@ def server(link: Link, features: Features) -> Iterator[Machine | Mock]:
             mock.make(f"{link.prefix}.OrderPlaced")
             yield mock
         return
-    folder = Path(tempfile.mkdtemp(prefix="bridge-"))
-    folder.chmod(0o755)  # the server runs as another user
-    machine = Machine(SERVERS[link.scheme], folder)
-    try:
-        machine.start()
+    with own_server(SERVERS[link.scheme]) as machine:
         yield machine
-    finally:
-        machine.end()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Iterator[Service]:
     """The service that receives."""
-    service = Service(tmp_path, "theirs")
-    try:
+    with Service(tmp_path, "theirs") as service:
         yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture

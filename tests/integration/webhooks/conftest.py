@@ -28,11 +28,8 @@ def opened() -> Iterator[Callable[[str], Publisher]]:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, "ours")
-    try:
+    with Service(tmp_path, "ours") as service:
         yield service
-    finally:
-        service.close()
 
 
 @pytest.fixture
