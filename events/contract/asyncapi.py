@@ -86,8 +86,8 @@ def document(
 
 def _directions(event: type[DomainEvent], handlers: Iterable[Handler], brought: bool) -> tuple[bool, bool]:
     """Whether it comes in, and whether it goes out. Code that is no translator may publish whatever it likes."""
-    takers = [handler for handler in handlers if event in handler.events and not handler.name.startswith(HANDLER)]
-    takers = takers if is_public(event) else []
+    public = is_public(event)
+    takers = [one for one in handlers if public and event in one.events and not one.name.startswith(HANDLER)]
     translated = any(handler.publishes for handler in takers)
     made = any(event in handler.publishes for handler in handlers)
     return translated or (brought and bool(takers) and not made), made or not translated

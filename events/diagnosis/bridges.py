@@ -33,7 +33,7 @@ def _examined(address: Address) -> Iterator[Finding]:
         yield ok(check, f"{address.url}: receives")
         return
     if why := _unreachable(address):
-        cure = "start it, or mend its URL in EVENTS_BRIDGES; nothing is lost meanwhile"
+        cure = "start it, or mend its URL in EVENTS_BRIDGES; what it forwards waits in the ledger"
         yield error(check, f"{address.url}: {why}", cure)
     else:
         yield ok(check, f"{address.url} is reachable; {', '.join(does)}")
