@@ -8,6 +8,8 @@ transactions, the new consumer protocol.
 """
 
 import ctypes
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -108,13 +110,21 @@ class Mock:
 
 
 class MockProcess:
-    """A cluster in a process of its own, which may be stopped (SIGSTOP): then it is silent, and nothing is refused."""
+    """A cluster in a process of its own, which may be paused: then it is silent, and nothing is refused."""
 
     def __init__(self, *topics: str) -> None:
         command = [sys.executable, __file__, *topics]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
+
+    def pause(self) -> None:
+        """It has stopped when this returns: a signal alone takes its time."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> "MockProcess":
         return self

@@ -1,6 +1,5 @@
 """What can be wrong at Kafka, and what comes from there that is no event: nothing is passed over, the cause is said."""
 
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +109,7 @@ def test_brokers_that_fall_silent_hold_up_nobody() -> None:
         subscriber = link.opened("&group=g")[1].subscriber(lambda: ["OrderPlaced"])
         send(publisher, placed(1))
         batch = eventually(lambda: subscriber.receive(0.1), "it came")
-        silent.process.send_signal(signal.SIGSTOP)
+        silent.pause()
         # When they send, receive, acknowledge and end, then nothing waits without end
         with pytest.raises(TransportError, match="can't send"):
             send(publisher, placed(1))
@@ -119,7 +118,7 @@ def test_brokers_that_fall_silent_hold_up_nobody() -> None:
         subscriber.close()
         publisher.close()
         # And what was left behind ends when they answer again
-        silent.process.send_signal(signal.SIGCONT)
+        silent.resume()
         eventually(lambda: "events-kafka-closing" not in {one.name for one in threading.enumerate()}, "it is closed")
 
 
