@@ -14,6 +14,7 @@ import servers
 from _chaos.machines import Machine
 
 _FEW = 5  # messages that a full queue of RabbitMQ holds
+_ROOM = 50_000  # bytes that Redis has before it forgets
 
 
 @contextmanager
@@ -25,12 +26,15 @@ def trouble(kind: str, broker: Machine, queue: str) -> Iterator[None]:
 
 @contextmanager
 def _redis(kind: str, broker: Machine) -> Iterator[None]:
-    settings = {
-        "fill": {"maxmemory": "1", "maxmemory-policy": "noeviction"},
-        "evict": {"maxmemory": "1", "maxmemory-policy": "allkeys-random"},
-        "lock": {"requirepass": "another"},
-    }[kind]
     with redis.Redis(port=broker.port, socket_timeout=5) as client:
+        settings = {
+            "fill": {"maxmemory": "1", "maxmemory-policy": "noeviction"},
+            "evict": {
+                "maxmemory": str(client.info("memory")["used_memory"] + _ROOM),
+                "maxmemory-policy": "allkeys-random",
+            },
+            "lock": {"requirepass": "another"},
+        }[kind]
         before = {name: client.config_get(name)[name] for name in settings}
         try:
             _set(client, settings)
