@@ -1,26 +1,17 @@
-"""The application that the faults hit. Its handlers write into a table that the package knows nothing of.
+"""The application that the faults hit, in two versions: CHAOS_VERSION=2 has one handler more.
 
-CHAOS_STARTS is a file that gets a line for each start of a handler, which no rollback takes back. With
-CHAOS_DUPLICATE=1 every wake-up is sent twice.
+With CHAOS_DUPLICATE=1 every wake-up is sent twice.
 """
 
-import hashlib
+import asyncio
 import os
 import time
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, insert
+from sqlalchemy import Connection, insert, text, update
 from sqlalchemy.orm import Session
 
-from events import Delivery, DomainEvent, Retry, handles, on_migrate, publish, seconds
-
-metadata = MetaData()
-effects = Table(
-    "chaos_effects", metadata, Column("id", Integer, primary_key=True), Column("event_id", String(36), index=True),
-    Column("handler", String(50)), Column("attempt", Integer), Column("cause", String(36)), Column("done_at", Float),
-)  # fmt: skip
-business = Table(
-    "chaos_business", metadata, Column("event_id", String(36), primary_key=True), Column("kind", String(50))
-)
+from _chaos.tables import counters, effect, effects, is_odd, is_unlucky, note_start, slowness
+from events import Delivery, DomainEvent, Retry, handles, publish, seconds
 
 # Which handlers must have written exactly one effect for an event of each kind that was committed.
 EXPECTED = {
@@ -30,14 +21,19 @@ EXPECTED = {
     "Chained": ("publishes",),
     "Hopeless": ("is_hopeless",),
 }
+# These, too, but not of the control: they do what only users of the package do.
+ALSO_EXPECTED = {
+    "Ordered": ("audits",),
+    "Bound": ("writes_by_the_bind",),
+    "Tenanted": ("writes_as_its_tenant",),
+    "Contended": ("waits_in_a_coroutine",),
+    "Shelved": ("shelves",),
+}
 HOPELESS = "is_hopeless"  # ends as a dead letter, always
 FOLLOWS = "follows"  # one for each effect of `publishes`
+TENANTED = "writes_as_its_tenant"  # its effect's cause is the tenant as the transaction knew it
+SIGNS = {1: "signs_of_life_1", 2: "signs_of_life_2"}  # handlers, each in a queue that one worker alone takes from
 PATIENT = Retry(max_attempts=50, backoff=seconds(0.2), max_backoff=seconds(2))  # kills are no handler's fault
-
-
-@on_migrate
-def create_tables(connection: Connection) -> None:
-    metadata.create_all(connection)
 
 
 class Ordered(DomainEvent):
@@ -64,29 +60,34 @@ class Hopeless(DomainEvent):
     pass
 
 
+class Bound(DomainEvent):
+    pass
+
+
+class Tenanted(DomainEvent):
+    pass
+
+
+class Contended(DomainEvent):
+    pass
+
+
+class Shelved(DomainEvent):
+    pass
+
+
+class SignWanted(DomainEvent):
+    pass
+
+
 KINDS: dict[str, type[DomainEvent]] = {kind.__name__: kind for kind in (Ordered, Shaky, Slow, Chained, Hopeless)}
+ALSO = {kind.__name__: kind for kind in (Bound, Tenanted, Contended)}
 WEIGHTS = {"Ordered": 50, "Shaky": 15, "Slow": 5, "Chained": 20, "Hopeless": 10}
+ALSO_WEIGHTS = {"Bound": 20, "Tenanted": 20, "Contended": 10}
 
 
-def note_start(event_id: object, handler: str, attempt: int) -> None:
-    descriptor = os.open(os.environ["CHAOS_STARTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(descriptor, f"{event_id} {handler} {attempt} {os.getpid()}\n".encode())
-    finally:
-        os.close(descriptor)
-
-
-def effect(event_id: object, handler: str, attempt: int, cause: str | None = None) -> dict[str, object]:
-    return {"event_id": str(event_id), "handler": handler, "attempt": attempt, "cause": cause, "done_at": time.time()}
-
-
-def is_unlucky(event_id: object, attempt: int) -> bool:
-    """Two of five times, and the same each time that it is asked."""
-    return hashlib.sha256(f"{event_id} {attempt}".encode()).digest()[0] < 102
-
-
-def slowness(event_id: object) -> float:
-    return 0.2 + hashlib.sha256(str(event_id).encode()).digest()[0] / 200
+def expected(kind: str, *, control: bool) -> tuple[str, ...]:
+    return EXPECTED.get(kind, ()) + (() if control else ALSO_EXPECTED.get(kind, ()))
 
 
 def _begin(delivery: Delivery) -> dict[str, object]:
@@ -102,6 +103,13 @@ def book(event: Ordered, connection: Connection, delivery: Delivery) -> None:
 @handles(Ordered, retry=PATIENT)
 def notify(event: Ordered, session: Session, delivery: Delivery) -> None:
     session.execute(insert(effects), _begin(delivery))
+
+
+if os.environ.get("CHAOS_VERSION") == "2":
+
+    @handles(Ordered, retry=PATIENT)
+    def audits(event: Ordered, connection: Connection, delivery: Delivery) -> None:
+        connection.execute(insert(effects), _begin(delivery))
 
 
 @handles(Shaky, retry=PATIENT)
@@ -133,6 +141,50 @@ def follows(event: Followed, connection: Connection, delivery: Delivery) -> None
 def is_hopeless(event: Hopeless, connection: Connection, delivery: Delivery) -> None:
     connection.execute(insert(effects), _begin(delivery))
     raise ValueError("never")
+
+
+@handles(Bound, retry=PATIENT)
+def writes_by_the_bind(event: Bound, session: Session, delivery: Delivery) -> None:
+    """As pandas' to_sql does, and many a helper of Core."""
+    bind = session.get_bind()
+    assert isinstance(bind, Connection)
+    bind.execute(insert(effects), _begin(delivery))
+    if is_unlucky(event.event_id, delivery.attempt):
+        raise ConnectionError("out of luck")
+
+
+@handles(Tenanted, retry=PATIENT)
+def writes_as_its_tenant(event: Tenanted, connection: Connection, delivery: Delivery) -> None:
+    """Half of them say whose row it is as row-level security wants it; the others must not be taken for theirs."""
+    row = _begin(delivery)
+    if connection.dialect.name != "postgresql":
+        connection.execute(insert(effects), row | {"cause": str(event.event_id) if is_odd(event.event_id) else None})
+        return
+    if is_odd(event.event_id):
+        connection.execute(text(f"SET LOCAL chaos.tenant = '{event.event_id}'"))
+    tenant = connection.scalar(text("SELECT current_setting('chaos.tenant', true)"))
+    connection.execute(insert(effects), row | {"cause": tenant or None})
+
+
+@handles(Contended, retry=PATIENT)
+async def waits_in_a_coroutine(event: Contended, connection: Connection, delivery: Delivery) -> None:
+    """Several at a time on a pool of threads, all for one row."""
+    row = _begin(delivery)
+    connection.execute(update(counters).values(count=counters.c.count + 1))
+    await asyncio.sleep(0.02)
+    connection.execute(insert(effects), row)
+
+
+@handles(Shelved, retry=PATIENT)
+def shelves(event: Shelved, session: Session, delivery: Delivery) -> None:
+    session.execute(insert(effects), _begin(delivery))
+
+
+for _number, _name in SIGNS.items():
+
+    @handles(SignWanted, name=_name, queue=f"sign-{_number}", retry=PATIENT)
+    def _sign(event: SignWanted, connection: Connection, delivery: Delivery) -> None:
+        connection.execute(insert(effects), _begin(delivery))
 
 
 if os.environ.get("CHAOS_DUPLICATE") == "1":

@@ -9,6 +9,7 @@ from celery.signals import worker_process_init
 from sqlalchemy import insert
 
 from _chaos import application as shop
+from _chaos import tables
 from events import get_engine
 from events.settings import load_settings
 
@@ -33,15 +34,15 @@ def _own_connections(**_: object) -> None:
 def _run(task: Task, event_id: str) -> None:
     attempt = task.request.retries + 1
     handler = task.name
-    shop.note_start(event_id, handler, attempt)
+    tables.note_start(event_id, handler, attempt)
     with get_engine().begin() as connection:
-        connection.execute(insert(shop.effects), shop.effect(event_id, handler, attempt))
-        if handler == "fails_now_and_then" and shop.is_unlucky(event_id, attempt):
+        connection.execute(insert(tables.effects), tables.effect(event_id, handler, attempt))
+        if handler == "fails_now_and_then" and tables.is_unlucky(event_id, attempt):
             raise ConnectionError("out of luck")
         if handler == shop.HOPELESS:
             raise ValueError("never")
         if handler == "takes_its_time":
-            time.sleep(shop.slowness(event_id))
+            time.sleep(tables.slowness(event_id))
     if handler == "publishes":
         tasks[shop.FOLLOWS].apply_async((event_id,))
 

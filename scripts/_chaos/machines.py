@@ -30,6 +30,12 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int | None:
+        """Of the process that was started; None while it doesn't run."""
+        process = self._process
+        return process.pid if process is not None else None
+
+    @property
     def url(self) -> str:
         return self.url_at(self.port)
 

@@ -21,6 +21,7 @@ from _chaos.system import System
 from _chaos.verdict import Verdict, judge, unfinished
 
 SHOWN = 5  # violations of a kind
+KINDS = ("lost", "duplicated", "stuck", "ghost", "leaked")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,11 +69,20 @@ def _run(mode: str, options: Options, console: Console) -> Verdict:
         for producer in system.of("producer"):
             producer.end()
         system.heal()
+        for operator in system.of("operator"):
+            operator.end()  # resumes what it paused
         say("all is healed, and the producers have stopped; waiting for what is unfinished")
+        if not options.control:
+            system.ask_for_signs_of_life()
         rest = _settle(system, options.settle, say)
         say("nothing is unfinished" if not rest else f"{len(rest)} unfinished")
         files, starts = system.producer_files(), folder / "starts"
-        verdict = judge(system.engine, files, starts, rest, control=options.control)
+        verdict = judge(system.engine, files, starts, rest, folder / "operator.txt", control=options.control)
+        if not options.control:
+            verdict.leaked = system.vitals.at_rest()
+            most = system.vitals.most
+            verdict.figures |= {"most descriptors of a process": most.descriptors,
+                                "most memory of a process": f"{most.memory:.0f} MiB"}  # fmt: skip
     verdict.figures |= {"faults": len(faults), "faults by kind": dict(Counter(f"{f.kind} {f.target}" for f in faults)),
                         "seconds": round(time.monotonic() - begun, 1)}  # fmt: skip
     if verdict.holds:
@@ -131,7 +141,7 @@ def _show(verdicts: dict[str, Verdict], console: Console, options: Options) -> N
     for mode in verdicts:
         table.add_column(mode, justify="right")
     every = list(verdicts.values())
-    for name in ("lost", "duplicated", "stuck", "ghost"):
+    for name in KINDS:
         counts = [len(getattr(verdict, name)) for verdict in every]
         label = "EFFECT-DUPLICATED" if name == "duplicated" else name.upper()
         table.add_row(f"[bold]{label}[/bold]", *(f"[red]{count}[/red]" if count else "0" for count in counts))
@@ -139,7 +149,7 @@ def _show(verdicts: dict[str, Verdict], console: Console, options: Options) -> N
         table.add_row(name, *(str(verdict.figures.get(name, "")) for verdict in every))
     console.print(table)
     for mode, verdict in verdicts.items():
-        for name in ("lost", "duplicated", "stuck", "ghost"):
+        for name in KINDS:
             found = getattr(verdict, name)
             for line in found[:SHOWN]:
                 console.print(f"{mode}: {name}: {escape(line)}", highlight=False)

@@ -20,6 +20,14 @@ class Fault:
         return f"{self.kind} {self.target}" + (f" for {self.lasts:.1f} s" if self.lasts else "")
 
 
+# What a broker may suffer besides: full, full and forgetting, without its password. Of RabbitMQ, its queue.
+BROKER_TROUBLES = {
+    "redis": (("fill", 2), ("evict", 1), ("lock", 2)),
+    "rabbitmq-quorum": (("fill", 2),),
+    "rabbitmq-classic": (("fill", 2),),
+}
+
+
 def links(mode: str) -> list[str]:
     """The connections that can be cut: who to whom."""
     found = [] if mode == "sqlite" else ["producer-database", "worker-database"]
@@ -46,6 +54,7 @@ def draw(mode: str, seconds: float, seed: int) -> list[Fault]:
     if is_brokered(mode):
         choices += [("kill", "relay", False, 2), ("stop", "relay", True, 1), ("restart", "broker", False, 2),
                     ("pause", "broker", True, 2), ("wipe", "broker", False, 3)]  # fmt: skip
+    choices += [(kind, "broker", True, weight) for kind, weight in BROKER_TROUBLES.get(mode, ())]
     weights = [weight for *_, weight in choices]
     faults, at = [], 1.0
     while True:

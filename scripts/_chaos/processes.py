@@ -26,7 +26,7 @@ class Process:
     """A process that is kept running.
 
     Args:
-        role: producer, worker or relay.
+        role: producer, worker, relay or operator.
         arguments: of `python`.
     """
 
@@ -73,6 +73,11 @@ class Process:
             with suppress(subprocess.TimeoutExpired):
                 popen.wait(within)
 
+    @property
+    def pid(self) -> int | None:
+        with self._lock:
+            return self._popen.pid if self._popen is not None else None
+
     def child(self, which: int) -> int | None:
         """One of the processes that its main process forked."""
         with self._lock:
@@ -90,6 +95,13 @@ class Process:
         self.signal(signal.SIGKILL)
         if self._popen is not None:
             self._popen.wait()
+
+
+def descendants(pid: int | None) -> list[int]:
+    """A process, and all that it forked, and they."""
+    if pid is None:
+        return []
+    return [pid, *(each for child in _children(pid) for each in descendants(child))]
 
 
 def _children(parent: int) -> list[int]:

@@ -14,14 +14,13 @@ from collections.abc import Callable
 
 from sqlalchemy import insert
 
-from _chaos.application import EXPECTED, KINDS, WEIGHTS, business
-from events import DomainEvent, get_engine, publish
+from _chaos.application import ALSO, ALSO_WEIGHTS, EXPECTED, KINDS, WEIGHTS, Shelved
+from _chaos.tables import business
+from _chaos.transactions import WAYS, OnPurpose, merged
+from events import DomainEvent, get_engine
 
 ROLLED_BACK = 0.1  # share of transactions
-
-
-class _OnPurpose(Exception):
-    pass
+MERGED = 0.08  # share of transactions that save an aggregate
 
 
 def main(path: str, rate: float, seed: int) -> None:
@@ -31,33 +30,54 @@ def main(path: str, rate: float, seed: int) -> None:
     def note(line: str) -> None:
         os.write(descriptor, f"{line}\n".encode())
 
-    after_commit = _sender() if os.environ.get("CHAOS_CONTROL") == "1" else None
+    control = os.environ.get("CHAOS_CONTROL") == "1"
+    after_commit = _sender() if control else None
     while True:
         time.sleep(dice.expovariate(rate))
-        kind = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        event = KINDS[kind]()
+        event, kind, transact = _control(dice) if control else _draw(dice)
         note(f"intent {event.event_id} {kind}")
+        in_vain: list[DomainEvent] = []
         try:
-            _transact(event, kind, dice.random() < ROLLED_BACK, with_event=after_commit is None)
-        except _OnPurpose:
+            transact(dice.random() < ROLLED_BACK, in_vain.append)
+        except OnPurpose:
             note(f"rolled-back {event.event_id} {kind}")
             continue
         except Exception as error:
             print(f"in doubt: {kind} {event.event_id}: {str(error).splitlines()[0][:200]}", flush=True)
             time.sleep(0.2)
             continue
+        finally:  # whatever became of the rest
+            for one in in_vain:
+                note(f"intent {one.event_id} {one.event_name}\nrolled-back {one.event_id} {one.event_name}")
         note(f"committed {event.event_id} {kind} {time.time()}")
         if after_commit is not None:
             after_commit(event, kind)
 
 
-def _transact(event: DomainEvent, kind: str, rolls_back: bool, *, with_event: bool) -> None:
-    with get_engine().begin() as connection:
-        connection.execute(insert(business).values(event_id=str(event.event_id), kind=kind))
-        if with_event:
-            publish(event, session=connection)
-        if rolls_back:
-            raise _OnPurpose
+Transact = Callable[[bool, Callable[[DomainEvent], None]], None]
+
+
+def _draw(dice: random.Random) -> tuple[DomainEvent, str, Transact]:
+    if dice.random() < MERGED:
+        shelved = Shelved()
+        return shelved, "Shelved", lambda rolls_back, in_vain: merged(shelved, rolls_back, in_vain)
+    weights = WEIGHTS | ALSO_WEIGHTS
+    kind = dice.choices(list(weights), list(weights.values()))[0]
+    event, way = (KINDS | ALSO)[kind](), dice.choice(WAYS)
+    return event, kind, lambda rolls_back, in_vain: way(event, kind, rolls_back, in_vain)
+
+
+def _control(dice: random.Random) -> tuple[DomainEvent, str, Transact]:
+    kind = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    event = KINDS[kind]()
+
+    def transact(rolls_back: bool, _: Callable[[DomainEvent], None]) -> None:
+        with get_engine().begin() as connection:
+            connection.execute(insert(business).values(event_id=str(event.event_id), kind=kind))
+            if rolls_back:
+                raise OnPurpose
+
+    return event, kind, transact
 
 
 def _sender() -> Callable[[DomainEvent, str], None]:

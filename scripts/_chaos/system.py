@@ -8,12 +8,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from _demo.worker import ROOT
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 
 from _chaos.machines import Machine, waiting, wipe
-from _chaos.plan import Fault, is_brokered, links
+from _chaos.plan import BROKER_TROUBLES, Fault, is_brokered, links
 from _chaos.processes import Process, Supervisor
 from _chaos.proxy import Proxy
+from _chaos.troubles import trouble
+from _chaos.vitals import Vitals
 
 QUEUE = "chaos"
 RATE = 4.0  # transactions a second of each of two producers: what two cores can do beside the faults
@@ -33,6 +35,7 @@ class System:
         self.broker = Machine(broker, folder) if is_brokered(mode) else None
         self.proxies: dict[str, Proxy] = {}
         self.processes: list[Process] = []
+        self.vitals: Vitals
 
     def __enter__(self) -> "System":
         try:
@@ -99,6 +102,9 @@ class System:
         assert machine is not None
         if fault.kind == "restart":
             machine.restart()
+        elif fault.kind in {kind for kind, _ in BROKER_TROUBLES.get(self.mode, ())}:
+            with trouble(fault.kind, machine, QUEUE):
+                time.sleep(fault.lasts)
         elif fault.kind == "wipe":
             with suppress(Exception):  # a broker that is just being restarted has nothing to lose
                 wipe(machine, QUEUE)
@@ -123,18 +129,40 @@ class System:
             self.proxies[link] = proxy = Proxy(machine.port)
             self._cleanup.callback(proxy.close)
         self._file = f"sqlite:///{self.folder / 'events.db'}"
-        self._migrate()
-        self.processes += [self._producer(number) for number in (1, 2)]
-        self.processes += [self._worker(number) for number in (1, 2)]
+        self._run("migrate", "-m", "events", "migrate")
+        workers = [self._worker(number) for number in (1, 2)]
+        if not self.control:
+            self._subscribe(workers[0])  # before anything is published: later subscribers get what comes later
+        self.processes += [self._producer(number) for number in (1, 2)] + workers
         if self.broker and not self.control:
             self.processes.append(Process("relay", 1, ["-m", "_chaos.relay"], self._environment("relay"), self.folder))
+        if not self.control:
+            operator = ["-m", "_chaos.operator", str(self.folder / "operator.txt"), str(self._seed)]
+            self.processes.append(Process("operator", 1, operator, self._environment("relay"), self.folder))
         supervisor = Supervisor(self.processes, self._noticed)
+        self.vitals = Vitals(self.processes)
         for process in self.processes:
             self._cleanup.callback(process.end)
+        self._cleanup.callback(self.vitals.stop)
         self._cleanup.callback(supervisor.stop)
 
-    def _migrate(self) -> None:
-        process = Process("migrate", 1, ["-m", "events", "migrate"], self._environment("relay"), self.folder)
+    def _subscribe(self, worker: Process) -> None:
+        """Wait until the newer code has told the ledger of its handlers, and the older too by the same worker."""
+        worker.look_after()
+        engine, deadline = self.engine, time.monotonic() + 60
+        with engine.connect() as connection:
+            while not connection.scalar(text("SELECT count(*) FROM event_subscriptions WHERE handler = 'audits'")):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{worker.name} did not start:\n{worker.log.read_text()[-2000:]}")
+                connection.rollback()
+                time.sleep(0.1)
+        engine.dispose()
+
+    def ask_for_signs_of_life(self) -> None:
+        self._run("signs", "-m", "_chaos.signs")
+
+    def _run(self, name: str, *arguments: str) -> None:
+        process = Process(name, 1, list(arguments), self._environment("relay"), self.folder)
         process.look_after()
         process.give_up()
         deadline = time.monotonic() + 60
@@ -143,7 +171,7 @@ class System:
             time.sleep(0.05)
         if process.codes != [0]:
             process.end()
-            raise RuntimeError(f"`events migrate` failed:\n{process.log.read_text()[-2000:]}")
+            raise RuntimeError(f"{name} failed:\n{process.log.read_text()[-2000:]}")
 
     def _producer(self, number: int) -> Process:
         arguments = ["-m", "_chaos.producer", str(self.folder / f"producer-{number}.txt"), str(RATE), str(self._seed)]
@@ -151,9 +179,14 @@ class System:
 
     def _worker(self, number: int) -> Process:
         app = "_chaos.control" if self.control else "events"
-        arguments = ["-m", "celery", "-A", app, "worker", "-c", "2", "-l", "INFO", "-n", f"w{number}@chaos",
+        arguments = ["-m", "celery", "-A", app, "worker", "-l", "INFO", "-n", f"w{number}@chaos",
                      "--without-gossip", "--without-mingle"]  # fmt: skip
-        return Process("worker", number, arguments, self._environment("worker"), self.folder)
+        if self.control:
+            return Process("worker", number, [*arguments, "-c", "2"], self._environment("worker"), self.folder)
+        # Each has a queue of its own besides, a pool of its own kind, and a version of the code.
+        arguments += ["-Q", f"{QUEUE},sign-{number}", *(("-c", "2") if number == 1 else ("-P", "threads", "-c", "4"))]
+        environment = self._environment("worker") | {"CHAOS_VERSION": "2" if number == 1 else "1"}
+        return Process("worker", number, arguments, environment, self.folder)
 
     def _environment(self, role: str) -> dict[str, str]:
         database = self.database.url_at(self.proxies[f"{role}-database"].port) if f"{role}-database" in self.proxies \

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from _chaos.application import EXPECTED, FOLLOWS, HOPELESS
+from _chaos.application import FOLLOWS, HOPELESS, SIGNS, TENANTED, expected
+from _chaos.tables import is_odd
 
 Key = tuple[str, str]  # event id, handler
 
@@ -22,11 +23,12 @@ class Verdict:
     duplicated: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     ghost: list[str] = field(default_factory=list)
+    leaked: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
-        return not (self.lost or self.duplicated or self.stuck or self.ghost)
+        return not (self.lost or self.duplicated or self.stuck or self.ghost or self.leaked)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"holds": self.holds}
@@ -58,9 +60,18 @@ def read_producers(files: Iterable[Path]) -> Said:
     return said
 
 
-def judge(engine: Engine, files: Iterable[Path], starts: Path, unfinished: list[str], *, control: bool) -> Verdict:
+def read_operator(file: Path) -> dict[str, str]:
+    """What the operator did last to a dead letter, by event id: discarding, restored."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {event_id: verb for verb, event_id in (line.split() for line in lines)}
+
+
+def judge(
+    engine: Engine, files: Iterable[Path], starts: Path, unfinished: list[str], operator: Path, *, control: bool
+) -> Verdict:
     """The verdict on a run that has come to rest; `unfinished` is what had not."""
     said = read_producers(files)
+    operated = read_operator(operator)
     with engine.connect() as connection:
         business = {row[0] for row in connection.execute(text("SELECT event_id FROM chaos_business"))}
         rows = connection.execute(text("SELECT event_id, handler, cause, done_at FROM chaos_effects")).all()
@@ -76,9 +87,10 @@ def judge(engine: Engine, files: Iterable[Path], starts: Path, unfinished: list[
     verdict.lost += [f"{event_id}: committed, and its business row is gone" for event_id in said.committed
                      if event_id not in business]  # fmt: skip
     for event_id in sorted(real):
-        for handler in EXPECTED[said.kinds[event_id]]:
+        for handler in expected(said.kinds[event_id], control=control):
             key = (event_id, handler)
-            if not effects[key] and key not in dead and key not in waits and not (control and handler == HOPELESS):
+            given_up = handler == HOPELESS and (control or operated.get(event_id) == "discarding")
+            if not effects[key] and key not in dead and key not in waits and not given_up:
                 verdict.lost.append(f"{event_id}: {handler} did nothing and is no dead letter")
     for event_id, count in ((key[0], count) for key, count in effects.items() if key[1] == "publishes" and count):
         if followed[event_id] < 1 and not unfinished:
@@ -86,13 +98,23 @@ def judge(engine: Engine, files: Iterable[Path], starts: Path, unfinished: list[
         if followed[event_id] > count:
             verdict.duplicated.append(f"{event_id}: {FOLLOWS} x {followed[event_id]}")
     verdict.duplicated += [f"{key[0]}: {key[1]} x {count}" for key, count in effects.items() if count > 1]
+    if not control:
+        alive = {row.handler for row in rows if row.handler in SIGNS.values()}
+        verdict.stuck += [
+            f"worker-{number} gave no sign of life" for number, name in SIGNS.items() if name not in alive
+        ]
+        verdict.ghost += [
+            f"{row.event_id}: written as tenant {row.cause}" for row in rows if row.handler == TENANTED
+            and row.cause != (row.event_id if is_odd(row.event_id) else None)
+        ]  # fmt: skip
 
     begun = [line.split() for line in starts.read_text().splitlines()] if starts.exists() else []
     never = said.rolled_back | (said.in_doubt - business)
-    known = real if control else real | (stored - never)
+    # What the handlers publish themselves is in no producer's file, and may have been pruned.
+    ours = real if control else real | (stored - never) | {row.event_id for row in rows if row.handler == FOLLOWS}
     verdict.ghost += sorted({f"{line[0]}: {line[1]} was started for what never was" for line in begun
-                             if line[0] not in known})  # fmt: skip
-    verdict.ghost += [f"{key[0]}: an effect of {key[1]} for what never was" for key in effects if key[0] not in known]
+                             if line[0] not in ours and line[1] != FOLLOWS})  # fmt: skip
+    verdict.ghost += [f"{key[0]}: an effect of {key[1]} for what never was" for key in effects if key[0] not in ours]
     verdict.ghost += [f"{event_id}: rolled back, and an event" for event_id in sorted(never & stored)]
 
     took = sorted(row.done_at - said.committed[row.event_id] for row in rows if row.event_id in said.committed)

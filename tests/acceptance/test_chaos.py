@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from _chaos.application import metadata
 from _chaos.options import MODES
 from _chaos.plan import draw
+from _chaos.tables import metadata
 from _chaos.verdict import Verdict, judge
 from sqlalchemy import Engine, create_engine, text
 
@@ -48,7 +48,10 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         "CREATE TABLE event_deliveries (event_id TEXT, handler TEXT, state TEXT)",
         "INSERT INTO event_store VALUES ('a')",
         "INSERT INTO chaos_business VALUES ('a', 'Ordered')",
-        "INSERT INTO chaos_effects VALUES (1, 'a', 'book', 1, NULL, 2.0), (2, 'a', 'notify', 1, NULL, 2.0)",
+        "INSERT INTO chaos_effects VALUES (1, 'a', 'book', 1, NULL, 2.0), (2, 'a', 'notify', 1, NULL, 2.0), "
+        "(11, 'a', 'audits', 1, NULL, 2.0), (12, 's', 'signs_of_life_1', 1, NULL, 2.0), "
+        "(13, 's', 'signs_of_life_2', 1, NULL, 2.0)",
+        "INSERT INTO event_store VALUES ('s')",
     ):
         _run(engine, statement)
     (tmp_path / "producer-1.txt").write_text(
@@ -65,7 +68,9 @@ def _run(engine: Engine, statement: str) -> None:
 
 
 def verdict_on(engine: Engine, folder: Path, unfinished: tuple[str, ...] = ()) -> Verdict:
-    return judge(engine, [folder / "producer-1.txt"], folder / "starts", list(unfinished), control=False)
+    return judge(
+        engine, [folder / "producer-1.txt"], folder / "starts", list(unfinished), folder / "operator.txt", control=False
+    )
 
 
 def test_a_good_run_holds(engine: Engine, tmp_path: Path) -> None:
@@ -94,3 +99,29 @@ def test_whatever_is_done_for_what_was_rolled_back_is_a_ghost(engine: Engine, tm
     _run(engine, "INSERT INTO chaos_effects VALUES (3, 'b', 'book', 1, NULL, 3.0)")
     _run(engine, "INSERT INTO event_store VALUES ('b')")
     assert len(verdict_on(engine, tmp_path).ghost) == 3
+
+
+def test_what_an_operator_discarded_is_given_up_and_what_he_restored_must_be_there(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with (tmp_path / "producer-1.txt").open("a") as producer:
+        producer.write(f"intent h Hopeless\ncommitted h Hopeless {time.time()}\n")
+    _run(engine, "INSERT INTO chaos_business VALUES ('h', 'Hopeless')")
+    assert len(verdict_on(engine, tmp_path).lost) == 1
+    (tmp_path / "operator.txt").write_text("discarding h\n")
+    assert verdict_on(engine, tmp_path).holds
+    (tmp_path / "operator.txt").write_text("discarding h\nrestored h\n")
+    assert len(verdict_on(engine, tmp_path).lost) == 1
+
+
+def test_a_row_of_another_tenant_is_a_ghost(engine: Engine, tmp_path: Path) -> None:
+    with (tmp_path / "producer-1.txt").open("a") as producer:
+        producer.write(f"intent t Tenanted\ncommitted t Tenanted {time.time()}\n")
+    _run(engine, "INSERT INTO chaos_business VALUES ('t', 'Tenanted')")
+    _run(engine, "INSERT INTO chaos_effects VALUES (4, 't', 'writes_as_its_tenant', 1, 'another', 3.0)")
+    assert verdict_on(engine, tmp_path).ghost == ["t: written as tenant another"]
+
+
+def test_a_worker_that_takes_nothing_is_stuck(engine: Engine, tmp_path: Path) -> None:
+    _run(engine, "DELETE FROM chaos_effects WHERE handler = 'signs_of_life_2'")
+    assert verdict_on(engine, tmp_path).stuck == ["worker-2 gave no sign of life"]
