@@ -8,94 +8,158 @@
         library.add(card)
 
 For aggregates that are no ORM objects a repository calls `events.publish_recorded(aggregate, session=...)`.
+
+An event is published by the flush that saves its aggregate, so in the same transaction or savepoint. What was published
+is noted by transaction and savepoint: a release hands the notes to the one around it, a commit throws them away, and
+what ends in any other way gives the events back to the objects that still have what they tell of.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import inspect
-from sqlalchemy.orm import Session, object_session
-from sqlalchemy.orm.exc import UnmappedInstanceError
+from sqlalchemy.orm import InstanceState, Session, SessionTransaction, scoped_session
 
-from events.errors import PublishError
 from events.event import DomainEvent
+from events.recording import (
+    AggregateRoot,
+    Part,
+    drop,
+    give_back,
+    ids_of,
+    part_of,
+    parts_of,
+    since_flush,
+    state_of,
+)
 
-_RECORDED = "_recorded_events"
-_HELD = "events_recorded_by"  # session.info: a session holds clean objects weakly, and their events must not be lost
-_HANDED = "events_handed_over"  # session.info: what this transaction published, until it ends
+__all__ = ["AggregateRoot", "publish_on_save", "publish_recorded"]
 
 Publish = Callable[..., None]
-
-
-class AggregateRoot:
-    """Mixin of whatever changes by events. It has no __init__, so it mixes into ORM models and plain classes alike."""
-
-    def record(self, event: DomainEvent) -> None:
-        """Remember an event until the aggregate is saved. Raises PublishError for what is no event."""
-        if not isinstance(event, DomainEvent):
-            raise PublishError(f"{type(self).__name__}.record() takes instances of DomainEvent, not {event!r}")
-        self.__dict__.setdefault(_RECORDED, []).append(event)
-        try:
-            session = object_session(self)
-        except UnmappedInstanceError:  # no ORM object: its repository publishes
-            return
-        if session is not None:
-            session.info.setdefault(_HELD, {})[id(self)] = self
-
-    @property
-    def recorded_events(self) -> tuple[DomainEvent, ...]:
-        """What was recorded and not yet published, oldest first."""
-        return tuple(self.__dict__.get(_RECORDED, ()))
-
-    def forget_recorded(self) -> None:
-        """Drop what was recorded; called once it is published."""
-        self.__dict__.pop(_RECORDED, None)
 
 
 def publish_on_save(publish: Publish) -> None:
     """From now on every ORM session publishes what its aggregates recorded, when they are flushed or committed."""
 
-    def hand_over(session: Session, candidates: Iterable[object]) -> None:
-        for aggregate in candidates:
-            if isinstance(aggregate, AggregateRoot) and aggregate.recorded_events:
-                publish(aggregate.recorded_events, session=session)
-                session.info.setdefault(_HANDED, []).append((aggregate, aggregate.recorded_events))
-                aggregate.forget_recorded()
-                session.info.get(_HELD, {}).pop(id(aggregate), None)
-
     @sqlalchemy_event.listens_for(Session, "after_flush")
     def saved(session: Session, _: Any) -> None:
-        hand_over(session, [*session.new, *session.dirty, *session.deleted])
+        _hand_over(session, publish, [*session.new, *session.dirty, *session.deleted])
 
     @sqlalchemy_event.listens_for(Session, "before_commit")
     def committing(session: Session) -> None:
         session.flush()
-        hand_over(session, list(session.info.get(_HELD, {}).values()))  # an event without a changed column
+        _hand_over(session, publish, ())  # what was recorded where no flush comes after it
 
-    @sqlalchemy_event.listens_for(Session, "after_commit")
-    def committed(session: Session) -> None:
-        session.info.pop(_HANDED, None)
-
-    @sqlalchemy_event.listens_for(Session, "after_soft_rollback")
-    def rolled_back(session: Session, _: Any) -> None:
-        """A new object is as it was before session.add(), its events too. A loaded one has lost its changes."""
-        handed = session.info.get(_HANDED, [])
-        still_handed = []
-        for aggregate, events in handed:
-            if inspect(aggregate).transient:
-                aggregate.__dict__[_RECORDED] = [*events, *aggregate.recorded_events]
-            elif session.in_transaction():
-                still_handed.append((aggregate, events))
-        session.info[_HANDED] = still_handed
-        if not session.in_transaction():
-            for aggregate in session.info.pop(_HELD, {}).values():
-                if not inspect(aggregate).transient:
-                    aggregate.forget_recorded()
+    sqlalchemy_event.listen(Session, "after_commit", _committed)
+    sqlalchemy_event.listen(Session, "after_soft_rollback", _rolled_back)
+    sqlalchemy_event.listen(Session, "after_transaction_end", _ended)
+    _hand_on_when_merged()
 
 
 def publish_recorded(aggregate: AggregateRoot, publish: Publish, *, session: Any = None) -> None:
-    """Publish what an aggregate recorded, in the transaction that saves it, and forget it."""
-    if aggregate.recorded_events:
-        publish(aggregate.recorded_events, session=session)
-        aggregate.forget_recorded()
+    """Publish what an aggregate recorded, in the transaction that saves it.
+
+    If a Session rolls that back, the aggregate has it again, to be saved once more; of a Connection that isn't known.
+    """
+    if events := aggregate.recorded_events:
+        publish(events, session=session)
+        drop(aggregate, events)
+        real = session() if isinstance(session, scoped_session) else session
+        if isinstance(real, Session):
+            part_of(real).saved.append((aggregate, events))
+
+
+def _hand_over(session: Session, publish: Publish, flushed: Iterable[object]) -> None:
+    part = part_of(session)
+    recorded = [aggregate for aggregate, _ in part.recorded if state_of(aggregate).session is session]
+    found = {id(one): one for one in [*flushed, *recorded] if isinstance(one, AggregateRoot)}
+    told: dict[Connection, list[DomainEvent]] = {}
+    saved = []
+    for aggregate in found.values():
+        state = state_of(aggregate)
+        # An INSERT writes all of it, also what an earlier transaction had written and rolled back.
+        events = list(aggregate.recorded_events) if state.pending else since_flush(aggregate)
+        if events:
+            told.setdefault(session.connection(bind_arguments={"mapper": state.mapper}), []).extend(events)
+            saved.append((aggregate, events))
+    for connection, events in told.items():
+        publish(events, session=connection)
+    deleted = session.deleted
+    for aggregate, events in saved:
+        drop(aggregate, events)
+        if aggregate not in deleted:  # a delete that is rolled back is not repeated by saving the object
+            part.saved.append((aggregate, events))
+    part.recorded.clear()
+
+
+def _committed(session: Session) -> None:
+    """A savepoint was released, or the transaction committed."""
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    part = parts_of(session).pop(transaction, None)
+    if part is None or transaction is None:
+        return
+    if transaction.nested and transaction.parent is not None:
+        around = parts_of(session).setdefault(_bounds(transaction.parent), Part())
+        around.saved += part.saved
+        around.merged += part.merged
+    else:
+        published = [event for _, events in part.saved for event in events]
+        for source in part.merged:
+            drop(source, published)
+
+
+def _rolled_back(session: Session, transaction: SessionTransaction) -> None:
+    """Also when a flush failed, and the session has not been told to roll back yet."""
+    _ended(session, _bounds(transaction))
+
+
+def _ended(session: Session, transaction: SessionTransaction) -> None:
+    """Rolled back or closed, unless `_committed` was here before."""
+    part = parts_of(session).pop(transaction, None)
+    if part is None:
+        return
+    for aggregate, events in part.saved:
+        if not _is_kept(aggregate):  # else it has lost its changes
+            give_back(aggregate, events)
+    for aggregate, event in part.recorded:
+        if _is_kept(aggregate):
+            drop(aggregate, [event])
+
+
+def _bounds(transaction: SessionTransaction) -> SessionTransaction:
+    """The savepoint or transaction in the database that this is, or is in: SQLAlchemy makes one for each flush."""
+    while not transaction.nested and transaction.parent is not None:
+        transaction = transaction.parent
+    return transaction
+
+
+def _is_kept(aggregate: AggregateRoot) -> bool:
+    """Its row is known to a session, which reads it anew after a rollback."""
+    state = state_of(aggregate)
+    return state is not None and bool(state.persistent or state.deleted)
+
+
+def _hand_on_when_merged() -> None:
+    """A merge copies what is mapped, and tells nobody: what it calls for each object, also by cascade, is wrapped."""
+    merge: Callable[..., object] = Session._merge
+
+    def merge_with_events(session: Session, state: InstanceState[Any], *args: Any, load: bool, **more: Any) -> object:
+        merged = merge(session, state, *args, load=load, **more)
+        source = state.obj()
+        if load and isinstance(source, AggregateRoot) and isinstance(merged, AggregateRoot) and source is not merged:
+            _copy(session, source, merged)
+        return merged
+
+    Session._merge = merge_with_events  # type: ignore[method-assign, assignment]
+
+
+def _copy(session: Session, source: AggregateRoot, merged: AggregateRoot) -> None:
+    """The source keeps its events until the commit, as it keeps its changes, for it may have to be merged again."""
+    known = ids_of(merged.recorded_events)
+    for part in parts_of(session).values():
+        known |= {event.event_id for _, events in part.saved for event in events}
+    if new := [event for event in source.recorded_events if event.event_id not in known]:
+        for event in new:
+            AggregateRoot.record(merged, event)
+        part_of(session).merged.append(source)

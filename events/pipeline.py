@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from events import aggregate as aggregates
 from events import bridges, store
@@ -29,12 +29,13 @@ from events.receiving import Acceptance, Receiver
 from events.records import Subscription
 from events.registry import all_handlers, remember
 from events.relay import Relay
+from events.sessions import async_session_of
 from events.settings import Settings, load_settings
 from events.tracing import open_tracing
 from events.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 _on_migrate: list[Callable[[Connection], None]] = []
 
@@ -191,15 +192,19 @@ def on_migrate(create: Callable[[Connection], None]) -> Callable[[Connection], N
     return create
 
 
-def publish(events: DomainEvent | Iterable[DomainEvent], *, session: Session | Connection | None = None) -> None:
+def publish(
+    events: DomainEvent | Iterable[DomainEvent], *, session: Session | scoped_session[Any] | Connection | None = None
+) -> None:
     """Publish one event or several.
 
-    With `session` (a Session or Connection) they are written in its transaction, and exist if that commits. Inside
+    With `session` (a Session, scoped_session or Connection) they are written in its transaction, at once: what becomes
+    of the rows that are written beside them, in a savepoint for example, becomes of the events. Inside
     a handler they join the handler's transaction. Otherwise they are durable when this returns. Several events are
     written in one round trip. Publishing an event whose id is stored already changes nothing.
 
     Raises:
-        PublishError: not an event, or one that can't be stored; PayloadTooLarge if its data is over the limit.
+        PublishError: not an event, or one that can't be stored; PayloadTooLarge if its data is over the limit. Or
+            `session` is no such thing, or in AUTOCOMMIT.
         SchemaError: the database of that transaction has no ledger.
         ConfigurationError: a setting is wrong.
     """
@@ -207,11 +212,16 @@ def publish(events: DomainEvent | Iterable[DomainEvent], *, session: Session | C
 
 
 async def publish_async(
-    events: DomainEvent | Iterable[DomainEvent], *, session: "AsyncSession | AsyncConnection | None" = None
+    events: DomainEvent | Iterable[DomainEvent],
+    *,
+    session: "AsyncSession | async_scoped_session[Any] | AsyncConnection | None" = None,
 ) -> None:
-    """`publish` for asyncio: `session` is an AsyncSession or AsyncConnection. Alone it runs in a thread."""
+    """`publish` for asyncio: `session` is an AsyncSession, async_scoped_session or AsyncConnection.
+
+    Alone it runs in a thread.
+    """
     if session is not None:
-        await session.run_sync(lambda sync: publish(events, session=sync))
+        await async_session_of(session).run_sync(lambda sync: publish(events, session=sync))
     elif running.get() is not None:
         publish(events)  # the handler's own connection is synchronous
     else:

@@ -4,14 +4,16 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from events.codec import encode
 from events.errors import PublishError
 from events.event import DomainEvent, Metadata
 from events.ports import EventLog
+from events.sessions import connection_of
 from events.tracing import HEADERS, Carrier, PublishTracing, carried
 
 
@@ -43,7 +45,7 @@ class Publisher:
         self,
         events: DomainEvent | Iterable[DomainEvent],
         *,
-        session: Session | Connection | None = None,
+        session: Session | scoped_session[Any] | Connection | None = None,
         versions: Sequence[int] = (),
     ) -> None:
         """See `events.publish`. `versions`: the aggregate's version after each event, when it counts them."""
@@ -57,7 +59,7 @@ class Publisher:
     def _write(
         self,
         batch: Sequence[DomainEvent],
-        session: Session | Connection | None,
+        session: Session | scoped_session[Any] | Connection | None,
         versions: Sequence[int],
         traces: Sequence[Carrier] | None,
     ) -> None:
@@ -74,7 +76,7 @@ class Publisher:
         if not envelopes:
             return
         if session is not None:
-            self._log.append(_connection_of(session), envelopes)
+            self._log.append(connection_of(session), envelopes)
         elif cause is not None:
             self._log.append(cause.joined(), envelopes)
         else:
@@ -85,21 +87,6 @@ def _as_list(events: object) -> list[DomainEvent]:
     if not isinstance(events, Iterable) or isinstance(events, (str, bytes, dict)):
         raise PublishError(f"publish() takes an event or several, not {type(events).__name__}")
     return list(events)
-
-
-def _connection_of(session: object) -> Connection:
-    if isinstance(session, Connection):
-        return session
-    if isinstance(session, Session):
-        return session.connection()
-    sync_session = getattr(session, "sync_session", None) or getattr(session, "sync_connection", None)
-    if sync_session is not None:
-        raise PublishError(f"session= is an {type(session).__name__}: use `await publish_async(event, session=...)`")
-    # scoped_session and the like stand in for a Session
-    real = session() if callable(session) else None
-    if isinstance(real, Session):
-        return real.connection()
-    raise PublishError(f"session= takes a SQLAlchemy Session or Connection, not {type(session).__name__}")
 
 
 def _with_causation(event: DomainEvent, cause: Running | None, trace: Carrier | None) -> Metadata | str:

@@ -2,8 +2,8 @@
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them of
-events.ports or events.operator_ports, with the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema`
-migrates; `engine` and `types` hold what differs between the databases.
+events.ports or events.operator_ports, with the help of `fan_out`, `claiming`, `failing`, `callers`, `identity` and
+`wake_ups`; `schema` migrates; `engine` and `types` hold what differs between the databases.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
 from events.store.history import SqlHistory
+from events.store.identity import LedgerCheck
 from events.store.inbox import SqlInbox
 from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
@@ -64,7 +65,11 @@ def open_ledger(settings: Settings) -> Ledger:
     engine = make_engine(settings)
     return Ledger(
         engine=engine,
-        events=SqlEventLog(engine, notify=settings.listen),
+        events=SqlEventLog(
+            engine,
+            notify=settings.listen,
+            check=LedgerCheck(engine, given="database_url" in settings.model_fields_set),
+        ),
         subscriptions=SqlSubscriptions(engine),
         outbox=SqlOutbox(engine, listen=settings.listen),
         recovery=SqlRecovery(engine),

@@ -1,55 +1,53 @@
-"""Where events are written: one statement in the caller's transaction."""
+"""Where events are written: one plain INSERT in the caller's transaction, sent when publish() is called.
+
+Whatever SQL does to the rows that the caller writes beside it, it does to the event: it commits, rolls back or goes to
+a savepoint with them, whoever says so, and in whatever way. It goes by SQLAlchemy's own road, as the caller's
+statements do, so that a transaction is begun, refused or invalid for the event just as for them.
+"""
 
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
-from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Insert, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from events.envelope import Envelope
 from events.errors import PublishError, SchemaError
 from events.settings import redact
-from events.store.driver import execute_by_driver
+from events.store.callers import is_two_phase, require_transaction
 from events.store.engine import is_away, look, transaction
-from events.store.listener import NOTIFY, wake_relays
-from events.store.tables import event_store
-from events.store.with_commit import WithCommit
+from events.store.identity import LedgerCheck
+from events.store.listener import CHANNEL
+from events.store.types import UtcDateTime
+from events.store.wake_ups import WakeUps
 
-SOON, WAKE_EVERY = 0.005, 0.05  # seconds; see _is_time_to_wake
+_TIMESTAMP = UtcDateTime()
 _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
 
-_COLUMNS = ("id", "aggregate_id", "event_type", "event_data", "version", "timestamp", "schema_version", "metadata")
-_INTO = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
-_ONE = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
-_LAST = f"{_INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING".encode()
-_MANY = (
-    f"{_INTO} SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::int[], %s::timestamptz[], "
-    "%s::int[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING"
-)
-_INSERT: dict[str, Insert] = {
-    "sqlite": sqlite.insert(event_store).on_conflict_do_nothing(index_elements=["id"]),
-    "postgresql": postgresql.insert(event_store).on_conflict_do_nothing(index_elements=["id"]),
-}
+_COLUMNS = {  # all are given as texts, which every driver hands over as they are
+    "id": "uuid", "aggregate_id": "text", "event_type": "text", "event_data": "jsonb", "version": "int",
+    "timestamp": "timestamptz", "schema_version": "int", "metadata": "jsonb",
+}  # fmt: skip
+# Not what the caller has set for the statements of this connection.
+_PLAIN = {"stream_results": False, "yield_per": None, "preserve_rowcount": True}
 
 
 class SqlEventLog:
-    """`event_store`, for those who write it. Keeps the contract of events.ports.EventLog."""
+    """`event_store`, for those who write it. Keeps the contract of events.ports.EventLog.
 
-    def __init__(self, engine: Engine, *, notify: bool) -> None:
+    Args:
+        notify: wake relays that listen.
+        check: looks whether callers' transactions are of the ledger that `engine` is for.
+    """
+
+    def __init__(self, engine: Engine, *, notify: bool, check: LedgerCheck | None = None) -> None:
         self._engine = engine
         self._notify = notify
-        self._last_publish = self._last_wake = 0.0
-        self._watched: WeakSet[Engine] = WeakSet()
-        self._with_commit = WithCommit(
-            _LAST,
-            _explained,
-            also=lambda: NOTIFY.encode() if self._is_time_to_wake() else None,
-            sent_early=self._wake_at_commit,
-        )
+        self._check = check or LedgerCheck(engine)
+        self._wake_ups = WakeUps()
 
     def begin(self) -> AbstractContextManager[Connection]:
         return transaction(self._engine)
@@ -60,11 +58,9 @@ class SqlEventLog:
             begun = False
             try:
                 # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered.
-                with look(self._engine) if self._on_postgresql else self.begin() as connection:
+                with look(self._engine) if self._engine.dialect.name == "postgresql" else self.begin() as connection:
                     begun = True
-                    self._write(connection, envelopes, begun=True)
-                    if self._is_time_to_wake():
-                        wake_relays(connection)
+                    self._insert(connection, envelopes)
                 return
             except DBAPIError as error:
                 if not is_away(error) or (deadline is None and not begun):
@@ -78,80 +74,65 @@ class SqlEventLog:
                 time.sleep(_TRY_EVERY)
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
-        if len(envelopes) == 1 and self._with_commit.keep(connection, _texts(envelopes[0])):
-            return
-        self._write(connection, envelopes, begun=connection.in_transaction())
-        self._wake_at_commit(connection)
+        require_transaction(connection)
+        self._insert(connection, envelopes)
+        self._check.see(connection)
 
-    @property
-    def _on_postgresql(self) -> bool:
-        return self._engine.dialect.name == "postgresql"
-
-    def _write(self, connection: Connection, envelopes: Sequence[Envelope], *, begun: bool) -> None:
-        dialect = connection.dialect.name
+    def _insert(self, connection: Connection, envelopes: Sequence[Envelope]) -> int:
+        """Write them; how many were not there yet."""
+        rows = [_texts(envelope, connection) for envelope in envelopes]
+        values: Any = rows
+        if len(rows) == 1:
+            values = rows[0]
+        elif connection.dialect.name == "postgresql":
+            values = tuple(_array(column) for column in zip(*rows, strict=True))
+        statement = _statement(_mark(connection.dialect), len(rows) > 1, self._wakes(connection))
         try:
-            if begun and connection.dialect.driver == "psycopg" and not connection.dialect.is_async:
-                _write_at_once(connection, envelopes)
-            else:  # SQLAlchemy must see it to begin a transaction
-                connection.execute(
-                    _INSERT[dialect], [dict(zip(_COLUMNS, _values(one), strict=True)) for one in envelopes]
-                )
-        except KeyError:
-            raise SchemaError(
-                f"events are stored in PostgreSQL or SQLite, and this transaction is of {dialect}"
-            ) from None
+            with connection.exec_driver_sql(statement, values, execution_options=_PLAIN) as result:
+                return result.rowcount
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
 
-    def _is_time_to_wake(self) -> bool:
-        """Not in a steady stream, in which the relay polls as quickly, except now and then."""
-        now = time.monotonic()
-        streams, self._last_publish = now - self._last_publish < SOON, now
-        if streams and now - self._last_wake < WAKE_EVERY:
+    def _wakes(self, connection: Connection) -> bool:
+        if not self._notify or connection.dialect.name != "postgresql" or is_two_phase(connection):
             return False
-        self._last_wake = now
-        return self._notify
-
-    def _wake_at_commit(self, connection: Connection) -> None:
-        """NOTIFY just before the commit, if it is time for one.
-
-        A transaction with a NOTIFY takes a lock of the whole database when it commits, so under load few may.
-        """
-        if not self._notify or connection.dialect.name != "postgresql":
-            return
-        connection.info["events_wake"] = connection.get_transaction()
-        if connection.engine not in self._watched:
-            self._watched.add(connection.engine)
-            event.listen(connection.engine, "commit", self._before_commit)
-
-    def _before_commit(self, connection: Connection) -> None:
-        ours = connection.info.pop("events_wake", None)
-        # It may be of a transaction that was rolled back, and this a later one.
-        if ours is not None and ours is connection.get_transaction() and self._is_time_to_wake():
-            wake_relays(connection)
+        return self._wake_ups.take()
 
 
-def _values(envelope: Envelope) -> tuple[Any, ...]:
+def _mark(dialect: Dialect) -> str:
+    """How its driver writes a parameter."""
+    if dialect.name == "sqlite":
+        return "?"
+    return "$" if dialect.driver == "asyncpg" else "%s"
+
+
+@cache
+def _statement(mark: str, many: bool, wakes: bool) -> str:
+    """The INSERT; on PostgreSQL many rows come as an array for each column."""
+    into = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
+    once = "ON CONFLICT (id) DO NOTHING"
+    if mark == "?":
+        return f"{into} VALUES ({', '.join('?' * len(_COLUMNS))}) {once}"
+    array = "[]" if many else ""
+    given = ", ".join(
+        f"{f'${place}' if mark == '$' else mark}::text::{kind}{array}"
+        for place, kind in enumerate(_COLUMNS.values(), 1)
+    )
+    rows = f"SELECT * FROM unnest({given})" if many else f"VALUES ({given})"
+    # In the same statement, so that it costs no round trip; relays hear it when the transaction has committed.
+    return f"{into} {rows} {once}" + (f" RETURNING pg_notify('{CHANNEL}', '')" if wakes else "")
+
+
+def _texts(envelope: Envelope, connection: Connection) -> tuple[Any, ...]:
     return (
-        envelope.id, envelope.aggregate_id, envelope.event_type, envelope.event_data, envelope.version,
-        envelope.timestamp, envelope.schema_version, envelope.metadata,
+        str(envelope.id), envelope.aggregate_id, envelope.event_type, envelope.event_data, str(envelope.version),
+        str(_TIMESTAMP.process_bind_param(envelope.timestamp, connection.dialect)), str(envelope.schema_version),
+        envelope.metadata,
     )  # fmt: skip
 
 
-def _texts(envelope: Envelope) -> list[str]:
-    return [str(value) for value in _values(envelope)]
-
-
-def _write_at_once(connection: Connection, envelopes: Sequence[Envelope]) -> None:
-    rows = [_texts(envelope) for envelope in envelopes]
-    if len(rows) == 1:
-        execute_by_driver(connection, _ONE, rows[0])
-    else:
-        execute_by_driver(connection, _MANY, [_array(column) for column in zip(*rows, strict=True)])
-
-
 def _array(values: Sequence[str]) -> str:
-    """PostgreSQL's way to write an array of texts: psycopg's own takes five times as long for JSON, with its quotes."""
+    """PostgreSQL's way to write an array of texts: drivers' own take five times as long for JSON, with its quotes."""
     escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return '{"' + '","'.join(escaped) + '"}'
 

@@ -33,7 +33,6 @@ from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state, waits
-from events.store.with_commit import at_once
 
 _DELIVERY = event_deliveries.c
 
@@ -47,12 +46,12 @@ class SqlInbox:
 
     @contextmanager
     def begin(self, *, eager: bool = False) -> Iterator[Connection]:
-        with transaction(self._engine, eager=eager) as connection, at_once(connection):
+        with transaction(self._engine, eager=eager) as connection:
             yield connection
 
     @contextmanager
     def begin_shared(self) -> Iterator[SqlShared]:
-        with transaction(self._engine) as connection, at_once(connection), shared(connection) as sharing:
+        with transaction(self._engine) as connection, shared(connection) as sharing:
             yield sharing
 
     def is_away(self, error: BaseException) -> bool:

@@ -1,15 +1,14 @@
-"""publish(): in the caller's transaction, alone, many at once, inside a handler, from asyncio, from aggregates."""
+"""publish(): in the caller's transaction, alone, many at once, inside a handler, from asyncio."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy import create_engine, event, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from events import (
-    AggregateRoot,
     DomainEvent,
     PayloadTooLarge,
     PublishError,
@@ -18,7 +17,6 @@ from events import (
     handles,
     publish,
     publish_async,
-    publish_recorded,
 )
 from events.store.tables import event_store
 from events.testing import InlinePipeline
@@ -31,16 +29,6 @@ class Said(DomainEvent, aggregate_id="who"):
 
 class Answered(DomainEvent):
     words: str = ""
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Shelf(Base, AggregateRoot):
-    __tablename__ = "shelves"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
 
 
 answers: list[Answered] = []
@@ -59,7 +47,6 @@ def keeps_answers(event: Answered) -> None:
 
 @pytest.fixture(autouse=True)
 def _pipeline(events_pipeline: InlinePipeline) -> None:
-    Base.metadata.create_all(get_engine())
     answers.clear()
     return
 
@@ -162,80 +149,3 @@ def test_a_database_without_a_ledger_is_named(tmp_path: Path) -> None:
     with engine.connect() as connection, pytest.raises(SchemaError, match=r"other\.db.*events migrate"):
         publish(Said(), session=connection)
     engine.dispose()
-
-
-def test_an_aggregate_publishes_when_it_is_saved() -> None:
-    with Session(get_engine()) as session, session.begin():
-        shelf = Shelf(name="new")
-        shelf.record(Said(words="a shelf was made"))
-        session.add(shelf)
-    assert stored() == ["Said"]
-    assert shelf.recorded_events == ()
-
-
-def test_an_aggregate_forgotten_by_its_session_after_a_flush_still_published() -> None:
-    with Session(get_engine()) as session, session.begin():
-        for number in range(3):
-            shelf = Shelf(name=str(number))
-            shelf.record(Said(words=shelf.name))
-            session.add(shelf)
-            session.flush()
-            del shelf
-    assert stored() == ["Said"] * 3
-
-
-def test_an_aggregate_without_a_changed_column_publishes_at_commit() -> None:
-    with Session(get_engine()) as session, session.begin():
-        session.add(Shelf(id=1, name="old"))
-    with Session(get_engine()) as session, session.begin():
-        session.get_one(Shelf, 1).record(Said(words="looked at"))
-    assert stored() == ["Said"]
-
-
-def test_a_rollback_publishes_nothing_and_a_new_aggregate_may_be_saved_again() -> None:
-    shelf = Shelf(name="twice")
-    shelf.record(Said())
-    with Session(get_engine()) as session:
-        session.add(shelf)
-        session.flush()
-        session.rollback()
-        assert stored() == []
-        session.add(shelf)
-        session.commit()
-    assert stored() == ["Said"]
-
-
-def test_changes_that_a_rollback_undid_are_not_published_later() -> None:
-    with Session(get_engine()) as session:
-        shelf = Shelf(name="old")
-        session.add(shelf)
-        session.commit()
-        shelf.name = "newer"
-        shelf.record(Said(words="renamed"))
-        session.rollback()
-        shelf.name = "newest"
-        session.commit()
-    assert stored() == []
-
-
-def test_a_deleted_aggregate_publishes_its_last_event() -> None:
-    with Session(get_engine()) as session, session.begin():
-        session.add(Shelf(id=1, name="old"))
-    with Session(get_engine()) as session, session.begin():
-        shelf = session.get_one(Shelf, 1)
-        shelf.record(Said(words="gone"))
-        session.delete(shelf)
-    assert stored() == ["Said"]
-
-
-def test_an_aggregate_that_is_no_orm_object_is_published_by_its_repository() -> None:
-    class Basket(AggregateRoot):
-        pass
-
-    basket = Basket()
-    basket.record(Said())
-    connection: Connection
-    with get_engine().begin() as connection:
-        publish_recorded(basket, session=connection)
-    assert stored() == ["Said"]
-    assert basket.recorded_events == ()

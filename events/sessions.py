@@ -1,0 +1,72 @@
+"""What a caller may give as `session=`: what ends the transaction that the event belongs to. All else is refused."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Transaction
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
+
+from events.errors import PublishError
+
+_CURES = {
+    sessionmaker: "call it, and give the session that you commit",
+    Engine: "use `with engine.begin() as connection`, and give the connection",
+    Transaction: "give its connection",
+    SessionTransaction: "give its session",
+}
+
+
+def connection_of(session: object) -> Connection:
+    """The connection, in the transaction that a Session, scoped_session or Connection is in.
+
+    Raises:
+        PublishError: it is none of them; the message names what it is, and the cure.
+        sqlalchemy.exc.SQLAlchemyError: its transaction is one that must be rolled back first, for example.
+    """
+    if isinstance(session, Connection):
+        return session
+    if isinstance(session, scoped_session):
+        session = session()
+    if isinstance(session, Session):
+        return session.connection()
+    if (asyncio := _asyncio()) is not None and isinstance(
+        session, (asyncio.AsyncSession, asyncio.AsyncConnection, asyncio.async_scoped_session)
+    ):
+        raise PublishError(f"session= is an {type(session).__name__}: use `await publish_async(event, session=...)`")
+    raise _refused(session, "a SQLAlchemy Session, scoped_session or Connection")
+
+
+def async_session_of(session: object) -> Any:
+    """The AsyncSession or AsyncConnection, which have `run_sync`. Raises PublishError as `connection_of` does."""
+    asyncio = _asyncio()
+    if asyncio is not None and isinstance(session, asyncio.async_scoped_session):
+        session = session()
+    if asyncio is not None and isinstance(session, (asyncio.AsyncSession, asyncio.AsyncConnection)):
+        return session
+    if isinstance(session, (Connection, Session, scoped_session)):
+        raise PublishError(f"session= is a {type(session).__name__}, not of asyncio: use `publish(event, session=...)`")
+    raise _refused(session, "an AsyncSession, async_scoped_session or AsyncConnection")
+
+
+def _refused(session: object, wanted: str) -> PublishError:
+    cures = dict(_CURES)
+    if (asyncio := _asyncio()) is not None:
+        cures |= {
+            asyncio.async_sessionmaker: _CURES[sessionmaker],
+            asyncio.AsyncEngine: "use `async with engine.begin() as connection`, and give the connection",
+            asyncio.AsyncTransaction: "give its connection",
+        }
+    cure = next((cure for kind, cure in cures.items() if isinstance(session, kind)), "")
+    if not cure:
+        cure = (
+            "call it, and give the session that you commit"
+            if callable(session)
+            else "the transaction that is to commit the event must be one that SQLAlchemy has begun"
+        )
+    return PublishError(f"session= takes {wanted}, not {type(session).__name__}: {cure}")
+
+
+def _asyncio() -> ModuleType | None:
+    """SQLAlchemy's part for asyncio, if anybody in this process has imported it."""
+    return sys.modules.get("sqlalchemy.ext.asyncio")

@@ -1,0 +1,43 @@
+"""The caller's transaction, as publish() finds it: begun if it wasn't, and refused where there can't be one."""
+
+from typing import Any
+
+from sqlalchemy import Connection, TwoPhaseTransaction
+
+from events.errors import PublishError, SchemaError
+
+
+def require_transaction(connection: Connection) -> None:
+    """Begin the transaction, as any statement does, unless it has begun.
+
+    Raises:
+        SchemaError: the database is none that can have a ledger.
+        PublishError: the connection is in AUTOCOMMIT, so that the event would be committed without the caller's data.
+    """
+    dialect = connection.dialect.name
+    if dialect not in ("postgresql", "sqlite"):
+        raise SchemaError(f"events are stored in PostgreSQL or SQLite, and this transaction is of {dialect}")
+    begun = connection.begin() if connection.get_transaction() is None else None
+    # One that is over, and not yet left, is SQLAlchemy's to refuse.
+    if connection.in_transaction() and _commits_each_statement(connection):
+        if begun is not None:
+            begun.rollback()
+        raise PublishError(
+            "session= is in AUTOCOMMIT, where the event and what you write beside it are two transactions, of which "
+            "one may be lost; publish through an engine or connection without isolation_level='AUTOCOMMIT' (and "
+            "without the driver's own autocommit, commit() or rollback()), or leave session= out"
+        )
+
+
+def is_two_phase(connection: Connection) -> bool:
+    """It will be prepared first, which PostgreSQL refuses to a transaction with a NOTIFY."""
+    return isinstance(connection.get_transaction(), TwoPhaseTransaction)
+
+
+def _commits_each_statement(connection: Connection) -> bool:
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name != "sqlite":
+        return bool(getattr(driver, "autocommit", False))
+    driver = connection.connection.driver_connection  # of asyncio, too, it says whether a transaction is open
+    by_hand = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
+    return by_hand and not driver.in_transaction  # unless a BEGIN was sent
