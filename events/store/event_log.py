@@ -1,9 +1,10 @@
 """Where events are written: one statement in the caller's transaction."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+from uuid import UUID
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Insert, event
@@ -16,6 +17,7 @@ from events.settings import redact
 from events.store.driver import execute_by_driver
 from events.store.engine import is_away, look, transaction
 from events.store.listener import NOTIFY, wake_relays
+from events.store.repeats import stored, write_once
 from events.store.tables import event_store
 from events.store.with_commit import WithCommit
 
@@ -28,7 +30,7 @@ _ONE = f"{_INTO} VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOT
 _LAST = f"{_INTO} VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING".encode()
 _MANY = (
     f"{_INTO} SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %s::int[], %s::timestamptz[], "
-    "%s::int[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING"
+    "%s::int[], %s::jsonb[]) ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 _INSERT: dict[str, Insert] = {
     "sqlite": sqlite.insert(event_store).on_conflict_do_nothing(index_elements=["id"]),
@@ -59,8 +61,10 @@ class SqlEventLog:
         while True:
             begun = False
             try:
-                # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered.
-                with look(self._engine) if self._on_postgresql else self.begin() as connection:
+                # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered. But
+                # of several none may be stored if one is refused.
+                at_once = self._on_postgresql and len(envelopes) == 1
+                with look(self._engine) if at_once else self.begin() as connection:
                     begun = True
                     self._write(connection, envelopes, begun=True)
                     if self._is_time_to_wake():
@@ -78,8 +82,6 @@ class SqlEventLog:
                 time.sleep(_TRY_EVERY)
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
-        if len(envelopes) == 1 and self._with_commit.keep(connection, _texts(envelopes[0])):
-            return
         self._write(connection, envelopes, begun=connection.in_transaction())
         self._wake_at_commit(connection)
 
@@ -87,19 +89,19 @@ class SqlEventLog:
     def _on_postgresql(self) -> bool:
         return self._engine.dialect.name == "postgresql"
 
+    def stored(self, connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:
+        return stored(connection, ids)
+
     def _write(self, connection: Connection, envelopes: Sequence[Envelope], *, begun: bool) -> None:
-        dialect = connection.dialect.name
-        try:
-            if begun and connection.dialect.driver == "psycopg" and not connection.dialect.is_async:
-                _write_at_once(connection, envelopes)
-            else:  # SQLAlchemy must see it to begin a transaction
-                connection.execute(
-                    _INSERT[dialect], [dict(zip(_COLUMNS, _values(one), strict=True)) for one in envelopes]
-                )
-        except KeyError:
+        if connection.dialect.name not in _INSERT:
             raise SchemaError(
-                f"events are stored in PostgreSQL or SQLite, and this transaction is of {dialect}"
-            ) from None
+                f"events are stored in PostgreSQL or SQLite, and this transaction is of {connection.dialect.name}"
+            )
+        by_driver = begun and connection.dialect.driver == "psycopg" and not connection.dialect.is_async
+        # If nothing has begun, SQLAlchemy must see it to begin a transaction.
+        insert = _insert_by_driver if by_driver else _insert
+        try:
+            write_once(connection, envelopes, lambda some: insert(connection, some))
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
 
@@ -142,12 +144,20 @@ def _texts(envelope: Envelope) -> list[str]:
     return [str(value) for value in _values(envelope)]
 
 
-def _write_at_once(connection: Connection, envelopes: Sequence[Envelope]) -> None:
+def _insert(connection: Connection, envelopes: Sequence[Envelope]) -> Collection[UUID]:
+    """The ids of those that were not there."""
+    rows = [dict(zip(_COLUMNS, _values(one), strict=True)) for one in envelopes]
+    return set(connection.execute(_INSERT[connection.dialect.name].returning(event_store.c.id), rows).scalars())
+
+
+def _insert_by_driver(connection: Connection, envelopes: Sequence[Envelope]) -> Collection[UUID]:
     rows = [_texts(envelope) for envelope in envelopes]
     if len(rows) == 1:
-        execute_by_driver(connection, _ONE, rows[0])
-    else:
-        execute_by_driver(connection, _MANY, [_array(column) for column in zip(*rows, strict=True)])
+        return [envelopes[0].id] if execute_by_driver(connection, _ONE, rows[0]).rowcount == 1 else []
+    cursor = execute_by_driver(connection, _MANY, [_array(column) for column in zip(*rows, strict=True)])
+    if cursor.rowcount == len(rows):
+        return [envelope.id for envelope in envelopes]
+    return {row[0] for row in cursor.fetchall()}
 
 
 def _array(values: Sequence[str]) -> str:
