@@ -123,7 +123,7 @@ def _number(text: str) -> tuple[str, Decimal]:
 
 
 def _read_alike(given: Envelope, stored: Envelope) -> bool:
-    """Whether they are equal for who reads them: a set has no order, and the default of a new field says nothing new."""
+    """Whether they are equal for handlers: a set has no order, and the default of a new field says nothing new."""
     try:
         first, second = (decode(replace(one, metadata="")) for one in (given, stored))
     except EventsError:

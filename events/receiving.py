@@ -5,9 +5,11 @@ else under an id that is known, is parked with its bytes, in the same step, and 
 and again.
 """
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
+from hashlib import sha256
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sqlalchemy import Connection
@@ -16,13 +18,13 @@ from sqlalchemy.exc import InternalError, ProgrammingError
 from events.bridging import HANDLER, Received, Subscriber
 from events.errors import EventIdTaken, TransportError
 from events.hooks import Hooks
-from events.returning import is_known
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
+from events.returning import is_known
 from events.storable import storable
 from events.throttle import Throttle
-from events.wire import ID_TAKEN, NOT_STORED, Arrival, OwnEvent, Unacceptable, incoming
+from events.wire import ID_TAKEN, NOT_STORED, Arrival, OwnEvent, Unacceptable, incoming, is_attribute
 
 log = logging.getLogger("events.bridges")
 
@@ -208,8 +210,13 @@ class Receiver:
 
 
 def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -> Parked:
-    """The record of a message; the same message has the same id, so that it is parked once."""
-    place = storable(f"{bridge} {received.address} {received.position}")
+    """The record of a message; the same message has the same id, so that it is parked once.
+
+    What it says belongs to that: on some servers its sender says its position.
+    """
+    said = sorted((name, value) for name, value in received.headers.items() if is_attribute(name))
+    content = sha256(json.dumps([said, received.event_type]).encode() + received.body).hexdigest()
+    place = storable(f"{bridge} {received.address} {received.position} {content}")
     properties = {
         "bridge": bridge,
         "headers": dict(received.headers),

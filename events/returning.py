@@ -30,14 +30,14 @@ def is_known(arrival: Arrival, stored: Mapping[UUID, Envelope], our_source: str)
     told = _told(there)
     if sender_of(there.id, told) is not None:
         return False  # somebody calls his event as we call another's
+    if arrival.source == our_source:  # that is how it was sent, wherever we have it from
+        if differences(arrival, _as_sent(there, told)):
+            check_repeat(arrival, there)
+        return True
     if told.get(KEY) and SENT_AS not in told:  # older code received it
         if told.get("source") != arrival.source:
             return False
         check_repeat(arrival, there)
-        return True
-    if arrival.source == our_source:
-        if differences(arrival, _as_sent(there, told)):
-            check_repeat(arrival, there)
         return True
     # Of others' events those are ours of which nobody said whose they are, or which were only sent on.
     may_be_ours = arrival.timed and (arrival.forwarded or not arrival.named)

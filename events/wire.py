@@ -135,7 +135,7 @@ def _envelope(
     received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str
 ) -> Arrival:
     body = _object(received.body)
-    attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
+    attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if is_attribute(name)}
     if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or "specversion" in body:
         attributes |= {name: str(value) for name, value in body.items() if isinstance(value, str | int)}
         data = _data_of(body)
@@ -186,9 +186,14 @@ def _envelope(
         metadata[MASKED] = list(event_class.masked_fields)
     return Arrival(
         envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
-        _text(metadata, max_bytes), timed=bool(when), source=source, former=former_id(source, sent_as, received.position),
+        _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as, received.position),
         named=bool(attributes.get("source")), forwarded=FORWARDER in attributes,
     )  # fmt: skip
+
+
+def is_attribute(header: str) -> bool:
+    """Whether it is an attribute of a CloudEvent, on any protocol."""
+    return _PREFIX.match(header) is not None
 
 
 def _metadata(
