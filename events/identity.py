@@ -28,15 +28,13 @@ def received_id(source: str, sent_as: str) -> UUID:
     return uuid5(_RECEIVED, json.dumps([source, sent_as]))
 
 
-def placed_id(source: str, position: str) -> UUID:
+def placed_id(place: str, position: str) -> UUID:
     """The same for a message without an id, of which only its place on the server is known."""
-    return uuid5(_RECEIVED, json.dumps([source, "at", position]))
+    return uuid5(NAMESPACE_URL, f"{place} at {position}")
 
 
-def former_id(source: str, sent_as: str, position: str) -> UUID | None:
+def former_id(source: str, sent_as: str) -> UUID:
     """The id that older code gave it, which took a sender's UUID for its own."""
-    if not sent_as:
-        return uuid5(NAMESPACE_URL, f"{source} at {position}") if position else None
     return as_uuid(sent_as) or uuid5(NAMESPACE_URL, f"{source} {sent_as}")
 
 

@@ -116,8 +116,8 @@ def incoming(
 ) -> Arrival:
     """The row of a message.
 
-    Its id is made of its source and the id that it has there; without an id of the message's position, and without a
-    position it is random. The same message always has the same id, then, except in the last case.
+    Its id is made of its source and the id that it has there; without an id of the message's place and position, and
+    without a position it is random. The same message always has the same id, then, except in the last case.
 
     Raises:
         Unacceptable: it is no event, not one that this service knows, or its data is wrong.
@@ -160,7 +160,7 @@ def _envelope(
         raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
     when = _first(attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
     envelope = Envelope(
-        id=_id(sent_as, source, received.position),
+        id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
         aggregate_id=_first(attributes.get("subject"), said.get("aggregateId")),
         event_type=event_type,
         event_data=_text(data, max_bytes),
@@ -186,7 +186,7 @@ def _envelope(
         metadata[MASKED] = list(event_class.masked_fields)
     return Arrival(
         envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
-        _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as, received.position),
+        _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as) if sent_as else None,
         named=bool(attributes.get("source")), forwarded=FORWARDER in attributes,
     )  # fmt: skip
 
@@ -233,10 +233,10 @@ def _first(*values: Any) -> str:
     return next((value for value in values if isinstance(value, str) and value), "")
 
 
-def _id(sent_as: str, source: str, position: str) -> UUID:
+def _id(sent_as: str, source: str, position: str, place: str) -> UUID:
     if sent_as:
         return received_id(source, sent_as)
-    return placed_id(source, position) if position else uuid4()
+    return placed_id(place, position) if position else uuid4()
 
 
 def _time(given: str) -> datetime:

@@ -36,6 +36,8 @@ def show(
         print_json(asdict(event) | parsed | {"timeline": [asdict(one) for one in timeline(event)]})
         return
     _print(event)
+    if any(one.event_id != event.event_id for one in history.find(EventFilter(sender_id=event_id))):
+        console.print(f"others have this id where they came from: events find --sender-id {event_id}")
     if tracebacks:
         for attempt in event.attempts:
             console.rule(f"{escape(attempt.handler)}, attempt {attempt.attempt}")
