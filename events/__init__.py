@@ -36,12 +36,13 @@ from events.errors import (
     ConfigurationError,
     DefinitionError,
     EventDataError,
+    EventIdTaken,
     EventsError,
     PayloadTooLarge,
     PublishError,
     SchemaError,
 )
-from events.event import DomainEvent, Metadata
+from events.event import DomainEvent, Metadata, uuid7
 from events.injection import Delivery
 from events.integration import IntegrationEvent
 from events.overview import EventMetrics
@@ -52,7 +53,7 @@ from events.translating import translates
 
 __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     # events
-    "DomainEvent", "Metadata", "AggregateRoot",
+    "DomainEvent", "Metadata", "AggregateRoot", "uuid7",
     # publishing
     "publish", "publish_async", "publish_recorded",
     # handlers
@@ -65,5 +66,5 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "get_engine", "on_migrate",
     # errors
     "EventsError", "ConfigurationError", "SchemaError", "DefinitionError", "PublishError", "PayloadTooLarge",
-    "EventDataError",
+    "EventIdTaken", "EventDataError",
 ]  # fmt: skip

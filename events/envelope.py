@@ -1,6 +1,6 @@
 """An event as it is stored: the row, with its data still JSON text. What publishers write and workers read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -18,6 +18,7 @@ class Envelope:
         timestamp: when it happened (occurred_at), aware. None if a foreign program wrote something unreadable.
         schema_version: version of the event's fields.
         metadata: correlation, causation and the like as a JSON object.
+        timed: False if nobody said when it happened: the timestamp is then that of its arrival, and no content.
     """
 
     id: UUID
@@ -28,3 +29,4 @@ class Envelope:
     timestamp: datetime | None
     schema_version: int
     metadata: str
+    timed: bool = field(default=True, compare=False)

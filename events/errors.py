@@ -5,7 +5,8 @@
     │   └── SchemaError         the database lacks our tables, or has old ones: run `events migrate`
     ├── DefinitionError         an event or handler is declared wrongly: raised while its module is imported
     ├── PublishError            publish() refused an event: nothing was written
-    │   └── PayloadTooLarge
+    │   ├── PayloadTooLarge
+    │   └── EventIdTaken        an event of its id is stored already, with other content
     ├── EventDataError          stored data doesn't fit its event class: names event, field and value
     ├── NewerEvent              stored by newer code than this process runs
     ├── UnknownHandler          no handler of that name in this process
@@ -49,6 +50,10 @@ class PublishError(EventsError):
 
 class PayloadTooLarge(PublishError):
     """An event's data exceeds `EVENTS_MAX_PAYLOAD_BYTES`."""
+
+
+class EventIdTaken(PublishError):
+    """An event of this id is stored already, with other content; both types and what differs are named."""
 
 
 class EventDataError(EventsError):

@@ -67,7 +67,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events; empty fields match all. `since` and `before`: when they were published."""
+    """Which events; empty fields match all.
+
+    Attributes:
+        since, before: when they were published.
+        sender_id: the id that they have where they came from.
+    """
 
     event_type: str | None = None
     aggregate_id: str | None = None
@@ -75,6 +80,7 @@ class EventFilter:
     before: datetime | None = None
     limit: int = 50
     correlation_id: str | None = None
+    sender_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from events.errors import EventsError
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
+from events.identity import as_uuid
 from events.masking import mask
 from events.operator_ports import History
 
@@ -27,6 +28,18 @@ class Inspection:
         if found is None:
             raise NoSuchEvent(f"the ledger has no event {event_id} (any more); `events find` looks for events")
         return replace(found, data=mask(found.data, found.metadata, found.event_type, self._masked()))
+
+    def called(self, name: str) -> list[Found]:
+        """Those that are meant by an id: the one that has it here, or else those that have it where they came from.
+
+        Raises NoSuchEvent.
+        """
+        event_id = as_uuid(name)
+        if event_id is not None and (own := self._history.event(event_id)) is not None:
+            return [Found(own.event_id, own.event_type, own.aggregate_id, own.published_at)]
+        if not (found := self._history.find(EventFilter(sender_id=name))):
+            raise NoSuchEvent(f"the ledger has no event {name} (any more); `events find` looks for events")
+        return found
 
     def find(self, wanted: EventFilter) -> list[Found]:
         """Those that match, newest first."""

@@ -56,8 +56,9 @@ class Pipeline:
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(
-            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source
-        )
+            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source,
+            settings.source,
+        )  # fmt: skip
         self.parked = ParkedMessages(
             self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked, self.ledger.subscriptions.masked
         )
@@ -200,9 +201,10 @@ def publish(
     With `session` (a Session, scoped_session or Connection) they are written in its transaction, at once: what becomes
     of the rows that are written beside them, in a savepoint for example, becomes of the events. Inside
     a handler they join the handler's transaction. Otherwise they are durable when this returns. Several events are
-    written in one round trip. Publishing an event whose id is stored already changes nothing.
+    written in one round trip. Publishing an event again that is stored already changes nothing.
 
     Raises:
+        EventIdTaken: another event has its id, as after model_copy(), which keeps it; nothing of the call is written.
         PublishError: not an event, or one that can't be stored; PayloadTooLarge if its data is over the limit. Or
             `session` is no such thing, or in AUTOCOMMIT.
         SchemaError: the database of that transaction has no ledger.

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, scoped_session
 from events.codec import encode
 from events.errors import PublishError
 from events.event import DomainEvent, Metadata
+from events.identity import CAUSE_SENT_AS, sender_of
 from events.ports import EventLog
 from events.sessions import connection_of
 from events.tracing import HEADERS, Carrier, PublishTracing, carried
@@ -96,15 +97,18 @@ def _with_causation(event: DomainEvent, cause: Running | None, trace: Carrier | 
             return f'{{"correlation_id":"{event.event_id}",{json.dumps(trace)[1:]}'
         return f'{{"correlation_id":"{event.event_id}"}}'  # the usual case, at a fifth of the price
     given = event.metadata if isinstance(event, DomainEvent) else Metadata()
-    correlation, causation = given.correlation_id, given.causation_id
+    correlation, causation, sender = given.correlation_id, given.causation_id, None
     if cause is not None and cause.event is not None:
         correlation = correlation or cause.event.metadata.correlation_id or str(cause.event.event_id)
         causation = causation or str(cause.event.event_id)
+        sender = sender_of(cause.event.event_id, cause.event.metadata.model_extra or {})
     elif correlation is None and isinstance(event, DomainEvent):
         correlation = str(event.event_id)
     if not trace and cause is not None and cause.event is not None and not carried(given):
         trace = carried(cause.event.metadata)  # nobody makes spans here: handed on as it is
     completed = {"correlation_id": correlation, "causation_id": causation}
+    if sender is not None and given.causation_id is None:
+        completed[CAUSE_SENT_AS] = sender[1]  # by which it is known where it came from
     if trace:  # both or none: the tracestate of another trace is none of this one
         completed |= {name: trace.get(name) for name in HEADERS}
     return given.model_copy(update=completed)

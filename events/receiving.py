@@ -1,27 +1,30 @@
 """Inbound: what others send becomes events of ours. Receive, write, acknowledge: in this order, a batch at a time.
 
-A message that comes again has the same id and so changes nothing. One that can't become an event is parked with its
-bytes, in the same step, and acknowledged: nothing is asked for again and again.
+A message that comes again has the same id and so changes nothing. One that can't become an event, or says something
+else under an id that is known, is parked with its bytes, in the same step, and acknowledged: nothing is asked for again
+and again.
 """
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
+from hashlib import sha256
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError, ProgrammingError
 
 from events.bridging import HANDLER, Received, Subscriber
-from events.envelope import Envelope
-from events.errors import TransportError
+from events.errors import EventIdTaken, TransportError
 from events.hooks import Hooks
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
+from events.returning import is_known
 from events.storable import storable
 from events.throttle import Throttle
-from events.wire import NOT_STORED, OwnEvent, Unacceptable, incoming
+from events.wire import ID_TAKEN, NOT_STORED, Arrival, OwnEvent, Unacceptable, incoming, is_attribute
 
 log = logging.getLogger("events.bridges")
 
@@ -37,15 +40,18 @@ class Acceptance:
         subscribed: event types that handlers anywhere are subscribed to.
         max_bytes: limits the data of each.
         own_source: what this service calls itself; what it has sent is not taken for another's. Empty if it is unnamed.
+        source: the same; if it is unnamed, what everybody is called who is.
     """
 
     def __init__(
-        self, log: EventLog, subscribed: Callable[[], Collection[str]], max_bytes: int, own_source: str = ""
-    ) -> None:
+        self, log: EventLog, subscribed: Callable[[], Collection[str]], max_bytes: int, own_source: str = "",
+        source: str = "",
+    ) -> None:  # fmt: skip
         self._log = log
         self._subscribed = subscribed
         self._max_bytes = max_bytes
         self._own_source = own_source
+        self._source = source or own_source
         self._known: frozenset[str] = frozenset()
 
     def refresh(self) -> frozenset[str]:
@@ -53,20 +59,30 @@ class Acceptance:
         self._known = frozenset(self._subscribed())
         return self._known
 
-    def envelope(self, received: Received, bridge: str) -> Envelope:
+    def envelope(self, received: Received, bridge: str) -> Arrival:
         """Raises Unacceptable, OwnEvent."""
         return incoming(received, bridge, self._known.__contains__, self._max_bytes, self._own_source)
+
+    def write(self, connection: Connection, arrivals: Sequence[Arrival]) -> None:
+        """Those that are not stored. Raises Unacceptable if one of them has the id of another event."""
+        ids = [one.former for one in arrivals if one.former is not None]
+        known = self._log.stored(connection, ids) if ids else {}
+        try:
+            new = [one for one in arrivals if not is_known(one, known, self._source)]
+            if new:
+                self._log.append(connection, new)
+        except EventIdTaken as error:
+            raise Unacceptable(ID_TAKEN, f"of its source and id there is another event already: {error}") from error
 
     def publish_parked(self, message: Parked, connection: Connection) -> bool:
         """A message that was parked, again, now that the cause may be gone: False if it still can't be accepted."""
         self.refresh()
         bridge = str(message.properties["bridge"])
         try:
-            envelope = self.envelope(_unparked(message), bridge)
+            self.write(connection, [self.envelope(_unparked(message), bridge)])
         except (Unacceptable, OwnEvent) as error:
             log.warning("parked message %s of bridge %s still can't be accepted: %s", message.id, bridge, error)
             return False
-        self._log.append(connection, [envelope])
         return True
 
 
@@ -162,7 +178,7 @@ class Receiver:
 
     def _sorted(
         self, received: Sequence[Received]
-    ) -> tuple[list[tuple[Received, Envelope]], list[tuple[Received, Unacceptable]]]:
+    ) -> tuple[list[tuple[Received, Arrival]], list[tuple[Received, Unacceptable]]]:
         """Those that become events, in their order, and those that can't."""
         accepted, refused = [], []
         for one in received:
@@ -174,26 +190,33 @@ class Receiver:
                 log.debug("bridge %s: an event of our own came back", self._name)
         return accepted, refused
 
-    def _append(self, accepted: Sequence[tuple[Received, Envelope]]) -> list[tuple[Received, Unacceptable]]:
-        """In one transaction; if the database refuses that for what is in it, one by one, to find whose fault it is.
+    def _append(self, accepted: Sequence[tuple[Received, Arrival]]) -> list[tuple[Received, Unacceptable]]:
+        """In one transaction; if that is refused for what is in it, one by one, to find whose fault it is.
 
         A table that is missing or read-only is no message's fault: they wait until somebody has put it right.
         """
         try:
             with self._events.begin() as connection:
-                self._events.append(connection, [envelope for _, envelope in accepted])
+                self._acceptance.write(connection, [arrival for _, arrival in accepted])
             return []
         except Exception as error:
             if self._inbox.is_away(error) or self._inbox.is_contention(error) or isinstance(error, _OUT_OF_ORDER):
                 raise
             if len(accepted) == 1:
+                if isinstance(error, Unacceptable):
+                    return [(accepted[0][0], error)]
                 return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]
             return [one for pair in accepted for one in self._append([pair])]
 
 
 def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -> Parked:
-    """The record of a message; the same message has the same id, so that it is parked once."""
-    place = storable(f"{bridge} {received.address} {received.position}")
+    """The record of a message; the same message has the same id, so that it is parked once.
+
+    What it says belongs to that: on some servers its sender says its position.
+    """
+    said = sorted((name, value) for name, value in received.headers.items() if is_attribute(name))
+    content = sha256(json.dumps([said, received.event_type]).encode() + received.body).hexdigest()
+    place = storable(f"{bridge} {received.address} {received.position} {content}")
     properties = {
         "bridge": bridge,
         "headers": dict(received.headers),

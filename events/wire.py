@@ -10,15 +10,17 @@ What comes in may be of either form, or of another program's: any of the names a
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 from events.bridging import KEY, Message, Received
 from events.codec import NUL, decode
 from events.envelope import Envelope
 from events.errors import EventDataError, EventsError, NewerEvent
 from events.event import MAX_NAME, RESERVED, DomainEvent, event_named
+from events.identity import CAUSE_SENT_AS, SENT_AS, former_id, placed_id, received_id, sender_of
 from events.masking import KEY as MASKED
 from events.masking import without
 from events.storable import storable
@@ -26,13 +28,14 @@ from events.tracing import HEADERS, carried
 
 STRUCTURED = "application/cloudevents+json"
 FLAT_NAMES = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
+FORWARDER = "forwardedby"  # an attribute: who sends on what came from somebody else
 _PREFIX = re.compile(r"^(ce[-_]|cloudevents[:_])")
 _EXCLUDED = set(RESERVED)
 
 
 UNREADABLE, UNKNOWN, WRONG = "bridge: unreadable", "bridge: unknown event", "bridge: wrong data"
-TOO_LARGE, NOT_STORED = "bridge: too large", "bridge: not stored"
-REASONS = (UNREADABLE, UNKNOWN, WRONG, TOO_LARGE, NOT_STORED)
+TOO_LARGE, NOT_STORED, ID_TAKEN = "bridge: too large", "bridge: not stored", "bridge: id taken"
+REASONS = (UNREADABLE, UNKNOWN, WRONG, TOO_LARGE, NOT_STORED, ID_TAKEN)
 
 
 class Unacceptable(EventsError):
@@ -43,15 +46,40 @@ class Unacceptable(EventsError):
         super().__init__(detail)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival(Envelope):
+    """The row of a message that came in.
+
+    Attributes:
+        source: who sent it; the bridge and its address if the message doesn't say.
+        former: the id that it would have were it one of ours, or received by older code.
+        named: the message says its source.
+        forwarded: somebody else than its source sent it.
+    """
+
+    source: str = ""
+    former: UUID | None = None
+    named: bool = False
+    forwarded: bool = False
+
+
 def outgoing(event: DomainEvent, source: str, *, structured: bool = False, masked: bool = False) -> Message:
-    """The message of an event. `masked`: fields that nobody is shown are sent, too; else they are left out."""
+    """The message of an event. What came from elsewhere keeps its source and its id, whoever sends it on.
+
+    Args:
+        source: what we call ourselves.
+        masked: fields that nobody is shown are sent, too; else they are left out.
+    """
     data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
     if event.masked_fields and not masked:
         data = without(data, event.masked_fields)
+    extra = event.metadata.model_extra or {}
+    sender = sender_of(event.event_id, extra)
+    whose, sent_as = sender or (source, str(event.event_id))
     attributes = {
         "specversion": "1.0",
-        "id": str(event.event_id),
-        "source": source,
+        "id": sent_as,
+        "source": whose,
         "type": event.event_name,
         "time": (when := event.occurred_at.isoformat().replace("+00:00", "Z")),
         "schemaversion": str(event.schema_version),
@@ -61,13 +89,15 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
     if event.metadata.correlation_id:
         attributes["correlationid"] = event.metadata.correlation_id
     if event.metadata.causation_id:
-        attributes["causationid"] = event.metadata.causation_id
+        attributes["causationid"] = str(extra.get(CAUSE_SENT_AS) or event.metadata.causation_id)
+    if sender is not None:
+        attributes[FORWARDER] = source
     trace = carried(event.metadata)
-    to = (attributes["id"], event.event_name, event.aggregate_id)
+    to = (str(event.event_id), event.event_name, event.aggregate_id)
     if structured:
         head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
         return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
-    ours = dict(zip(FLAT_NAMES, (*to, when, when), strict=True))
+    ours = dict(zip(FLAT_NAMES, (sent_as, event.event_name, event.aggregate_id, when, when), strict=True))
     ours = {name: value for name, value in ours.items() if name not in type(event).model_fields}
     comma = "," if data != "{}" else ""
     body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
@@ -83,11 +113,11 @@ class OwnEvent(Exception):
 
 def incoming(
     received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str = ""
-) -> Envelope:
+) -> Arrival:
     """The row of a message.
 
-    Its id is the message's own if that is a UUID, else made of source and id; without an id of the message's position,
-    and without a position random. The same message always has the same id, then, except in the last case.
+    Its id is made of its source and the id that it has there; without an id of the message's place and position, and
+    without a position it is random. The same message always has the same id, then, except in the last case.
 
     Raises:
         Unacceptable: it is no event, not one that this service knows, or its data is wrong.
@@ -103,9 +133,9 @@ def incoming(
 
 def _envelope(
     received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str
-) -> Envelope:
+) -> Arrival:
     body = _object(received.body)
-    attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if _PREFIX.match(name)}
+    attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if is_attribute(name)}
     if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or "specversion" in body:
         attributes |= {name: str(value) for name, value in body.items() if isinstance(value, str | int)}
         data = _data_of(body)
@@ -125,13 +155,17 @@ def _envelope(
     if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
         data = {name: value for name, value in data.items() if name not in FLAT_NAMES or name in own}
     said = {name: value for name, value in flat.items() if name in FLAT_NAMES and name not in own}
+    sent_as = _first(attributes.get("id"), said.get("eventId"))
+    if len(sent_as) > MAX_NAME:
+        raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
+    when = _first(attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
     envelope = Envelope(
-        id=_id(_first(attributes.get("id"), said.get("eventId")), source, received.position),
+        id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
         aggregate_id=_first(attributes.get("subject"), said.get("aggregateId")),
         event_type=event_type,
         event_data=_text(data, max_bytes),
         version=1,
-        timestamp=_time(_first(attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))),
+        timestamp=_time(when),
         schema_version=_version(attributes.get("schemaversion", "1")),
         metadata="{}",
     )
@@ -146,12 +180,20 @@ def _envelope(
     if storable(aggregate_id) != aggregate_id or len(aggregate_id) > MAX_NAME:
         raise Unacceptable(WRONG, f"its aggregate id has more than {MAX_NAME} characters, or one that can't be stored")
     metadata = _metadata(envelope.id, attributes, received.headers, bridge, source)
+    if sent_as:
+        metadata[SENT_AS] = sent_as
     if event_class is not None and event_class.masked_fields:
         metadata[MASKED] = list(event_class.masked_fields)
-    return Envelope(
+    return Arrival(
         envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
-        _text(metadata, max_bytes),
+        _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as) if sent_as else None,
+        named=bool(attributes.get("source")), forwarded=FORWARDER in attributes,
     )  # fmt: skip
+
+
+def is_attribute(header: str) -> bool:
+    """Whether it is an attribute of a CloudEvent, on any protocol."""
+    return _PREFIX.match(header) is not None
 
 
 def _metadata(
@@ -191,13 +233,10 @@ def _first(*values: Any) -> str:
     return next((value for value in values if isinstance(value, str) and value), "")
 
 
-def _id(given: str, source: str, position: str) -> UUID:
-    if given:
-        try:
-            return UUID(given)
-        except ValueError:
-            return uuid5(NAMESPACE_URL, f"{source} {given}")
-    return uuid5(NAMESPACE_URL, f"{source} at {position}") if position else uuid4()
+def _id(sent_as: str, source: str, position: str, place: str) -> UUID:
+    if sent_as:
+        return received_id(source, sent_as)
+    return placed_id(place, position) if position else uuid4()
 
 
 def _time(given: str) -> datetime:

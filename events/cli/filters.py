@@ -33,6 +33,9 @@ Aggregate = Annotated[str | None, typer.Option("--aggregate", help="Only of this
 Correlation = Annotated[
     str | None, typer.Option("--correlation", help="All that one request caused, by its correlation id.")
 ]
+SenderId = Annotated[
+    str | None, typer.Option("--sender-id", help="Only with this id where they came from, whoever the sender is.")
+]
 Error = Annotated[str | None, typer.Option("--error", help="Only with this in the exception's type or text.")]
 Since = Annotated[
     datetime | None, typer.Option("--since", parser=when, metavar="TIME", help="Such as 2h, 7d or 2026-01-31T08:00.")

@@ -1,34 +1,43 @@
 """`events show` and `events find`: what became of events."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.markup import escape
 
 from events.cli import filters
 from events.cli.output import AsJson, console, moment, print_json, print_table
-from events.history import EventFilter, EventRecord, timeline
+from events.history import EventFilter, EventRecord, Found, timeline
 from events.pipeline import get_pipeline
 
 
 def show(
-    event_id: Annotated[UUID, typer.Argument(help="The event's id.")],
+    event_id: Annotated[str, typer.Argument(help="The event's id: here, or where it came from.")],
     tracebacks: Annotated[bool, typer.Option("--tracebacks", help="With the traceback of every attempt.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """One event: its data, where each delivery stands, and all that happened, with who did it and what it caused.
 
+    If several senders use an id, all their events are listed.
+
     Example: events show 01931c9e-0000-7000-8000-000000000000
     """
-    event = get_pipeline().history.event(event_id)
+    history = get_pipeline().history
+    found = history.called(event_id)
+    if len(found) > 1:
+        _list(found, as_json)
+        return
+    event = history.event(found[0].event_id)
     if as_json:
         parsed = {"data": _parsed(event.data), "metadata": _parsed(event.metadata)}
         print_json(asdict(event) | parsed | {"timeline": [asdict(one) for one in timeline(event)]})
         return
     _print(event)
+    if any(one.event_id != event.event_id for one in history.find(EventFilter(sender_id=event_id))):
+        console.print(f"others have this id where they came from: events find --sender-id {event_id}")
     if tracebacks:
         for attempt in event.attempts:
             console.rule(f"{escape(attempt.handler)}, attempt {attempt.attempt}")
@@ -39,16 +48,21 @@ def find(
     event: filters.EventType = None,
     aggregate: filters.Aggregate = None,
     correlation: filters.Correlation = None,
+    sender_id: filters.SenderId = None,
     since: filters.Since = None,
     before: filters.Before = None,
     limit: filters.Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Events, newest first: by type, aggregate, correlation and time of publishing.
+    """Events, newest first: by type, aggregate, correlation, the sender's id and time of publishing.
 
     Example: events find --aggregate order-17 --since 7d
     """
-    found = get_pipeline().history.find(EventFilter(event, aggregate, since, before, limit, correlation))
+    wanted = EventFilter(event, aggregate, since, before, limit, correlation, sender_id)
+    _list(get_pipeline().history.find(wanted), as_json)
+
+
+def _list(found: Sequence[Found], as_json: bool) -> None:
     if as_json:
         print_json([asdict(one) for one in found])
         return

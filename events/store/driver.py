@@ -7,8 +7,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 
-def execute_by_driver(connection: Connection, statement: str, values: Sequence[Any] = ()) -> None:
+def execute_by_driver(connection: Connection, statement: str, values: Sequence[Any] = ()) -> Any:
     """Execute in the transaction that SQLAlchemy has begun; it must know of one, or nothing would ever be committed.
+
+    Returns the driver's cursor.
 
     For psycopg and sqlite3, whose connections have `execute`.
 
@@ -18,7 +20,7 @@ def execute_by_driver(connection: Connection, statement: str, values: Sequence[A
     driver: Any = connection.connection.driver_connection
     library: Any = connection.dialect.loaded_dbapi
     try:
-        driver.execute(statement, values) if values else driver.execute(statement)
+        return driver.execute(statement, values) if values else driver.execute(statement)
     except library.Error as error:
         raise as_sqlalchemy_error(connection, statement, error) from error
 

@@ -6,10 +6,11 @@ statements do, so that a transaction is begun, refused or invalid for the event 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
@@ -21,10 +22,12 @@ from events.store.callers import is_two_phase, require_transaction
 from events.store.engine import is_away, look, transaction
 from events.store.identity import LedgerCheck
 from events.store.listener import CHANNEL
+from events.store.repeats import stored, write_once
 from events.store.types import UtcDateTime
 from events.store.wake_ups import WakeUps
 
 _TIMESTAMP = UtcDateTime()
+_AT_ONCE = 1000  # events in one statement
 _IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
 
 _COLUMNS = {  # all are given as texts, which every driver hands over as they are
@@ -57,10 +60,12 @@ class SqlEventLog:
         while True:
             begun = False
             try:
-                # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered.
-                with look(self._engine) if self._engine.dialect.name == "postgresql" else self.begin() as connection:
+                # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered. But
+                # of several none may be stored if one is refused.
+                at_once = self._engine.dialect.name == "postgresql" and len(envelopes) == 1
+                with look(self._engine) if at_once else self.begin() as connection:
                     begun = True
-                    self._insert(connection, envelopes)
+                    self._write(connection, envelopes)
                 return
             except DBAPIError as error:
                 if not is_away(error) or (deadline is None and not begun):
@@ -75,23 +80,33 @@ class SqlEventLog:
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         require_transaction(connection)
-        self._insert(connection, envelopes)
+        self._write(connection, envelopes)
         self._check.see(connection)
 
-    def _insert(self, connection: Connection, envelopes: Sequence[Envelope]) -> int:
-        """Write them; how many were not there yet."""
-        rows = [_texts(envelope, connection) for envelope in envelopes]
-        values: Any = rows
-        if len(rows) == 1:
-            values = rows[0]
-        elif connection.dialect.name == "postgresql":
-            values = tuple(_array(column) for column in zip(*rows, strict=True))
-        statement = _statement(_mark(connection.dialect), len(rows) > 1, self._wakes(connection))
+    def stored(self, connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:
+        return stored(connection, ids)
+
+    def _write(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         try:
-            with connection.exec_driver_sql(statement, values, execution_options=_PLAIN) as result:
-                return result.rowcount
+            write_once(connection, envelopes, lambda some: self._insert(connection, some))
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
+
+    def _insert(self, connection: Connection, envelopes: Sequence[Envelope]) -> Collection[UUID]:
+        """The ids of those that were not there."""
+        if len(envelopes) > _AT_ONCE:
+            parts = (envelopes[start : start + _AT_ONCE] for start in range(0, len(envelopes), _AT_ONCE))
+            return [written for part in parts for written in self._insert(connection, part)]
+        rows = [_texts(envelope, connection) for envelope in envelopes]
+        values = tuple(value for row in rows for value in row)
+        if len(rows) > 1 and connection.dialect.name == "postgresql":
+            values = tuple(_array(column) for column in zip(*rows, strict=True))
+        mark = _mark(connection.dialect)
+        statement = _statement(mark, len(rows) if mark == "?" else min(len(rows), 2), self._wakes(connection))
+        with connection.exec_driver_sql(statement, values, execution_options=_PLAIN) as result:
+            if len(rows) == 1:
+                return [envelopes[0].id] if result.rowcount == 1 else []
+            return [UUID(str(row[0])) for row in result]
 
     def _wakes(self, connection: Connection) -> bool:
         if not self._notify or connection.dialect.name != "postgresql" or is_two_phase(connection):
@@ -106,21 +121,23 @@ def _mark(dialect: Dialect) -> str:
     return "$" if dialect.driver == "asyncpg" else "%s"
 
 
-@cache
-def _statement(mark: str, many: bool, wakes: bool) -> str:
-    """The INSERT; on PostgreSQL many rows come as an array for each column."""
+@lru_cache(64)
+def _statement(mark: str, count: int, wakes: bool) -> str:
+    """The INSERT. Of several it returns the ids that were new; on PostgreSQL they come as an array for each column."""
     into = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
     once = "ON CONFLICT (id) DO NOTHING"
     if mark == "?":
-        return f"{into} VALUES ({', '.join('?' * len(_COLUMNS))}) {once}"
-    array = "[]" if many else ""
+        row = f"({', '.join('?' * len(_COLUMNS))})"
+        return f"{into} VALUES {', '.join([row] * count)} {once}" + (" RETURNING id" if count > 1 else "")
+    array = "[]" if count > 1 else ""
     given = ", ".join(
         f"{f'${place}' if mark == '$' else mark}::text::{kind}{array}"
         for place, kind in enumerate(_COLUMNS.values(), 1)
     )
-    rows = f"SELECT * FROM unnest({given})" if many else f"VALUES ({given})"
+    rows = f"SELECT * FROM unnest({given})" if count > 1 else f"VALUES ({given})"
     # In the same statement, so that it costs no round trip; relays hear it when the transaction has committed.
-    return f"{into} {rows} {once}" + (f" RETURNING pg_notify('{CHANNEL}', '')" if wakes else "")
+    told = (["id"] if count > 1 else []) + ([f"pg_notify('{CHANNEL}', '')"] if wakes else [])
+    return f"{into} {rows} {once}" + (f" RETURNING {', '.join(told)}" if told else "")
 
 
 def _texts(envelope: Envelope, connection: Connection) -> tuple[Any, ...]:

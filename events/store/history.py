@@ -1,5 +1,6 @@
 """Reads what became of events. Keeps the contract of events.ports.History."""
 
+import json
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import fields
@@ -9,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select, union_all
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
+from events.identity import as_uuid, sender_of
 from events.store.engine import look
 from events.store.tables import (
     event_actions,
@@ -18,12 +20,13 @@ from events.store.tables import (
     is_processed,
     is_unprocessed,
 )
-from events.store.types import causation_id, correlation_id, is_correlated
+from events.store.types import causation_id, correlation_id, is_correlated, sender_event_id
 
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 
 _EVENT, _DELIVERY = event_store.c, event_deliveries.c
 _MOST_CORRELATED = 10_000  # events of one request
+_MOST_SENT_AS = 1_000  # events of one id: there are as many as there are senders who use it
 _FOUND = (
     _EVENT.id.label("event_id"),
     _EVENT.event_type,
@@ -54,7 +57,10 @@ class SqlHistory:
             ).first()
             if row is None:
                 return None
-            caused = select(*_FOUND).where(causation_id() == str(event_id)).order_by(_EVENT.created_at, _EVENT.id)
+            names = [str(event_id)]
+            if sender := sender_of(event_id, _object(row.metadata)):
+                names.append(sender[1])  # by which it is known where it came from
+            caused = select(*_FOUND).where(causation_id().in_(names)).order_by(_EVENT.created_at, _EVENT.id)
             return EventRecord(
                 **row._mapping,
                 deliveries=_records(connection, event_deliveries, event_id, DeliveryRecord, "handler"),
@@ -71,6 +77,9 @@ class SqlHistory:
         if wanted.correlation_id is not None:
             with look(self._engine) as connection:
                 conditions.append(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
+        if wanted.sender_id is not None:
+            with look(self._engine) as connection:
+                conditions.append(_EVENT.id.in_(_sent_as(connection, wanted.sender_id)))
         parts = [
             select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
             for condition, order in ((is_processed, newest), (is_unprocessed, (_EVENT.timestamp.desc(),)))
@@ -110,6 +119,21 @@ def _correlated(connection: Connection, correlation: str) -> list[UUID]:
     with suppress(ValueError):
         found.append(UUID(correlation))
     return found
+
+
+def _sent_as(connection: Connection, sender_id: str) -> list[UUID]:
+    """Of whichever sender. People copy UUIDs in any spelling, and programs write them in the usual one."""
+    spellings = {sender_id, str(as_uuid(sender_id) or sender_id)}
+    return list(connection.scalars(select(_EVENT.id).where(sender_event_id().in_(spellings)).limit(_MOST_SENT_AS)))
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Empty for what a foreign program wrote that is none."""
+    with suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def _conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:

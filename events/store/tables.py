@@ -24,7 +24,16 @@ from sqlalchemy import (
 )
 
 from events.records import State
-from events.store.types import Id, Json, UtcDateTime, causation_id, correlation_id, is_correlated, utc_now
+from events.store.types import (
+    Id,
+    Json,
+    UtcDateTime,
+    causation_id,
+    correlation_id,
+    is_correlated,
+    sender_event_id,
+    utc_now,
+)
 
 metadata = MetaData()
 
@@ -84,6 +93,13 @@ Index(  # and "what else did that request cause?"
     correlation_id(),
     postgresql_where=is_correlated(),
     sqlite_where=is_correlated(),
+    _table=event_store,
+)
+Index(  # "what did they mean by this id?"
+    "event_store_sent_as",
+    sender_event_id(),
+    postgresql_where=sender_event_id().is_not(None),
+    sqlite_where=sender_event_id().is_not(None),
     _table=event_store,
 )
 
@@ -253,8 +269,9 @@ event_workers = Table(
     PrimaryKeyConstraint("name", name="event_workers_pkey"),
 )
 
-# Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is;
-# an event that is there already in that form is left as it is. What is no UUID at all is refused at once.
+# Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is.
+# The same event again, in another spelling, is left out; another event of that id breaks the primary key, or what else
+# the INSERT says of that. What is no UUID at all is refused at once.
 _BARE = "replace(NEW.id, '-', '')"
 _CANONICAL = "lower(" + " || '-' || ".join(
     f"substr({_BARE}, {start}, {length})" for start, length in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
@@ -265,7 +282,12 @@ WHEN NEW.id IS NOT {_CANONICAL}
 BEGIN
     SELECT RAISE(ABORT, 'event_store.id is no UUID') WHERE length({_BARE}) <> 32 OR {_BARE} GLOB '*[^0-9a-fA-F]*';
     DELETE FROM event_store
-    WHERE rowid = NEW.rowid AND EXISTS (SELECT 1 FROM event_store AS known WHERE known.id = {_CANONICAL});
+    WHERE rowid = NEW.rowid AND EXISTS (
+        SELECT 1 FROM event_store AS known
+        WHERE known.id = {_CANONICAL} AND known.event_type IS NEW.event_type AND known.event_data IS NEW.event_data
+            AND ifnull(known.aggregate_id, '') = ifnull(NEW.aggregate_id, '')
+    );
     UPDATE event_store SET id = {_CANONICAL} WHERE rowid = NEW.rowid;
+    DELETE FROM event_store WHERE rowid = NEW.rowid AND id IS NEW.id;
 END
 """

@@ -9,6 +9,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
+from events.identity import SENT_AS
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """timestamptz; on SQLite text in UTC that sorts by time. What a foreign program wrote unreadably is None."""
@@ -111,6 +113,13 @@ def _of_metadata_on_postgresql(element: of_metadata, *_: object, **__: object) -
 @compiles(of_metadata, "sqlite")
 def _of_metadata_on_sqlite(element: of_metadata, *_: object, **__: object) -> str:
     return f"CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.{element.key}') END"
+
+
+class sender_event_id(of_metadata):  # noqa: N801
+    """The id that an event has where it came from; one of ours has none."""
+
+    inherit_cache = True
+    key = SENT_AS
 
 
 class own_id(FunctionElement[str]):  # noqa: N801

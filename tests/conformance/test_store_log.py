@@ -8,11 +8,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import select
 
-from events.errors import SchemaError
+from events.errors import EventIdTaken, SchemaError
 from events.store import migrate
-from events.store.tables import event_store
 from support.store import HOUR, Store, envelope
 
 
@@ -30,15 +28,15 @@ def test_an_event_comes_out_as_it_went_in(store: Store) -> None:
     assert (json.loads(read.event_data), json.loads(read.metadata)) == ({"n": 1}, {})
 
 
-def test_appending_an_id_again_changes_nothing(store: Store) -> None:
+def test_appending_an_event_again_changes_nothing(store: Store) -> None:
     # Given a stored event
-    event_id = store.publish()
-    # When its id is appended again, alone and twice in one batch
-    store.publish(event_id, event_type="Other")
-    store.publish(event_id, event_id, event_type="Other")
-    # Then the first one stands
-    with store.ledger.engine.connect() as connection:
-        assert connection.scalars(select(event_store.c.event_type)).all() == ["Said"]
+    written = envelope(uuid4())
+    # When it is appended again, alone and twice in one batch
+    for several in ([written], [written], [written, written]):
+        with store.ledger.events.begin() as connection:
+            store.ledger.events.append(connection, several)
+    # Then it is there once
+    assert store.count() == 1
 
 
 def test_a_rollback_leaves_nothing(store: Store) -> None:
@@ -86,9 +84,15 @@ def test_an_id_in_another_spelling_is_the_same_id(store: Store, spelling: str) -
     written = event_id.hex if "hex" in spelling else str(event_id)
     written = written.upper() if "upper" in spelling else written
     store.foreign("INSERT INTO event_store (id, event_type, event_data) VALUES (?, 'Said', '{}')", written)
-    # Then the event is delivered under its id, once, and publishing it again changes nothing
+    # Then the event is delivered under its id, once
     assert [wakeup.event_id for wakeup in store.take()] == [event_id]
-    store.publish(event_id)
+    # And that is the id that no other event can have, however it is written
+    with pytest.raises(EventIdTaken, match=rf"Said {event_id} can't be stored: Said has this id, and another "):
+        store.publish(event_id)
+    other = "INSERT INTO event_store (id, event_type, event_data) VALUES (?, 'Other', '{}')"
+    for again in (written, event_id.hex.upper(), str(event_id)):
+        with pytest.raises((sqlite3.IntegrityError, psycopg.errors.UniqueViolation)):
+            store.foreign(other, again)
     assert (store.count(), store.take()) == (1, [])
 
 

@@ -2,10 +2,10 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -73,6 +73,9 @@ class Refusing:
         if self.hates and any(self.hates in one.event_data for one in envelopes):
             raise self.why
         self._events.append(connection, envelopes)
+
+    def stored(self, connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:
+        return self._events.stored(connection, ids)
 
 
 @pytest.fixture

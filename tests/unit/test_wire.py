@@ -2,17 +2,20 @@
 
 import json
 from datetime import UTC, datetime
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from events import DomainEvent
+from events import DomainEvent, uuid7
 from events.bridging import Message, Received
+from events.codec import decode
 from events.event import Metadata
 from events.forwarding import forwarded
+from events.identity import former_id, received_id
 from events.integration import IntegrationEvent, is_public
 from events.wire import STRUCTURED, OwnEvent, Unacceptable, incoming, outgoing
 
@@ -48,7 +51,7 @@ def arrived(message: Message, *, headers: dict[str, str] | None = None, position
     return Received(message.body, message.headers() if headers is None else headers, "events:X", position)
 
 
-def accepted(received: Received, known: str = "") -> dict[str, object]:
+def accepted(received: Received, known: str = "") -> dict[str, Any]:
     envelope = incoming(received, "redis", lambda name: name == known, 10_000)
     return {"id": envelope.id, "data": json.loads(envelope.event_data), "aggregate": envelope.aggregate_id,
             "time": envelope.timestamp, "type": envelope.event_type, "meta": json.loads(envelope.metadata)}  # fmt: skip
@@ -79,7 +82,8 @@ def test_the_official_sdk_reads_it(structured: bool) -> None:
     # And what the SDK writes is read here, to the same event
     written = JSONFormat().write(read)
     found = accepted(Received(written, {"content-type": STRUCTURED}, "events:X"))
-    assert (found["id"], found["data"]) == (event.event_id, {"library": 'Ü "1"', "titles": ["Dune"]})
+    assert found["id"] == received_id("/lib", str(event.event_id))
+    assert found["data"] == {"library": 'Ü "1"', "titles": ["Dune"]}
     assert (found["aggregate"], found["time"]) == ('Ü "1"', WHEN)
 
 
@@ -90,10 +94,11 @@ def test_what_goes_out_comes_in_as_it_was(structured: bool, prefix: str) -> None
     message = outgoing(event, "/lib", structured=structured)
     headers = {name.lower(): value for name, value in message.headers(prefix).items()}
     assert accepted(arrived(message, headers=headers)) == {
-        "id": event.event_id, "data": {"library": 'Ü "1"', "titles": ["Dune"]}, "aggregate": 'Ü "1"', "time": WHEN,
+        "id": received_id("/lib", str(event.event_id)), "data": {"library": 'Ü "1"', "titles": ["Dune"]},
+        "aggregate": 'Ü "1"', "time": WHEN,
         "type": "Shelved",
         "meta": {"correlation_id": "request-7", "causation_id": "c-1", "traceparent": TRACE, "bridge": "redis",
-                 "source": "/lib"},
+                 "source": "/lib", "sender_event_id": str(event.event_id)},
     }  # fmt: skip
 
 
@@ -101,7 +106,7 @@ def test_without_headers_the_flat_body_says_enough() -> None:
     event = shelved()
     found = accepted(arrived(outgoing(event, "/lib"), headers={}))
     assert (found["id"], found["type"], found["aggregate"], found["time"]) == (
-        event.event_id, "Shelved", 'Ü "1"', WHEN,
+        received_id("redis:events:X", str(event.event_id)), "Shelved", 'Ü "1"', WHEN,
     )  # fmt: skip
 
 
@@ -132,13 +137,41 @@ def test_ids_of_others_are_the_same_each_time() -> None:
         received = Received(json.dumps({"library": "l"} | body).encode(), headers, "events:X", position, "Shelved")
         return accepted(received)["id"]
 
-    known = uuid4()
-    assert id_of({"eventId": str(known)}) == known
-    assert id_of({"eventId": "17"}, **{"ce-source": "/a"}) == uuid5(NAMESPACE_URL, "/a 17")
+    known = str(uuid4())
+    assert id_of({"eventId": known}, "1-0") == id_of({"eventId": known}, "2-0") != UUID(known)
     assert id_of({"eventId": "17"}, "1-0") == id_of({"eventId": "17"}, "2-0")
     assert id_of({}, "1-0") == id_of({}, "1-0") != id_of({}, "2-0")
     assert id_of({}, "") != id_of({}, "")
     assert isinstance(id_of({}, ""), UUID)
+    # And no two senders have one in common, whatever they call themselves and their events
+    named = [("/a", known), ("/b", known), ("/a b", "c"), ("/a", "b c"), ("/a", "at 1-0"), ("/a at 1-0", ""),
+             ("", "17"), ("/a", known.upper()), ('["/a"', "x"), ("/a", '", "x')]  # fmt: skip
+    found = [id_of({}, "1-0", **{"ce-source": source, "ce-id": sent_as}) for source, sent_as in named]
+    assert len({*found}) == len(named)
+
+
+def test_the_id_here_of_what_others_send_stays_what_it_is() -> None:
+    # Else what comes again after an upgrade is another event
+    assert str(received_id("/cards", "card-17")) == "e6296b0a-4fc7-5903-a1dc-b229c01d9040"
+    assert str(former_id("/cards", "card-17")) == "01f44215-f570-57c7-ac59-4385eb02c72c"
+
+
+@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
+def test_what_came_from_elsewhere_keeps_its_source_and_its_id(structured: bool) -> None:
+    # Given an event that came from another service, which calls it by a name of its own
+    row = incoming(Received(b'{"library": "l"}', {"ce-id": "17", "ce-source": "/them", "ce-type": "Shelved"}, "a"),
+                   "nats", lambda _: True, 10_000)  # fmt: skip
+    event = decode(row)
+    # When it is sent on, then it is the same event for those who have it from there as well, and says who sent it on
+    for _ in range(2):
+        sent = accepted(arrived(outgoing(event, "/us", structured=structured)))
+        assert (sent["id"], sent["meta"]["source"], sent["meta"]["sender_event_id"]) == (row.id, "/them", "17")
+    again = incoming(arrived(outgoing(event, "/us", structured=structured)), "redis", lambda _: True, 10_000)
+    assert (again.forwarded, row.forwarded) == (True, False)
+    # And a copy of it under an id of its own is an event of ours, whatever its metadata says
+    copy = event.model_copy(update={"event_id": uuid7()})
+    sent = accepted(arrived(outgoing(copy, "/us", structured=structured)))
+    assert (sent["meta"]["source"], sent["meta"]["sender_event_id"]) == ("/us", str(copy.event_id))
 
 
 @pytest.mark.parametrize(
@@ -156,6 +189,7 @@ def test_ids_of_others_are_the_same_each_time() -> None:
         (b'{"library": "\\ud800"}', {}, "wrong data"),
         (b'{"library": "l", "dateTimeOccurred": "yesterday"}', {}, "wrong data"),
         (b'{"library": "l"}', {"ce-schemaversion": "0"}, "wrong data"),
+        (b'{"library": "l"}', {"ce-id": "x" * 300}, "wrong data"),
         (b'{"library": "' + b"x" * 300 + b'"}', {}, "wrong data"),
         (b'{"library": "' + b"x" * 20_000 + b'"}', {}, "too large"),
     ],

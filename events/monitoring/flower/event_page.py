@@ -2,12 +2,13 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from flower.utils.tasks import get_task_by_id
 
 from events.history import EventRecord, timeline
-from events.monitoring.flower.events_tab import event_id_of
+from events.monitoring.flower.events_tab import called_so
 from events.monitoring.flower.page import Page, authenticated
 from events.records import State
 from events.transport.message import task_id
@@ -22,7 +23,11 @@ class EventPage(Page):
 
     @authenticated
     async def get(self, event_id: str) -> None:
-        wanted = event_id_of(event_id)
+        called = await called_so(self.desk, event_id)
+        if len(called) > 1:
+            self.redirect(f"{self.reverse_url('ledger_events')}?{urlencode({'id': event_id})}")
+            return
+        wanted = called[0].event_id
         event = await self.desk.ask(lambda pipeline: pipeline.history.event(wanted))
         self.show(
             "ledger-event.html",

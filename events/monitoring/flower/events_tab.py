@@ -5,7 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from events.history import EventFilter, Found
+from events.identity import as_uuid
 from events.monitoring.flower.asking import moment
+from events.monitoring.flower.desk import Desk
 from events.monitoring.flower.page import Page, authenticated
 from events.monitoring.flower.troubles import Trouble
 from events.records import State
@@ -22,8 +24,9 @@ class EventsTab(Page):
     @authenticated
     async def get(self) -> None:
         asked = {name: self.asked_for(name).strip() for name in FIELDS}
-        if asked["id"]:
-            self.redirect(self.reverse_url("ledger_event", event_id_of(asked["id"])))
+        called = await called_so(self.desk, asked["id"]) if asked["id"] else None
+        if called is not None and len(called) == 1:
+            self.redirect(self.reverse_url("ledger_event", called[0].event_id))
             return
         found, standing = await asyncio.gather(self._search(asked), self.desk.standing())
         seen = standing.overview
@@ -33,7 +36,7 @@ class EventsTab(Page):
             standing=standing,
             seen=seen,
             asked=asked,
-            found=found,
+            found=found if called is None else called,
             most=MOST,
             types=sorted(types, key=lambda one: (-one.dead, -one.count, one.event_type)),
             State=State,
@@ -48,6 +51,17 @@ class EventsTab(Page):
             asked["correlation"] or None,
         )  # fmt: skip
         return await self.desk.ask(lambda pipeline: pipeline.history.find(wanted))
+
+
+async def called_so(desk: Desk, text: str) -> list[Found]:
+    """The events that are meant by an id, which may be their senders'. Raises Trouble."""
+    name = text.strip()
+    if as_uuid(name) is not None:
+        return await desk.ask(lambda pipeline: pipeline.history.called(name))
+    found = await desk.ask(lambda pipeline: pipeline.history.find(EventFilter(sender_id=name)))
+    if not found:
+        event_id_of(name)
+    return found
 
 
 def event_id_of(text: Any) -> UUID:
