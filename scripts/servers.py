@@ -50,7 +50,7 @@ SERVERS = {
         script="""
             [ -d data ] || initdb -D data -U postgres -A trust -E UTF8 --no-locale --no-sync
             exec postgres -D data -p "$PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-                -c max_connections=200
+                -c max_connections=200 -c max_prepared_transactions=20
         """,
         hello=b"\0\0\0\x29\0\3\0\0user\0postgres\0database\0postgres\0\0",
         answer=b"R\0\0\0\x08\0\0\0\0",  # AuthenticationOk
