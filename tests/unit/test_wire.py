@@ -32,6 +32,14 @@ class Timed(DomainEvent):
     timestamp: int
 
 
+class AllOwn(DomainEvent):
+    eventId: str  # noqa: N815
+    eventType: str  # noqa: N815
+    aggregateId: str  # noqa: N815
+    dateTimeOccurred: str  # noqa: N815
+    timestamp: str
+
+
 class Billed(DomainEvent, masked=("iban", "card.number")):
     iban: str | None = None
     card: dict[str, str] | None = None
@@ -115,6 +123,11 @@ def test_an_own_field_of_such_a_name_stays_what_it_is() -> None:
     message = outgoing(event, "/lib")
     assert json.loads(message.body)["timestamp"] == 7
     assert accepted(arrived(message))["data"] == {"timestamp": 7}
+
+
+def test_own_fields_of_all_such_names_leave_nothing_to_add() -> None:
+    event = AllOwn(eventId="1", eventType="2", aggregateId="3", dateTimeOccurred="4", timestamp="5")
+    assert json.loads(outgoing(event, "/lib").body)["dateTimeOccurred"] == "4"
 
 
 def test_masked_fields_stay_at_home_unless_the_event_is_public() -> None:
