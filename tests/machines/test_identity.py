@@ -112,17 +112,18 @@ class Identities(RuleBasedStateMachine):
         known: Content | None = None
         if raw in self.older and self.older[raw][0] == source:
             known = self.older[raw][1]
-        elif raw in (here := self._sent_from_here()) and is_repeat(content, here[raw]):
-            if source == OURS or (content[2] and (forwarded or source == UNSAID)):
-                return  # it came back
+        elif self._came_back(raw, source, content, forwarded):
+            return
         known = known or self.theirs.get((source, sent_as))
         if known is None:
             self.theirs[source, sent_as] = content
         elif not is_repeat(content, known):
             self.parked.add(received.position)
 
-    def _sent_from_here(self) -> dict[UUID, Content]:
-        return self.ours | {event_id: content for event_id, (_, content) in self.older.items()}
+    def _came_back(self, raw: UUID | None, source: str, content: Content, forwarded: bool) -> bool:
+        here = self.ours | {event_id: content for event_id, (_, content) in self.older.items()}
+        may_be_ours = source == OURS or (content[2] is not None and (forwarded or source == UNSAID))
+        return raw in here and may_be_ours and is_repeat(content, here[raw])
 
     @rule(event_id=st.sampled_from(UUIDS), content=contents, way=st.sampled_from(["alone", "session", "twice"]))
     def publish(self, event_id: UUID, content: Content, way: str) -> None:
