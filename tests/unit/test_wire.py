@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http
@@ -156,6 +156,11 @@ def test_ids_of_others_are_the_same_each_time() -> None:
     assert id_of({}, "1-0") == id_of({}, "1-0") != id_of({}, "2-0")
     assert id_of({}, "") != id_of({}, "")
     assert isinstance(id_of({}, ""), UUID)
+    # And events that come together keep the order of their ids, if that is one in time
+    in_time = [uuid7() for _ in range(50)]
+    here = [received_id(f"/{number % 2}", str(one)) for number, one in enumerate(in_time)]
+    assert here == sorted(here)
+    assert {(one.version, one.variant) for one in here} == {(8, RFC_4122)}
     # And no two senders have one in common, whatever they call themselves and their events
     named = [("/a", known), ("/b", known), ("/a b", "c"), ("/a", "b c"), ("/a", "at 1-0"), ("/a at 1-0", ""),
              ("", "17"), ("/a", known.upper()), ('["/a"', "x"), ("/a", '", "x')]  # fmt: skip
