@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -22,7 +21,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from events.store.tables import event_store
@@ -157,38 +156,13 @@ def test_many_at_once_come_out_as_they_went_in(store: Store) -> None:
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
 class TestOnPostgres:
-    """An event is kept back until the commit, to save a round trip; SQLite has none to save."""
+    """What only a server can do."""
 
     def test_publishing_in_autocommit_is_stored_at_once(self, store: Store) -> None:
         with store.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("SELECT 1"))
             append(store, connection)
             assert count(store) == 1
-
-    def test_between_publishing_and_the_commit_nothing_is_sent(self, store: Store) -> None:
-        with store.ledger.engine.begin() as connection:
-            connection.execute(text("SELECT 1"))
-            backend = connection.scalar(text("SELECT pg_backend_pid()"))
-            append(store, connection)
-            with store.ledger.engine.connect() as other:
-                last = other.scalar(text("SELECT query FROM pg_stat_activity WHERE pid = :pid"), {"pid": backend})
-            assert "INSERT" not in last
-        assert count(store) == 1
-
-    def test_what_is_written_between_publishing_and_the_commit_costs_no_round_trip_more(self, store: Store) -> None:
-        # Given an application's own table
-        with store.ledger.engine.begin() as connection:
-            table = orders(connection)
-        with store.ledger.engine.begin() as connection:
-            # When a transaction publishes, and then writes a row as the flush of a Session does
-            append(store, connection)
-            connection.execute(table.insert(), {"number": 1})
-            # Then the row is there and the event is not: it goes with the commit
-            driver: Any = connection.connection.driver_connection
-            assert driver.execute(
-                "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM event_store)"
-            ).fetchone() == (1, 0)
-        assert count(store) == 1
 
     def test_a_row_may_refer_to_the_event_that_its_transaction_has_published(self, store: Store) -> None:
         # Given a table with a foreign key to the events, of which only the database knows
@@ -199,16 +173,6 @@ class TestOnPostgres:
             (event_id,) = append(store, connection)
             connection.execute(table.insert(), {"number": 1, "event_id": event_id})
         assert count(store) == 1
-
-    def test_of_a_transaction_that_the_driver_has_ended_it_is_said_that_nothing_is_stored(self, store: Store) -> None:
-        # Given a transaction with an event, which the driver commits behind SQLAlchemy's back
-        with pytest.raises(InvalidRequestError, match="1 published events are not stored"):  # noqa: SIM117
-            with store.ledger.engine.begin() as connection:
-                connection.execute(text("SELECT 1"))
-                append(store, connection)
-                connection.connection.driver_connection.commit()
-        # Then that was an error, and nothing is stored by halves
-        assert count(store) == 0
 
     def test_after_a_rollback_has_dropped_the_prepared_statements(self, store: Store) -> None:
         # Given a connection on which psycopg has prepared statements of its own as well
@@ -224,14 +188,6 @@ class TestOnPostgres:
                     append(store, connection)
         # Then the events of all the others are stored
         assert count(store) == 8 + 12
-
-    def test_a_prepared_statement_is_used_again(self, store: Store) -> None:
-        with store.ledger.engine.connect() as connection:
-            for _ in range(3):
-                with connection.begin():
-                    append(store, connection)
-            names = connection.connection.driver_connection._prepared._names  # what with_commit.py relies on
-            assert [key[0].startswith(b"INSERT INTO event_store") for key in names] == [True]
 
     def test_an_event_that_is_all_there_is_in_a_transaction(self, store: Store) -> None:
         with store.ledger.engine.begin() as connection:
