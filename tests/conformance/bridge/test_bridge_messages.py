@@ -62,7 +62,12 @@ def test_an_event_is_its_source_and_its_id(publisher: Publisher, listening: Rece
         publisher.send([replace(message, event_id=str(uuid4()))])  # servers may have repeats of their own
     # When all that is received
     parked = theirs.pipeline.parked.counts
-    eventually(lambda: listening.step(0.05) or (theirs.count() == 3 and parked()), "they are stored, but one")
+
+    def done() -> bool:
+        listening.step(0.05)
+        return theirs.count() == 3 and bool(parked())
+
+    eventually(done, "they are stored, but one")
     # Then there is an event of each, and what is something else under a known id is parked
     assert parked() == {"bridge: id taken": 1}
     amounts = [row.amount for row in (decode(one) for one in theirs.called(event.event_id))]
