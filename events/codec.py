@@ -18,6 +18,7 @@ from events.masking import KEY
 
 _EXCLUDED = set(RESERVED)
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON text
+_USUAL = re.compile(r'\{("correlation_id": ?"[^"\\]*")?\}')  # metadata
 _BYTES_A_CHARACTER = 4  # at most, in UTF-8
 _SHOWN = 200  # characters of a wrong value that an error shows
 
@@ -129,7 +130,7 @@ def _with_masks(metadata: str, fields: Sequence[str]) -> str:
 
 def _is_usual(metadata: str) -> bool:
     """It holds a correlation id and nothing else, or nothing at all."""
-    return not metadata or (metadata.startswith('{"correlation_id"') and metadata.count('"') == 4)
+    return not metadata or _USUAL.fullmatch(metadata) is not None
 
 
 def _upcast(event_class: type[DomainEvent], data: str, version: int, where: str) -> str:

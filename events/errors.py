@@ -53,7 +53,15 @@ class PayloadTooLarge(PublishError):
 
 
 class EventIdTaken(PublishError):
-    """An event of this id is stored already, with other content; both types and what differs are named."""
+    """An event of this id is stored already, with other content; both types and what differs are named.
+
+    Args:
+        found: the event that is stored, and what differs, in words.
+    """
+
+    def __init__(self, message: str, found: str = "") -> None:
+        self.found = found
+        super().__init__(message)
 
 
 class EventDataError(EventsError):

@@ -15,6 +15,7 @@ from events.bridge_url import Address
 from events.bridging import AT_ONCE, HANDLER, KEY, Bridge, Message, Publisher
 from events.errors import PartlySent, TransportError, Unsendable
 from events.event import DomainEvent
+from events.identity import SENT_AS, sender_of
 from events.injection import Wanted
 from events.integration import is_public
 from events.registry import Handler
@@ -105,8 +106,11 @@ class Forwarding:
             publisher.close()
 
     def _came_from_there(self, event: DomainEvent) -> bool:
-        extra = event.metadata.model_extra
-        return bool(extra) and extra.get(KEY) == self._address.name  # type: ignore[union-attr]
+        extra = event.metadata.model_extra or {}
+        if extra.get(KEY) != self._address.name:
+            return False
+        is_a_copy = SENT_AS in extra and sender_of(event.event_id, extra) is None  # of which nobody there knows
+        return not is_a_copy
 
     def _of_this_process(self) -> Publisher:
         with self._lock:

@@ -24,8 +24,16 @@ _SHOWN = 5  # names of fields in an error
 
 
 def received_id(source: str, sent_as: str) -> UUID:
-    """The id here of an event that came from elsewhere."""
-    return uuid5(_RECEIVED, json.dumps([source, sent_as]))
+    """The id here of an event that came from elsewhere.
+
+    Events that came together are told apart by their ids alone when they are put in order. So of a UUID 7, which is
+    ordered by time, that part is kept; the rest is made of both. It is of version 8 then, which no id of ours is.
+    """
+    made = uuid5(_RECEIVED, json.dumps([source, sent_as]))
+    given = as_uuid(sent_as)
+    if given is None or given.version != 7:
+        return made
+    return UUID(int=(given.int >> 64 << 64) ^ (7 ^ 8) << 76 | made.int & (1 << 64) - 1)
 
 
 def placed_id(place: str, position: str) -> UUID:
@@ -61,10 +69,12 @@ def check_repeat(given: Envelope, stored: Envelope) -> None:
     """Raises EventIdTaken if they are not the same event, though they have the same id."""
     if not (differing := differences(given, stored)):
         return
+    found = f"{stored.event_type} has this id, and another {', '.join(differing)}"
     raise EventIdTaken(
-        f"event {given.event_type} {given.id} can't be stored: {stored.event_type} has this id, and another "
-        f"{', '.join(differing)}. An id stands for one event for ever, and model_copy() keeps it: give a changed copy "
-        f"an id of its own, event.model_copy(update={{..., 'event_id': uuid7()}}) with uuid7 from events"
+        f"event {given.event_type} {given.id} can't be stored: {found}. An id stands for one event for ever, and "
+        f"model_copy() keeps it: give a changed copy an id of its own, event.model_copy(update={{..., 'event_id': "
+        f"uuid7()}}) with uuid7 from events",
+        found,
     )
 
 

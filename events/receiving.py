@@ -72,7 +72,7 @@ class Acceptance:
             if new:
                 self._log.append(connection, new)
         except EventIdTaken as error:
-            raise Unacceptable(ID_TAKEN, f"of its source and id there is another event already: {error}") from error
+            raise Unacceptable(ID_TAKEN, f"of its source and id is another event: {error.found}") from error
 
     def publish_parked(self, message: Parked, connection: Connection) -> bool:
         """A message that was parked, again, now that the cause may be gone: False if it still can't be accepted."""

@@ -20,9 +20,9 @@ def is_known(arrival: Arrival, stored: Mapping[UUID, Envelope], our_source: str)
 
     Args:
         stored: events by their ids.
-        our_source: of events that were published here.
+        our_source: of what we send.
     Raises:
-        EventIdTaken: the event that has its source and its id is another.
+        EventIdTaken: older code received another event of its source and its id.
     """
     there = stored.get(arrival.former) if arrival.former is not None else None
     if there is None:
@@ -30,17 +30,11 @@ def is_known(arrival: Arrival, stored: Mapping[UUID, Envelope], our_source: str)
     told = _told(there)
     if sender_of(there.id, told) is not None:
         return False  # somebody calls his event as we call another's
-    if arrival.source == our_source:  # that is how it was sent, wherever we have it from
-        if differences(arrival, _as_sent(there, told)):
-            check_repeat(arrival, there)
-        return True
-    if told.get(KEY) and SENT_AS not in told:  # older code received it
-        if told.get("source") != arrival.source:
-            return False
+    if told.get(KEY) and SENT_AS not in told and told.get("source") == arrival.source:  # older code received it
         check_repeat(arrival, there)
         return True
-    # Of others' events those are ours of which nobody said whose they are, or which were only sent on.
-    may_be_ours = arrival.timed and (arrival.forwarded or not arrival.named)
+    # Those may be ours that have our name, which we may have in common with others, or nobody's, or were only sent on.
+    may_be_ours = arrival.source == our_source or (arrival.timed and (arrival.forwarded or not arrival.named))
     return may_be_ours and not (differences(arrival, there) and differences(arrival, _as_sent(there, told)))
 
 

@@ -99,7 +99,7 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
         return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
     ours = dict(zip(FLAT_NAMES, (sent_as, event.event_name, event.aggregate_id, when, when), strict=True))
     ours = {name: value for name, value in ours.items() if name not in type(event).model_fields}
-    comma = "," if data != "{}" else ""
+    comma = "," if data != "{}" and ours else ""
     body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
     return Message(*to, body.encode(), attributes=attributes, trace=trace)
 

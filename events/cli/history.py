@@ -11,6 +11,8 @@ from rich.markup import escape
 from events.cli import filters
 from events.cli.output import AsJson, console, moment, print_json, print_table
 from events.history import EventFilter, EventRecord, Found, timeline
+from events.identity import as_uuid
+from events.inspection import NoSuchEvent
 from events.pipeline import get_pipeline
 
 
@@ -26,7 +28,12 @@ def show(
     Example: events show 01931c9e-0000-7000-8000-000000000000
     """
     history = get_pipeline().history
-    found = history.called(event_id)
+    try:
+        found = history.called(event_id)
+    except NoSuchEvent:
+        if as_uuid(event_id) is None:
+            raise typer.BadParameter(f"{event_id!r} is not a valid UUID, and no sender has an event of it") from None
+        raise
     if len(found) > 1:
         _list(found, as_json)
         return

@@ -13,7 +13,7 @@ from events.integration import is_public
 
 _WHERE = "#/components/schemas/"
 _ENVELOPE: dict[str, dict[str, Any]] = {
-    "eventId": {"type": "string", "format": "uuid", "description": "The event's id: the same however often it comes."},
+    "eventId": {"type": "string", "description": "Its id at its source: the same however often it comes."},
     "eventType": {"type": "string"},
     "aggregateId": {"type": "string", "description": "The id of what it happened to; empty if nothing has one."},
     "dateTimeOccurred": {"type": "string", "format": "date-time", "description": "When it happened."},
@@ -21,7 +21,7 @@ _ENVELOPE: dict[str, dict[str, Any]] = {
 }
 _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "specversion": {"type": "string", "const": "1.0"},
-    "id": {"type": "string", "format": "uuid"},
+    "id": {"type": "string", "description": "A UUID, unless it came from elsewhere."},
     "source": {"type": "string", "format": "uri-reference"},
     "type": {"type": "string"},
     "subject": {"type": "string", "description": "The aggregate's id."},
@@ -29,6 +29,7 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "schemaversion": {"type": "string", "pattern": "^[1-9][0-9]*$"},
     "correlationid": {"type": "string", "description": "Shared by everything that one request caused."},
     "causationid": {"type": "string", "description": "The id of the event that caused this one."},
+    "forwardedby": {"type": "string", "description": "Who sends it on, if it came from another source."},
 }
 _TRACE: dict[str, dict[str, Any]] = {"traceparent": {"type": "string"}, "tracestate": {"type": "string"}}
 _REQUIRED = ("specversion", "id", "source", "type")  # by CloudEvents 1.0

@@ -5,9 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import update
 
 from events.history import EventFilter, timeline
+from events.identity import SENT_AS, received_id
+from events.inspection import Inspection, NoSuchEvent
 from events.letters import DeadLetterFilter
 from events.records import Failure
 from events.store.tables import event_store
@@ -155,3 +158,28 @@ def test_what_is_pruned_takes_its_history_along(store: Store) -> None:
     for table in ("event_attempts", "event_actions"):
         with store.ledger.engine.connect() as connection:
             assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0
+
+
+def test_an_event_from_elsewhere_is_found_by_the_id_that_it_has_there(store: Store) -> None:
+    # Given events of two senders who use the same id, and one that has that id here
+    own = uuid4()
+    of = {source: received_id(source, str(own)) for source in ("/a", "/b")}
+    told = {source: json.dumps({"bridge": "redis", "source": source, SENT_AS: str(own)}) for source in of}
+    store.ledger.events.append_alone([replace(envelope(of[source]), metadata=told[source]) for source in of])
+    called = Inspection(store.ledger.history, dict).called
+    # When somebody asks for it, in whatever spelling, then both are found; the one that has it here goes first
+    for spelling in (str(own), str(own).upper(), own.hex):
+        assert {one.event_id for one in called(spelling)} == set(of.values())
+        found = store.ledger.history.find(EventFilter(sender_id=spelling, event_type="Said"))
+        assert {one.event_id for one in found} == set(of.values())
+    store.publish(own)
+    assert [one.event_id for one in called(str(own))] == [own]
+    assert [one.event_id for one in called(str(of["/a"]))] == [of["/a"]]
+    with pytest.raises(NoSuchEvent):
+        called("17")
+    # And what it caused where it came from belongs to it here
+    caused = replace(envelope(uuid4()), metadata=json.dumps({"causation_id": str(own)}))
+    store.ledger.events.append_alone([caused])
+    event = store.ledger.history.event(of["/a"])
+    assert event is not None
+    assert [one.event_id for one in event.caused] == [caused.id]

@@ -152,9 +152,16 @@ def test_to_search_for_events_reads_no_whole_table(store: Store) -> None:
     # Given a ledger with a past; When an operator looks for events, of a type that there is or of none, or of a time
     wanted = [EventFilter(), EventFilter(event_type="Said"), EventFilter(event_type="NeverSaid"),
               EventFilter(since=datetime.now(UTC) - HOUR), EventFilter(event_type="Piled", before=datetime.now(UTC)),
+              EventFilter(sender_id="card-17"),
               ]  # fmt: skip
     with watched(store) as statements:
         for one in wanted:
             store.ledger.history.find(one)
     # Then they were found by an index
-    assert plans_of(store, statements) >= 4
+    assert plans_of(store, statements) >= 5
+
+
+def test_to_receive_reads_no_whole_table(store: Store) -> None:
+    with watched(store) as statements, store.ledger.events.begin() as connection:
+        store.ledger.events.stored(connection, [uuid4(), uuid4()])
+    assert plans_of(store, statements) >= 1

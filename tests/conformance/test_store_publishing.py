@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg

@@ -1,21 +1,26 @@
 """Services that speak over a bridge: each has a ledger of its own, and receives in this process or in another."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from _chaos.machines import Machine
 from kafka_mock import Mock
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 import shop
 from events import bridges
 from events.bridge_url import Address
 from events.bridging import Bridge, Publisher, Subscriber
+from events.envelope import Envelope
 from events.errors import TransportError
 from events.event import DomainEvent
+from events.history import EventFilter
+from events.identity import SENT_AS, as_uuid
 from events.pipeline import Pipeline
 from events.receiving import Receiver
 from events.settings import Settings
@@ -86,20 +91,34 @@ class Service:
         return process
 
     def stored(self) -> list[UUID]:
-        """The ids of its events, in the order in which they were stored."""
-        with self.pipeline.ledger.engine.connect() as connection:
-            return list(
-                connection.scalars(select(event_store.c.id).order_by(event_store.c.created_at, event_store.c.id))
-            )
+        """The ids that its events have where they came from, in the order in which they were stored."""
+        return list(self.rows())
 
-    def rows(self) -> dict[UUID, object]:
+    def count(self) -> int:
         with self.pipeline.ledger.engine.connect() as connection:
-            return {row.id: row for row in connection.execute(select(event_store))}
+            return connection.scalar(select(func.count()).select_from(event_store)) or 0
+
+    def rows(self) -> dict[UUID, Any]:
+        """By the ids that they have where they came from, if they came from elsewhere."""
+        in_order = select(event_store).order_by(event_store.c.created_at, event_store.c.id)
+        with self.pipeline.ledger.engine.connect() as connection:
+            return {_sent_as(row): row for row in connection.execute(in_order)}
+
+    def called(self, sent_as: UUID) -> list[Envelope]:
+        """Its events that have this id where they came from."""
+        found = self.pipeline.history.find(EventFilter(sender_id=str(sent_as)))
+        with self.pipeline.ledger.engine.connect() as connection:
+            return list(self.pipeline.ledger.events.stored(connection, [one.event_id for one in found]).values())
 
     def close(self) -> None:
         for process in filter(Process.alive, self.processes):
             process.kill()
         self.pipeline.close()
+
+
+def _sent_as(row: Any) -> UUID:
+    told = json.loads(row.metadata).get(SENT_AS, "")
+    return as_uuid(told) or row.id
 
 
 class AtWork:

@@ -1,5 +1,7 @@
 """Events to rows and back: what goes in comes out equal, and what can't is refused with a reason."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -141,3 +143,22 @@ def test_a_row_without_a_class_or_a_time_is_named() -> None:
 def test_the_limit_is_named() -> None:
     with pytest.raises(PayloadTooLarge, match=r"Named .* limit of 50 bytes \(EVENTS_MAX_PAYLOAD_BYTES\)"):
         encode(Named(Label="x" * 60), max_bytes=50)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"correlation_id": None, "tenant": 7},
+        {"correlation_id": "c", "tenant": 7},
+        {"correlation_id": "c"},
+        {"correlation_id": 'c"', "n": 1},
+        {"tenant": 7},
+        {"causation_id": None},
+        {},
+    ],
+)
+@pytest.mark.parametrize("compact", [True, False])
+def test_metadata_of_any_form_is_kept(told: dict[str, object], compact: bool) -> None:
+    written = json.dumps(told, separators=(",", ":") if compact else None)
+    row = replace(encode(Named(Label="x"), max_bytes=1_000), metadata=written)
+    assert decode(row).metadata == Metadata.model_validate(told)

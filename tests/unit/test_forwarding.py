@@ -9,8 +9,9 @@ from events.bridge_url import Address
 from events.bridges import configured, open_bridge, opened
 from events.bridging import Message
 from events.errors import PartlySent, TransportError, Unsendable
-from events.event import Metadata
+from events.event import Metadata, uuid7
 from events.forwarding import PATIENT, Forwarding, bridge_handlers
+from events.identity import received_id
 from events.injection import Wanted
 from events.retry import RetryAfter
 from events.settings import Settings, load_settings, redact
@@ -118,6 +119,16 @@ def test_what_came_through_a_bridge_is_not_sent_back_to_it(forwarding: Forwardin
     assert [message.event_id for message in fake.sent] == [str(elsewhere.event_id), str(ours.event_id)]
     forwarding([theirs])
     assert fake.tries == 1
+
+
+def test_a_copy_under_an_id_of_its_own_is_ours_and_is_sent(forwarding: Forwarding, fake: Fake) -> None:
+    # Given an event that came through the bridge, and a copy of it that a handler has published
+    metadata = Metadata(bridge="here", source="/them", sender_event_id="17")
+    theirs = Posted(event_id=received_id("/them", "17"), metadata=metadata)
+    copy = theirs.model_copy(update={"text": "corrected", "event_id": uuid7()})
+    # When both are forwarded, then only those who don't know it get it
+    forwarding([theirs, copy])
+    assert [message.event_id for message in fake.sent] == [str(copy.event_id)]
 
 
 def test_while_the_server_is_away_only_the_first_waits_for_it(forwarding: Forwarding, fake: Fake) -> None:

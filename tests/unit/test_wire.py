@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http
@@ -30,6 +30,14 @@ class Shelved(DomainEvent, aggregate_id="library"):
 
 class Timed(DomainEvent):
     timestamp: int
+
+
+class AllOwn(DomainEvent):
+    eventId: str  # noqa: N815
+    eventType: str  # noqa: N815
+    aggregateId: str  # noqa: N815
+    dateTimeOccurred: str  # noqa: N815
+    timestamp: str
 
 
 class Billed(DomainEvent, masked=("iban", "card.number")):
@@ -117,6 +125,11 @@ def test_an_own_field_of_such_a_name_stays_what_it_is() -> None:
     assert accepted(arrived(message))["data"] == {"timestamp": 7}
 
 
+def test_own_fields_of_all_such_names_leave_nothing_to_add() -> None:
+    event = AllOwn(eventId="1", eventType="2", aggregateId="3", dateTimeOccurred="4", timestamp="5")
+    assert json.loads(outgoing(event, "/lib").body)["dateTimeOccurred"] == "4"
+
+
 def test_masked_fields_stay_at_home_unless_the_event_is_public() -> None:
     # Given an event that some setting forwards, and one that is declared public
     bill = Billed(iban="DE1", card={"number": "4", "type": "v"}, amount=3)
@@ -143,6 +156,11 @@ def test_ids_of_others_are_the_same_each_time() -> None:
     assert id_of({}, "1-0") == id_of({}, "1-0") != id_of({}, "2-0")
     assert id_of({}, "") != id_of({}, "")
     assert isinstance(id_of({}, ""), UUID)
+    # And events that come together keep the order of their ids, if that is one in time
+    in_time = [uuid7() for _ in range(50)]
+    here = [received_id(f"/{number % 2}", str(one)) for number, one in enumerate(in_time)]
+    assert here == sorted(here)
+    assert {(one.version, one.variant) for one in here} == {(8, RFC_4122)}
     # And no two senders have one in common, whatever they call themselves and their events
     named = [("/a", known), ("/b", known), ("/a b", "c"), ("/a", "b c"), ("/a", "at 1-0"), ("/a at 1-0", ""),
              ("", "17"), ("/a", known.upper()), ('["/a"', "x"), ("/a", '", "x')]  # fmt: skip

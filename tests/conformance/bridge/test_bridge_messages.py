@@ -1,14 +1,19 @@
 """What goes over a bridge arrives: once, in order, with its attributes."""
 
 import json
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 import shop
 from events.bridging import AT_ONCE, Features, Publisher
+from events.codec import decode
 from events.event import Metadata
 from events.receiving import Receiver
+from events.wire import outgoing
 from support.bridged import Link, Service, placed, received, send
+from support.waiting import eventually
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -45,6 +50,32 @@ def test_a_repeat_changes_nothing(publisher: Publisher, listening: Receiver, the
     received(listening, theirs, 4)
     # Then each is there once
     assert sorted(theirs.stored()) == sorted(one.event_id for one in [*events, last])
+
+
+def test_an_event_is_its_source_and_its_id(publisher: Publisher, listening: Receiver, theirs: Service) -> None:
+    # Given two senders who have the same UUID for different events, one of whom says his twice, and then something else
+    event = shop.OrderPlaced(order="o", amount=1)
+    other, third = (event.model_copy(update={"amount": amount}) for amount in (2, 3))
+    said = [(event, "/a"), (other, "/b"), (event, "/a"), (third, "/a"), (shop.OrderPlaced(order="last"), "/a")]
+    for one, source in said:
+        message = outgoing(one, source, structured=True)
+        publisher.send([replace(message, event_id=str(uuid4()))])  # servers may have repeats of their own
+    # When all that is received
+    parked = theirs.pipeline.parked.counts
+
+    def done() -> bool:
+        listening.step(0.05)
+        return theirs.count() == 3 and bool(parked())
+
+    eventually(done, "they are stored, but one")
+    # Then there is an event of each, and what is something else under a known id is parked
+    assert parked() == {"bridge: id taken": 1}
+    amounts = [row.amount for row in (decode(one) for one in theirs.called(event.event_id))]
+    assert sorted(amounts) == [1, 2]
+    # And stays so when it is replayed; and an event of ours may have that id, too
+    assert theirs.pipeline.parked.replay() == 0
+    theirs.pipeline.publisher.publish(third)
+    assert (theirs.count(), parked()) == (4, {"bridge: id taken": 1})
 
 
 def test_events_of_one_aggregate_keep_their_order(
