@@ -119,5 +119,10 @@ def _with_causation(event: DomainEvent, cause: Running | None, trace: Carrier | 
         trace = carried(cause.event.metadata)  # nobody makes spans here: handed on as it is
     completed = {"correlation_id": correlation, "causation_id": causation}
     if trace:  # both or none: the tracestate of another trace is none of this one
-        completed |= {name: trace.get(name) for name in HEADERS}
-    return given.model_copy(update=completed)
+        completed |= trace
+    found = given.model_copy(update=completed)
+    if trace and found.__pydantic_extra__ is not None:
+        for name in HEADERS:
+            if name not in trace:
+                found.__pydantic_extra__.pop(name, None)
+    return found

@@ -18,7 +18,7 @@ from events.bridging import KEY, Message, Received
 from events.codec import NUL, decode
 from events.envelope import Envelope
 from events.errors import EventDataError, EventsError, NewerEvent
-from events.event import MAX_NAME, RESERVED, DomainEvent, event_named
+from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named
 from events.masking import KEY as MASKED
 from events.masking import without
 from events.storable import storable
@@ -56,14 +56,14 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
         "time": (when := event.occurred_at.isoformat().replace("+00:00", "Z")),
         "schemaversion": str(event.schema_version),
     }
-    if event.aggregate_id:
-        attributes["subject"] = event.aggregate_id
+    if aggregate_id := aggregate_of(event):
+        attributes["subject"] = aggregate_id
     if event.metadata.correlation_id:
         attributes["correlationid"] = event.metadata.correlation_id
     if event.metadata.causation_id:
         attributes["causationid"] = event.metadata.causation_id
     trace = carried(event.metadata)
-    to = (attributes["id"], event.event_name, event.aggregate_id)
+    to = (attributes["id"], event.event_name, aggregate_id)
     if structured:
         head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
         return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
@@ -138,7 +138,7 @@ def _envelope(
     aggregate_id = envelope.aggregate_id
     if event_class is not None:
         try:
-            aggregate_id = decode(envelope).aggregate_id or aggregate_id
+            aggregate_id = aggregate_of(decode(envelope)) or aggregate_id
         except NewerEvent:
             pass  # a worker with newer code may be coming: the ledger's own business
         except EventDataError as error:
