@@ -143,6 +143,9 @@ def _check_round_trip(event: DomainEvent, data: str, stored_metadata: str, metad
     """
     where = f"event {event.event_name} {event.event_id}"
     event_class = _class_that_reads(event)
+    for name, kind in (("event_id", UUID), ("occurred_at", datetime)):
+        if not isinstance(getattr(event, name), kind):
+            raise PublishError(f"{where}: field {name!r} is {shown(getattr(event, name))}, and no {kind.__name__}")
     if not data.startswith("{"):
         raise PublishError(f"{where}: its serializer makes no JSON object of it")
     try:

@@ -81,6 +81,10 @@ def fields_differ(before: BaseModel, after: BaseModel) -> Difference | None:
             continue  # most fields: this runs at each publish
         if found := difference(one, other, (name,)):
             return found
+    if len(ours) > len(names):  # a misspelt model_copy(update=...); what the class has a name for is a cached property
+        for name in ours:
+            if name not in names and not hasattr(type(before), name):
+                return Difference((name,), ours[name], ABSENT)
     extra, private = before.__pydantic_extra__, before.__pydantic_private__
     if extra or after.__pydantic_extra__:
         found = _mapping(extra or {}, after.__pydantic_extra__ or {}, ())
@@ -161,7 +165,8 @@ def _mapping(before: Mapping[Any, Any], after: Mapping[Any, Any], path: tuple[st
     keys = None if all(type(key) is str for key in before) else {key: key for key in after}
     for key, value in before.items():
         if key not in after:
-            return Difference((*path, str(key)), value, ABSENT)
+            alike = next((other for other in after if str(other) == str(key)), ABSENT)
+            return Difference((*path, str(key)), *((value, ABSENT) if alike is ABSENT else (key, alike)))
         if keys is not None and difference(key, keys[key]):
             return Difference((*path, str(key)), key, keys[key])
         if found := difference(value, after[key], (*path, str(key))):
