@@ -191,6 +191,8 @@ def _callable_of(target: Any, label: str, where: str) -> Callable[..., Any]:
                 f"handler {label!r} ({where}) can't be made without arguments ({error}); "
                 f"decorate an instance instead: handles(SomeEvent)({label}(...)), with name=... if there are several"
             ) from error
+    if isinstance(target, staticmethod):
+        target = target.__func__
     call = getattr(target, "handle", target)
     if isinstance(call, classmethod | property):
         raise DefinitionError(

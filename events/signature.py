@@ -58,6 +58,8 @@ def check_call(call: Callable[..., Any], names: Iterable[str], what: str) -> Non
     """Raises DefinitionError unless it can be called with these, by keyword: a decorator may promise what it is not."""
     try:
         inspect.signature(call, follow_wrapped=False).bind(**dict.fromkeys(names))
+    except ValueError:  # compiled, and says nothing about itself
+        return
     except TypeError as error:
         raise DefinitionError(
             f"{what}: a decorator around it can't be called as the function within it ({error}); "
