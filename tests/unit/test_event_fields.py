@@ -13,10 +13,10 @@ from events.event import event_named
 from events.wire import outgoing
 
 Kind = TypeVar("Kind")
-OURS = (
-    "event_id occurred_at metadata event_name schema_version aggregate_field defined_at masked_fields upcast "
-    "model_dump model_fields model_copy model_validate_json _origin"
-).split()
+OURS = [
+    *("event_id", "occurred_at", "metadata", "event_name", "schema_version", "aggregate_field", "defined_at"),
+    *("masked_fields", "upcast", "model_dump", "model_fields", "model_copy", "model_validate_json", "_origin"),
+]
 
 
 def comes_back(event: DomainEvent) -> bool:
