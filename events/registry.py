@@ -115,6 +115,16 @@ def all_handlers() -> Iterator[Handler]:
     return iter(tuple(_handlers.values()))
 
 
+def without_handlers(modules: Iterable[str]) -> str:
+    """What to say if none was loaded, bridges aside, and what to do; else "". `modules`: of EVENTS_HANDLERS."""
+    if any(handler.origin is not None for handler in _handlers.values()):
+        return ""
+    return (
+        f"EVENTS_HANDLERS={','.join(modules)} defines no handler, so no event is handled here; "
+        f"name the modules or packages that have the functions with @handles"
+    )
+
+
 def check_parentheses(events: Iterable[object], decorator: str) -> None:
     """Raises DefinitionError if these are no events but what was to be decorated: it would never be registered."""
     for one in events:
