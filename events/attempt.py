@@ -72,7 +72,7 @@ def run_handler(
     with ExitStack() as stack:
         if Wanted.SESSION in wanted:
             # A savepoint of its own, which its commit releases and its rollback goes back to.
-            session = stack.enter_context(Session(connection, join_transaction_mode="create_savepoint"))
+            session = stack.enter_context(handler.session(connection, join_transaction_mode="create_savepoint"))
         if shared is not None and Wanted.CONNECTION in wanted:
             shared.secure()
 

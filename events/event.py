@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from events import declaration, origin
 from events.errors import DefinitionError
 
 RESERVED = ("event_id", "occurred_at", "metadata")
@@ -63,7 +64,7 @@ class Metadata(BaseModel):
 class DomainEvent(BaseModel):
     """Base class of all events: a frozen pydantic model.
 
-    Class arguments:
+    Class arguments (a subclass inherits aggregate_id and masked, and has a name and a version of its own):
         name: stable name under which it is stored; default the class name (at most 255 characters).
         version: schema version of its fields, a positive int; default 1.
         aggregate_id: the field that holds the id of the aggregate it belongs to; default none.
@@ -71,7 +72,8 @@ class DomainEvent(BaseModel):
         masked: fields that nobody is shown: "iban", or "card.number" within one. Those of base classes are, too.
 
     Raises:
-        DefinitionError: at import, for a name that two classes claim, an unknown aggregate field, a reserved field.
+        DefinitionError: at import, for a name that two classes claim, an unknown aggregate field, a field that has the
+            name of something that every event has, or one that could not come back from the ledger.
         pydantic.ValidationError: when an event is made from wrong values or unknown fields.
     """
 
@@ -85,6 +87,9 @@ class DomainEvent(BaseModel):
     aggregate_field: ClassVar[str | None] = None
     defined_at: ClassVar[str] = ""
     masked_fields: ClassVar[tuple[str, ...]] = ()
+
+    _origin: ClassVar[origin.Origin]  # who made it
+    _is_named: ClassVar[bool] = False  # by name=
 
     event_id: UUID = Field(default_factory=uuid7)
     occurred_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -106,9 +111,12 @@ class DomainEvent(BaseModel):
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
+        declaration.check_attributes(cls, DomainEvent, place := _place_of(cls))
         cls.event_name = "" if abstract else name or cls.__name__
         cls.schema_version = version
-        cls.defined_at = _place_of(cls)
+        cls.defined_at = place
+        cls._origin = origin.here()
+        cls._is_named = bool(name)
         cls._declared_aggregate_id = aggregate_id
         cls.masked_fields = tuple(
             dict.fromkeys((*cls.masked_fields, *((masked,) if isinstance(masked, str) else masked)))
@@ -118,19 +126,12 @@ class DomainEvent(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        generic = cls.__pydantic_generic_metadata__
+        if generic["origin"] is not None:
+            cls._become_parametrised(generic["origin"], open_=bool(generic["parameters"]))
         where = f"event {cls.__name__} ({cls.defined_at})"
-        redeclared = [field for field in RESERVED if field in inspect.get_annotations(cls)]
-        if redeclared:
-            raise DefinitionError(
-                f"{where} declares {redeclared[0]!r}, which every event has already; rename the field"
-            )
-        if cls._declared_aggregate_id is not None:
-            cls.aggregate_field = cls._declared_aggregate_id
-        if cls.aggregate_field is not None and cls.aggregate_field not in cls.model_fields:
-            raise DefinitionError(
-                f"{where} says aggregate_id={cls.aggregate_field!r}, but has no such field; "
-                f"its fields: {', '.join(own_fields(cls)) or 'none'}"
-            )
+        declaration.check_fields(cls, DomainEvent, where)
+        cls.aggregate_field = declaration.aggregate_field(cls, cls._declared_aggregate_id, own_fields(cls), where)
         for field in cls.masked_fields:
             if field.partition(".")[0] not in cls.model_fields:
                 known = ", ".join(own_fields(cls)) or "none"
@@ -146,6 +147,16 @@ class DomainEvent(BaseModel):
             _remember(cls, where)
 
     @classmethod
+    def _become_parametrised(cls, generic: Any, *, open_: bool) -> None:
+        """`Changed[int]` of a class `Changed`: the same event, told in its words; `Changed[T]` is none yet."""
+        cls.schema_version, cls.defined_at, cls._origin = generic.schema_version, generic.defined_at, generic._origin
+        cls._is_named = generic._is_named
+        if open_ or not generic.event_name:
+            cls.event_name = ""
+        elif generic._is_named:
+            cls.event_name = generic.event_name
+
+    @classmethod
     def upcast(cls, data: dict[str, Any], version: int) -> dict[str, Any]:  # noqa: ARG003 - for those who override it
         """Upcaster: bring the data of a stored event of an older schema version into today's form.
 
@@ -158,10 +169,25 @@ class DomainEvent(BaseModel):
         for name, value in super().__repr_args__():
             yield name, "***" if name in hidden else value
 
-    @property
-    def aggregate_id(self) -> str:
-        """The aggregate's id as text, "" if the class names no aggregate."""
-        return "" if self.aggregate_field is None else str(getattr(self, self.aggregate_field))
+    if TYPE_CHECKING:
+
+        @property
+        def aggregate_id(self) -> str:
+            """The aggregate's id as text, "" if the class names no aggregate. A field of this name is itself."""
+
+    else:  # found where nothing else is: a class attribute would be taken for the default of a field of this name
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "aggregate_id":
+                return super().__getattr__(name)
+            value = None if self.aggregate_field is None else getattr(self, self.aggregate_field)
+            return "" if value is None else str(value)
+
+
+def aggregate_of(event: DomainEvent) -> str:
+    """The aggregate's id as text, "" if it has none."""
+    value: object = event.aggregate_id
+    return value if type(value) is str else "" if value is None else str(value)
 
 
 def own_fields(event_class: type[DomainEvent]) -> list[str]:
@@ -176,6 +202,7 @@ def fingerprint(event_class: type[DomainEvent]) -> str:
 
 
 _events: dict[str, type[DomainEvent]] = {}
+_ambiguous: dict[str, str] = {}  # event name to forms of one generic event that have it
 
 
 def event_named(name: str) -> type[DomainEvent] | None:
@@ -188,17 +215,36 @@ def all_events() -> Iterator[type[DomainEvent]]:
     return iter(tuple(_events.values()))
 
 
+def ambiguity(name: str) -> str | None:
+    """Why no event can be stored under this name, if none can: two forms of a generic one would have it."""
+    forms = _ambiguous.get(name)
+    if forms is None:
+        return None
+    return (
+        f"{forms} would all be stored as {name!r}, and can't be told apart when they are read; subclass each, and "
+        f"publish and handle those: class Some(Generic[...], name=...)"
+    )
+
+
 def _remember(cls: type[DomainEvent], where: str) -> None:
     if len(cls.event_name) > MAX_NAME:
         raise DefinitionError(f"{where}: its name has {len(cls.event_name)} characters, at most {MAX_NAME} are stored")
     other = _events.get(cls.event_name)
-    # The same file and line again is a reload, or a script imported once as __main__ and once by its name.
-    if other is not None and other.defined_at != cls.defined_at:
+    if other is not None and _generic(other) is _generic(cls):
+        if other.__pydantic_generic_metadata__["args"]:
+            _ambiguous.setdefault(cls.event_name, f"{other.__name__} and {cls.__name__} ({cls.defined_at})")
+    elif other is not None and not origin.replaces(cls._origin, other._origin, f"event {cls.event_name!r}"):
         raise DefinitionError(
             f"two events are named {cls.event_name!r}: {other.__name__} ({other.defined_at}) and "
             f"{cls.__name__} ({cls.defined_at}); give one of them name=..."
         )
+    else:
+        _ambiguous.pop(cls.event_name, None)
     _events[cls.event_name] = cls
+
+
+def _generic(cls: type[DomainEvent]) -> type[BaseModel]:
+    return cls.__pydantic_generic_metadata__["origin"] or cls
 
 
 def _place_of(cls: type) -> str:

@@ -3,19 +3,21 @@
 | annotation | what the handler gets |
 |---|---|
 | the event's class, a base class of it, or a union | the event |
-| sqlalchemy.orm.Session | a session in the delivery's own transaction |
+| sqlalchemy.orm.Session, or a subclass | a session of that class in the delivery's own transaction |
 | sqlalchemy.Connection | the connection that carries that transaction |
 | Delivery | attempt, idempotency key and the like |
+
+`Session | None`, `Annotated[Session, ...]`, aliases, NewType and type variables stand for what they are made of, with a
+default or without one: what is annotated so is injected, always.
 
 A batch handler asks for `list[Event]` instead of the event, and for `list[Delivery]`, in the same order.
 """
 
-import inspect
-import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -23,6 +25,8 @@ from sqlalchemy.orm import Session
 
 from events.errors import DefinitionError
 from events.event import DomainEvent
+from events.signature import Parameter, check_call, parameters_of
+from events.signature import choices as of_annotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ class Wanted(Enum):
 
 
 _BY_TYPE = {Session: Wanted.SESSION, Connection: Wanted.CONNECTION, Delivery: Wanted.DELIVERY}
+_SEVERAL = (list, Sequence, Collection, Iterable)
+_ALIKE = {"AsyncSession", "AsyncConnection", "scoped_session", "async_scoped_session"}  # of SQLAlchemy
+_NAMES = {"event", "events", "session", "connection", "delivery", "deliveries"}  # of parameters that mean ours
 
 
 def plan(
@@ -80,59 +87,116 @@ def plan(
     Raises:
         DefinitionError: a parameter that nothing can fill, an annotation that can't be resolved; names both places.
     """
-    try:
-        hints = typing.get_type_hints(function)
-    except Exception as error:
-        raise DefinitionError(
-            f"handler {name!r} ({where}): its annotations can't be resolved ({error}); "
-            f"import the types at module level, outside `if TYPE_CHECKING`"
-        ) from error
+    what = f"handler {name!r} ({where})"
     wanted: dict[str, Wanted] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+    parameters = parameters_of(function, what)
+    for parameter in parameters:
+        if parameter.is_various:
             continue
-        found = _wanted_by(hints.get(parameter.name), events, batch)
-        if found is not None and parameter.kind is not parameter.POSITIONAL_ONLY:
+        found = _wanted_by(parameter.choices, events, batch)
+        if found is not None and not parameter.is_positional_only:
             wanted[parameter.name] = found
-        elif parameter.default is parameter.empty:
-            raise DefinitionError(_cannot_inject(parameter, hints.get(parameter.name), events, name, where, batch))
+        elif found is not None or parameter.is_required or _means_ours(parameter):
+            raise DefinitionError(_cannot_inject(parameter, events, what, batch))
+    if any(one.is_various for one in parameters) and not {Wanted.EVENT, Wanted.EVENTS} & set(wanted.values()):
+        raise DefinitionError(
+            f"{what} takes *args or **kwargs, which nothing is injected into, so it would be called without the event; "
+            f"name its parameters, or put @functools.wraps(function) on the wrapper if a decorator made it"
+        )
+    check_call(function, wanted, what)
     return wanted
 
 
-def _wanted_by(hint: object, events: tuple[type[DomainEvent], ...], batch: bool) -> Wanted | None:
-    if batch and typing.get_origin(hint) in (list, Sequence):
-        inner = _wanted_by(typing.get_args(hint)[0], events, False)
-        return {Wanted.EVENT: Wanted.EVENTS, Wanted.DELIVERY: Wanted.DELIVERIES}.get(inner) if inner else None
-    if hint in _BY_TYPE:
-        return None if batch and hint is Delivery else _BY_TYPE[hint]
+def session_class(function: Callable[..., object], name: str, where: str) -> type[Session]:
+    """Which Session the handler's parameters ask for: SQLAlchemy's own, or the application's subclass of it.
+
+    Raises:
+        DefinitionError: two that exclude each other, or one that can't be made as SQLAlchemy's is.
+    """
+    what = f"handler {name!r} ({where})"
+    found: type[Session] = Session
+    for parameter in parameters_of(function, what):
+        for kind in parameter.choices:
+            if not _is_kind_of(kind, Session) or issubclass(found, kind):
+                continue
+            if not issubclass(kind, found):
+                raise DefinitionError(
+                    f"{what} asks for both {found.__name__} and {kind.__name__}; there is one session"
+                )
+            found = kind
+    if found is not Session:
+        try:
+            found(None, join_transaction_mode="create_savepoint").close()
+        except Exception as error:
+            raise DefinitionError(
+                f"{what} asks for {found.__name__}, which can't be made as Session(connection, "
+                f"join_transaction_mode=...) is: {error}; ask for Session or Connection, and make it of that"
+            ) from error
+    return found
+
+
+def _wanted_by(choices: Iterable[Any], events: tuple[type[DomainEvent], ...], batch: bool) -> Wanted | None:
+    choices = tuple(choices)
+    for choice in choices:
+        if batch and typing.get_origin(choice) in _SEVERAL:
+            inner = _wanted_by(of_annotation(typing.get_args(choice)[0]), events, False)
+            if (
+                several := {Wanted.EVENT: Wanted.EVENTS, Wanted.DELIVERY: Wanted.DELIVERIES}.get(inner)
+                if inner
+                else None
+            ):
+                return several
+        elif _is_kind_of(choice, Session):
+            return Wanted.SESSION
+        elif choice in (Connection, Delivery) and not (batch and choice is Delivery):
+            return _BY_TYPE[choice]
     if batch:
         return None
-    choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    classes = tuple(choice for choice in choices if isinstance(choice, type) and issubclass(choice, DomainEvent))
+    classes = tuple(choice for choice in choices if _is_kind_of(choice, DomainEvent))
     if classes and all(issubclass(event, classes) for event in events):
         return Wanted.EVENT
     return None
 
 
-def _cannot_inject(
-    parameter: inspect.Parameter,
-    hint: object,
-    events: tuple[type[DomainEvent], ...],
-    name: str,
-    where: str,
-    batch: bool,
-) -> str:
+def _is_kind_of(choice: Any, base: type) -> bool:
+    return isinstance(choice, type) and issubclass(choice, base)
+
+
+def _means_ours(parameter: Parameter) -> bool:
+    """It has a default, but whoever wrote it expects more than that."""
+    for choice in parameter.choices:
+        for one in (choice, *(part for given in typing.get_args(choice) for part in of_annotation(given))):
+            if any(_is_kind_of(one, base) for base in (*_BY_TYPE, DomainEvent)) or _is_alike(one):
+                return True
+    return parameter.name in _NAMES and parameter.default is None
+
+
+def _is_alike(choice: Any) -> bool:
+    kind = typing.get_origin(choice) or choice
+    return isinstance(kind, type) and any(
+        one.__name__ in _ALIKE and one.__module__.startswith("sqlalchemy.") for one in kind.__mro__
+    )
+
+
+def _cannot_inject(parameter: Parameter, events: tuple[type[DomainEvent], ...], what: str, batch: bool) -> str:
     handled = " | ".join(f"{event.__name__} ({event.defined_at})" for event in events)
     delivery = "list[Delivery]" if batch else "Delivery"
     if batch:
         handled = f"list[{handled}]"
-    what = f"handler {name!r} ({where}): parameter {parameter.name!r} "
-    if parameter.kind is parameter.POSITIONAL_ONLY:
+    what += f": parameter {parameter.name!r} "
+    if parameter.is_positional_only:
         return what + "is positional-only, but handlers are called by keyword; remove the '/'"
-    if hint is None:
+    if not parameter.choices:
+        if parameter.name in ("self", "cls"):
+            return what + (
+                "belongs to a method that is bound to nothing; register a bound one, handles(SomeEvent)(some.method), "
+                "or decorate a class whose method is named `handle`"
+            )
         return what + f"has no annotation; say what it is: {handled}, Session, Connection or {delivery}"
+    hint = parameter.hint
     shown = str(hint) if batch else getattr(hint, "__name__", str(hint))
     cure = f"a {'batch ' if batch else ''}handler can ask for the event ({handled}), Session, Connection or {delivery}"
-    if shown == "AsyncSession":
+    if any(_is_alike(choice) for choice in parameter.choices):
+        shown = next(getattr(one, "__name__", str(one)) for one in parameter.choices if _is_alike(one))
         cure = "async handlers too share the delivery's transaction through a Session or Connection"
     return what + f"is {shown}, which can't be injected: {cure}"

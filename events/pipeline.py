@@ -2,6 +2,7 @@
 `get_pipeline()` makes the one of this process from the environment, when it is first needed."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from events.correcting import Correcting
 from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.dispatching import RelayLimits
+from events.errors import DefinitionError
 from events.event import DomainEvent, all_events
 from events.forwarding import bridge_handlers
 from events.hooks import Hooks
@@ -27,7 +29,7 @@ from events.ports import Transport
 from events.publishing import Publisher, running
 from events.receiving import Acceptance, Receiver
 from events.records import Subscription
-from events.registry import all_handlers, remember
+from events.registry import all_handlers, place_of, remember
 from events.relay import Relay
 from events.sessions import async_session_of
 from events.settings import Settings, load_settings
@@ -186,8 +188,20 @@ def get_engine() -> Engine:
     return get_pipeline().ledger.engine
 
 
-def on_migrate(create: Callable[[Connection], None]) -> Callable[[Connection], None]:
-    """Decorator: `events migrate` calls this too, for the application's own tables; it must be repeatable."""
+def on_migrate(create: Callable[[Connection], None] | None = None) -> Callable[[Connection], None]:
+    """Decorator: `events migrate` calls this too, for the application's own tables; it must be repeatable.
+
+    Raises:
+        DefinitionError: it isn't on a plain function of one connection.
+    """
+    if create is None or not callable(create):
+        raise DefinitionError("@on_migrate belongs on a function of a connection, without parentheses")
+    if inspect.iscoroutinefunction(create):
+        raise DefinitionError(f"@on_migrate at {place_of(create)}: it is called without a loop; make it a plain `def`")
+    try:
+        inspect.signature(create).bind(None)
+    except TypeError as error:
+        raise DefinitionError(f"@on_migrate at {place_of(create)}: it is called with a connection ({error})") from None
     if create not in _on_migrate:
         _on_migrate.append(create)
     return create

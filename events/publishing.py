@@ -110,5 +110,10 @@ def _with_causation(event: DomainEvent, cause: Running | None, trace: Carrier | 
     if sender is not None and given.causation_id is None:
         completed[CAUSE_SENT_AS] = sender[1]  # by which it is known where it came from
     if trace:  # both or none: the tracestate of another trace is none of this one
-        completed |= {name: trace.get(name) for name in HEADERS}
-    return given.model_copy(update=completed)
+        completed |= trace
+    found = given.model_copy(update=completed)
+    if trace and found.__pydantic_extra__ is not None:
+        for name in HEADERS:
+            if name not in trace:
+                found.__pydantic_extra__.pop(name, None)
+    return found

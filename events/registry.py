@@ -7,22 +7,22 @@ A handler's name is the function's or class's own, or `name=...`; its deliveries
 stay the same when code moves. Everything that can be wrong is found while the module is imported.
 """
 
-import importlib
+import functools
 import inspect
-import pkgutil
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
-from events.errors import ConfigurationError, DefinitionError, EventsError, UnknownHandler
-from events.event import MAX_NAME, DomainEvent
-from events.injection import Wanted, plan
+from sqlalchemy.orm import Session
+
+from events.errors import DefinitionError, UnknownHandler
+from events.event import MAX_NAME, DomainEvent, ambiguity
+from events.injection import Wanted, plan, session_class
+from events.loading import load_handlers as load_handlers
+from events.origin import Origin, here, replaces
 from events.retry import Retry
+from events.signature import inner
 
 Decorated = TypeVar("Decorated")
 
@@ -46,6 +46,8 @@ class Handler:
     batch: bool = False  # it takes them all in one call
     linger: timedelta = timedelta(0)
     publishes: tuple[type[DomainEvent], ...] = ()  # what a translator makes of them; nobody knows it of other handlers
+    session: type[Session] = Session  # that its parameters ask for
+    origin: Origin | None = field(default=None, compare=False, repr=False)  # who registered it; None for bridges
 
 
 _handlers: dict[str, Handler] = {}
@@ -76,20 +78,23 @@ def handles(
         DefinitionError: at import, naming every place involved.
     """
 
+    check_parentheses(events, "handles")
+
     def register(target: Decorated) -> Decorated:
         where = place_of(target)
         if not events or (isinstance(target, type) and issubclass(target, DomainEvent)):
             raise DefinitionError(f"@handles at {where} needs the event classes it handles: @handles(SomeEvent)")
-        label: str = name or str(getattr(target, "__name__", type(target).__name__))
+        label = name or _name_of(target, where)
         check_events(events, f"handler {label!r} ({where}) handles")
         if batch is not None and not group:
             raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r} and group=False exclude each other")
         remember(Handler(
-            name=label, call=(call := _callable_of(target, label, where)), events=events, defined_at=where,
-            wants=plan(call, events, label, where, batch=batch is not None), retry=checked(retry, label, where),
-            queue=queue, time_limit=as_limit(time_limit, label, where),
+            name=label, call=(call := _callable_of(target, label, where)), events=tuple(dict.fromkeys(events)),
+            defined_at=where, wants=plan(call, events, label, where, batch=batch is not None),
+            retry=checked(retry, label, where), queue=queue, time_limit=as_limit(time_limit, label, where),
             most=(_as_batch(batch, label, where) if batch is not None else GROUP if group else 1),
             batch=batch is not None, linger=_as_linger(linger, batch, label, where),
+            session=session_class(call, label, where), origin=here(),
         ))  # fmt: skip
         return target
 
@@ -110,46 +115,48 @@ def all_handlers() -> Iterator[Handler]:
     return iter(tuple(_handlers.values()))
 
 
-def load_handlers(modules: Iterable[str]) -> None:
-    """Import the modules that define handlers; of a package, all of its modules.
-
-    Raises:
-        ConfigurationError: a module can't be imported; names it, the setting and the line that failed.
-        DefinitionError: a handler or event in it is declared wrongly.
-    """
-    if (here := str(Path.cwd())) not in sys.path:  # as `celery` does for itself, but for as long as the process lives
-        sys.path.insert(0, here)
-    for name in modules:
-        module = _imported(name)
-        for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
-            _imported(found.name)
+def without_handlers(modules: Iterable[str]) -> str:
+    """What to say if none was loaded, bridges aside, and what to do; else "". `modules`: of EVENTS_HANDLERS."""
+    if any(handler.origin is not None for handler in _handlers.values()):
+        return ""
+    return (
+        f"EVENTS_HANDLERS={','.join(modules)} defines no handler, so no event is handled here; "
+        f"name the modules or packages that have the functions with @handles"
+    )
 
 
-def _imported(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except EventsError:
-        raise
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
-        raise ConfigurationError(
-            f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; "
-            f"name importable modules, separated by commas, seen from {Path.cwd()}"
-        ) from error
+def check_parentheses(events: Iterable[object], decorator: str) -> None:
+    """Raises DefinitionError if these are no events but what was to be decorated: it would never be registered."""
+    for one in events:
+        if isinstance(one, type):
+            decorated = not issubclass(one, DomainEvent) and callable(getattr(one, "handle", None))
+        else:
+            decorated = callable(one) or isinstance(one, classmethod | property)
+        if decorated:
+            raise DefinitionError(
+                f"@{decorator} at {place_of(one)} needs the event classes, in parentheses: @{decorator}(SomeEvent)"
+            )
 
 
 def check_events(events: Iterable[type[DomainEvent]], what: str) -> None:
     """Raises DefinitionError, which begins with `what`, unless all are events that can be published."""
+    names: dict[str, type[DomainEvent]] = {}
     for event in events:
         if not (isinstance(event, type) and issubclass(event, DomainEvent)):
-            raise DefinitionError(
-                f"{what} {event!r} ({place_of(event)}), which is no event; events are subclasses of events.DomainEvent"
-            )
+            cure = "events are subclasses of events.DomainEvent"
+            if isinstance(event, DomainEvent):
+                cure = f"name its class: {type(event).__name__}"
+            elif isinstance(event, list | tuple | set | frozenset):
+                cure = "name the classes one by one, separated by commas"
+            raise DefinitionError(f"{what} {event!r} ({place_of(event)}), which is no event; {cure}")
         if not event.event_name:
             raise DefinitionError(
                 f"{what} {event.__name__} ({event.defined_at}), which is abstract; name the events themselves"
             )
+        if why := ambiguity(event.event_name):
+            raise DefinitionError(f"{what} {event.__name__}: {why}")
+        if names.setdefault(event.event_name, event) is not event:
+            raise DefinitionError(f"{what} two classes of one event {event.event_name!r}; name one of them")
 
 
 def remember(handler: Handler) -> None:
@@ -157,12 +164,30 @@ def remember(handler: Handler) -> None:
     if not 0 < len(handler.name) <= MAX_NAME:
         raise DefinitionError(f"handler at {handler.defined_at}: a name has 1 to {MAX_NAME} characters")
     other = _handlers.get(handler.name)
-    if other is not None and other.defined_at != handler.defined_at:  # the same place again is a reload
+    if other is not None and other != handler and not _replaces(handler, other):
+        cure = "give one of them name=..."
+        if other.defined_at == handler.defined_at:
+            cure += (
+                " (one place makes both: a loop or a factory function, two instances of a class, or a decorator "
+                "without functools.wraps); one handler of several events is handles(SomeEvent, OtherEvent)"
+            )
         raise DefinitionError(
-            f"two handlers are named {handler.name!r}: {other.defined_at} and {handler.defined_at}; "
-            f"give one of them name=..."
+            f"two handlers are named {handler.name!r}: {other.defined_at} and {handler.defined_at}; {cure}"
         )
     _handlers[handler.name] = handler
+
+
+def _replaces(handler: Handler, other: Handler) -> bool:
+    if handler.origin is None or other.origin is None:  # bridges are made of settings, again and again
+        return handler.origin is other.origin and handler.defined_at == other.defined_at
+    return replaces(handler.origin, other.origin, f"handler {handler.name!r}")
+
+
+def _name_of(target: Any, where: str) -> str:
+    name = str(getattr(target, "__name__", type(target).__name__))
+    if name == "<lambda>" or isinstance(target, functools.partial):
+        raise DefinitionError(f"handler at {where} has no name of its own; give it one: name=...")
+    return name
 
 
 def _callable_of(target: Any, label: str, where: str) -> Callable[..., Any]:
@@ -174,12 +199,19 @@ def _callable_of(target: Any, label: str, where: str) -> Callable[..., Any]:
         except Exception as error:
             raise DefinitionError(
                 f"handler {label!r} ({where}) can't be made without arguments ({error}); "
-                f"decorate an instance instead: handles(SomeEvent)({label}(...))"
+                f"decorate an instance instead: handles(SomeEvent)({label}(...)), with name=... if there are several"
             ) from error
+    if isinstance(target, staticmethod):
+        target = target.__func__
     call = getattr(target, "handle", target)
+    if isinstance(call, classmethod | property):
+        raise DefinitionError(
+            f"handler {label!r} ({where}) is a {type(call).__name__}, which is no function yet; register it when its "
+            f"class is made: handles(SomeEvent)(SomeClass.{label})"
+        )
     if not callable(call):
         raise DefinitionError(f"handler {label!r} ({where}) is neither a function nor has a method `handle`")
-    function = inspect.unwrap(call)
+    function = inspect.unwrap(inner(call))
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(f"handler {label!r} ({where}) is a generator: its body would never run; remove `yield`")
     return call  # type: ignore[no-any-return]
@@ -224,7 +256,9 @@ def _as_linger(linger: timedelta | float, batch: int | None, label: str, where: 
 
 def place_of(target: Any) -> str:
     """Where something is defined, as file:line."""
-    function = inspect.unwrap(target) if callable(target) and not isinstance(target, type) else target
+    function = inspect.unwrap(inner(target)) if callable(target) and not isinstance(target, type) else target
+    if isinstance(function, classmethod | property):
+        function = getattr(function, "__func__", None) or getattr(function, "fget", None)
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"

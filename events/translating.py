@@ -23,12 +23,13 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid5
 
+from events import origin
 from events.errors import DefinitionError, PublishError
 from events.event import DomainEvent
-from events.injection import Wanted, plan
+from events.injection import Wanted, plan, session_class
 from events.integration import contract_of, is_public
 from events.pipeline import publish
-from events.registry import GROUP, Handler, as_limit, check_events, checked, place_of, remember
+from events.registry import GROUP, Handler, as_limit, check_events, check_parentheses, checked, place_of, remember
 from events.retry import Retry
 
 log = logging.getLogger("events.translating")
@@ -57,6 +58,8 @@ def translates(
         DefinitionError: at import, naming every place involved.
     """
 
+    check_parentheses(events, "translates")
+
     def register(function: Function) -> Function:
         where = place_of(function)
         if not events or not inspect.isroutine(function):
@@ -76,6 +79,7 @@ def translates(
         remember(Handler(
             name=label, call=call, events=events, defined_at=where, wants=wants, retry=checked(retry, label, where),
             queue=queue, time_limit=as_limit(time_limit, label, where), most=GROUP, publishes=made,
+            session=session_class(function, label, where), origin=origin.here(),
         ))  # fmt: skip
         return function
 

@@ -19,7 +19,7 @@ from events.bridging import KEY, Message, Received
 from events.codec import NUL, decode
 from events.envelope import Envelope
 from events.errors import EventDataError, EventsError, NewerEvent
-from events.event import MAX_NAME, RESERVED, DomainEvent, event_named
+from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named
 from events.identity import CAUSE_SENT_AS, SENT_AS, former_id, placed_id, received_id, sender_of
 from events.masking import KEY as MASKED
 from events.masking import without
@@ -84,8 +84,8 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
         "time": (when := event.occurred_at.isoformat().replace("+00:00", "Z")),
         "schemaversion": str(event.schema_version),
     }
-    if event.aggregate_id:
-        attributes["subject"] = event.aggregate_id
+    if aggregate_id := aggregate_of(event):
+        attributes["subject"] = aggregate_id
     if event.metadata.correlation_id:
         attributes["correlationid"] = event.metadata.correlation_id
     if event.metadata.causation_id:
@@ -93,11 +93,11 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
     if sender is not None:
         attributes[FORWARDER] = source
     trace = carried(event.metadata)
-    to = (str(event.event_id), event.event_name, event.aggregate_id)
+    to = (str(event.event_id), event.event_name, aggregate_id)
     if structured:
         head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
         return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
-    ours = dict(zip(FLAT_NAMES, (sent_as, event.event_name, event.aggregate_id, when, when), strict=True))
+    ours = dict(zip(FLAT_NAMES, (sent_as, event.event_name, aggregate_id, when, when), strict=True))
     ours = {name: value for name, value in ours.items() if name not in type(event).model_fields}
     comma = "," if data != "{}" and ours else ""
     body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
@@ -172,7 +172,7 @@ def _envelope(
     aggregate_id = envelope.aggregate_id
     if event_class is not None:
         try:
-            aggregate_id = decode(envelope).aggregate_id or aggregate_id
+            aggregate_id = aggregate_of(decode(envelope)) or aggregate_id
         except NewerEvent:
             pass  # a worker with newer code may be coming: the ledger's own business
         except EventDataError as error:

@@ -19,7 +19,7 @@ from events.event import all_events
 from events.forwarding import forwarded
 from events.integration import is_public
 from events.pipeline import get_pipeline
-from events.registry import all_handlers, load_handlers
+from events.registry import all_handlers, load_handlers, without_handlers
 from events.settings import load_settings
 
 Title = Annotated[str | None, typer.Option("--title", help="What it is headed; default EVENTS_HANDLERS.")]
@@ -99,6 +99,8 @@ def catalog(
         console.print(f"{html}: {len(found.events):,} events", highlight=False, soft_wrap=True, markup=False)
     else:
         _print(found)
+    if (missing := without_handlers(pipeline.settings.handlers)) and not as_json:
+        typer.echo(f"events: {missing}", err=True)
     if found.unknown and not as_json:
         typer.echo(f"events: {found.unknown}; shown is what the code alone says", err=True)
 

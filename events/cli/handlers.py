@@ -29,7 +29,11 @@ def list_(as_json: AsJson = False) -> None:
         print_json([as_dict(one) for one in found])
         return
     if not found:
-        console.print("no handler is subscribed; workers subscribe theirs when they start")
+        console.print(
+            "no handler is subscribed; workers subscribe those of EVENTS_HANDLERS "
+            f"({', '.join(get_pipeline().settings.handlers)}) when they start",
+            highlight=False, soft_wrap=True, markup=False,
+        )  # fmt: skip
         return
     rows = [
         [one.handler, ", ".join(one.event_types), one.queue or "(gone)", one.workers, _pace(one), f"{one.waiting:,}",

@@ -10,6 +10,7 @@ from events.errors import EventsError
 from events.letters import DeadLetterFilter
 from events.pipeline import Pipeline
 from events.records import ALIVE, State
+from events.registry import without_handlers
 
 _CELERYCONFIG = "celeryconfig.py"
 
@@ -90,6 +91,13 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
     for event_type in found_now.unhandled_types:
         says = f"{waiting[event_type]} events {event_type} wait: no handler ever subscribed to them"
         found.append(warning("events", says, "start a worker that has a handler for them, or publish them no more"))
+    for worker in alive:
+        if not worker.handlers:
+            says = f"worker {worker.name} has no handler"
+            found.append(warning("handlers", says, "name the modules that define them in its EVENTS_HANDLERS"))
+    if not subscribed and (missing := without_handlers(pipeline.settings.handlers)):
+        says, _, cure = missing.partition("; ")
+        found.append(warning("handlers", says, cure))
     return found or [ok("handlers", f"all {len(subscribed)} that are subscribed run somewhere")]
 
 

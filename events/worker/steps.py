@@ -16,7 +16,7 @@ from celery import bootsteps
 
 from events.errors import EventsError
 from events.pipeline import Pipeline
-from events.registry import all_handlers
+from events.registry import all_handlers, without_handlers
 from events.relay import Relay
 from events.settings import redact
 from events.transport.memory import MemoryTransport
@@ -64,6 +64,8 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         self._pool = worker.pool
+        if missing := without_handlers(self._pipeline.settings.handlers):
+            log.warning("%s", missing)
         or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
         self._start_watchdog(worker)

@@ -99,6 +99,19 @@ def test_what_nobody_runs_and_clocks_that_differ_are_found(doctor: Doctor, datab
     assert told["connections"]["level"] in ("warning", "error")
 
 
+def test_workers_and_settings_without_handlers_are_found(doctor: Doctor, database: PostgresDatabase) -> None:
+    # Given a ledger that nobody has subscribed to, and a worker without handlers
+    ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
+    migrate(ledger.engine)
+    ledger.workers.announce(worker())
+    ledger.close()
+    # Then both are named, with the setting
+    report = doctor(database_url=database.url)
+    found = [one["found"] for one in report["findings"] if one["check"] == "handlers" and one["level"] == "warning"]
+    assert found[0] == "worker w1@host/abc has no handler"
+    assert found[1].startswith("EVENTS_HANDLERS=nothing defines no handler")
+
+
 def test_missing_tables_and_a_database_that_is_away_are_one_line_each(
     doctor: Doctor, database: PostgresDatabase
 ) -> None:

@@ -1,0 +1,99 @@
+"""Imports the modules that define handlers: those that EVENTS_HANDLERS names, and of a package all that is in it.
+
+Of a package every module is imported, except `__main__`, which is a program, and tests: a folder `tests`,
+`conftest.py`, and files named as tests that hold some. A folder without `__init__.py` is a package to Python, and a
+folder of anything to people (scripts, Alembic's migrations): of it those modules are imported whose source speaks of
+events or handlers.
+"""
+
+import importlib
+import pkgutil
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from events.errors import ConfigurationError, EventsError
+
+_DEFINES = re.compile(r"\b(?:handles|translates|on_migrate|DomainEvent|IntegrationEvent)\b")
+_TEST_NAME = re.compile(r"(?:test_\w*|\w*_test|tests)")
+_TEST = re.compile(r"\bpytest\b|\bunittest\b|^\s*(?:async )?def test_", re.MULTILINE)
+
+
+def load_handlers(modules: Iterable[str]) -> None:
+    """Import these modules; of a package, all of its modules.
+
+    Raises:
+        ConfigurationError: a module can't be imported; names it, the setting and the line that failed.
+        DefinitionError: a handler or event in it is declared wrongly.
+    """
+    if (here := str(Path.cwd())) not in sys.path:  # as `celery` does for itself, but for as long as the process lives
+        sys.path.insert(0, here)
+    for name in modules:
+        _import_all_of(_imported(name))
+
+
+def _import_all_of(package: ModuleType, *, only_defining: bool = False) -> None:
+    folders = list(getattr(package, "__path__", ()))
+    names = {found.name: found.ispkg for found in pkgutil.iter_modules(folders)}
+    for name, is_package in sorted(names.items()):
+        if name in ("__main__", "conftest", "setup") and (name != "setup" or only_defining):
+            continue
+        source = _source(folders, name)
+        if (is_package and name == "tests") or _is_test(name, source):
+            continue
+        if not only_defining or is_package or _DEFINES.search(source):
+            found = _imported(f"{package.__name__}.{name}")
+            if is_package:
+                _import_all_of(found)
+    for name in sorted(set(_bare_folders(folders)) - set(names)):
+        if name != "tests" and _has_definitions(folders, name):
+            _import_all_of(_imported(f"{package.__name__}.{name}"), only_defining=True)
+
+
+def _source(folders: Iterable[str], name: str) -> str:
+    for folder in folders:
+        try:
+            return Path(folder, f"{name}.py").read_text("utf-8", errors="replace")
+        except OSError:
+            continue  # a package, compiled, or in an archive
+    return ""
+
+
+def _is_test(name: str, source: str) -> bool:
+    return bool(_TEST_NAME.fullmatch(name) and _TEST.search(source))
+
+
+def _bare_folders(folders: Iterable[str]) -> Iterator[str]:
+    """The names of folders within that Python can import though they have no `__init__.py`."""
+    for folder in map(Path, folders):
+        if folder.is_dir():
+            yield from (
+                one.name
+                for one in folder.iterdir()
+                if one.name.isidentifier() and one.name != "__pycache__" and one.is_dir()
+            )
+
+
+def _has_definitions(folders: Iterable[str], name: str) -> bool:
+    return any(
+        _DEFINES.search(one.read_text("utf-8", errors="replace"))
+        for folder in folders
+        for one in Path(folder, name).rglob("*.py")
+    )
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except EventsError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+        raise ConfigurationError(
+            f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; "
+            f"name importable modules, separated by commas, seen from {Path.cwd()}"
+        ) from error

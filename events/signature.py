@@ -1,0 +1,95 @@
+"""The parameters of whatever can be called, and the types that their annotations stand for."""
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from events.errors import DefinitionError
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One of them. `choices`: what its annotation allows, None among them; empty if it has none."""
+
+    name: str
+    kind: Any
+    default: Any
+    hint: Any
+    choices: tuple[Any, ...]
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def is_various(self) -> bool:
+        """`*args` or `**kwargs`."""
+        return self.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+    @property
+    def is_positional_only(self) -> bool:
+        return self.kind is inspect.Parameter.POSITIONAL_ONLY
+
+
+def parameters_of(call: Callable[..., Any], what: str) -> list[Parameter]:
+    """Of a function, a method, a partial one, or an object that can be called.
+
+    Raises:
+        DefinitionError: an annotation can't be resolved. It begins with `what`.
+    """
+    try:
+        hints = typing.get_type_hints(inner(call))
+    except Exception as error:
+        raise DefinitionError(
+            f"{what}: its annotations can't be resolved ({error}); "
+            f"import the types at module level, outside `if TYPE_CHECKING`"
+        ) from error
+    return [
+        Parameter(one.name, one.kind, one.default, hint := hints.get(one.name), tuple(choices(hint)) if hint else ())
+        for one in inspect.signature(call).parameters.values()
+    ]
+
+
+def check_call(call: Callable[..., Any], names: Iterable[str], what: str) -> None:
+    """Raises DefinitionError unless it can be called with these, by keyword: a decorator may promise what it is not."""
+    try:
+        inspect.signature(call, follow_wrapped=False).bind(**dict.fromkeys(names))
+    except ValueError:  # compiled, and says nothing about itself
+        return
+    except TypeError as error:
+        raise DefinitionError(
+            f"{what}: a decorator around it can't be called as the function within it ({error}); "
+            f"let its wrapper take and hand on *args and **kwargs"
+        ) from None
+
+
+def inner(call: Any) -> Any:
+    """The function whose annotations count, and whose body runs."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    if inspect.isroutine(call) or isinstance(call, type) or hasattr(call, "__wrapped__"):
+        return call
+    return getattr(call, "__call__", call)  # noqa: B004 - as it is written in its class
+
+
+def choices(hint: Any) -> Iterable[Any]:
+    """The types that an annotation stands for: through unions, Annotated, aliases, NewType and type variables."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        yield from choices(typing.get_args(hint)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for one in typing.get_args(hint):
+            yield from choices(one)
+    elif isinstance(hint, typing.TypeVar):
+        for one in hint.__constraints__ or (hint.__bound__,):
+            yield from choices(one)
+    elif isinstance(hint, typing.NewType):
+        yield from choices(hint.__supertype__)
+    elif type(hint).__name__ == "TypeAliasType":  # `type X = ...`
+        yield from choices(hint.__value__)
+    else:
+        yield hint

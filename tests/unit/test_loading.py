@@ -1,0 +1,96 @@
+"""EVENTS_HANDLERS: which modules of a package are imported, and which are not."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from events import ConfigurationError
+from events.registry import handler_named, load_handlers
+
+HANDLER = """
+from events import DomainEvent, handles
+class {event}(DomainEvent): pass
+@handles({event})
+def on_{event}(event: {event}) -> None: ...
+"""
+BOOM = "raise SystemExit(3)\n"
+
+Package = Callable[[dict[str, str]], str]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    """Writes the files of a package; its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    name = f"package_{abs(hash(tmp_path))}"
+
+    def write(files: dict[str, str]) -> str:
+        for path, source in files.items():
+            file = tmp_path / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source)
+        return name
+
+    yield write
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
+def loaded(package: str) -> set[str]:
+    load_handlers([package])
+    return {module.partition(".")[2] for module in sys.modules if module.startswith(f"{package}.")}
+
+
+def test_folders_without_init_are_looked_into(package: Package) -> None:
+    # Given handlers in folders that have no __init__.py, at any depth
+    name = package({
+        "__init__.py": "", "orders/handlers.py": HANDLER.format(event="InABareFolder"),
+        "a/b/c/deep.py": HANDLER.format(event="InADeepFolder"), "a/__init__.py": "",
+        "orders/regular/__init__.py": "", "orders/regular/module.py": HANDLER.format(event="InARegularOne"),
+    })  # fmt: skip
+    # When the package is loaded, then they are there
+    load_handlers([name])
+    for event in ("InABareFolder", "InADeepFolder", "InARegularOne"):
+        assert handler_named(f"on_{event}")
+
+
+def test_a_package_without_init_is_a_package(package: Package) -> None:
+    name = package({"handlers.py": HANDLER.format(event="AtTheTop"), "helpers.py": "", "deep/x.py": "DomainEvent = 1"})
+    assert loaded(name) == {"handlers", "helpers", "deep", "deep.x"}
+
+
+def test_programs_tests_and_files_of_other_kinds_are_not_run(package: Package) -> None:
+    # Given what lies in packages, too
+    test = "import pytest\nfrom events import handles\n" + BOOM
+    name = package({
+        "__init__.py": "", "__main__.py": BOOM, "conftest.py": BOOM, "test_orders.py": test, "orders_test.py": test,
+        "tests.py": "import unittest\n" + BOOM, "sub/__init__.py": "", "sub/__main__.py": BOOM,
+        "sub/tests/__init__.py": BOOM, "tests/handlers.py": HANDLER.format(event="InTests") + BOOM,
+        "migrations/env.py": BOOM, "migrations/versions/0001_first.py": BOOM, "scripts/delete_all.py": BOOM,
+        ".hidden/x.py": HANDLER.format(event="Hidden") + BOOM, "not-a-name/x.py": HANDLER.format(event="No") + BOOM,
+        "bare/setup.py": "# handles\n" + BOOM, "bare/test_x.py": "# handles\ndef test_x(): ...\n" + BOOM,
+        "bare/handlers.py": HANDLER.format(event="AmongOthers"), "bare/__main__.py": "# handles\n" + BOOM,
+        "__pycache__/x.py": "# handles\n" + BOOM,
+    })  # fmt: skip
+    # When it is loaded, then only what defines handlers was
+    assert loaded(name) == {"sub", "bare", "bare.handlers"}
+
+
+def test_a_module_of_handlers_may_be_named_like_a_test(package: Package) -> None:
+    name = package({"__init__.py": "", "test_results.py": HANDLER.format(event="ResultsCame"), "setup.py": ""})
+    assert loaded(name) == {"test_results", "setup"}
+
+
+def test_modules_may_import_each_other(package: Package) -> None:
+    name = package({"__init__.py": "", "a.py": "from . import b\n", "b.py": "from . import a\n"})
+    assert loaded(name) == {"a", "b"}
+
+
+@pytest.mark.parametrize("source", [BOOM, "import nothing_of_this_name", "def broken(:", "1 / 0"])
+def test_a_module_that_can_not_be_imported_is_named(package: Package, source: str) -> None:
+    name = package({"__init__.py": "", "orders/broken.py": f"# handles\n{source}\n"})
+    with pytest.raises(ConfigurationError, match=rf"EVENTS_HANDLERS: can't import '{name}\.orders\.broken': \w+"):
+        load_handlers([name])
