@@ -17,16 +17,17 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    tuple_,
     update,
 )
 
 from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
 from events.records import State
-from events.store.engine import look, now_plus, transaction
+from events.store.engine import look, now_plus
+from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
 from events.store.switches import remember
 from events.store.tables import event_deliveries, event_store, in_state, waits
+from events.store.turns import in_turn
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -69,7 +70,7 @@ class SqlDeadLetterBox:
             return [FailureGroup(**row._mapping) for row in connection.execute(query)]
 
     def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
-        with transaction(self._engine) as connection:
+        def work(connection: Connection) -> int:
             wake_relays(connection)
             again = {
                 "state": waits(),
@@ -81,19 +82,26 @@ class SqlDeadLetterBox:
             }
             return self._change(connection, State.DEAD, wanted, Action.REPLAY, actor, again)
 
+        return in_turn(self._engine, work)
+
     def discard(self, wanted: DeadLetterFilter, actor: str) -> int:
-        with transaction(self._engine) as connection:
+        def work(connection: Connection) -> int:
             gone = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
             return self._change(connection, State.DEAD, wanted, Action.DISCARD, actor, gone)
 
+        return in_turn(self._engine, work)
+
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
-        with transaction(self._engine) as connection:
+        def work(connection: Connection) -> int:
             back = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
             return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back)
 
+        return in_turn(self._engine, work)
+
     def correct(self, event_id: UUID, handler: str, data: str, corrected_id: UUID, actor: str) -> bool:
         mine = DeadLetterFilter(event_ids=(event_id,), handler=handler)
-        with transaction(self._engine) as connection:
+
+        def work(connection: Connection) -> bool:
             wake_relays(connection)
             now = now_plus(connection)
             gone = {"state": State.DISCARDED, "finished_at": now}
@@ -118,6 +126,8 @@ class SqlDeadLetterBox:
             remember(connection, Action.EDIT, actor, [(corrected_id, handler)])
             return True
 
+        return in_turn(self._engine, work)
+
     @staticmethod
     def _change(
         connection: Connection,
@@ -127,17 +137,20 @@ class SqlDeadLetterBox:
         actor: str,
         values: dict[str, Any],
     ) -> int:
-        condition = _conditions(wanted, state)
+        # Asked of each row as it is when it is locked: what another operator has just changed is left alone.
+        condition, found = _conditions(wanted, state), {}
         if wanted.limit is not None:  # the oldest first: who stops it and begins again goes on with the next ones
             some = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
                 .where(*condition)
-                .order_by(_DELIVERY.finished_at, _DELIVERY.event_id)
+                .order_by(_DELIVERY.finished_at, _DELIVERY.event_id, _DELIVERY.handler)
                 .limit(wanted.limit)
+                .with_for_update(of=event_deliveries)
             )
-            condition = [in_state(state), tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some)]
+            found = locked(connection, some)
+            condition.append(is_key(key_table(connection.dialect.name)))
         changing = update(event_deliveries).where(*condition).values(**values)
-        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler)).all()
+        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler), found).all()
         remember(connection, action, actor, [(row.event_id, row.handler) for row in changed])
         return len(changed)
 

@@ -1,5 +1,8 @@
 """The tables of the ledger. The migrations create them; a test keeps the two equal."""
 
+from datetime import datetime
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -11,14 +14,15 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Select,
     String,
     Table,
     Text,
     case,
-    exists,
     false,
     literal_column,
     or_,
+    select,
     text,
     true,
 )
@@ -167,15 +171,28 @@ event_handlers = Table(
 
 
 def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
-    """An operator has paused this handler, a column of the table `of`."""
-    theirs = event_handlers.c.handler == handler
-    return exists().where(theirs, event_handlers.c.paused == true()).correlate(of)
+    """An operator has paused this handler, a column of the table `of`.
+
+    Whoever asks holds a lock of the table, ROW SHARE, until its transaction ends: so `pause` sees which transactions
+    may have asked before it. See events.store.switches.
+    """
+    switch: Select[Any] = select(literal_column("1")).where(
+        event_handlers.c.handler == handler, event_handlers.c.paused == true()
+    )
+    return switch.correlate(of).with_for_update(read=True, key_share=True).exists()
 
 
 def waits() -> ColumnElement[str]:
     """The state of a delivery that waits to be sent: not pending if its handler is paused."""
     paused = is_paused(event_deliveries.c.handler, event_deliveries)
     return case((paused, literal_column("'paused'")), else_=literal_column("'pending'"))
+
+
+def was_due() -> ColumnElement[datetime]:
+    """When a delivery that is pending or sent was due first, so that it is due at once when it waits no longer."""
+    delivery = event_deliveries.c
+    sent_first = case((delivery.attempts == 0, delivery.created_at), else_=delivery.sent_at)
+    return case((in_state(State.SENT), sent_first), else_=delivery.due_at)
 
 
 # Attempts that did not end well; the delivery itself tells of the last one only.
