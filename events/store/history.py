@@ -15,6 +15,7 @@ from events.store.tables import (
     event_attempts,
     event_deliveries,
     event_store,
+    is_new,
     is_processed,
     is_unprocessed,
 )
@@ -71,9 +72,10 @@ class SqlHistory:
         if wanted.correlation_id is not None:
             with look(self._engine) as connection:
                 conditions.append(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
+        new = is_unprocessed if wanted.event_type is None else is_new  # by type there is an index of its own
         parts = [
             select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
-            for condition, order in ((is_processed, newest), (is_unprocessed, (_EVENT.timestamp.desc(),)))
+            for condition, order in ((is_processed, newest), (new, (_EVENT.timestamp.desc(),)))
         ]
         found = union_all(*(select(part) for part in parts)).subquery()
         query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)

@@ -58,6 +58,17 @@ Index(
     postgresql_where=is_unprocessed,
     sqlite_where=is_unprocessed,
 )
+# By type. Written otherwise than the one above, so that PostgreSQL can't take that one to look for the next events of a
+# type: it has all those in front that nobody wants, and how many these are the planner doesn't know.
+is_new = event_store.c.processed.is_not(true())
+Index(
+    "event_store_new",
+    event_store.c.event_type,
+    event_store.c.timestamp,
+    event_store.c.id,
+    postgresql_where=is_new,
+    sqlite_where=is_new,
+)
 is_processed = event_store.c.processed == true()
 Index(  # by age; who publishes doesn't pay for it
     "event_store_processed",
@@ -286,3 +297,20 @@ BEGIN
     UPDATE event_store SET id = {_CANONICAL} WHERE rowid = NEW.rowid;
 END
 """
+
+# SQLite keeps whatever it is given. What isn't true is not processed, or nobody would ever look for it; text is text.
+_PLAIN = """
+UPDATE event_store SET
+    processed = CASE WHEN processed IS 1 THEN 1 ELSE 0 END,
+    event_type = CAST(event_type AS TEXT),
+    aggregate_id = CAST(aggregate_id AS TEXT)
+WHERE rowid = NEW.rowid;
+"""
+_ISNT_PLAIN = """
+(NEW.processed IS NOT 0 AND NEW.processed IS NOT 1)
+OR typeof(NEW.event_type) = 'blob' OR typeof(NEW.aggregate_id) = 'blob'
+"""
+PLAIN_ROWS = tuple(
+    f"CREATE TRIGGER event_store_plain_{name} AFTER {what} ON event_store WHEN {_ISNT_PLAIN} BEGIN {_PLAIN} END"
+    for name, what in (("insert", "INSERT"), ("update", "UPDATE OF processed, event_type, aggregate_id"))
+)
