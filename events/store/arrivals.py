@@ -26,16 +26,19 @@ def new_events(dialect: str) -> "Select[Any]":
             .limit(most)
             .correlate(wanted)
         )
-        found = select(*columns).join_from(wanted, event_store, _EVENT.id.in_(first_of_type))
-        return found.where(is_new).order_by(*_IN_LINE).limit(most)
+        of_all = select(*columns).join_from(wanted, event_store, _EVENT.id.in_(first_of_type))
+        return of_all.where(is_new).order_by(*_IN_LINE).limit(most)
     line = select(*_IN_LINE).where(is_new, _EVENT.event_type == wanted.c.event_type).order_by(*_IN_LINE)
     of_type = line.limit(most * _AS_MANY).correlate(wanted).lateral("of_type")
     oldest = select(of_type.c.id, of_type.c.timestamp).select_from(wanted.join(of_type, true()))
     oldest = oldest.order_by(of_type.c.timestamp, of_type.c.id).limit(most * _AS_MANY)
     first = oldest.subquery("first")
-    found = select(*columns).join_from(first, event_store, _EVENT.id == first.c.id)
-    found = found.where(is_new).order_by(first.c.timestamp, first.c.id).limit(most)
-    return found.with_for_update(skip_locked=True, of=event_store)
+    # One by one and in order: no more are locked than are taken, and there may be fewer than the planner believes.
+    this = select(*columns).where(_EVENT.id == first.c.id, is_new).limit(1).correlate(first)
+    this = this.with_for_update(skip_locked=True)
+    found = this.lateral("found")
+    taken = select(found.c.id, found.c.event_type, found.c.timestamp).select_from(first.join(found, true()))
+    return taken.order_by(first.c.timestamp, first.c.id).limit(most)
 
 
 def is_anything_new() -> ColumnElement[bool]:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     FromClause,
     Row,
     String,
-    Text,
     Update,
     bindparam,
     cast,
@@ -26,16 +25,17 @@ from events.records import State
 from events.store.engine import is_relaxed, look, moment, moments, transaction
 from events.store.keys import is_key, key_table, key_values, not_started
 from events.store.tables import event_deliveries, event_store, in_state, is_paused, was_due
+from events.store.types import readable, stored_json
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 _ENVELOPE = (
     _EVENT.aggregate_id,
     _EVENT.event_type,
-    cast(_EVENT.event_data, Text).label("event_data"),
+    stored_json(_EVENT.event_data).label("event_data"),
     _EVENT.version,
     _EVENT.timestamp,
     _EVENT.schema_version,
-    cast(_EVENT.metadata, Text).label("metadata"),
+    stored_json(_EVENT.metadata).label("metadata"),
 )
 
 
@@ -97,7 +97,8 @@ def _age(dialect: str) -> "ColumnElement[float]":
     if dialect == "sqlite":
         days = func.julianday(moment(dialect)) - func.julianday(_EVENT.created_at)
         return func.coalesce(days * 86_400.0, 0.0, type_=Float).label("age")
-    return cast(func.extract("epoch", moment(dialect) - _EVENT.created_at), Float).label("age")
+    seconds = func.extract("epoch", moment(dialect) - readable(_EVENT.created_at))
+    return func.coalesce(cast(seconds, Float), 0.0).label("age")
 
 
 _IS_PAUSED = is_paused(bindparam("of_handler", type_=String), event_deliveries)

@@ -8,9 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Text,
     and_,
-    cast,
     exists,
     func,
     insert,
@@ -28,6 +26,7 @@ from events.store.listener import wake_relays
 from events.store.switches import remember
 from events.store.tables import event_deliveries, event_store, in_state, waits
 from events.store.turns import in_turn
+from events.store.types import stored_json
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -107,17 +106,17 @@ class SqlDeadLetterBox:
             gone = {"state": State.DISCARDED, "finished_at": now}
             if not self._change(connection, State.DEAD, mine, Action.EDIT, actor, gone):
                 return False
-            row = connection.execute(
-                select(event_store, cast(_EVENT.metadata, Text).label("told")).where(_EVENT.id == event_id)
-            ).one()
-            told = json.loads(row.told) | {"causation_id": str(event_id), "corrects": str(event_id)}
-            copied = {name: row._mapping[name] for name in ("aggregate_id", "event_type", "version", "timestamp")}
+            told = json.loads(
+                connection.scalars(select(stored_json(_EVENT.metadata)).where(_EVENT.id == event_id)).one()
+            )
+            told |= {"causation_id": str(event_id), "corrects": str(event_id)}
+            changed = {"id": corrected_id, "event_data": data, "metadata": json.dumps(told), "processed": True}
+            values = [literal(value, _EVENT[name].type).label(name) for name, value in changed.items()]
+            kept = [_EVENT.aggregate_id, _EVENT.event_type, _EVENT.version, _EVENT.timestamp, _EVENT.schema_version]
+            event = select(*values, now.label("created_at"), *kept).where(_EVENT.id == event_id)
             connection.execute(
-                insert(event_store).values(
-                    id=corrected_id, event_data=data, metadata=json.dumps(told), processed=True, created_at=now,
-                    schema_version=row.schema_version, **copied,
-                )
-            )  # fmt: skip
+                insert(event_store).from_select([column.name for column in event.selected_columns], event)
+            )
             one = and_(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
             copy = select(literal(corrected_id, _DELIVERY.event_id.type), _DELIVERY.handler, _DELIVERY.queue,
                           _DELIVERY.event_type, waits(), now, now).where(one)  # fmt: skip
@@ -164,8 +163,8 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
             _DELIVERY.queue,
             func.coalesce(_EVENT.event_type, "").label("event_type"),
             func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
-            func.coalesce(cast(_EVENT.event_data, Text), "").label("event_data"),
-            func.coalesce(cast(_EVENT.metadata, Text), "").label("metadata"),
+            func.coalesce(stored_json(_EVENT.event_data), "").label("event_data"),
+            func.coalesce(stored_json(_EVENT.metadata), "").label("metadata"),
             _DELIVERY.attempts,
             _DELIVERY.replays,
             _DELIVERY.worker,

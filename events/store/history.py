@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, union_all
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.store.engine import look
@@ -19,7 +19,7 @@ from events.store.tables import (
     is_processed,
     is_unprocessed,
 )
-from events.store.types import causation_id, correlation_id, is_correlated
+from events.store.types import causation_id, correlation_id, is_correlated, stored_json
 
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 
@@ -49,8 +49,8 @@ class SqlHistory:
                     _EVENT.schema_version,
                     _EVENT.timestamp.label("occurred_at"),
                     _EVENT.processed.label("fanned_out"),
-                    cast(_EVENT.event_data, Text).label("data"),
-                    cast(_EVENT.metadata, Text).label("metadata"),
+                    stored_json(_EVENT.event_data).label("data"),
+                    stored_json(_EVENT.metadata).label("metadata"),
                 ).where(_EVENT.id == event_id)
             ).first()
             if row is None:

@@ -8,7 +8,22 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, delete, exists, func, select, tuple_, type_coerce
+from sqlalchemy import (
+    TIMESTAMP,
+    ColumnElement,
+    Connection,
+    Engine,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from events.letters import ParkedState, Pruned
 from events.records import State
@@ -22,6 +37,7 @@ from events.store.tables import (
     is_processed,
 )
 from events.store.turns import in_turn
+from events.store.types import StoredText
 
 Answer = TypeVar("Answer")
 _EVENT, _DELIVERY, _PARKED = event_store.c, event_deliveries.c, event_parked.c
@@ -43,7 +59,8 @@ class SqlRetention:
                 yield pruned
             if len(seen) < batch:
                 break
-            last = (seen[-1].created_at, seen[-1].id)
+            if last == (last := (seen[-1].created_at, seen[-1].id)):  # a time that doesn't even keep its place
+                break
         while True:
             parked = self._in_turn(partial(_closed, before, batch, dry_run), dry_run)
             if parked:
@@ -68,8 +85,9 @@ class SqlRetention:
 
     @staticmethod
     def _oldest(connection: Connection, before: datetime, last: Sequence[Any] | None, batch: int, *, lock: bool) -> Any:
-        # On SQLite as text: what a foreign program wrote may be no time, and is still an order to go on in.
-        created_at = type_coerce(_EVENT.created_at, Text) if connection.dialect.name == "sqlite" else _EVENT.created_at
+        # As text: what a foreign program wrote may be no time that Python knows, and is still an order to go on in.
+        sqlite = connection.dialect.name == "sqlite"
+        created_at = type_coerce(_EVENT.created_at, StoredText()) if sqlite else cast(_EVENT.created_at, Text)
         query = (
             select(_EVENT.id, created_at.label("created_at"))
             .where(is_processed, _EVENT.created_at < before)
@@ -77,7 +95,9 @@ class SqlRetention:
             .limit(batch)
         )
         if last is not None:
-            query = query.where(tuple_(created_at, _EVENT.id) > tuple_(*last))
+            text, event_id = last
+            since: Any = text if sqlite else cast(literal(text, Text), TIMESTAMP(timezone=True))
+            query = query.where(tuple_(type_coerce(_EVENT.created_at, Text), _EVENT.id) > tuple_(since, event_id))
         return query.with_for_update(skip_locked=True, of=event_store) if lock else query
 
 

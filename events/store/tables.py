@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from events.records import State
-from events.store.types import Id, Json, UtcDateTime, causation_id, correlation_id, is_correlated, utc_now
+from events.store.types import Id, Json, StoredText, UtcDateTime, causation_id, correlation_id, is_correlated, utc_now
 
 metadata = MetaData()
 
@@ -38,8 +38,8 @@ event_store = Table(
     "event_store",
     metadata,
     Column("id", Id, nullable=False),
-    Column("aggregate_id", String(255), nullable=True),
-    Column("event_type", String(255), nullable=False),
+    Column("aggregate_id", StoredText(255), nullable=True),
+    Column("event_type", StoredText(255), nullable=False),
     Column("event_data", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
