@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, func, 
 from events.store.tables import event_store, event_subscriptions, is_new
 
 _EVENT, _SUBSCRIPTION = event_store.c, event_subscriptions.c
-_IN_LINE = (_EVENT.timestamp, _EVENT.id)
+IN_LINE = (_EVENT.timestamp, _EVENT.id)
 _AS_MANY = 3  # times as many as wanted are looked at, since other relays hold some of them
 
 
@@ -27,8 +27,8 @@ def new_events(dialect: str) -> "Select[Any]":
             .correlate(wanted)
         )
         of_all = select(*columns).join_from(wanted, event_store, _EVENT.id.in_(first_of_type))
-        return of_all.where(is_new).order_by(*_IN_LINE).limit(most)
-    line = select(*_IN_LINE).where(is_new, _EVENT.event_type == wanted.c.event_type).order_by(*_IN_LINE)
+        return of_all.where(is_new).order_by(*IN_LINE).limit(most)
+    line = select(*IN_LINE).where(is_new, _EVENT.event_type == wanted.c.event_type).order_by(*IN_LINE)
     of_type = line.limit(most * _AS_MANY).correlate(wanted).lateral("of_type")
     oldest = select(of_type.c.id, of_type.c.timestamp).select_from(wanted.join(of_type, true()))
     oldest = oldest.order_by(of_type.c.timestamp, of_type.c.id).limit(most * _AS_MANY)
@@ -60,4 +60,4 @@ def _wanted() -> Any:
 def _first(column: ColumnElement[Any], wanted: Any) -> Any:
     """Of the first in line of a type. Ordered, though it is but one: else PostgreSQL may read until it meets one."""
     line = select(column).select_from(event_store).where(is_new, _EVENT.event_type == wanted.c.event_type)
-    return line.order_by(*_IN_LINE).limit(1).correlate(wanted).scalar_subquery()
+    return line.order_by(*IN_LINE).limit(1).correlate(wanted).scalar_subquery()

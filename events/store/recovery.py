@@ -111,10 +111,11 @@ class SqlRecovery:
                 .with_for_update(skip_locked=True)
             )  # fmt: skip
             rows = connection.execute(query).all()
+            most = {handler: max_attempts(connection, handler) for handler in {row.handler for row in rows}}
             for row in rows:
                 this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler,
                             in_state(State.RUNNING), _DELIVERY.attempts == row.attempts)  # fmt: skip
-                last = row.attempts - row.attempts_before >= max_attempts(connection, row.handler)
+                last = row.attempts - row.attempts_before >= most[row.handler]
                 said = f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}"
                 failure = Failure("events.errors.WorkerLost", said, "")
                 if row.grouped:  # nobody knows whether it was to blame

@@ -76,9 +76,10 @@ class SqlSwitches:
         return self._hold(handler, limit) or self._hold(handler, limit, others=True)
 
     def waiting(self, handler: str) -> int:
-        query = select(func.count()).select_from(event_deliveries)
-        with look(self._engine) as connection:
-            return connection.scalar(query.where(in_state(*_NOT_BEGUN), _DELIVERY.handler == handler)) or 0
+        return self._count(handler, *_NOT_BEGUN)
+
+    def running(self, handler: str) -> int:
+        return self._count(handler, State.RUNNING)
 
     def unsubscribe(self, handler: str, actor: str) -> bool:
         def work(connection: Connection) -> bool:
@@ -102,6 +103,11 @@ class SqlSwitches:
             return len(ids)
 
         return in_turn(self._engine, work)
+
+    def _count(self, handler: str, *states: State) -> int:
+        query = select(func.count()).select_from(event_deliveries)
+        with look(self._engine) as connection:
+            return connection.scalar(query.where(in_state(*states), _DELIVERY.handler == handler)) or 0
 
     def _hold(self, handler: str, limit: int, *, others: bool = False) -> int:
         """`others`: those too that somebody holds; nobody does for long, and what is left is not started anyway."""

@@ -1,12 +1,9 @@
-"""Rows that foreign programs write: whatever stands in a column, each event is handled or seen, and hinders no other."""
+"""Rows of foreign programs: whatever stands in a column, each event is handled or seen, and hinders no other."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from sqlalchemy import delete
 
@@ -15,8 +12,7 @@ from events.errors import EventDataError, NewerEvent
 from events.event import DomainEvent
 from events.history import EventFilter, timeline
 from events.letters import DeadLetterFilter
-from events.records import Failure
-from events.store import migrate, open_ledger
+from events.store import migrate
 from events.store.tables import event_actions, event_attempts, event_deliveries, event_store
 from support.servers import PostgresDatabase
 from support.store import HOUR, NOW, OOPS, Store
@@ -70,49 +66,6 @@ def write(store: Store, column: str = "n", value: str = "") -> UUID:
         with store.ledger.engine.begin() as connection:
             connection.exec_driver_sql(statement.replace("%", "%%"))
     return event_id
-
-
-SETTINGS = {
-    "DateStyle": "'German'", "IntervalStyle": "'sql_standard'", "TimeZone": "'America/St_Johns'",
-    "bytea_output": "'escape'", "extra_float_digits": "-15", "standard_conforming_strings": "off",
-    "default_transaction_isolation": "'serializable'", "client_encoding": "'LATIN1'",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("setting", ["all", *SETTINGS])
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "pgbouncer"])
-def test_what_a_database_sets_for_its_sessions_changes_nothing(setting: str, direct: bool) -> None:
-    database = PostgresDatabase()
-    try:
-        plain = Store(database.url)
-        migrate(plain.ledger.engine)
-        plain.ledger.close()
-        # Given a database that says how values are written
-        for name, value in SETTINGS.items():
-            if setting in ("all", name):
-                with psycopg.connect(database.url, autocommit=True) as connection:
-                    connection.execute(f"ALTER DATABASE {database.name} SET {name} = {value}")
-        settings = replace(plain.settings, listen=direct)
-        store = Store(database.url)
-        store.ledger = open_ledger(settings)
-        # When events are published, sent, claimed, fail and are looked at
-        (dead,) = store.dead(1)
-        claim = store.running(lease=HOUR)
-        assert store.ledger.inbox.retry(claim, Failure("ValueError", "\u20ac \\ '", ""), timedelta(minutes=1))
-        look_everywhere(store, dead)
-        found = store.ledger.history.event(dead)
-        # Then times are what they are
-        assert found is not None
-        assert found.published_at is not None
-        assert abs((datetime.now(UTC) - found.published_at).total_seconds()) < 300
-        wait = store.ledger.outbox.waiting()["q"]
-        assert timedelta(0) < wait <= timedelta(minutes=1)
-        with store.ledger.inbox.begin() as connection:
-            level = connection.exec_driver_sql("SHOW transaction_isolation").scalar_one()
-        assert level == "read committed"
-        store.ledger.close()
-    finally:
-        database.drop()
 
 
 def look_everywhere(store: Store, odd: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Events that no handler has subscribed to: a million of them slow nothing down, and an operator can drop them."""
+"""Events that no handler has subscribed to: however many, they slow nothing down, and an operator can drop them."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from events.event import uuid7
 from events.records import Express
 from events.store import migrate
-from support.store import HOUR, Store
+from support.store import HOUR, NOW, Store, together
 
 MANY = 30_000  # of which to read all takes hundreds of pages
 postgres_only = pytest.mark.parametrize("url", ["postgres"], indirect=True)  # plans are PostgreSQL's to make
@@ -91,11 +91,9 @@ def test_the_oldest_of_several_types_come_first(store: Store) -> None:
     # Given events of two wanted types in turn, and one that nobody wants before each
     store.subscribe("hear")
     store.subscribe("see", event_type="Seen")
-    published = []
-    for _ in range(5):
-        for kind in ("Unheard", "Said", "Seen"):
-            published.append((store.publish(uuid7(), event_type=kind), kind))
-    wanted = [event_id for event_id, kind in published if kind != "Unheard"]
+    kinds = ["Unheard", "Said", "Seen"] * 5
+    published = [store.publish(uuid7(), event_type=kind) for kind in kinds]
+    wanted = [event_id for event_id, kind in zip(published, kinds, strict=True) if kind != "Unheard"]
     # When they are fanned out three at a time
     seen: list[Any] = []
     while store.ledger.outbox.fan_out(3).events:
@@ -104,3 +102,47 @@ def test_the_oldest_of_several_types_come_first(store: Store) -> None:
     # Then in the order in which they were published
     assert seen == wanted
 
+
+
+def test_an_operator_sees_what_waits_in_vain_and_drops_it(store: Store) -> None:
+    # Given events that nobody wants, of two types, and one that somebody does
+    store.subscribe()
+    wanted = store.publish()
+    for kind in ("Unheard", "Unheard", "Unseen"):
+        store.publish(event_type=kind)
+    unhandled = store.ledger.unhandled
+    assert [(one.event_type, one.count) for one in unhandled.types()] == [("Unheard", 2), ("Unseen", 1)]
+    assert all(one.oldest is not None for one in unhandled.types())
+    # When those of one type are dropped, then the others stay; those of a wanted type are never dropped, nor young ones
+    everything = ["Unheard", "Unseen", "Said"]
+    assert list(unhandled.drop(everything, HOUR, 10)) == []
+    assert (unhandled.count(["Unheard"], NOW), list(unhandled.drop(["Unheard"], NOW, 1))) == (2, [1, 1])
+    assert list(unhandled.drop(everything, NOW, 10)) == [1]
+    assert [one.event_id for one in store.take()] == [wanted]
+    # And what was fanned out and finished is none of its business
+    assert list(unhandled.drop(everything, NOW, 10)) == []
+
+
+def test_who_subscribes_while_events_are_dropped_gets_what_is_left(store: Store) -> None:
+    # Given many events that nobody wants
+    ids = [uuid4() for _ in range(200)]
+    store.publish(*ids)
+    dropped: list[int] = []
+
+    def drop() -> None:
+        dropped.extend(store.ledger.unhandled.drop(["Said"], NOW, 5))
+
+    def handle() -> list[Any]:
+        store.subscribe()
+        while store.ledger.outbox.fan_out(50).events:
+            pass
+        return store.take_due("q", 1000)
+
+    # When they are dropped, and somebody subscribes and relays at that moment
+    _, taken, _ = together(drop, handle, drop)
+    # Then each is either dropped or handled, and whoever was subscribed to it has its event
+    taken = [*taken, *store.take()]
+    assert sum(dropped) + len(taken) == len(ids)
+    kept = {one.event_id for one in taken}
+    assert len(kept) == len(taken)
+    assert kept == {one for one in ids if store.ledger.history.event(one) is not None}
