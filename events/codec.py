@@ -97,13 +97,16 @@ def decode(envelope: Envelope) -> DomainEvent:
         raise EventDataError(f"{where}: no imported module defines an event of this name")
     if why := ambiguity(envelope.event_type):
         raise EventDataError(f"{where}: {why}")
+    for column, number in (("version", envelope.version), ("schema_version", envelope.schema_version)):
+        if not isinstance(number, int):  # SQLite keeps what it is given
+            raise EventDataError(f"{where}: event_store.{column} is no whole number: {shown(number)}")
     if envelope.schema_version > event_class.schema_version:
         raise NewerEvent(
             f"{where}: it is of version {envelope.schema_version}, and this process knows version "
             f"{event_class.schema_version}; deploy the newer code to the workers, then replay it"
         )
     if envelope.timestamp is None:
-        raise EventDataError(f"{where}: event_store.timestamp is no date and time")
+        raise EventDataError(f"{where}: event_store.timestamp is no date and time of the years 1 to 9999")
     data = envelope.event_data.strip()
     if not (data.startswith("{") and data.endswith("}")):
         found = "" if event_class.masked_fields else f": {shown(data)}"

@@ -100,6 +100,10 @@ class LeaseLost(EventsError):
     """Another attempt owns this delivery now; this one's effects are rolled back."""
 
 
+class StillStarting(EventsError):
+    """A handler is paused, but what was begun earlier may still start a delivery of it."""
+
+
 class TransportError(EventsError):
     """The broker refused messages or didn't answer; the ledger sends them again."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
 from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
-from events.overview import Overview
+from events.overview import Overview, UnhandledType
 
 
 class DeadLetterBox(Protocol):
@@ -76,7 +76,13 @@ class Switches(Protocol):
     """Handlers that are paused or gone; what is done is remembered, with who did it."""
 
     def pause(self, handler: str, actor: str) -> bool:
-        """From now on its deliveries wait; False if it was paused already."""
+        """From now on none of its deliveries is started; False if it was paused already.
+
+        Raises StillStarting if a transaction that may not know of it doesn't end.
+        """
+
+    def running(self, handler: str) -> int:
+        """Its deliveries that were started before, and go on."""
 
     def hold(self, handler: str, limit: int) -> int:
         """Up to so many deliveries that wait to be sent or started are held back, if it is paused; how many were."""
@@ -114,6 +120,20 @@ class ParkingLot(Protocol):
 
     def discard(self, wanted: ParkedFilter) -> int:
         """Given up for good; the rows stay. How many were."""
+
+
+class Unhandled(Protocol):
+    """Events that wait for a handler, since nobody has subscribed to their type."""
+
+    def types(self) -> list[UnhandledType]:
+        """The most numerous first."""
+
+    def count(self, event_types: Collection[str], older_than: timedelta) -> int:
+        """How many of these types were stored so long ago, and wait."""
+
+    def drop(self, event_types: Collection[str], older_than: timedelta, batch: int) -> Iterator[int]:
+        """Delete those, `batch` in a transaction; yields how many. None that was fanned out, or whose type a handler
+        has subscribed to by then."""
 
 
 class Retention(Protocol):

@@ -34,6 +34,15 @@ class EventMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class UnhandledType:
+    """Events of a type that nobody has subscribed to; `oldest`: when the first of them occurred."""
+
+    event_type: str
+    count: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerMetrics:
     """One handler.
 

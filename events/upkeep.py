@@ -35,14 +35,19 @@ class Upkeep:
         return list(self._overviews.take(finished=False).handlers)
 
     def pause(self, handler: str, actor: str, progress: Progress | None = None) -> bool:
-        """Start none of its deliveries any more: they wait, as do new ones, and retries. What runs may finish.
+        """Start none of its deliveries any more: they wait, as do new ones, and retries. What runs (`running`) goes on.
 
-        False if it was paused already. Raises NoSuchHandler.
+        False if it was paused already. Raises NoSuchHandler, and StillStarting if a transaction that may not know of
+        it doesn't end: it is paused, and may be paused again to wait once more.
         """
         self._known(handler)
         changed = self._switches.pause(handler, actor)
         self._by_batches(lambda: self._switches.hold(handler, BATCH), progress)  # again, if it was interrupted
         return changed
+
+    def running(self, handler: str) -> int:
+        """How many of its deliveries run at this moment."""
+        return self._switches.running(handler)
 
     def resume(self, handler: str, actor: str) -> bool:
         """The relay sends what waits, within a second or so. False if it was not paused. Raises NoSuchHandler."""

@@ -19,6 +19,7 @@ from events.cli import (
     publishing,
     relaying,
     tailing,
+    unhandled,
     upkeep,
 )
 from events.errors import EventsError
@@ -46,6 +47,7 @@ app.command()(upkeep.prune)
 app.add_typer(dead.app, name="dead")
 app.add_typer(handlers.app, name="handlers")
 app.add_typer(parked.app, name="parked")
+app.add_typer(unhandled.app, name="unhandled")
 app.add_typer(monitoring.app, name="monitoring")
 
 

@@ -53,7 +53,9 @@ def pause(handler: Name, actor: filters.Actor = None) -> None:
     """
     upkeep = get_pipeline().upkeep
     changed = _with_spinner("holding back", lambda told: upkeep.pause(handler, actor or filters.actor(), told))
-    console.print(f"{handler} is paused" if changed else f"{handler} was paused already", highlight=False)
+    said = f"{handler} is paused" if changed else f"{handler} was paused already"
+    runs = upkeep.running(handler)
+    console.print(said + (f"; {runs:,} deliveries that run may finish" if runs else ""), highlight=False)
 
 
 @app.command()

@@ -63,7 +63,9 @@ def status(as_json: AsJson = False) -> None:
         f"{found.a_second('retried'):,.1f} to be retried, {found.a_second('dead'):,.1f} dead"
     )
     if found.unhandled_types:
-        say(f"waiting for a handler: {', '.join(found.unhandled_types)}")
+        waiting = {one.event_type: one.waiting for one in found.event_types}
+        named = ", ".join(f"{name} {waiting.get(name, 0):,}" for name in found.unhandled_types)
+        say(f"waiting for a handler (events unhandled list): {named}")
     if found.lag:
         say(f"the oldest event has waited {found.lag:,.1f} s to be fanned out")
     if found.oldest:

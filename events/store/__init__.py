@@ -1,16 +1,17 @@
 """The ledger in SQL: one implementation for SQLite and PostgreSQL, behind the ports that the spine speaks to.
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
-`retention`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them of
-events.ports or events.operator_ports, with the help of `fan_out`, `claiming`, `failing`, `callers`, `identity` and
-`wake_ups`; `schema` migrates; `engine` and `types` hold what differs between the databases.
+`retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
+of events.ports or events.operator_ports, with the help of `fan_out`, `arrivals`, `claiming`, `failing`, `turns`,
+`callers`, `identity` and `wake_ups`; `schema` migrates; `engine`, `session` and `types` hold what differs between
+databases.
 """
 
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from events.operator_ports import DeadLetterBox, History, Lineage, Overviews, ParkingLot, Retention, Switches
+from events.operator_ports import DeadLetterBox, History, Lineage, Overviews, ParkingLot, Retention, Switches, Unhandled
 from events.ports import EventLog, Inbox, Outbox, Recovery, Subscriptions, WorkerRegistry
 from events.settings import Settings
 from events.store.dead import SqlDeadLetterBox
@@ -29,6 +30,7 @@ from events.store.schema import check_schema, migrate
 from events.store.subscriptions import SqlSubscriptions
 from events.store.switches import SqlSwitches
 from events.store.traces import SqlTraces
+from events.store.unhandled import SqlUnhandled
 from events.store.workers import SqlWorkers
 from events.tracing import Traces
 
@@ -49,6 +51,7 @@ class Ledger:
     parked: ParkingLot
     workers: WorkerRegistry
     retention: Retention
+    unhandled: Unhandled
     history: History
     lineage: Lineage
     overviews: Overviews
@@ -78,6 +81,7 @@ def open_ledger(settings: Settings) -> Ledger:
         parked=SqlParkingLot(engine),
         workers=SqlWorkers(engine),
         retention=SqlRetention(engine),
+        unhandled=SqlUnhandled(engine),
         history=SqlHistory(engine),
         lineage=SqlLineage(engine),
         overviews=SqlOverviews(engine),

@@ -12,7 +12,7 @@ from sqlalchemy import (
     Float,
     FromClause,
     Row,
-    Text,
+    String,
     Update,
     bindparam,
     cast,
@@ -23,34 +23,46 @@ from sqlalchemy import (
 
 from events.records import State
 from events.store.engine import is_relaxed, look, moment, moments, transaction
-from events.store.keys import is_key, key_table, key_values
-from events.store.tables import event_deliveries, event_store, in_state
+from events.store.keys import is_key, key_table, key_values, not_started
+from events.store.tables import event_deliveries, event_store, in_state, is_paused, was_due
+from events.store.types import readable, stored_json
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 _ENVELOPE = (
     _EVENT.aggregate_id,
     _EVENT.event_type,
-    cast(_EVENT.event_data, Text).label("event_data"),
+    stored_json(_EVENT.event_data).label("event_data"),
     _EVENT.version,
     _EVENT.timestamp,
     _EVENT.schema_version,
-    cast(_EVENT.metadata, Text).label("metadata"),
+    stored_json(_EVENT.metadata).label("metadata"),
 )
 
 
 def take(
     engine: Engine, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta
 ) -> Sequence[Row[Any]]:
-    """Those that were taken: event_id, attempts_before, and the columns of the event; NULL if it is gone."""
+    """Those that were taken: event_id, attempts_before, and the columns of the event; NULL if it is gone.
+
+    They come in the order of `attempts`. Of a handler that is paused none are taken, and those that were sent wait.
+    """
     dialect = engine.dialect.name
     keys = key_values(dialect, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
-    values = keys | moments(dialect, lease=lease) | {"by": worker[:255], "of_several": len(attempts) > 1}
+    values = keys | {"of_handler": handler} | moments(dialect, lease=lease)
+    values |= {"by": worker[:255], "of_several": len(attempts) > 1}
     if dialect == "postgresql":  # allows all of it in one statement and one round trip
         with look(engine) as connection:
-            return connection.execute(_taking_at_once(), values).all()
-    with transaction(engine) as connection:
-        taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
-        return connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
+            rows = connection.execute(_taking_at_once(), values).all()
+            if len(rows) < len(attempts):
+                connection.execute(_setting_aside(dialect), values)
+    else:
+        with transaction(engine) as connection:
+            taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
+            rows = connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
+            if len(rows) < len(attempts):
+                connection.execute(_setting_aside(dialect), values)
+    place = {event_id: number for number, event_id in enumerate(attempts)}
+    return sorted(rows, key=lambda row: place[row.event_id])
 
 
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
@@ -85,14 +97,24 @@ def _age(dialect: str) -> "ColumnElement[float]":
     if dialect == "sqlite":
         days = func.julianday(moment(dialect)) - func.julianday(_EVENT.created_at)
         return func.coalesce(days * 86_400.0, 0.0, type_=Float).label("age")
-    return cast(func.extract("epoch", moment(dialect) - _EVENT.created_at), Float).label("age")
+    seconds = func.extract("epoch", moment(dialect) - readable(_EVENT.created_at))
+    return func.coalesce(cast(seconds, Float), 0.0).label("age")
+
+
+_IS_PAUSED = is_paused(bindparam("of_handler", type_=String), event_deliveries)
+
+
+@cache
+def _setting_aside(dialect: str) -> Update:
+    """Sent before the handler was paused, or by a relay that didn't know: no attempt is counted."""
+    return update(event_deliveries).where(not_started(dialect), _IS_PAUSED).values(state=State.PAUSED, due_at=was_due())
 
 
 def _to_running(dialect: str, keys: FromClause) -> Update:
     now = moment(dialect)
     return (
         update(event_deliveries)
-        .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+        .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
         .values(
             state=State.RUNNING,
             attempts=_DELIVERY.attempts + 1,

@@ -8,25 +8,25 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Text,
     and_,
-    cast,
     exists,
     func,
     insert,
     literal,
     or_,
     select,
-    tuple_,
     update,
 )
 
 from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
 from events.records import State
-from events.store.engine import look, now_plus, transaction
+from events.store.engine import look, now_plus
+from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
 from events.store.switches import remember
 from events.store.tables import event_deliveries, event_store, in_state, waits
+from events.store.turns import in_turn
+from events.store.types import stored_json
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
@@ -69,7 +69,7 @@ class SqlDeadLetterBox:
             return [FailureGroup(**row._mapping) for row in connection.execute(query)]
 
     def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
-        with transaction(self._engine) as connection:
+        def work(connection: Connection) -> int:
             wake_relays(connection)
             again = {
                 "state": waits(),
@@ -81,35 +81,42 @@ class SqlDeadLetterBox:
             }
             return self._change(connection, State.DEAD, wanted, Action.REPLAY, actor, again)
 
+        return in_turn(self._engine, work)
+
     def discard(self, wanted: DeadLetterFilter, actor: str) -> int:
-        with transaction(self._engine) as connection:
+        def work(connection: Connection) -> int:
             gone = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
             return self._change(connection, State.DEAD, wanted, Action.DISCARD, actor, gone)
 
+        return in_turn(self._engine, work)
+
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
-        with transaction(self._engine) as connection:
+        def work(connection: Connection) -> int:
             back = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
             return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back)
 
+        return in_turn(self._engine, work)
+
     def correct(self, event_id: UUID, handler: str, data: str, corrected_id: UUID, actor: str) -> bool:
         mine = DeadLetterFilter(event_ids=(event_id,), handler=handler)
-        with transaction(self._engine) as connection:
+
+        def work(connection: Connection) -> bool:
             wake_relays(connection)
             now = now_plus(connection)
             gone = {"state": State.DISCARDED, "finished_at": now}
             if not self._change(connection, State.DEAD, mine, Action.EDIT, actor, gone):
                 return False
-            row = connection.execute(
-                select(event_store, cast(_EVENT.metadata, Text).label("told")).where(_EVENT.id == event_id)
-            ).one()
-            told = json.loads(row.told) | {"causation_id": str(event_id), "corrects": str(event_id)}
-            copied = {name: row._mapping[name] for name in ("aggregate_id", "event_type", "version", "timestamp")}
+            told = json.loads(
+                connection.scalars(select(stored_json(_EVENT.metadata)).where(_EVENT.id == event_id)).one()
+            )
+            told |= {"causation_id": str(event_id), "corrects": str(event_id)}
+            changed = {"id": corrected_id, "event_data": data, "metadata": json.dumps(told), "processed": True}
+            values = [literal(value, _EVENT[name].type).label(name) for name, value in changed.items()]
+            kept = [_EVENT.aggregate_id, _EVENT.event_type, _EVENT.version, _EVENT.timestamp, _EVENT.schema_version]
+            event = select(*values, now.label("created_at"), *kept).where(_EVENT.id == event_id)
             connection.execute(
-                insert(event_store).values(
-                    id=corrected_id, event_data=data, metadata=json.dumps(told), processed=True, created_at=now,
-                    schema_version=row.schema_version, **copied,
-                )
-            )  # fmt: skip
+                insert(event_store).from_select([column.name for column in event.selected_columns], event)
+            )
             one = and_(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
             copy = select(literal(corrected_id, _DELIVERY.event_id.type), _DELIVERY.handler, _DELIVERY.queue,
                           _DELIVERY.event_type, waits(), now, now).where(one)  # fmt: skip
@@ -117,6 +124,8 @@ class SqlDeadLetterBox:
             connection.execute(insert(event_deliveries).from_select(columns, copy))
             remember(connection, Action.EDIT, actor, [(corrected_id, handler)])
             return True
+
+        return in_turn(self._engine, work)
 
     @staticmethod
     def _change(
@@ -127,17 +136,20 @@ class SqlDeadLetterBox:
         actor: str,
         values: dict[str, Any],
     ) -> int:
-        condition = _conditions(wanted, state)
+        # Asked of each row as it is when it is locked: what another operator has just changed is left alone.
+        condition, found = _conditions(wanted, state), {}
         if wanted.limit is not None:  # the oldest first: who stops it and begins again goes on with the next ones
             some = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
                 .where(*condition)
-                .order_by(_DELIVERY.finished_at, _DELIVERY.event_id)
+                .order_by(_DELIVERY.finished_at, _DELIVERY.event_id, _DELIVERY.handler)
                 .limit(wanted.limit)
+                .with_for_update(of=event_deliveries)
             )
-            condition = [in_state(state), tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some)]
+            found = locked(connection, some)
+            condition.append(is_key(key_table(connection.dialect.name)))
         changing = update(event_deliveries).where(*condition).values(**values)
-        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler)).all()
+        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler), found).all()
         remember(connection, action, actor, [(row.event_id, row.handler) for row in changed])
         return len(changed)
 
@@ -151,8 +163,8 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
             _DELIVERY.queue,
             func.coalesce(_EVENT.event_type, "").label("event_type"),
             func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
-            func.coalesce(cast(_EVENT.event_data, Text), "").label("event_data"),
-            func.coalesce(cast(_EVENT.metadata, Text), "").label("metadata"),
+            func.coalesce(stored_json(_EVENT.event_data), "").label("event_data"),
+            func.coalesce(stored_json(_EVENT.metadata), "").label("metadata"),
             _DELIVERY.attempts,
             _DELIVERY.replays,
             _DELIVERY.worker,

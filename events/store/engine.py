@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from events.settings import Settings
 from events.store.forking import ForkSafety
 from events.store.savepoints import make_savepoints_cheap
+from events.store.session import set_up_session
 from events.store.types import UtcDateTime
 
 _SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
@@ -59,7 +60,11 @@ def make_engine(settings: Settings) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         make_savepoints_cheap(engine)
         return safety.guard(engine)
-    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"} | _NOTICE_ITS_END
+    arguments: dict[str, Any] = {
+        "connect_timeout": 10,
+        "application_name": "events",
+        "client_encoding": "utf8",
+    } | _NOTICE_ITS_END
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
     engine = create_engine(
@@ -70,8 +75,10 @@ def make_engine(settings: Settings) -> Engine:
         hide_parameters=True,  # an error of a handler's SQL is kept and shown, and its values may be masked ones
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
         connect_args=arguments,
+        isolation_level="READ COMMITTED",  # whatever the role says: claims rely on it
     )
     make_savepoints_cheap(engine)
+    event.listen(engine, "connect", set_up_session(alone=settings.listen))
     event.listen(engine, "checkin", _returned)
     event.listen(engine, "checkout", _taken)
     return ForkSafety(alone=False).guard(engine)

@@ -29,9 +29,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.records import Express, FannedOut, State, Wakeup
+from events.store.arrivals import is_anything_new, new_events
 from events.store.engine import look, moment, moments, transaction
 from events.store.keys import key_table, key_values
-from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused, is_unprocessed
+from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
 _COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
@@ -46,7 +47,7 @@ def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         if not connection.scalar(_IS_ANYTHING_NEW):
             return FannedOut()
     with transaction(engine) as connection:
-        ids = [row.id for row in connection.execute(_NEW, values)]
+        ids = [row.id for row in connection.execute(new_events("sqlite"), values)]
         values |= key_values("sqlite", [(one, "", 0) for one in ids])
         rows = connection.execute(_making_of_keys(), values).all()
         connection.execute(_marking_of_keys(), values)
@@ -89,14 +90,7 @@ _MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event
 
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
 
-_NEW = (
-    select(_EVENT.id, _EVENT.event_type, _EVENT.timestamp)
-    .where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
-    .order_by(_EVENT.timestamp)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_IS_ANYTHING_NEW = select(exists().where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type))))
+_IS_ANYTHING_NEW = select(is_anything_new())
 
 
 @cache
@@ -115,16 +109,16 @@ def _marking_of_keys() -> Any:
 
 @cache
 def _making() -> "Select[Any]":
-    mine, now = _NEW.cte("mine"), moment("postgresql")
+    mine, now = new_events("postgresql").cte("mine"), moment("postgresql")
     return _marked_and_made(mine, _COLUMNS, _wanted(mine, _waits(), now, now))
 
 
 @cache
 def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     """Sent are those for which there is room in a queue where nothing waits and whose workers keep up."""
-    mine, now = _NEW.cte("mine"), moment("postgresql")
+    mine, now = new_events("postgresql").cte("mine"), moment("postgresql")
     few = select(func.count()).select_from(mine).scalar_subquery() <= bindparam("few", type_=Integer)
-    place = func.row_number().over(order_by=mine.c.timestamp)
+    place = func.row_number().over(order_by=(mine.c.timestamp, mine.c.id, _SUBSCRIPTION.handler))
     keeping_up = _keeping_up(in_some)
     at_once = [
         few,
@@ -183,10 +177,11 @@ def _wanted(events: Any, *columns: Any) -> "Select[Any]":
 
 
 def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]") -> "Select[Any]":
-    """A row for each delivery that was made, with the number of events."""
+    """A row for each delivery that was made, in the order of the events, with the number of these."""
     marked = update(event_store).where(_EVENT.id == mine.c.id).values(processed=True).returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])
     made = insert.returning(*_MADE).cte("made")
     events = select(func.count()).select_from(marked).scalar_subquery().label("events")
-    return select(made, events)
+    in_line = (mine.c.timestamp, mine.c.id, made.c.handler)
+    return select(made, events).join_from(made, mine, mine.c.id == made.c.event_id).order_by(*in_line)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, Text, cast, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, union_all
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.identity import as_uuid, sender_of
@@ -17,10 +17,11 @@ from events.store.tables import (
     event_attempts,
     event_deliveries,
     event_store,
+    is_new,
     is_processed,
     is_unprocessed,
 )
-from events.store.types import causation_id, correlation_id, is_correlated, sender_event_id
+from events.store.types import causation_id, correlation_id, is_correlated, sender_event_id, stored_json
 
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 
@@ -51,8 +52,8 @@ class SqlHistory:
                     _EVENT.schema_version,
                     _EVENT.timestamp.label("occurred_at"),
                     _EVENT.processed.label("fanned_out"),
-                    cast(_EVENT.event_data, Text).label("data"),
-                    cast(_EVENT.metadata, Text).label("metadata"),
+                    stored_json(_EVENT.event_data).label("data"),
+                    stored_json(_EVENT.metadata).label("metadata"),
                 ).where(_EVENT.id == event_id)
             ).first()
             if row is None:
@@ -80,9 +81,10 @@ class SqlHistory:
         if wanted.sender_id is not None:
             with look(self._engine) as connection:
                 conditions.append(_EVENT.id.in_(_sent_as(connection, wanted.sender_id)))
+        new = is_unprocessed if wanted.event_type is None else is_new  # by type there is an index of its own
         parts = [
             select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
-            for condition, order in ((is_processed, newest), (is_unprocessed, (_EVENT.timestamp.desc(),)))
+            for condition, order in ((is_processed, newest), (new, (_EVENT.timestamp.desc(),)))
         ]
         found = union_all(*(select(part) for part in parts)).subquery()
         query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)

@@ -5,7 +5,19 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Text, Uuid, and_, bindparam, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from events.records import State, Wakeup
@@ -42,6 +54,16 @@ def key_values(dialect: str, keys: Iterable[Key]) -> dict[str, Any]:
 def is_key(keys: FromClause) -> ColumnElement[bool]:
     """The delivery is that of the key."""
     return and_(_DELIVERY.event_id == keys.c.event_id, _DELIVERY.handler == keys.c.handler)
+
+
+def locked(connection: Connection, which: "Select[Any]") -> dict[str, Any]:
+    """Lock what this query finds (columns event_id and handler); the parameters of a statement about those deliveries.
+
+    By itself, since within another statement PostgreSQL may run it, with its limit, more than once.
+    """
+    return key_values(
+        connection.dialect.name, [(event_id, handler, 0) for event_id, handler in connection.execute(which)]
+    )
 
 
 def not_started(dialect: str) -> ColumnElement[bool]:

@@ -46,6 +46,6 @@ class SqlLineage:
 
 def _as_id(text: str) -> UUID | None:
     try:
-        return UUID(text)
+        return UUID(str(text))  # SQLite may have found a number
     except ValueError:  # a publisher may name whatever it likes as a cause
         return None

@@ -11,13 +11,14 @@ from sqlalchemy import Engine, Select, Update, bindparam, exists, func, select, 
 
 from events.ports import Listener
 from events.records import Due, Express, Failure, FannedOut, Group, State, Wakeup
+from events.store.arrivals import is_anything_new
 from events.store.engine import look, moment, moments, now_plus, transaction
 from events.store.fan_out import fan_out
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
-from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_unprocessed, waits
+from events.store.tables import event_deliveries, in_state, waits
 
-_DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
+_DELIVERY = event_deliveries.c
 
 
 class SqlOutbox:
@@ -145,7 +146,7 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
             now,
         )
         .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
-        .order_by(_DELIVERY.due_at)
+        .order_by(_DELIVERY.due_at, _DELIVERY.event_id, _DELIVERY.handler)  # what was fanned out at once is due at once
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
     )
@@ -174,7 +175,6 @@ def _sending(dialect: str) -> Update:
 
 @cache
 def _due_in(dialect: str) -> "Select[Any]":
-    event_waits = exists().where(is_unprocessed, _EVENT.event_type.in_(select(_SUBSCRIPTION.event_type)))
     uncopied = exists().where(in_state(State.DEAD), _DELIVERY.copied.is_(False))
     now, waiting = moment(dialect), heads()
     earliest = [
@@ -183,7 +183,7 @@ def _due_in(dialect: str) -> "Select[Any]":
         select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
         select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
     ]
-    return select(event_waits, uncopied, now, *(one.scalar_subquery() for one in earliest))
+    return select(is_anything_new(), uncopied, now, *(one.scalar_subquery() for one in earliest))
 
 
 def heads() -> Any:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, cast, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.letters import Parked, ParkedFilter, ParkedState
@@ -73,8 +73,11 @@ class SqlParkingLot:
 
     def discard(self, wanted: ParkedFilter) -> int:
         with transaction(self._engine) as connection:
-            ids = select(_PARKED.id).where(*_conditions(wanted)).order_by(_PARKED.parked_at.desc()).limit(wanted.limit)
-            return _close(connection, ParkedState.DISCARDED, _PARKED.id.in_(ids))
+            these = and_(*_conditions(wanted))
+            if wanted.limit is not None:
+                newest = select(_PARKED.id).where(these).order_by(_PARKED.parked_at.desc(), _PARKED.id)
+                these = and_(these, _PARKED.id.in_(newest.limit(wanted.limit).with_for_update()))
+            return _close(connection, ParkedState.DISCARDED, these)
 
 
 def _close(connection: Connection, state: ParkedState, which: ColumnElement[bool]) -> int:

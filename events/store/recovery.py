@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Engine, Text, and_, cast, delete, exists, func, select, tuple_, update
+from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, func, select, true, update
 
 from events.letters import DeadLetter, DeadLetterFilter
 from events.outcome import Outcome
@@ -11,12 +12,12 @@ from events.records import Failure, State, Wakeup
 from events.store.dead import find
 from events.store.engine import look, now_plus, relaxed_commit, transaction
 from events.store.failing import fail
-from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
+from events.store.keys import is_key, key_table, key_values, locked, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, event_handlers, in_state, waits
+from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
-_REMEMBERED_FOR = timedelta(minutes=10)  # that a handler was resumed
+_REMEMBERED_FOR = timedelta(minutes=10)  # who resumed a handler
 # Which message a delivery was sent in; what older code sent has no number, and was a message of its own.
 _MESSAGE = func.coalesce(cast(_DELIVERY.message, Text), cast(_DELIVERY.event_id, Text) + _DELIVERY.handler)
 
@@ -73,23 +74,27 @@ class SqlRecovery:
             return count + connection.execute(update(event_deliveries).where(of_the_silent).values(again)).rowcount
 
     def unpause(self, limit: int) -> int:
+        # By the deliveries, not by the switches: whatever left them paused, they are found for as long as they are.
         with look(self._engine) as connection:
-            resumed = list(connection.scalars(select(_HANDLER.handler).where(_HANDLER.paused.is_(False))))
+            old = and_(_HANDLER.paused.is_(False), _HANDLER.changed_at < now_plus(connection, -_REMEMBERED_FOR))
+            resumed = list(connection.scalars(_RESUMED))
+            forgotten = connection.scalar(select(exists().where(old)))
+        if forgotten:
+            with transaction(self._engine) as connection:
+                connection.execute(delete(event_handlers).where(old))
         if not resumed:
             return 0
         with transaction(self._engine) as connection:
+            waiting = and_(in_state(State.PAUSED), ~is_paused(_DELIVERY.handler, event_deliveries))
             some = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
-                .where(in_state(State.PAUSED), _DELIVERY.handler.in_(resumed))
+                .where(waiting, _DELIVERY.handler.in_(resumed))
                 .limit(limit)
-                .with_for_update(skip_locked=True)
+                .with_for_update(skip_locked=True, of=event_deliveries)
             )
-            these = tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some)
-            count = connection.execute(update(event_deliveries).where(these).values(state=waits())).rowcount
-            if not count:  # not at once: a fan-out that began before the handler was resumed may still be on its way
-                old = now_plus(connection, -_REMEMBERED_FOR)
-                connection.execute(delete(event_handlers).where(_HANDLER.paused.is_(False), _HANDLER.changed_at < old))
-        return count
+            found = locked(connection, some)
+            again = update(event_deliveries).where(is_key(key_table(self._dialect)), waiting)
+            return connection.execute(again.values(state=State.PENDING), found).rowcount
 
     def expire_leases(self, limit: int) -> int:
         with look(self._engine) as connection:
@@ -106,9 +111,11 @@ class SqlRecovery:
                 .with_for_update(skip_locked=True)
             )  # fmt: skip
             rows = connection.execute(query).all()
+            most = {handler: max_attempts(connection, handler) for handler in {row.handler for row in rows}}
             for row in rows:
-                this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler)
-                last = row.attempts - row.attempts_before >= max_attempts(connection, row.handler)
+                this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler,
+                            in_state(State.RUNNING), _DELIVERY.attempts == row.attempts)  # fmt: skip
+                last = row.attempts - row.attempts_before >= most[row.handler]
                 said = f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}"
                 failure = Failure("events.errors.WorkerLost", said, "")
                 if row.grouped:  # nobody knows whether it was to blame
@@ -126,11 +133,25 @@ class SqlRecovery:
 
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:
         with transaction(self._engine) as connection:
-            # With its attempts: what died again since is another death, not yet copied.
-            keys = key_table(self._dialect)
+            # What died again since is another death, not yet copied. One that can't be sent dies without an attempt.
+            keys, death = key_table(self._dialect), _DELIVERY.attempts + _DELIVERY.replays
             connection.execute(
                 update(event_deliveries)
-                .where(is_key(keys), _DELIVERY.attempts == keys.c.number, in_state(State.DEAD))
+                .where(is_key(keys), death == keys.c.number, in_state(State.DEAD))
                 .values(copied=True),
-                key_values(self._dialect, [(one.event_id, one.handler, one.attempts) for one in letters]),
+                key_values(self._dialect, [(one.event_id, one.handler, one.attempts + one.replays) for one in letters]),
             )
+
+
+def _resumed() -> "Select[Any]":
+    """Handlers that aren't paused, and of which a delivery is: by an index, from one handler to the next."""
+    paused = in_state(State.PAUSED)
+    first = select(func.min(_DELIVERY.handler).label("handler")).where(paused).cte("held", recursive=True)
+    step = first.alias("step")
+    following = select(func.min(_DELIVERY.handler)).where(paused, _DELIVERY.handler > step.c.handler).scalar_subquery()
+    held = first.union_all(select(following).where(step.c.handler.is_not(None)))
+    switch = exists().where(_HANDLER.handler == held.c.handler, _HANDLER.paused == true())
+    return select(held.c.handler).where(held.c.handler.is_not(None), ~switch)
+
+
+_RESUMED = _resumed()

@@ -3,11 +3,27 @@
 It goes along an index by age, a batch at a time, and never reads a table: with millions of rows that is what counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Text, and_, delete, exists, func, or_, select, tuple_, type_coerce
+from sqlalchemy import (
+    TIMESTAMP,
+    ColumnElement,
+    Connection,
+    Engine,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from events.letters import ParkedState, Pruned
 from events.records import State
@@ -20,7 +36,10 @@ from events.store.tables import (
     event_store,
     is_processed,
 )
+from events.store.turns import in_turn
+from events.store.types import StoredText
 
+Answer = TypeVar("Answer")
 _EVENT, _DELIVERY, _PARKED = event_store.c, event_deliveries.c, event_parked.c
 
 
@@ -35,26 +54,40 @@ class SqlRetention:
             before: datetime = connection.scalar(select(now_plus(connection, -older_than)))  # type: ignore[assignment]
         last: Sequence[Any] | None = None
         while True:
-            with transaction(self._engine, eager=not dry_run) as connection:
-                seen = connection.execute(self._oldest(connection, before, last, batch, lock=not dry_run)).all()
-                pruned = _finished(connection, [row.id for row in seen], before, dry_run=dry_run) if seen else Pruned()
+            seen, pruned = self._in_turn(partial(self._batch, before, last, batch, dry_run), dry_run)
             if pruned.events:
                 yield pruned
             if len(seen) < batch:
                 break
-            last = (seen[-1].created_at, seen[-1].id)
+            if last == (last := (seen[-1].created_at, seen[-1].id)):  # a time that doesn't even keep its place
+                break
         while True:
-            with transaction(self._engine, eager=not dry_run) as connection:
-                parked = _closed(connection, before, batch, dry_run=dry_run)
+            parked = self._in_turn(partial(_closed, before, batch, dry_run), dry_run)
             if parked:
                 yield Pruned(parked=parked)
             if dry_run or parked < batch:
                 return
 
+    def _in_turn(self, work: Callable[[Connection], Answer], dry_run: bool) -> Answer:
+        if not dry_run:
+            return in_turn(self._engine, work)
+        with transaction(self._engine, eager=False) as connection:
+            return work(connection)
+
+    def _batch(
+        self, before: datetime, last: Sequence[Any] | None, batch: int, dry_run: bool, connection: Connection
+    ) -> tuple[Sequence[Any], Pruned]:
+        seen = connection.execute(self._oldest(connection, before, last, batch, lock=not dry_run)).all()
+        ids = [row.id for row in seen]
+        if dry_run:
+            return seen, _would_delete(connection, ids, before)
+        return seen, _delete(connection, ids, before)
+
     @staticmethod
     def _oldest(connection: Connection, before: datetime, last: Sequence[Any] | None, batch: int, *, lock: bool) -> Any:
-        # On SQLite as text: what a foreign program wrote may be no time, and is still an order to go on in.
-        created_at = type_coerce(_EVENT.created_at, Text) if connection.dialect.name == "sqlite" else _EVENT.created_at
+        # As text: what a foreign program wrote may be no time that Python knows, and is still an order to go on in.
+        sqlite = connection.dialect.name == "sqlite"
+        created_at = type_coerce(_EVENT.created_at, StoredText()) if sqlite else cast(_EVENT.created_at, Text)
         query = (
             select(_EVENT.id, created_at.label("created_at"))
             .where(is_processed, _EVENT.created_at < before)
@@ -62,35 +95,52 @@ class SqlRetention:
             .limit(batch)
         )
         if last is not None:
-            query = query.where(tuple_(created_at, _EVENT.id) > tuple_(*last))
+            text, event_id = last
+            since: Any = text if sqlite else cast(literal(text, Text), TIMESTAMP(timezone=True))
+            query = query.where(tuple_(type_coerce(_EVENT.created_at, Text), _EVENT.id) > tuple_(since, event_id))
         return query.with_for_update(skip_locked=True, of=event_store) if lock else query
 
 
-def _finished(connection: Connection, ids: list[Any], before: datetime, *, dry_run: bool) -> Pruned:
+def _finished(ids: Sequence[Any], before: datetime) -> Any:
     """Of these events, those that nobody has anything left to do with."""
-    in_use = exists().where(
-        _DELIVERY.event_id == _EVENT.id,
-        or_(
-            _DELIVERY.state.not_in([State.SUCCEEDED, State.DISCARDED]),
-            func.coalesce(_DELIVERY.finished_at, _DELIVERY.created_at) >= before,
-        ),
-    )
-    finished = list(connection.scalars(select(_EVENT.id).where(_EVENT.id.in_(ids), ~in_use)))
+    in_use = exists().where(_DELIVERY.event_id == _EVENT.id, ~_is_done(before))
+    return select(_EVENT.id).where(_EVENT.id.in_(ids), is_processed, ~in_use)
+
+
+def _is_done(before: datetime) -> ColumnElement[bool]:
+    done = _DELIVERY.state.in_([State.SUCCEEDED, State.DISCARDED])
+    return and_(done, func.coalesce(_DELIVERY.finished_at, _DELIVERY.created_at) < before)
+
+
+def _would_delete(connection: Connection, ids: Sequence[Any], before: datetime) -> Pruned:
+    finished = list(connection.scalars(_finished(ids, before)))
+    theirs = select(func.count()).select_from(event_deliveries).where(_DELIVERY.event_id.in_(finished))
+    return Pruned(len(finished), connection.scalar(theirs) or 0) if finished else Pruned()
+
+
+def _delete(connection: Connection, ids: Sequence[Any], before: datetime) -> Pruned:
+    """Their deliveries are locked first, and then it is asked again: an operator may just have restored one."""
+    maybe = list(connection.scalars(_finished(ids, before)))
+    if not maybe:
+        return Pruned()
+    theirs = select(_DELIVERY.event_id).where(_DELIVERY.event_id.in_(maybe))
+    connection.execute(theirs.order_by(_DELIVERY.event_id, _DELIVERY.handler).with_for_update()).all()
+    finished = list(connection.scalars(_finished(maybe, before)))
     if not finished:
         return Pruned()
-    theirs = _DELIVERY.event_id.in_(finished)
-    if dry_run:
-        count = connection.scalar(select(func.count()).select_from(event_deliveries).where(theirs))
-        return Pruned(len(finished), int(count or 0))
+    done = delete(event_deliveries).where(_DELIVERY.event_id.in_(finished), _is_done(before))
+    deliveries = connection.execute(done).rowcount
+    left = exists().where(_DELIVERY.event_id == _EVENT.id)
+    events = delete(event_store).where(_EVENT.id.in_(finished), is_processed, ~left).returning(_EVENT.id)
+    gone = list(connection.scalars(events))
     for table in (event_attempts, event_actions):
-        connection.execute(delete(table).where(table.c.event_id.in_(finished)))
-    deliveries = connection.execute(delete(event_deliveries).where(theirs)).rowcount
-    return Pruned(connection.execute(delete(event_store).where(_EVENT.id.in_(finished))).rowcount, deliveries)
+        connection.execute(delete(table).where(table.c.event_id.in_(gone)))
+    return Pruned(len(gone), deliveries)
 
 
-def _closed(connection: Connection, before: datetime, batch: int, *, dry_run: bool) -> int:
+def _closed(before: datetime, batch: int, dry_run: bool, connection: Connection) -> int:
     closed = and_(_PARKED.state != ParkedState.PARKED, _PARKED.closed_at < before)
     if dry_run:
         return int(connection.scalar(select(func.count()).select_from(event_parked).where(closed)) or 0)
     ids = select(_PARKED.id).where(closed).limit(batch)
-    return connection.execute(delete(event_parked).where(_PARKED.id.in_(ids))).rowcount
+    return connection.execute(delete(event_parked).where(closed, _PARKED.id.in_(ids))).rowcount

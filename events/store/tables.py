@@ -1,5 +1,8 @@
 """The tables of the ledger. The migrations create them; a test keeps the two equal."""
 
+from datetime import datetime
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -11,14 +14,15 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Select,
     String,
     Table,
     Text,
     case,
-    exists,
     false,
     literal_column,
     or_,
+    select,
     text,
     true,
 )
@@ -27,6 +31,7 @@ from events.records import State
 from events.store.types import (
     Id,
     Json,
+    StoredText,
     UtcDateTime,
     causation_id,
     correlation_id,
@@ -43,8 +48,8 @@ event_store = Table(
     "event_store",
     metadata,
     Column("id", Id, nullable=False),
-    Column("aggregate_id", String(255), nullable=True),
-    Column("event_type", String(255), nullable=False),
+    Column("aggregate_id", StoredText(255), nullable=True),
+    Column("event_type", StoredText(255), nullable=False),
     Column("event_data", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
@@ -62,6 +67,17 @@ Index(
     event_store.c.timestamp,
     postgresql_where=is_unprocessed,
     sqlite_where=is_unprocessed,
+)
+# By type. Written otherwise than the one above, so that PostgreSQL can't take that one to look for the next events of a
+# type: it has all those in front that nobody wants, and how many these are the planner doesn't know.
+is_new = event_store.c.processed.is_not(true())
+Index(
+    "event_store_new",
+    event_store.c.event_type,
+    event_store.c.timestamp,
+    event_store.c.id,
+    postgresql_where=is_new,
+    sqlite_where=is_new,
 )
 is_processed = event_store.c.processed == true()
 Index(  # by age; who publishes doesn't pay for it
@@ -183,15 +199,28 @@ event_handlers = Table(
 
 
 def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
-    """An operator has paused this handler, a column of the table `of`."""
-    theirs = event_handlers.c.handler == handler
-    return exists().where(theirs, event_handlers.c.paused == true()).correlate(of)
+    """An operator has paused this handler, a column of the table `of`.
+
+    Whoever asks holds a lock of the table, ROW SHARE, until its transaction ends: so `pause` sees which transactions
+    may have asked before it. See events.store.switches.
+    """
+    switch: Select[Any] = select(literal_column("1")).where(
+        event_handlers.c.handler == handler, event_handlers.c.paused == true()
+    )
+    return switch.correlate(of).with_for_update(read=True, key_share=True).exists()
 
 
 def waits() -> ColumnElement[str]:
     """The state of a delivery that waits to be sent: not pending if its handler is paused."""
     paused = is_paused(event_deliveries.c.handler, event_deliveries)
     return case((paused, literal_column("'paused'")), else_=literal_column("'pending'"))
+
+
+def was_due() -> ColumnElement[datetime]:
+    """When a delivery that is pending or sent was due first, so that it is due at once when it waits no longer."""
+    delivery = event_deliveries.c
+    sent_first = case((delivery.attempts == 0, delivery.created_at), else_=delivery.sent_at)
+    return case((in_state(State.SENT), sent_first), else_=delivery.due_at)
 
 
 # Attempts that did not end well; the delivery itself tells of the last one only.
@@ -291,3 +320,20 @@ BEGIN
     DELETE FROM event_store WHERE rowid = NEW.rowid AND id IS NEW.id;
 END
 """
+
+# SQLite keeps whatever it is given. What isn't true is not processed, or nobody would ever look for it; text is text.
+_PLAIN = """
+UPDATE event_store SET
+    processed = CASE WHEN processed IS 1 THEN 1 ELSE 0 END,
+    event_type = CAST(event_type AS TEXT),
+    aggregate_id = CAST(aggregate_id AS TEXT)
+WHERE rowid = NEW.rowid;
+"""
+_ISNT_PLAIN = """
+(NEW.processed IS NOT 0 AND NEW.processed IS NOT 1)
+OR typeof(NEW.event_type) = 'blob' OR typeof(NEW.aggregate_id) = 'blob'
+"""
+PLAIN_ROWS = tuple(
+    f"CREATE TRIGGER event_store_plain_{name} AFTER {what} ON event_store WHEN {_ISNT_PLAIN} BEGIN {_PLAIN} END"
+    for name, what in (("insert", "INSERT"), ("update", "UPDATE OF processed, event_type, aggregate_id"))
+)

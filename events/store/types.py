@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, Text, Uuid
+from sqlalchemy import ColumnElement, DateTime, Dialect, String, Text, Uuid, cast, type_coerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -13,7 +13,10 @@ from events.identity import SENT_AS
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """timestamptz; on SQLite text in UTC that sorts by time. What a foreign program wrote unreadably is None."""
+    """timestamptz; on SQLite text in UTC that sorts by time.
+
+    What a foreign program wrote and Python can't hold is None: infinity and the year 12026, or on SQLite any text.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -21,12 +24,17 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
 
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return type_coerce(readable(column), self)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # strftime cuts years short
 
     def process_result_value(self, value: Any, _: Dialect) -> datetime | None:
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
         if isinstance(value, str):
             try:
                 value = datetime.fromisoformat(value)
@@ -34,7 +42,76 @@ class UtcDateTime(TypeDecorator[datetime]):
                 return None
         if not isinstance(value, datetime):
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError:  # the last hours of the year 9999
+            return None
+
+
+class readable(FunctionElement[datetime]):  # noqa: N801 - an SQL expression
+    """A time, or NULL if Python can't hold it in each time zone."""
+
+    inherit_cache = True
+
+
+@compiles(readable, "postgresql")
+def _readable_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    time = compiler.process(element.clauses, **options)
+    first, last = ("'0001-01-03 00:00:00+00'::timestamptz", "'9999-12-29 00:00:00+00'::timestamptz")
+    return f"CASE WHEN {time} > {first} AND {time} < {last} THEN {time} END"
+
+
+@compiles(readable, "sqlite")
+def _readable_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    time = compiler.process(element.clauses, **options)  # perhaps a number, or text that is no UTF-8
+    return f"CASE typeof({time}) WHEN 'text' THEN CAST({time} AS BLOB) END"
+
+
+class StoredText(TypeDecorator[str]):
+    """Text as a program stored it: on SQLite perhaps a number, or bytes that are no UTF-8, which are shown as such.
+
+    Args:
+        warning: stands before the latter, so that nobody takes them for JSON.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int | None = None, warning: str = "") -> None:
+        super().__init__(length)
+        self.warning = warning
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return type_coerce(as_bytes(column), self)
+
+    def process_result_value(self, value: Any, _: Dialect) -> str | None:
+        if not isinstance(value, bytes):
+            return None if value is None else str(value)
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return self.warning + value.decode(errors="backslashreplace")
+
+
+def stored_json(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """JSON as text."""
+    return cast(column, StoredText(warning="no UTF-8: "))
+
+
+class as_bytes(FunctionElement[str]):  # noqa: N801 - an SQL expression
+    """On SQLite, whose driver fails at text that is no UTF-8."""
+
+    inherit_cache = True
+
+
+@compiles(as_bytes)
+def _as_it_is(element: Any, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(as_bytes, "sqlite")
+def _as_bytes_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
 
 
 class Id(TypeDecorator[UUID]):

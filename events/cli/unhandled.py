@@ -1,0 +1,93 @@
+"""`events unhandled`: events that wait for a handler, since nobody has subscribed to their type."""
+
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.cli.upkeep import age
+from events.pipeline import get_pipeline
+
+app = typer.Typer(help="Events that wait for a handler: list, drop.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Event types that no handler has subscribed to: how many events of each wait, and since when.
+
+    They wait for ever and cost nothing but room. A worker that has a handler for them gets all of them.
+
+    Example: events unhandled list
+    """
+    pipeline = get_pipeline()
+    pipeline.check()
+    found = pipeline.ledger.unhandled.types()
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    if not found:
+        console.print("no event waits for a handler")
+        return
+    rows = [[one.event_type, f"{one.count:,}", moment(one.oldest)] for one in found]
+    print_table("Events that wait for a handler", ["event", "waiting", "oldest (UTC)"], rows, right=["waiting"])
+    console.print("next: events unhandled drop EVENT --dry-run")
+
+
+@app.command()
+def drop(
+    types: Annotated[list[str] | None, typer.Argument(help="Event types.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of all types that no handler has subscribed to.")] = False,
+    older_than: Annotated[
+        timedelta, typer.Option(parser=age, metavar="AGE", help="Only what was stored so long ago, such as 30d.")
+    ] = "0s",  # type: ignore[assignment]
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Events in one transaction.")] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete events that wait for a handler, for good: by type, or --all.
+
+    None that was fanned out, or whose type a handler has subscribed to by then. Ctrl-C stops it between two batches.
+
+    Example: events unhandled drop PageViewed --older-than 30d
+    """
+    if bool(types) == everything:
+        raise typer.BadParameter("say which: `events unhandled drop EVENT...`, or `events unhandled drop --all`")
+    pipeline = get_pipeline()
+    pipeline.check()
+    unhandled = pipeline.ledger.unhandled
+    known = [one.event_type for one in unhandled.types()]
+    chosen = known if everything else list(dict.fromkeys(types or ()))
+    if unknown := [name for name in chosen if name not in known]:
+        raise typer.BadParameter(
+            f"no event of type {', '.join(unknown)} waits for a handler; `events unhandled list` shows what does"
+        )
+    total = unhandled.count(chosen, older_than)
+    if dry_run:
+        if as_json:
+            print_json({"dry_run": True, "events": total, "types": chosen})
+        else:
+            console.print(f"{total:,} events would be deleted", highlight=False)
+        return
+    if total and not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter(f"{total:,} events would be deleted for good; say --yes if that is meant")
+        typer.confirm(f"Delete {total:,} events of {', '.join(chosen)} for good?", abort=True)
+    done, bar = 0, (TextColumn("deleting"), BarColumn(), MofNCompleteColumn())
+    with Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("deleting", total=total)
+        try:
+            for count in unhandled.drop(chosen, older_than, batch):
+                done += count
+                progress.update(task, completed=done)
+        except KeyboardInterrupt:
+            typer.echo(f"stopped: {done:,} deleted, the others are as they were", err=True)
+            raise
+    if as_json:
+        print_json({"dry_run": False, "events": done, "types": chosen})
+    else:
+        console.print(f"{done:,} events deleted", highlight=False)
