@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -46,6 +47,11 @@ class Handler:
     batch: bool = False  # it takes them all in one call
     linger: timedelta = timedelta(0)
     publishes: tuple[type[DomainEvent], ...] = ()  # what a translator makes of them; nobody knows it of other handlers
+
+    @cached_property
+    def event_types(self) -> frozenset[str]:
+        """The names of its events."""
+        return frozenset(event.event_name for event in self.events)
 
 
 _handlers: dict[str, Handler] = {}

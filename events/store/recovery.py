@@ -11,6 +11,7 @@ from events.records import Failure, State, Wakeup
 from events.store.dead import find
 from events.store.engine import look, now_plus, relaxed_commit, transaction
 from events.store.failing import fail
+from events.store.homing import bring_home
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, waits
@@ -90,6 +91,9 @@ class SqlRecovery:
                 old = now_plus(connection, -_REMEMBERED_FOR)
                 connection.execute(delete(event_handlers).where(_HANDLER.paused.is_(False), _HANDLER.changed_at < old))
         return count
+
+    def bring_home(self, limit: int) -> int:
+        return bring_home(self._engine, limit)
 
     def expire_leases(self, limit: int) -> int:
         with look(self._engine) as connection:
