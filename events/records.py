@@ -10,8 +10,8 @@ A delivery goes through these states; one diagram, one table, one column:
 
 While an operator has paused its handler, a delivery is `paused` instead of pending.
 
-`due_at` means: pending, when to send (HELD while no living worker has its handler); sent, when to ask whether the wake-up
-got lost; running, when the lease ends.
+`due_at` means: pending, when to send (HELD while no living worker has its handler); sent, when to ask whether the wake-
+up got lost; running, when the lease ends.
 `attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
 """
 
