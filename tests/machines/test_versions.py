@@ -141,7 +141,7 @@ class Program:
         workers = self.fleet.workers
         for _ in range(PATIENCE):
             self.relay()
-            while any([self.fleet.work(worker) for worker in self.chance.sample(workers, len(workers))]):
+            while sum(self.fleet.work(worker) for worker in self.chance.sample(workers, len(workers))):
                 pass  # a message each, in turn: a broker that gave all to one would starve the others
             if not self.new and all(done[event_id, handler] for event_id, handler, _ in self.wanted):
                 break
