@@ -84,6 +84,9 @@ class Deliverer:
         except GaveUp:  # the ledger finds the wake-ups by their age
             return dict.fromkeys(attempts, Result(Outcome.HANDED_BACK))
         results = self._not_claimed(handler, attempts.keys() - {claim.envelope.id for claim in claims})
+        if strange := [claim for claim in claims if claim.envelope.event_type not in known.event_types]:
+            results |= self._passed_on(known, strange)
+            claims = [claim for claim in claims if claim.envelope.event_type in known.event_types]
         try:
             # Who sent them may have known other code, in which the handler allowed more.
             for start in range(0, len(claims), known.most):
@@ -107,6 +110,16 @@ class Deliverer:
     def _not_claimed(self, handler: str, event_ids: Collection[UUID]) -> Results:
         known = self._inbox.known(handler, event_ids) if event_ids else ()
         return {one: Result(Outcome.NOT_OURS if one in known else Outcome.UNKNOWN) for one in event_ids}
+
+    def _passed_on(self, handler: Handler, claims: Collection[Claim]) -> Results:
+        """Its code takes these events no longer, or not yet: they wait for a worker whose code does."""
+        log.warning(
+            "%s doesn't take events %s here; %d of its deliveries wait for a worker where it does", handler.name,
+            ", ".join(sorted({claim.envelope.event_type for claim in claims})), len(claims),
+            extra={"handler": handler.name},
+        )  # fmt: skip
+        self._insist(lambda: self._inbox.pass_on(claims))
+        return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
     def _alone(self, handler: Handler, claim: Claim) -> Result:
         begun = time.monotonic()

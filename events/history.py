@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from events.outcome import Outcome
-from events.records import State
+from events.records import HELD, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,11 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
             yield Moment(delivery.finished_at, "succeeded", delivery.handler, delivery.worker or "")
         if delivery.state == State.DEAD and delivery.finished_at is not None and not delivery.attempts:
             yield Moment(delivery.finished_at, "dead", delivery.handler, detail=f"never sent: {delivery.error}")
-        if delivery.state == State.PENDING and delivery.due_at is not None:
+        if delivery.state in (State.PENDING, State.PAUSED) and delivery.due_at == HELD:
+            yield Moment(HELD, "waits", delivery.handler, detail="no living worker has its handler for this event")
+        elif delivery.state == State.PENDING and delivery.due_at is not None:
             yield Moment(delivery.due_at, "due", delivery.handler)
-        if delivery.state == State.PAUSED and delivery.due_at is not None:
+        elif delivery.state == State.PAUSED and delivery.due_at is not None:
             yield Moment(delivery.due_at, "waits", delivery.handler, detail="its handler is paused")
     for attempt in event.attempts:
         if attempt.started_at is not None:

@@ -1,8 +1,5 @@
 """What becomes of a delivery whose attempt failed: another attempt, another worker, or a dead letter."""
 
-import random
-from datetime import timedelta
-
 from events.errors import EventDataError, NewerEvent
 from events.event import fingerprint
 from events.hooks import Hooks
@@ -11,14 +8,6 @@ from events.outcome import Outcome, Result, failure_of
 from events.ports import Inbox, WorkerRegistry
 from events.records import ALIVE, Claim
 from events.registry import Handler
-
-
-def try_elsewhere_after() -> timedelta:
-    """When a delivery that this worker can't run is sent again.
-
-    Never the same: a broker that takes turns would give what is sent together to the same workers again and again.
-    """
-    return timedelta(seconds=random.uniform(0.5, 2.0))
 
 
 class Judge:
@@ -42,7 +31,7 @@ class Judge:
         event_type = claim.envelope.event_type
         ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
         other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
-        return other and self._insist(lambda: self._inbox.hand_back([claim], try_elsewhere_after())) == 1
+        return other and self._insist(lambda: self._inbox.pass_on([claim])) == 1
 
     def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
         delay = handler.retry.delay_after(error, claim.run)

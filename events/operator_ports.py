@@ -90,14 +90,20 @@ class Switches(Protocol):
     def resume(self, handler: str, actor: str) -> bool:
         """What waits is sent again, by the relay; False if it was not paused."""
 
-    def waiting(self, handler: str) -> int:
-        """Its deliveries that nobody has begun."""
+    def waiting(self, handler: str, event_type: str | None = None) -> int:
+        """Its deliveries that nobody has begun; of one event type, if one is given."""
 
-    def unsubscribe(self, handler: str, actor: str) -> bool:
-        """It wants no more events; False if it was not subscribed to any."""
+    def unsubscribe(
+        self, handler: str, actor: str, event_type: str | None = None, check: Callable[[], None] = lambda: None
+    ) -> bool:
+        """It wants no more events, of this type or any; False if it was not subscribed to any.
 
-    def drop(self, handler: str, actor: str, limit: int) -> int:
-        """Up to so many of its deliveries that nobody has begun are discarded; how many were."""
+        Once this returns none comes any more. `check` may raise: while it looks, no worker can subscribe unseen.
+        """
+
+    def drop(self, handler: str, actor: str, limit: int, event_type: str | None = None) -> int:
+        """Up to so many of its deliveries that nobody has begun are discarded; how many were. None of those that it
+        is subscribed to."""
 
 
 class ParkingLot(Protocol):

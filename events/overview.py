@@ -43,6 +43,20 @@ class UnhandledType:
 
 
 @dataclass(frozen=True, slots=True)
+class Orphan:
+    """An event type of a handler that no living worker has: its deliveries wait.
+
+    Attributes:
+        since: when that was noticed; None if it wasn't yet, or the handler isn't subscribed to it any more.
+        waiting: deliveries that nobody has begun.
+    """
+
+    event_type: str
+    since: datetime | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerMetrics:
     """One handler.
 
@@ -53,6 +67,7 @@ class HandlerMetrics:
         seconds: that one delivery takes, as workers measured; None if unknown.
         rates: what living workers say they do a second, by outcome.
         changed_by, changed_at: who paused or resumed it, and when; None if nobody did of late.
+        orphans: of its event types, those that no living worker has.
     """
 
     handler: str
@@ -66,6 +81,7 @@ class HandlerMetrics:
     deliveries: Mapping[str, int] = field(default_factory=dict)
     error_count: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)
+    orphans: Sequence[Orphan] = ()
 
     @property
     def waiting(self) -> int:
@@ -88,6 +104,7 @@ class Overview:
         lag: for how many seconds the first event in line, of those that somebody wants, waits to be fanned out.
         parked: messages that can't be run, by reason.
         workers: those that live.
+        unread: queues of handlers that living workers have, and that none of them reads.
     """
 
     taken_at: datetime
@@ -99,6 +116,7 @@ class Overview:
     lag: float
     parked: Mapping[str, int]
     workers: Sequence[WorkerInfo]
+    unread: Sequence[str] = ()
 
     @property
     def events(self) -> int:
@@ -124,3 +142,10 @@ class Overview:
     def a_second(self, outcome: str) -> float:
         """What living workers say they do: "succeeded", "retried" or "dead"."""
         return sum(one.rates.get(outcome, 0.0) for one in self.handlers)
+
+
+def retire_command(handler: HandlerMetrics, orphan: Orphan) -> str:
+    """What ends an orphan, and leaves alone what workers have."""
+    of_all = {orphan.event_type for orphan in handler.orphans} >= set(handler.event_types)
+    command = f"events handlers retire {handler.handler}"
+    return command if of_all else f"{command} --event {orphan.event_type}"

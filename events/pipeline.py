@@ -133,17 +133,23 @@ class Pipeline:
             address.name, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox, self.hooks, worker
         )
 
+    def subscriptions(self) -> list[Subscription]:
+        """What this process's handlers want."""
+        return [
+            Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
+                         handler.retry.max_attempts, handler.most, handler.batch, handler.linger,
+                         event.masked_fields)
+            for handler in all_handlers()
+            for event in handler.events
+        ]  # fmt: skip
+
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has; workers do so when they start."""
-        self.ledger.subscriptions.subscribe(
-            [
-                Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
-                             handler.retry.max_attempts, handler.most, handler.batch, handler.linger,
-                             event.masked_fields)
-                for handler in all_handlers()
-                for event in handler.events
-            ]
-        )  # fmt: skip
+        self.ledger.subscriptions.subscribe(self.subscriptions())
+
+    def keep_subscribed(self) -> None:
+        """Say so again, as living workers do now and then."""
+        self.ledger.subscriptions.keep(self.subscriptions())
 
     def check(self) -> None:
         """Raises SchemaError, with the command to run, when the database isn't ready; ConfigurationError if away."""

@@ -54,7 +54,14 @@ class Subscriptions(Protocol):
     """Which handlers want which events, and how their deliveries travel."""
 
     def subscribe(self, subscriptions: Collection[Subscription]) -> None:
-        """Write these subscriptions; rows of the same handlers for other event types go."""
+        """A starting worker has these: add what is missing, and change what was said by older code.
+
+        While workers of several versions live, the newest definition of a subscription counts; what is masked by any
+        stays masked. Nothing is removed: what this worker lacks may be another's.
+        """
+
+    def keep(self, subscriptions: Collection[Subscription]) -> None:
+        """A living worker says so again; and notes what no living worker has, so that it isn't sent to anybody."""
 
     def paces(self) -> dict[str, Pace]:
         """Of every subscribed handler."""
@@ -95,11 +102,15 @@ class Outbox(Protocol):
     ) -> list[Group]:
         """Mark up to `limit` due deliveries of a queue as sent: of `handlers` (None: of all), `but` not of those.
 
-        `group` says which of them share a message; those that it leaves out stay due.
+        `group` says which of them share a message; those that it leaves out stay due. What it finds of a handler that
+        no living worker has, or that has another queue by now, is put where it belongs instead.
         """
 
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         """Deliveries that were not started after all: pending again, due after `delay`. No attempt is used."""
+
+    def pass_on(self, wakeups: Collection[Wakeup]) -> int:
+        """Like `hand_back` of what a worker can't run and another may: after a delay that grows each time."""
 
     def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
         """A delivery that can't be sent: a dead letter; False if it is not waiting for this attempt any more."""
@@ -130,6 +141,9 @@ class Recovery(Protocol):
 
     def unpause(self, limit: int) -> int:
         """Up to `limit` deliveries that are paused, though their handlers aren't any more, are pending again."""
+
+    def bring_home(self, limit: int) -> int:
+        """Up to about `limit` deliveries whose handler is back, or has another queue, go where they belong."""
 
     def expire_leases(self, limit: int) -> int:
         """Running deliveries whose lease ended: pending again, or dead if that was their last attempt.
@@ -172,6 +186,9 @@ class Inbox(Protocol):
 
         `alone`: they don't share a message again.
         """
+
+    def pass_on(self, claims: Collection[Claim]) -> int:
+        """Like `hand_back` of what this worker can't run and another may: after a delay that grows each time."""
 
     def release(self, worker_prefix: str) -> int:
         """Hand back at once whatever workers run whose names begin so; how many deliveries."""

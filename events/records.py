@@ -10,15 +10,17 @@ A delivery goes through these states; one diagram, one table, one column:
 
 While an operator has paused its handler, a delivery is `paused` instead of pending.
 
-`due_at` means: pending, when to send; sent, when to ask whether the wake-up got lost; running, when the lease ends.
+`due_at` means: pending, when to send (HELD while no living worker has its handler); sent, when to ask whether the wake-
+up got lost; running, when the lease ends.
 `attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
 """
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -37,6 +39,9 @@ class State(StrEnum):
     PAUSED = "paused"
 
 
+HELD = datetime(9999, 1, 1, tzinfo=UTC)  # due when a worker has its handler again
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """A handler wants an event type: a row that workers write when they start and that the relay fans out by.
@@ -52,6 +57,12 @@ class Subscription:
     batch: bool = False  # the handler takes them all in one call
     linger: timedelta = timedelta(0)  # how long a batch waits for more
     masked: tuple[str, ...] = ()
+
+    @property
+    def definition(self) -> str:
+        """A short name of how its deliveries travel, the same wherever code says the same."""
+        said = (self.queue, self.max_attempts, self.most, self.batch, self.linger.total_seconds())
+        return hashlib.blake2s(repr(said).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,7 @@ class WorkerInfo:
     Attributes:
         handlers: handler to event type to fingerprint of the event's form.
         activity: handler to what it does a second, by outcome, as of late.
+        definitions: handler to event type to the definition of the subscription.
     """
 
     name: str  # of one process: node name and a token, so that host names may be reused
@@ -179,3 +191,9 @@ class WorkerInfo:
     started_at: datetime | None = None
     seen_at: datetime | None = None
     activity: dict[str, dict[str, float]] = field(default_factory=dict)
+    definitions: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def has(self, handler: str, event_type: str | None = None) -> bool:
+        """Whether it has this handler; for this event type, if one is given."""
+        theirs = self.handlers.get(handler)
+        return theirs is not None and (event_type is None or event_type in theirs)

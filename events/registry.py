@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -48,6 +49,11 @@ class Handler:
     publishes: tuple[type[DomainEvent], ...] = ()  # what a translator makes of them; nobody knows it of other handlers
     session: type[Session] = Session  # that its parameters ask for
     origin: Origin | None = field(default=None, compare=False, repr=False)  # who registered it; None for bridges
+
+    @cached_property
+    def event_types(self) -> frozenset[str]:
+        """The names of its events."""
+        return frozenset(event.event_name for event in self.events)
 
 
 _handlers: dict[str, Handler] = {}

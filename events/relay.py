@@ -151,7 +151,7 @@ class Relay:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
         if expired := self._recovery.expire_leases(self._limits.batch):
             self._hooks.expired(expired)
-        if self._recovery.unpause(self._limits.batch):
+        if self._recovery.unpause(self._limits.batch) + self._recovery.bring_home(self._limits.batch):
             self._next_look = 0.0  # there may be more
         if held := [wakeup for group in self._transport.held() for wakeup in group]:
             self._recovery.renew(held, self._limits.stale_after, self._holder)

@@ -1,7 +1,6 @@
 """Upkeep of handlers: pause one whose deliveries would only fail, resume it, retire one that no code has any more."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from events.errors import EventsError
 from events.operator_ports import Overviews, Switches
@@ -54,33 +53,42 @@ class Upkeep:
         self._known(handler)
         return self._switches.resume(handler, actor)
 
-    def retire(self, handler: str, actor: str, progress: Progress | None = None) -> int:
+    def retire(
+        self, handler: str, actor: str, progress: Progress | None = None, *, event_type: str | None = None
+    ) -> int:
         """It gets no more events, and what waits for it is discarded; how many deliveries. Dead letters stay.
 
+        With `event_type` it gets no more of those, and keeps the others. Code that has it again subscribes again.
         Raises NoSuchHandler, StillRunning.
         """
-        self._known(handler)
-        self._none_runs(handler)
-        self._switches.unsubscribe(handler, actor)
-        return self._by_batches(lambda: self._switches.drop(handler, actor, BATCH), progress)
+        self._known(handler, event_type)
+        self._switches.unsubscribe(handler, actor, event_type, lambda: self._none_runs(handler, event_type))
+        return self._by_batches(lambda: self._switches.drop(handler, actor, BATCH, event_type), progress)
 
-    def would_drop(self, handler: str) -> int:
+    def would_drop(self, handler: str, event_type: str | None = None) -> int:
         """How many deliveries `retire` would discard. Raises NoSuchHandler, StillRunning."""
-        self._known(handler)
-        self._none_runs(handler)
-        return self._switches.waiting(handler)
+        self._known(handler, event_type)
+        self._none_runs(handler, event_type)
+        return self._switches.waiting(handler, event_type)
 
-    def _known(self, handler: str) -> None:
-        known = [one.handler for one in self.handlers()]
+    def _known(self, handler: str, event_type: str | None = None) -> None:
+        known = {one.handler: one for one in self.handlers()}
         if handler not in known:
             raise NoSuchHandler(f"no handler is named {handler!r}; the ledger knows {', '.join(known) or 'none'}")
+        its = {*known[handler].event_types, *(orphan.event_type for orphan in known[handler].orphans)}
+        if event_type is not None and event_type not in its:
+            raise NoSuchHandler(
+                f"{handler} takes no event {event_type!r}, and none waits for it; the ledger knows "
+                f"{', '.join(sorted(its)) or 'none of it'}"
+            )
 
-    def _none_runs(self, handler: str, within: timedelta = ALIVE) -> None:
-        having = [worker.name for worker in self._workers.alive(within) if handler in worker.handlers]
+    def _none_runs(self, handler: str, event_type: str | None) -> None:
+        having = [worker.name for worker in self._workers.alive(ALIVE) if worker.has(handler, event_type)]
         if having:
+            what = handler if event_type is None else f"{handler} for {event_type}"
             raise StillRunning(
-                f"{handler} runs on {', '.join(having)}; deploy code without it first, or pause it: "
-                f"events handlers pause {handler}"
+                f"{what} runs on {', '.join(having)}; deploy code without it first (who was killed counts for another "
+                f"{ALIVE.total_seconds():g} s), or pause it: events handlers pause {handler}"
             )
 
     @staticmethod

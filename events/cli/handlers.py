@@ -1,6 +1,7 @@
 """`events handlers`: which there are and where they run; pause, resume, retire."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, TypeVar
 
 import typer
@@ -8,7 +9,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from events.cli import filters
 from events.cli.output import AsJson, console, moment, print_json, print_table
-from events.overview import HandlerMetrics
+from events.overview import HandlerMetrics, retire_command
 from events.pipeline import get_pipeline
 from events.records import State
 
@@ -42,6 +43,8 @@ def list_(as_json: AsJson = False) -> None:
     ]  # fmt: skip
     columns = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", ""]
     print_table("Handlers", columns, rows, right=["workers", "takes", "waiting", "running", "dead"])
+    for line in (line for one in found for line in orphaned(one)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print("next: events handlers pause HANDLER | events dead list --handler HANDLER")
 
 
@@ -71,21 +74,36 @@ def resume(handler: Name, actor: filters.Actor = None) -> None:
 @app.command()
 def retire(
     handler: Name,
+    event: Annotated[str | None, typer.Option("--event", help="Only of this event type; it keeps the others.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     actor: filters.Actor = None,
 ) -> None:
     """Of a handler that no code has any more: it gets no more events, and what waits for it is discarded.
 
-    Refused while a living worker has it. Its dead letters stay. `events dead restore` takes a delivery back.
+    Refused while a living worker has it. Its dead letters stay. `events dead restore` takes a delivery back. Code that
+    has it again subscribes it again.
 
     Example: events handlers retire old_feed --dry-run
     """
     upkeep = get_pipeline().upkeep
     if dry_run:
-        console.print(f"{upkeep.would_drop(handler):,} deliveries would be discarded", highlight=False)
+        console.print(f"{upkeep.would_drop(handler, event):,} deliveries would be discarded", highlight=False)
         return
-    count = _with_spinner("discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told))
-    console.print(f"{handler} is retired, {count:,} deliveries discarded", highlight=False)
+    count = _with_spinner(
+        "discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told, event_type=event)
+    )
+    what = handler if event is None else f"{handler} for {event}"
+    console.print(f"{what} is retired, {count:,} deliveries discarded", highlight=False)
+
+
+def orphaned(one: HandlerMetrics) -> list[str]:
+    """A line for each event type of it that no living worker has, with the cure."""
+    return [
+        f"no living worker has {one.handler} for {orphan.event_type or 'some event'}"
+        + (f", since {moment(orphan.since)}" if orphan.since else "")
+        + f": {orphan.waiting:,} deliveries wait; start one, or: {retire_command(one, orphan)}"
+        for orphan in one.orphans
+    ]
 
 
 def as_dict(one: HandlerMetrics) -> dict[str, object]:
@@ -104,6 +122,7 @@ def as_dict(one: HandlerMetrics) -> dict[str, object]:
         "errors": one.error_count,
         "deliveries": dict(one.deliveries),
         "rates": dict(one.rates),
+        "orphans": [asdict(orphan) for orphan in one.orphans],
     }
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import typer
 
-from events.cli.handlers import as_dict
+from events.cli.handlers import as_dict, orphaned
 from events.cli.output import AsJson, console, print_json, print_table
 from events.errors import ConfigurationError
 from events.overview import Overview
@@ -77,6 +77,10 @@ def status(as_json: AsJson = False) -> None:
         say(f"worker {worker.name}: {worker.pool} x {worker.concurrency}, {', '.join(worker.queues)}")
     if not found.workers:
         say("no worker lives")
+    for line in (line for one in found.handlers for line in orphaned(one)):
+        say(line)
+    for queue in found.unread:
+        say(f"no living worker reads queue {queue}: celery -A events worker -Q {queue}")
     types = [[one.event_type, f"{one.count:,}", f"{one.lately:,}", f"{one.error_count:,}", f"{one.dead:,}"]
              for one in found.event_types]  # fmt: skip
     columns = ["event", "stored", "last minute", "errors", "dead"]
@@ -110,6 +114,7 @@ def _as_dict(found: Overview) -> dict[str, object]:
         },
         "handlers": {one.handler: as_dict(one) for one in found.handlers},
         "parked": found.parked,
+        "unread_queues": list(found.unread),
         "workers": [
             {"name": one.name, "pool": one.pool, "concurrency": one.concurrency, "queues": one.queues,
              "version": one.version, "seen_at": one.seen_at}

@@ -2,12 +2,14 @@
 
 import re
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
 from events.letters import DeadLetterFilter
+from events.overview import HandlerMetrics, retire_command
 from events.pipeline import Pipeline
 from events.records import ALIVE, State
 from events.registry import without_handlers
@@ -62,26 +64,13 @@ def presence(pipeline: Pipeline) -> list[Finding]:
 
 def handlers(pipeline: Pipeline) -> list[Finding]:
     """Subscribed but running nowhere; waiting in a queue that nobody reads; events that nobody wants."""
-    alive = pipeline.ledger.workers.alive(ALIVE)
     found_now = pipeline.ledger.overviews.take(finished=False)
-    running = {name for worker in alive for name in worker.handlers}
-    read = {queue for worker in alive for queue in worker.queues}
-    found = []
+    found: list[Finding] = []
     subscribed = [handler for handler in found_now.handlers if handler.queue]
-    for handler in subscribed:
-        waits = handler.waiting
-        if handler.handler not in running:
-            level = error if waits else warning
-            says = f"{handler.handler} is subscribed and runs nowhere; {waits} deliveries wait for it"
-            found.append(
-                level(
-                    "handlers",
-                    says,
-                    f"start a worker that has it (EVENTS_HANDLERS), or: events handlers retire {handler.handler}",
-                )
-            )
-        elif handler.queue not in read:
-            says = f"no worker reads queue {handler.queue!r} of {handler.handler}; {waits} deliveries wait"
+    for handler in found_now.handlers:
+        found += _orphans(handler) if found_now.workers else _nowhere(handler)
+        if handler.queue in found_now.unread:
+            says = f"no worker reads queue {handler.queue!r} of {handler.handler}; {handler.waiting} deliveries wait"
             found.append(error("queues", says, f"start a worker for it: celery -A events worker -Q {handler.queue}"))
         if handler.paused:
             held = handler.deliveries.get(State.PAUSED, 0)
@@ -91,7 +80,7 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
     for event_type in found_now.unhandled_types:
         says = f"{waiting[event_type]} events {event_type} wait: no handler ever subscribed to them"
         found.append(warning("events", says, "start a worker that has a handler for them, or publish them no more"))
-    for worker in alive:
+    for worker in found_now.workers:
         if not worker.handlers:
             says = f"worker {worker.name} has no handler"
             found.append(warning("handlers", says, "name the modules that define them in its EVENTS_HANDLERS"))
@@ -99,6 +88,34 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
         says, _, cure = missing.partition("; ")
         found.append(warning("handlers", says, cure))
     return found or [ok("handlers", f"all {len(subscribed)} that are subscribed run somewhere")]
+
+
+def _nowhere(handler: HandlerMetrics) -> list[Finding]:
+    """No living worker has it for anything."""
+    if not handler.queue and not handler.waiting:
+        return []
+    is_subscribed = "is subscribed and" if handler.queue else "is no longer subscribed,"
+    since = min((orphan.since for orphan in handler.orphans if orphan.since), default=None)
+    says = f"{handler.handler} {is_subscribed} runs nowhere{_since(since)}; {handler.waiting} deliveries wait for it"
+    cure = f"start a worker that has it (EVENTS_HANDLERS), or: events handlers retire {handler.handler}"
+    return [(error if handler.waiting else warning)("handlers", says, cure)]
+
+
+def _orphans(handler: HandlerMetrics) -> list[Finding]:
+    """Of what it takes, what no living worker has."""
+    if not handler.workers:
+        return _nowhere(handler)
+    found = []
+    for orphan in handler.orphans:
+        says = f"{handler.handler} takes no {orphan.event_type} on any worker{_since(orphan.since)}; "
+        says += f"{orphan.waiting} deliveries wait for it"
+        cure = f"start a worker whose code takes it, or: {retire_command(handler, orphan)}"
+        found.append((error if orphan.waiting else warning)("handlers", says, cure))
+    return found
+
+
+def _since(moment: datetime | None) -> str:
+    return f" since {moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else ""
 
 
 def leftovers(pipeline: Pipeline) -> list[Finding]:

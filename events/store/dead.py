@@ -20,10 +20,11 @@ from sqlalchemy import (
 
 from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
 from events.records import State
+from events.store.actions import remember
 from events.store.engine import look, now_plus
+from events.store.homing import home
 from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
-from events.store.switches import remember
 from events.store.tables import event_deliveries, event_store, in_state, waits
 from events.store.turns import in_turn
 from events.store.types import stored_json
@@ -73,7 +74,9 @@ class SqlDeadLetterBox:
             wake_relays(connection)
             again = {
                 "state": waits(),
+                "queue": func.coalesce(home(), _DELIVERY.queue),  # which may have changed since
                 "due_at": now_plus(connection),
+                "passes": 0,
                 "attempts_before": _DELIVERY.attempts,
                 "replays": _DELIVERY.replays + 1,
                 "finished_at": None,
@@ -118,7 +121,8 @@ class SqlDeadLetterBox:
                 insert(event_store).from_select([column.name for column in event.selected_columns], event)
             )
             one = and_(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
-            copy = select(literal(corrected_id, _DELIVERY.event_id.type), _DELIVERY.handler, _DELIVERY.queue,
+            queue = func.coalesce(home(), _DELIVERY.queue)
+            copy = select(literal(corrected_id, _DELIVERY.event_id.type), _DELIVERY.handler, queue,
                           _DELIVERY.event_type, waits(), now, now).where(one)  # fmt: skip
             columns = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
             connection.execute(insert(event_deliveries).from_select(columns, copy))

@@ -123,6 +123,7 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     at_once = [
         few,
         _SUBSCRIPTION.batch.is_(False),
+        _SUBSCRIPTION.orphaned_at.is_(None),
         ~is_paused(_SUBSCRIPTION.handler, event_subscriptions),
         place <= bindparam("room", type_=Integer),
         keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer),

@@ -30,6 +30,7 @@ from events.store.engine import (
 from events.store.failing import fail
 from events.store.keys import is_key, key_table, key_values
 from events.store.listener import wake_relays
+from events.store.passing import passed_on
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state, waits
@@ -128,6 +129,11 @@ class SqlInbox:
                 attempts_before=_DELIVERY.attempts_before + 1,
                 **({"alone": True} if alone else {}),
             )
+
+    def pass_on(self, claims: Collection[Claim]) -> int:
+        with transaction(self._engine) as connection:
+            uncounted = {"attempts_before": _DELIVERY.attempts_before + 1}
+            return _write(connection, claims, **passed_on(connection), **uncounted)
 
     def release(self, worker_prefix: str) -> int:
         with transaction(self._engine) as connection:

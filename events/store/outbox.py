@@ -7,16 +7,19 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, Select, Update, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Engine, Select, Update, bindparam, exists, func, or_, select, update
 
 from events.ports import Listener
 from events.records import Due, Express, Failure, FannedOut, Group, State, Wakeup
 from events.store.arrivals import is_anything_new
 from events.store.engine import look, moment, moments, now_plus, transaction
 from events.store.fan_out import fan_out
+from events.store.homing import home, sending_home
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
+from events.store.passing import passed_on
 from events.store.tables import event_deliveries, in_state, waits
+from events.store.waiting import heads
 
 _DELIVERY = event_deliveries.c
 
@@ -58,11 +61,11 @@ class SqlOutbox:
         due = _due(self._dialect, of_some=handlers is not None, but_some=bool(but))
         which = {"of_queue": queue, "most": limit, "these": list(handlers or ()), "but": list(but)}
         with transaction(self._engine) as connection:
+            rows = self._at_home(connection, due, which)
             groups = group([
-                Due(Wakeup(event_id, handler, queue, attempts + 1, kind or ""), (clock - due_at).total_seconds(), alone)
-                for event_id, handler, kind, attempts, alone, due_at, clock in connection.execute(
-                    due, which | moments(self._dialect)
-                )
+                Due(Wakeup(row.event_id, row.handler, queue, row.attempts + 1, row.event_type or ""),
+                    (row.now - row.due_at).total_seconds(), row.alone)
+                for row in rows
             ])  # fmt: skip
             if not groups:
                 return []
@@ -74,6 +77,19 @@ class SqlOutbox:
             )
         return groups
 
+    def _at_home(self, connection: Connection, due: "Select[Any]", which: dict[str, Any]) -> list[Any]:
+        """Those that are due, with what belongs into another queue, or nowhere, sent there and left out."""
+        found: list[Any] = []
+        for _ in range(_PAGES):
+            rows = connection.execute(due, which | moments(self._dialect)).all()
+            found = [row for row in rows if row.home == which["of_queue"]]
+            if astray := [(row.event_id, row.handler, 0) for row in rows if row.home != which["of_queue"]]:
+                connection.execute(sending_home(self._dialect), key_values(self._dialect, astray))
+                wake_relays(connection)
+            if found or len(rows) < which["most"]:
+                break
+        return found
+
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         with transaction(self._engine) as connection:
             if not delay:
@@ -83,6 +99,11 @@ class SqlOutbox:
                 back.values(state=waits(), due_at=now_plus(connection, delay)),
                 wakeup_values(self._dialect, wakeups),
             ).rowcount
+
+    def pass_on(self, wakeups: Collection[Wakeup]) -> int:
+        with transaction(self._engine) as connection:
+            passing = update(event_deliveries).where(not_started(self._dialect)).values(passed_on(connection))
+            return connection.execute(passing, wakeup_values(self._dialect, wakeups)).rowcount
 
     def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
@@ -117,6 +138,8 @@ class SqlOutbox:
         return PostgresListener(self._engine) if self._listen else PollingListener()
 
 
+_PAGES = 20  # of deliveries that are in a wrong place, looked at in one go
+
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
 
 _IN_FLIGHT = (
@@ -133,7 +156,7 @@ def _waiting(dialect: str) -> "Select[Any]":
 
 @cache
 def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
-    """With the handlers `these` or without the handlers `but`, if so asked."""
+    """With the handlers `these`, and what nobody has, or without the handlers `but`, if so asked."""
     now = moment(dialect)
     query = (
         select(
@@ -143,7 +166,8 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
             _DELIVERY.attempts,
             _DELIVERY.alone,
             _DELIVERY.due_at,
-            now,
+            now.label("now"),
+            home().label("home"),
         )
         .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
         .order_by(_DELIVERY.due_at, _DELIVERY.event_id, _DELIVERY.handler)  # what was fanned out at once is due at once
@@ -151,7 +175,8 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
         .with_for_update(skip_locked=True)
     )
     if of_some:
-        query = query.where(_DELIVERY.handler.in_(bindparam("these", expanding=True)))
+        mine = _DELIVERY.handler.in_(bindparam("these", expanding=True))
+        query = query.where(or_(mine, home().is_(None)))
     if but_some:
         query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
     return query
@@ -184,17 +209,3 @@ def _due_in(dialect: str) -> "Select[Any]":
         select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
     ]
     return select(is_anything_new(), uncopied, now, *(one.scalar_subquery() for one in earliest))
-
-
-def heads() -> Any:
-    """Each queue that deliveries wait for, and when its earliest is due: columns queue and due_at.
-
-    By the index from one queue to the next, whatever stands in each: a backlog makes it no slower.
-    """
-    pending = in_state(State.PENDING)
-    first = select(func.min(_DELIVERY.queue).label("queue")).where(pending).cte("queues", recursive=True)
-    step = first.alias("step")
-    following = select(func.min(_DELIVERY.queue)).where(pending, _DELIVERY.queue > step.c.queue).scalar_subquery()
-    queues = first.union_all(select(following).where(step.c.queue.is_not(None)))
-    earliest = select(func.min(_DELIVERY.due_at)).where(pending, _DELIVERY.queue == queues.c.queue).scalar_subquery()
-    return select(queues.c.queue, earliest.label("due_at")).where(queues.c.queue.is_not(None)).subquery("heads")

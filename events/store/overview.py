@@ -10,11 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
-from events.overview import LATELY, EventMetrics, HandlerMetrics, Overview
+from events.overview import LATELY, EventMetrics, HandlerMetrics, Orphan, Overview
 from events.records import ALIVE, State, WorkerInfo
 from events.store.arrivals import first_stored
 from events.store.engine import look, now_plus
-from events.store.outbox import heads
 from events.store.parked import SqlParkingLot
 from events.store.tables import (
     event_attempts,
@@ -27,11 +26,13 @@ from events.store.tables import (
     is_processed,
     is_unprocessed,
 )
+from events.store.waiting import heads
 from events.store.workers import SqlWorkers
 
 _EVENT, _DELIVERY, _ATTEMPT = event_store.c, event_deliveries.c, event_attempts.c
 _SUBSCRIPTION, _HANDLER = event_subscriptions.c, event_handlers.c
 _UNFINISHED = (State.PENDING, State.SENT, State.RUNNING, State.DEAD, State.PAUSED)
+_NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
 _TYPE = func.coalesce(_DELIVERY.event_type, "")  # older rows may have none
 
 
@@ -47,8 +48,11 @@ class SqlOverviews:
         with look(self._engine) as connection:
             now: datetime = connection.scalar(select(now_plus(connection))) or datetime.now(UTC)
             subscriptions = connection.execute(
-                select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type, _SUBSCRIPTION.queue, _SUBSCRIPTION.pace)
-            ).all()
+                select(
+                    _SUBSCRIPTION.handler, _SUBSCRIPTION.event_type, _SUBSCRIPTION.queue, _SUBSCRIPTION.pace,
+                    _SUBSCRIPTION.orphaned_at,
+                )
+            ).all()  # fmt: skip
             switched = {row.handler: row for row in connection.execute(select(event_handlers))}
             deliveries = _deliveries(connection, finished=finished)
             errors = _errors(connection) if finished else Counter()
@@ -68,6 +72,7 @@ class SqlOverviews:
             lag=lag,
             parked=parked,
             workers=workers,
+            unread=_unread(subscriptions, workers),
         )
 
     def unfinished(self) -> Overview:
@@ -156,7 +161,29 @@ def _handler(
         deliveries=states,
         error_count=sum(count for (handler, _), count in errors.items() if handler == name),
         rates=rates,
+        orphans=_orphans(name, theirs, deliveries, workers),
     )
+
+
+def _orphans(
+    handler: str, subscriptions: Any, deliveries: dict[tuple[str, str, str], int], workers: list[WorkerInfo]
+) -> list[Orphan]:
+    """What it is subscribed to, or what waits for it, and nobody has. Nobody can tell while no worker lives."""
+    since = {row.event_type: row.orphaned_at for row in subscriptions}
+    waiting: Counter[str] = Counter()
+    for (name, kind, state), count in deliveries.items():
+        if name == handler and state in _NOT_BEGUN:
+            waiting[kind] += count
+    return [
+        Orphan(kind, since.get(kind), waiting[kind])
+        for kind in sorted(since.keys() | (waiting.keys() - {""}))
+        if workers and not any(worker.has(handler, kind) for worker in workers)
+    ]
+
+
+def _unread(subscriptions: Any, workers: list[WorkerInfo]) -> list[str]:
+    had = {row.queue for row in subscriptions if any(worker.has(row.handler, row.event_type) for worker in workers)}
+    return sorted(had - {queue for worker in workers for queue in worker.queues})
 
 
 def _first_in_line(connection: Connection) -> datetime | None:

@@ -12,6 +12,7 @@ from events.records import Failure, State, Wakeup
 from events.store.dead import find
 from events.store.engine import look, now_plus, relaxed_commit, transaction
 from events.store.failing import fail
+from events.store.homing import bring_home
 from events.store.keys import is_key, key_table, key_values, locked, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
@@ -95,6 +96,9 @@ class SqlRecovery:
             found = locked(connection, some)
             again = update(event_deliveries).where(is_key(key_table(self._dialect)), waiting)
             return connection.execute(again.values(state=State.PENDING), found).rowcount
+
+    def bring_home(self, limit: int) -> int:
+        return bring_home(self._engine, limit)
 
     def expire_leases(self, limit: int) -> int:
         with look(self._engine) as connection:

@@ -6,48 +6,26 @@ ROW SHARE, which PostgreSQL takes before it fixes what a statement sees (`is_pau
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Select,
-    and_,
-    delete,
-    exists,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Engine, and_, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import StillStarting
-from events.event import uuid7
 from events.letters import Action
 from events.records import State
+from events.store.actions import remember
 from events.store.engine import is_contention, look, now_plus, transaction
 from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
-from events.store.tables import (
-    event_actions,
-    event_deliveries,
-    event_handlers,
-    event_subscriptions,
-    in_state,
-    is_paused,
-    was_due,
-)
+from events.store.retiring import drop, some_of, unsubscribe, waiting
+from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, was_due
 from events.store.turns import in_turn
 
-_DELIVERY, _HANDLER, _SUBSCRIPTION = event_deliveries.c, event_handlers.c, event_subscriptions.c
+_DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
 _MAY_NOT_KNOW = text(
     "SELECT virtualtransaction, pid FROM pg_locks WHERE locktype = 'relation' AND granted "
     "AND relation = CAST('event_handlers' AS regclass) AND mode = 'RowShareLock' "
@@ -75,50 +53,32 @@ class SqlSwitches:
     def hold(self, handler: str, limit: int) -> int:
         return self._hold(handler, limit) or self._hold(handler, limit, others=True)
 
-    def waiting(self, handler: str) -> int:
-        return self._count(handler, *_NOT_BEGUN)
+    def waiting(self, handler: str, event_type: str | None = None) -> int:
+        return waiting(self._engine, handler, event_type)
 
     def running(self, handler: str) -> int:
-        return self._count(handler, State.RUNNING)
-
-    def unsubscribe(self, handler: str, actor: str) -> bool:
-        def work(connection: Connection) -> bool:
-            theirs = _SUBSCRIPTION.handler == handler
-            gone = connection.execute(delete(event_subscriptions).where(theirs)).rowcount > 0
-            connection.execute(delete(event_handlers).where(_HANDLER.handler == handler))
-            if gone:
-                remember(connection, Action.RETIRE, actor, [(None, handler)])
-            return gone
-
-        return in_turn(self._engine, work)
-
-    def drop(self, handler: str, actor: str, limit: int) -> int:
-        def work(connection: Connection) -> int:
-            nobody_wants = and_(in_state(*_NOT_BEGUN), ~exists().where(_SUBSCRIPTION.handler == _DELIVERY.handler))
-            given_up = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
-            found = locked(connection, _some(handler, nobody_wants, limit))
-            dropped = update(event_deliveries).where(is_key(key_table(self._dialect)), nobody_wants).values(given_up)
-            ids = list(connection.scalars(dropped.returning(_DELIVERY.event_id), found))
-            remember(connection, Action.RETIRE, actor, [(event_id, handler) for event_id in ids])
-            return len(ids)
-
-        return in_turn(self._engine, work)
-
-    def _count(self, handler: str, *states: State) -> int:
         query = select(func.count()).select_from(event_deliveries)
         with look(self._engine) as connection:
-            return connection.scalar(query.where(in_state(*states), _DELIVERY.handler == handler)) or 0
+            return connection.scalar(query.where(in_state(State.RUNNING), _DELIVERY.handler == handler)) or 0
+
+    def unsubscribe(
+        self, handler: str, actor: str, event_type: str | None = None, check: Callable[[], None] = lambda: None
+    ) -> bool:
+        return unsubscribe(self._engine, handler, actor, event_type, check)
+
+    def drop(self, handler: str, actor: str, limit: int, event_type: str | None = None) -> int:
+        return drop(self._engine, handler, actor, limit, event_type)
 
     def _hold(self, handler: str, limit: int, *, others: bool = False) -> int:
         """`others`: those too that somebody holds; nobody does for long, and what is left is not started anyway."""
-        waiting = and_(in_state(State.PENDING, State.SENT), is_paused(_DELIVERY.handler, event_deliveries))
-        these = _some(handler, waiting, limit, skip_locked=not others)
+        may_start = and_(in_state(State.PENDING, State.SENT), is_paused(_DELIVERY.handler, event_deliveries))
+        these = some_of(handler, may_start, limit, skip_locked=not others)
         try:
             with transaction(self._engine) as connection:
                 if others and self._dialect == "postgresql":
                     connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
                 found = locked(connection, these)
-                held = update(event_deliveries).where(is_key(key_table(self._dialect)), waiting)
+                held = update(event_deliveries).where(is_key(key_table(self._dialect)), may_start)
                 return connection.execute(held.values(state=State.PAUSED, due_at=was_due()), found).rowcount
         except DBAPIError as error:
             if not is_contention(error):
@@ -151,17 +111,3 @@ class SqlSwitches:
             return True
 
         return in_turn(self._engine, work)
-
-
-def _some(handler: str, condition: ColumnElement[bool], limit: int, *, skip_locked: bool = True) -> "Select[Any]":
-    """Some of the handler's deliveries, locked."""
-    some = select(_DELIVERY.event_id, _DELIVERY.handler).where(condition, _DELIVERY.handler == handler)
-    return some.limit(limit).with_for_update(skip_locked=skip_locked, of=event_deliveries)
-
-
-def remember(connection: Connection, action: Action, actor: str, of: Sequence[tuple[UUID | None, str]]) -> None:
-    """Write down what an operator did to these deliveries (event id, handler), or to a handler as a whole (no id)."""
-    if of:
-        rows = [{"id": uuid7(), "event_id": event_id, "handler": handler} for event_id, handler in of]
-        what = {"action": action.value, "actor": actor[:255], "acted_at": now_plus(connection)}
-        connection.execute(insert(event_actions).values(what), rows)

@@ -148,6 +148,7 @@ event_deliveries = Table(
         "alone", Boolean, nullable=False, server_default=false()
     ),  # its group did not end well: by itself from now on
     Column("event_type", String(255)),  # of its event, to count by
+    Column("passes", Integer, nullable=False, server_default=text("0")),  # times that a worker passed it on to others
     PrimaryKeyConstraint("event_id", "handler", name="event_deliveries_pkey"),
 )
 
@@ -183,6 +184,10 @@ event_subscriptions = Table(
     Column("pace", Float),  # seconds that one delivery takes, as workers measure it; unknown at first
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
     Column("masked", Json, nullable=False, server_default=text("'[]'")),  # fields that nobody is shown: list of names
+    Column("definition", String(32)),  # see Subscription.definition
+    Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order in which they first came
+    Column("orphaned_at", UtcDateTime),  # since when no living worker has it, while others live
+    Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong place: see events.store.homing
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
 
@@ -295,6 +300,7 @@ event_workers = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("activity", Json, nullable=False, server_default=text("'{}'")),  # see events.records.WorkerInfo
+    Column("definitions", Json, nullable=False, server_default=text("'{}'")),  # see events.records.WorkerInfo
     PrimaryKeyConstraint("name", name="event_workers_pkey"),
 )
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, Text, cast, delete, select, update
+from sqlalchemy import Connection, Engine, Text, cast, delete, select, update
 
 from events.records import WorkerInfo
 from events.store.engine import look, now_plus, transaction
 from events.store.tables import event_workers
 
 _WORKER = event_workers.c
-_JSON = ("queues", "handlers", "activity")
+_JSON = ("queues", "handlers", "activity", "definitions")
 _FORGOTTEN_AFTER = timedelta(days=1)
 
 
@@ -27,6 +27,7 @@ class SqlWorkers:
             "queues": json.dumps(worker.queues),
             "handlers": json.dumps(worker.handlers),
             "activity": json.dumps(worker.activity),
+            "definitions": json.dumps(worker.definitions),
             "clock_ahead": self._clock_ahead(),
         }
         with transaction(self._engine) as connection:
@@ -45,14 +46,8 @@ class SqlWorkers:
             connection.execute(delete(event_workers).where(_WORKER.name == name))
 
     def alive(self, within: timedelta) -> list[WorkerInfo]:
-        query = select(
-            *(cast(column, Text).label(column.name) if column.name in _JSON else column for column in _WORKER)
-        ).order_by(_WORKER.name)
         with look(self._engine) as connection:
-            rows = connection.execute(query.where(_WORKER.seen_at >= now_plus(connection, -within))).all()
-        return [
-            WorkerInfo(**dict(row._mapping) | {name: json.loads(row._mapping[name]) for name in _JSON}) for row in rows
-        ]
+            return alive(connection, within)
 
     def understood_elsewhere(self, handler: str, event_type: str, fingerprint: str, within: timedelta) -> bool:
         return any(
@@ -69,3 +64,12 @@ class SqlWorkers:
             theirs: datetime = connection.scalar(select(now_plus(connection)))  # type: ignore[assignment]
             after = datetime.now(UTC)
         return round(((before + (after - before) / 2) - theirs).total_seconds(), 3)
+
+
+def alive(connection: Connection, within: timedelta) -> list[WorkerInfo]:
+    """See events.ports.WorkerRegistry."""
+    query = select(
+        *(cast(column, Text).label(column.name) if column.name in _JSON else column for column in _WORKER)
+    ).order_by(_WORKER.name)
+    rows = connection.execute(query.where(_WORKER.seen_at >= now_plus(connection, -within))).all()
+    return [WorkerInfo(**dict(row._mapping) | {name: json.loads(row._mapping[name]) for name in _JSON}) for row in rows]

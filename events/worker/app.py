@@ -1,6 +1,7 @@
 """Builds the Celery app of a pipeline: one task a handler, the relay as a bootstep, settings in three layers."""
 
 import secrets
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +41,8 @@ def build_app(pipeline: Pipeline) -> Celery:
     app.pipeline = pipeline
     # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
     app.draining, app.run_token = Draining(), secrets.token_hex(4)
+    app.put_aside = 0  # messages that were passed on or parked before Celery saw them
+    app.lacked = threading.Event()  # one came for a handler that this worker lacks
     pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
     app.tally = Tally(pairs, (*ALL_REASONS, *OF_BRIDGES))
     app.moved = Moved()

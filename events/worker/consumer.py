@@ -12,7 +12,6 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery as CeleryDelayedDelivery
 from vine import promise
 
-from events.judging import try_elsewhere_after
 from events.records import Group
 from events.worker.parked import NO_SUCH_DELIVERY, parked_message
 from events.worker.reconnecting import Reconnecting
@@ -62,6 +61,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             if isinstance(found, Problem):
                 self._park(message, found)
             elif found[0].handler not in self.strategies:
+                self.app.lacked.set()
                 self._hand_back(message, found)
             else:
                 to_celery(message)
@@ -76,7 +76,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def _hand_back(self, message: Any, group: Group) -> None:
         ledger, first = self.app.pipeline.ledger, group[0]
         try:
-            waits = ledger.outbox.hand_back(group, try_elsewhere_after())
+            waits = ledger.outbox.pass_on(group)
             known = waits or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
         except Exception as error:
             self._later(error, self._hand_back, message, group)
@@ -89,7 +89,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
                 "no handler named %r here; %d of its deliveries (event %s) wait for a worker that has it",
                 first.handler, waits, first.event_id,
             )  # fmt: skip
-        message.ack_log_error(log, self.connection_errors)
+        self._put_aside(message)
 
     def _park(self, message: Any, problem: Problem) -> None:
         try:
@@ -103,7 +103,12 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             "message %s of queue %s can't be run: %s: %s; `events parked show` has it", parked.id, parked.queue,
             problem.reason, problem.detail[:300],
         )  # fmt: skip
+        self._put_aside(message)
+
+    def _put_aside(self, message: Any) -> None:
+        """Celery never hears of it, and yet this worker moves."""
         message.ack_log_error(log, self.connection_errors)
+        self.app.put_aside += 1
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
         log.warning("the ledger is away, a message is held: %s", str(error).split("\n")[0][:200])

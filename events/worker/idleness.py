@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery.worker import state
@@ -17,11 +17,15 @@ _BLOCKING_POOLS = ("solo",)
 
 
 class Idleness:
-    """A sign for the watchdog, which calls `look`. Asks the broker itself, on a connection of its own."""
+    """A sign for the watchdog, which calls `look`. Asks the broker itself, on a connection of its own.
 
-    def __init__(self, settings: Settings, queues: Sequence[str]) -> None:
+    `put_aside`: messages that were taken, and passed on or parked before Celery saw them.
+    """
+
+    def __init__(self, settings: Settings, queues: Sequence[str], put_aside: Callable[[], int] = lambda: 0) -> None:
         self._settings = settings
         self._queues = queues
+        self._put_aside = put_aside
         self._transport: Transport | None = None
         self._since: float | None = None
         self._received = -1
@@ -35,7 +39,7 @@ class Idleness:
         """Do messages wait while this worker is idle? Of a broker that doesn't answer nobody can tell."""
         received = self._received
         try:
-            received = sum(state.total_count.values())  # counts each message that was taken
+            received = sum(state.total_count.values()) + self._put_aside()  # each message that was taken
             waits = not state.reserved_requests and received == self._received and self._messages_wait()
         except Exception as error:
             log.debug("can't judge: %s", error)

@@ -1,4 +1,4 @@
-"""A worker tells the ledger that it lives, and which handlers it has for which form of which event.
+"""A worker tells the ledger that it lives, which handlers it has for which form of which event, and what they want.
 
 Other workers ask when they can't read an event: during a deployment, somebody else may. Operators see it by
 `events status` and `events doctor`, and what each handler does a second.
@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +18,14 @@ from celery import bootsteps
 from events.event import fingerprint
 from events.monitoring.activity import Activity
 from events.pipeline import Pipeline
-from events.records import WorkerInfo
+from events.records import ALIVE, WorkerInfo
 from events.registry import all_handlers
 from events.throttle import Throttle
 
 log = logging.getLogger("events.worker")
 
 _EVERY = 10.0  # seconds; see events.records.ALIVE
+_LOOK_EVERY = 1.0  # seconds, at most, between looks at whether anybody has what this worker lacks
 _ANEW_EVERY = 30  # renewals, after which all is said again: the clock may have gone wrong
 
 
@@ -37,9 +39,11 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker, **options)
         self._pipeline: Pipeline = worker.app.pipeline
         self._stopping = threading.Event()
+        self._lacked: threading.Event = worker.app.lacked
         self._throttle = Throttle(log)
         self._activity = Activity(worker.app.tally)
         self._info: WorkerInfo | None = None
+        self._seen = time.monotonic()  # when the ledger last heard of this worker
         self._thread: threading.Thread | None = None
 
     def start(self, worker: Any) -> None:
@@ -56,6 +60,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 handler.name: {event.event_name: fingerprint(event) for event in handler.events}
                 for handler in all_handlers()
             },
+            definitions=_definitions(self._pipeline),
         )
         self._announce()
         self._thread = threading.Thread(target=self._renew, name="events-presence", daemon=True)
@@ -63,6 +68,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def stop(self, _: Any) -> None:
         self._stopping.set()
+        self._lacked.set()
         if self._info is not None:
             try:
                 self._pipeline.ledger.workers.gone(self._info.name)
@@ -72,17 +78,43 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
     def _renew(self) -> None:
-        renewals = 0
-        while not self._stopping.wait(_EVERY):
-            renewals += 1
-            self._announce(anew=renewals % _ANEW_EVERY == 0)
+        renewals, due = 0, time.monotonic() + _EVERY
+        while not self._stopping.is_set():
+            if self._lacked.wait(max(0.0, due - time.monotonic())):
+                self._lacked.clear()
+                self._keep_subscribed()
+                self._stopping.wait(_LOOK_EVERY)
+            if time.monotonic() >= due:
+                due = time.monotonic() + _EVERY
+                renewals += 1
+                self._announce(anew=renewals % _ANEW_EVERY == 0)
 
     def _announce(self, *, anew: bool = True) -> None:
         assert self._info is not None
         activity = self._activity.of_late()
         try:
             workers = self._pipeline.ledger.workers
+            anew = anew or time.monotonic() - self._seen > ALIVE.total_seconds()
             if (anew or not workers.renew(self._info.name, activity)) and not self._stopping.is_set():
                 workers.announce(replace(self._info, activity=activity))
+                # Whoever retires a handler looks first whether any worker lives that has it, and may not have seen us.
+                self._pipeline.subscribe()
+            self._seen = time.monotonic()
         except Exception as error:
             self._throttle.warn(f"can't tell the ledger that this worker lives: {error}")
+        self._keep_subscribed()
+
+    def _keep_subscribed(self) -> None:
+        """What an operator retired while this worker seemed dead, for example; and what nobody has is noted."""
+        try:
+            if not self._stopping.is_set():
+                self._pipeline.keep_subscribed()
+        except Exception as error:
+            self._throttle.warn(f"can't tell the ledger what this worker's handlers want: {error}")
+
+
+def _definitions(pipeline: Pipeline) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for one in pipeline.subscriptions():
+        found.setdefault(one.handler, {})[one.event_type] = one.definition
+    return found

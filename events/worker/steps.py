@@ -131,7 +131,8 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _start_watchdog(self, worker: Any) -> None:
         self._pulse.beat()
-        idleness = Idleness(self._pipeline.settings, sorted(worker.app.amqp.queues.consume_from))
+        queues = sorted(worker.app.amqp.queues.consume_from)
+        idleness = Idleness(self._pipeline.settings, queues, lambda: int(worker.app.put_aside))
         signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._pulse.silence()}
         if self._relay is not None:
             signs["the relay"] = self._relay.silence

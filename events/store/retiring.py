@@ -1,0 +1,99 @@
+"""The end of a subscription, and of the deliveries that wait for a handler that wants them no more."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, delete, exists, func, or_, select, text, update
+
+from events.letters import Action
+from events.records import State
+from events.store.actions import remember
+from events.store.engine import look, now_plus
+from events.store.keys import is_key, key_table, locked
+from events.store.subscriptions import one_at_a_time
+from events.store.tables import event_deliveries, event_handlers, event_store, event_subscriptions, in_state
+from events.store.turns import in_turn
+
+_DELIVERY, _HANDLER, _SUBSCRIPTION = event_deliveries.c, event_handlers.c, event_subscriptions.c
+_NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
+_PATIENCE, _PAUSE = 30.0, 0.02  # seconds to wait for fan-outs, and between looks
+# Transactions that read subscriptions and write deliveries.
+_FAN_OUTS = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = "
+    "current_database()) AND pid <> pg_backend_pid() AND relation = 'event_deliveries'::regclass AND "
+    "mode = 'RowExclusiveLock' INTERSECT SELECT virtualtransaction FROM pg_locks WHERE database = (SELECT oid FROM "
+    "pg_database WHERE datname = current_database()) AND relation = 'event_subscriptions'::regclass"
+)
+
+
+def waiting(engine: Engine, handler: str, event_type: str | None) -> int:
+    """See events.operator_ports.Switches."""
+    of_it = and_(in_state(*_NOT_BEGUN), _DELIVERY.handler == handler, *_of_type(event_type))
+    with look(engine) as connection:
+        return connection.scalar(select(func.count()).select_from(event_deliveries).where(of_it)) or 0
+
+
+def unsubscribe(engine: Engine, handler: str, actor: str, event_type: str | None, check: Callable[[], None]) -> bool:
+    """See events.operator_ports.Switches."""
+
+    def work(connection: Connection) -> bool:
+        one_at_a_time(connection)  # a worker that starts subscribes after it has said that it lives
+        check()
+        theirs = _SUBSCRIPTION.handler == handler
+        gone = theirs if event_type is None else and_(theirs, _SUBSCRIPTION.event_type == event_type)
+        ended = connection.execute(delete(event_subscriptions).where(gone)).rowcount > 0
+        if not connection.scalar(select(exists().where(theirs))):
+            connection.execute(delete(event_handlers).where(_HANDLER.handler == handler))
+        if ended:
+            remember(connection, Action.RETIRE, actor, [(None, handler)])
+        return ended
+
+    ended = in_turn(engine, work)
+    _let_fan_outs_end(engine)
+    return ended
+
+
+def drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str | None) -> int:
+    """See events.operator_ports.Switches."""
+    # Not what it is subscribed to again: code that has it may have come back meanwhile.
+    kind = func.coalesce(_DELIVERY.event_type, _SUBSCRIPTION.event_type)
+    wanted = exists().where(_SUBSCRIPTION.handler == _DELIVERY.handler, _SUBSCRIPTION.event_type == kind)
+    unwanted = and_(in_state(*_NOT_BEGUN), ~wanted.correlate(event_deliveries), *_of_type(event_type))
+
+    def work(connection: Connection) -> int:
+        one_at_a_time(connection)
+        given_up = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
+        found = locked(connection, some_of(handler, unwanted, limit))
+        dropped = update(event_deliveries).where(is_key(key_table(connection.dialect.name)), unwanted).values(given_up)
+        ids = list(connection.scalars(dropped.returning(_DELIVERY.event_id), found))
+        remember(connection, Action.RETIRE, actor, [(event_id, handler) for event_id in ids])
+        return len(ids)
+
+    return in_turn(engine, work)
+
+
+def some_of(handler: str, condition: ColumnElement[bool], limit: int, *, skip_locked: bool = True) -> "Select[Any]":
+    """Some of the handler's deliveries, locked."""
+    some = select(_DELIVERY.event_id, _DELIVERY.handler).where(condition, _DELIVERY.handler == handler)
+    return some.limit(limit).with_for_update(skip_locked=skip_locked, of=event_deliveries)
+
+
+def _of_type(event_type: str | None) -> list[ColumnElement[bool]]:
+    if event_type is None:
+        return []
+    its_event = and_(event_store.c.id == _DELIVERY.event_id, event_store.c.event_type == event_type)
+    older = and_(_DELIVERY.event_type.is_(None), exists().where(its_event).correlate(event_deliveries))
+    return [or_(_DELIVERY.event_type == event_type, older)]
+
+
+def _let_fan_outs_end(engine: Engine) -> None:
+    """Those that read the subscriptions before they changed may still make deliveries. On SQLite there are none: they
+    take turns with us."""
+    if engine.dialect.name != "postgresql":
+        return
+    with look(engine) as connection:
+        before, until = set(connection.scalars(_FAN_OUTS)), time.monotonic() + _PATIENCE
+        while before and time.monotonic() < until:
+            time.sleep(_PAUSE)
+            before &= set(connection.scalars(_FAN_OUTS))

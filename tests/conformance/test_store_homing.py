@@ -1,0 +1,156 @@
+"""Deliveries whose handler no living worker has: they wait, cost nothing, and are in nobody's way."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import event, insert
+
+from events.dispatching import RelayLimits
+from events.letters import DeadLetterFilter
+from events.records import HELD, Subscription
+from events.relay import Relay
+from events.store.tables import event_deliveries
+from support.fleet import Queues
+from support.store import HOUR, NOW, OOPS, Store, make_due
+
+MANY = 3_000
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[list[str]]:
+    """The statements of the block."""
+    seen: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        seen.append(statement)
+
+    event.listen(store.ledger.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(store.ledger.engine, "before_cursor_execute", note)
+
+
+def pile_up(store: Store, handler: str, count: int = MANY) -> None:
+    """That many deliveries, due for a while."""
+    ago = datetime.now(UTC) - HOUR
+    rows = [
+        {"event_id": uuid4(), "handler": handler, "queue": "q", "state": "pending", "event_type": "Said",
+         "due_at": ago, "created_at": ago}
+        for _ in range(count)
+    ]  # fmt: skip
+    with store.ledger.events.begin() as connection:
+        connection.execute(insert(event_deliveries), rows)
+
+
+def live(store: Store, *handlers: str) -> None:
+    """A worker that has these, and has said twice that it lives."""
+    store.ledger.workers.announce(store.worker("w1", {name: {"Said": "1:x"} for name in handlers}))
+    store.ledger.subscriptions.keep([Subscription("Said", name, "q", 2) for name in handlers])
+
+
+def relay_of(store: Store, queues: Queues, *handlers: str) -> Relay:
+    """With a broker; with handlers, as a worker has it without one."""
+    limits = RelayLimits(500, 1000, 8 if handlers else None, HOUR, timedelta(seconds=1))
+    ledger = store.ledger
+    return Relay(
+        ledger.subscriptions, ledger.outbox, ledger.recovery, queues, limits,  # type: ignore[arg-type]
+        handlers=handlers or None, queues=["q"] if handlers else None,
+    )  # fmt: skip
+
+
+def sent(queues: Queues) -> list[UUID]:
+    return [wakeup.event_id for queue in queues.of.values() for group in queue for wakeup in group]
+
+
+@pytest.mark.parametrize("broker", [True, False], ids=["broker", "no broker"])
+def test_a_pile_that_nobody_has_is_looked_at_once_and_younger_work_passes(store: Store, broker: bool) -> None:
+    # Given thousands of deliveries of a handler that was removed and not retired, and a younger one of another
+    store.subscribe("gone")
+    store.subscribe("hear")
+    pile_up(store, "gone")
+    live(store, "hear")
+    store.foreign("UPDATE event_subscriptions SET changed_at = NULL")  # they are not of today
+    event_id = store.publish()
+    queues = Queues(in_memory=not broker)
+    relay = relay_of(store, queues, *(() if broker else ("hear",)))
+    # When the relay looks
+    relay.step()
+    relay.step()
+    # Then the younger one is sent, and it alone
+    assert sent(queues) == [event_id]
+    # And from then on the pile is no reason to look again, nor is any of it looked at
+    store.claim(queues.of["q"][0][0])
+    due_in = store.ledger.outbox.due_in(copies=False)
+    assert due_in is not None
+    assert due_in > timedelta(minutes=30)
+    with counted(store) as statements:
+        assert store.take_due("q", 10) == []
+        relay.step()
+    assert not [one for one in statements if one.startswith("UPDATE") and "= 'sent'" not in one]
+    assert store.row(event_id, "gone").state == "pending"
+
+
+def test_what_waited_for_a_handler_runs_when_a_worker_has_it_again_the_oldest_first(store: Store) -> None:
+    # Given a pile that nobody has, a part of which is paused besides
+    store.subscribe("gone")
+    pile_up(store, "gone", 50)
+    live(store, "hear")
+    assert store.take_due("q", 1000) == []
+    store.ledger.switches.pause("gone", "ann")
+    assert store.ledger.switches.hold("gone", 20) == 20
+    # When a worker has it, and it is resumed
+    store.subscribe("gone")
+    store.ledger.switches.resume("gone", "ann")
+    while store.ledger.recovery.bring_home(7) + store.ledger.recovery.unpause(7):
+        pass
+    # Then all of it is due
+    assert len(store.take_due("q", 1000)) == 50
+
+
+def test_a_delivery_of_a_retired_handler_that_is_replayed_waits_for_code_that_has_it(store: Store) -> None:
+    (dead,) = store.dead(1)
+    store.ledger.switches.unsubscribe("hear", "ann")
+    assert store.ledger.dead.replay(DeadLetterFilter(), "ann") == 1
+    assert store.take_due("q", 10) == []
+    assert (store.row(dead).state, store.row(dead).due_at) == ("pending", HELD)
+    store.subscribe()
+    assert [one.event_id for one in store.take_due("q", 10)] == [dead]
+
+
+def test_while_no_worker_lives_nobody_can_tell_and_all_is_sent(store: Store) -> None:
+    store.subscribe()
+    store.ledger.subscriptions.keep([])
+    event_id = store.publish()
+    assert [one.event_id for one in store.take()] == [event_id]
+
+
+def test_what_is_passed_on_comes_again_later_each_time_and_uses_no_attempt(store: Store) -> None:
+    # Given a delivery that goes from worker to worker, none of which can run it
+    store.subscribe()
+    event_id = store.publish()
+    waits = []
+    for number in range(8):
+        (wakeup,) = store.take()
+        if number % 2:
+            assert store.ledger.inbox.pass_on([store.claim(wakeup)]) == 1
+        else:
+            assert store.ledger.outbox.pass_on([wakeup]) == 1
+        in_queue = store.ledger.outbox.waiting()["q"].total_seconds()
+        waits.append(in_queue)
+        make_due(store)
+    # Then it waits longer and longer, within bounds, and has all its attempts
+    assert waits[0] <= 2
+    assert waits[2] > 1
+    assert all(15 < wait <= 64 for wait in waits[5:])
+    row = store.row(event_id)
+    assert row.attempts - row.attempts_before == 0
+    # And what was passed on without an end begins anew when it is replayed
+    claim = store.claim(store.take()[0])
+    store.ledger.inbox.bury(claim, OOPS)
+    store.ledger.dead.replay(DeadLetterFilter(), "ann")
+    assert store.row(event_id).passes == 0
+    assert store.ledger.outbox.waiting()["q"] == NOW

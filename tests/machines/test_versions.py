@@ -1,0 +1,178 @@
+"""Rolling versions: workers of several versions start and end at random, in good order, killed, or late.
+
+The model: every event reaches every handler that any started code subscribed to it, before the event was fanned out,
+and that nobody retired; each once, and nothing else is done.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from events.pipeline import use_pipeline
+from events.store.tables import event_store, event_subscriptions
+from events.upkeep import NoSuchHandler, StillRunning
+from support.exploring import explore, long_enough
+from support.fleet import KINDS, VERSIONS, Fleet, Pair, Worker, done, pairs_of
+from support.servers import PostgresDatabase
+
+STEPS, PATIENCE = 60, 400
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'events.db'}"
+        return
+    database = PostgresDatabase()
+    try:
+        yield database.url
+    finally:
+        database.drop()
+
+
+@pytest.fixture
+def fleet(url: str, broker: bool) -> Iterator[Fleet]:
+    fleet = Fleet(url, broker=broker)
+    use_pipeline(fleet.pipeline)
+    try:
+        yield fleet
+    finally:
+        use_pipeline(None)
+        fleet.pipeline.close()
+
+
+class Program:
+    """One random program, and what is to come of it."""
+
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        self.fleet = fleet
+        self.chance = random.Random(seed)
+        self.subscribed: set[Pair] = set()
+        self.new: dict[UUID, str] = {}  # published and not fanned out: event id to type
+        self.wanted: set[tuple[UUID, str, str]] = set()  # event id, handler, event type
+        self.said: list[str] = []
+
+    def run(self) -> None:
+        steps = [self.start, self.start, self.renew, self.renew, self.stop, self.kill, self.die, self.retire,
+                 self.publish, self.publish, self.publish, self.relay, self.relay, self.work, self.work, self.work,
+                 self.pass_time]  # fmt: skip
+        for _ in range(STEPS):
+            self.chance.choice(steps)()
+            self.check_subscriptions()
+        self.finish()
+
+    def start(self) -> None:
+        if len(self.fleet.workers) < 4:
+            number = self.chance.randrange(len(VERSIONS))
+            worker = self.fleet.start(VERSIONS[number])
+            self.subscribed |= pairs_of(worker.code)
+            self.said.append(f"{worker.name} of version {number} starts")
+
+    def renew(self) -> None:
+        self._with_one(self.fleet.renew, "renews")
+
+    def stop(self) -> None:
+        self._with_one(self.fleet.stop, "stops")
+
+    def kill(self) -> None:
+        self._with_one(self.fleet.kill, "is killed")
+
+    def die(self) -> None:
+        self._with_one(lambda worker: self.fleet.work(worker, dies=True), "dies with what it has begun, if anything")
+
+    def work(self) -> None:
+        self._with_one(self.fleet.work, "works")
+
+    def relay(self) -> None:
+        """The events that are new go to whoever is subscribed now."""
+        if not self.fleet.workers and self.fleet.broker is None:
+            return
+        alone = self.fleet.broker is not None and self.chance.random() < 0.3
+        worker = None if alone or not self.fleet.workers else self.chance.choice(self.fleet.workers)
+        self.said.append(f"the relay of {worker.name if worker else 'nobody'}")
+        self.fleet.relay(worker)
+        for event_id, kind in list(self.new.items()):
+            handlers = {handler for handler, event_type in self.subscribed if event_type == kind}
+            if handlers:
+                self.wanted |= {(event_id, handler, kind) for handler in handlers}
+                del self.new[event_id]
+
+    def publish(self) -> None:
+        kind = self.chance.choice(KINDS)
+        event_id = self.fleet.publish(kind)
+        self.new[event_id] = kind.event_name
+        self.said.append(f"{kind.event_name} {event_id}")
+
+    def retire(self) -> None:
+        """Refused while a worker has it; else what waits for it is given up."""
+        if not self.subscribed or self.chance.random() < 0.5:
+            return
+        handler, kind = self.chance.choice(sorted(self.subscribed))
+        whole = self.chance.random() < 0.5
+        with suppress(StillRunning, NoSuchHandler):
+            self.fleet.pipeline.upkeep.retire(handler, "ann", event_type=None if whole else kind)
+            gone = {pair for pair in self.subscribed if pair[0] == handler and (whole or pair[1] == kind)}
+            assert not any(gone & pairs_of(worker.code) for worker in self.fleet.workers), f"{gone} was had"
+            self.subscribed -= gone
+            self.wanted = {one for one in self.wanted if one[1:] not in gone or done[one[0], one[1]]}
+            self.said.append(f"ann retires {gone}")
+
+    def pass_time(self) -> None:
+        self.said.append("time passes")
+        self.fleet.let_time_pass()
+        for worker in self.fleet.workers:
+            self.fleet.renew(worker)
+
+    def check_subscriptions(self) -> None:
+        column = event_subscriptions.c
+        with self.fleet.pipeline.ledger.engine.connect() as connection:
+            rows = {(row[0], row[1]) for row in connection.execute(select(column.handler, column.event_type))}
+        assert rows == self.subscribed, self.told(f"subscribed: {rows ^ self.subscribed} differ")
+
+    def finish(self) -> None:
+        """When all code that anybody has runs, all is done."""
+        for code in VERSIONS:
+            self.subscribed |= pairs_of(self.fleet.start(code).code)
+        workers = self.fleet.workers
+        for _ in range(PATIENCE):
+            self.relay()
+            while sum(self.fleet.work(worker) for worker in self.chance.sample(workers, len(workers))):
+                pass  # a message each, in turn: a broker that gave all to one would starve the others
+            if not self.new and all(done[event_id, handler] for event_id, handler, _ in self.wanted):
+                break
+            self.pass_time()
+        missing = [one for one in self.wanted if done[one[0], one[1]] != 1]
+        assert not missing, self.told(f"not done once: {missing}")
+        assert set(done) == {(event_id, handler) for event_id, handler, _ in self.wanted}, self.told("more was done")
+        assert self.processed() == len({one[0] for one in self.wanted}), self.told("events without a handler")
+
+    def processed(self) -> int:
+        with self.fleet.pipeline.ledger.engine.connect() as connection:
+            ids = connection.scalars(select(event_store.c.id).where(event_store.c.processed)).all()
+        return len(set(ids) & {one[0] for one in self.wanted})
+
+    def told(self, what: str) -> str:
+        return "\n".join([what, *self.said])
+
+    def _with_one(self, act: "object", said: str) -> None:
+        if self.fleet.workers:
+            worker: Worker = self.chance.choice(self.fleet.workers)
+            self.said.append(f"{worker.name} {said}")
+            act(worker)  # type: ignore[operator]
+
+
+@long_enough
+@pytest.mark.parametrize("broker", [False, True], ids=["no broker", "broker"])
+def test_every_event_reaches_every_handler_that_any_started_code_subscribed(fleet: Fleet) -> None:
+    def one_round(seed: int) -> None:
+        for number in range(2):
+            fleet.empty()
+            random.seed(seed * 10 + number)
+            Program(fleet, seed * 10 + number).run()
+
+    explore(one_round)
