@@ -35,13 +35,13 @@ class HandlerSession(Session):
     def get_bind(self, *arguments: Any, **options: Any) -> Engine | Connection:
         if self._ended:
             raise HandlerError(
-                f"this Session belongs to a delivery of handler {self._handler!r} that has ended; what goes on after the "
-                f"handler needs a session of its own"
+                f"this Session belongs to a delivery of handler {self._handler!r} that has ended; what goes on "
+                f"after the handler needs a session of its own"
             )
         return super().get_bind(*arguments, **options)
 
     def finish(self) -> None:
-        """The handler has returned: flush, as a commit does. What was loaded stays so, for the hooks after the commit."""
+        """The handler has returned: flush, as a commit does. What was loaded stays so, for hooks after the commit."""
         before, self.expire_on_commit = self.expire_on_commit, False
         try:
             self.commit()
@@ -99,7 +99,7 @@ class Sessions:
 
 
 class _Kept:
-    """Stands in for the listeners of one event: instead of the application's, `keep` is called. Ours are not delayed."""
+    """Stands in for the listeners of one event: `keep` is called instead of the application's. Ours don't wait."""
 
     def __init__(self, listeners: Any, keep: Any) -> None:
         self._listeners = listeners

@@ -199,7 +199,7 @@ class Inbox(Protocol):
 class Shared(Protocol):
     """A transaction of several deliveries, one after another, each of which can be undone by itself.
 
-    None shall feel another. KeepsToItself is raised, at once or by `end` and `undo`, if a handler does more than to read
+    None shall feel another. KeepsToItself is raised, at once or by `end` and `undo`, if a handler does more than read
     and write rows: what was done in the transaction is of no use then, and the handler's deliveries run alone.
     """
 

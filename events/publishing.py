@@ -39,9 +39,9 @@ class Running:
         with self._lock:
             if self._has_ended:
                 raise PublishError(
-                    f"publish() in a task or thread that a delivery of handler {self._handler!r} started, and that went "
-                    f"on when it had ended: it can't join that transaction any more. Publish in the handler, or await "
-                    f"what does; or publish in a session of your own (session=...), or in a new context "
+                    f"publish() in a task or thread that a delivery of handler {self._handler!r} started, and that "
+                    f"went on when it had ended: it can't join that transaction any more. Publish in the handler, or "
+                    f"await what does; or publish in a session of your own (session=...), or in a new context "
                     f"(contextvars.Context().run)"
                 )
             yield self._connection()

@@ -64,8 +64,10 @@ def _read(connection: Connection) -> dict[str, Touch]:
         names |= found
         pattern = rf"\m({'|'.join(found)})\M"
         worst = max(found.values())
-        callers = connection.execute(functions, {"pattern": pattern}).all()
-        callers += connection.execute(text(_VIEWS), {"pattern": pattern}).all()
-        callers += connection.execute(text(_TRIGGERS), {"names": list(found)}).all()
+        callers = [
+            *connection.execute(functions, {"pattern": pattern}),
+            *connection.execute(text(_VIEWS), {"pattern": pattern}),
+            *connection.execute(text(_TRIGGERS), {"names": list(found)}),
+        ]
         found = {name: worst for name, _ in callers if name not in names}
     return names

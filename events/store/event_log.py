@@ -15,6 +15,7 @@ from events.errors import PublishError, SchemaError
 from events.settings import redact
 from events.store.driver import execute_by_driver
 from events.store.engine import is_away, look, transaction
+from events.store.lending import OURS, as_ourselves
 from events.store.listener import NOTIFY, wake_relays
 from events.store.tables import event_store
 from events.store.with_commit import WithCommit
@@ -80,7 +81,8 @@ class SqlEventLog:
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         if len(envelopes) == 1 and self._with_commit.keep(connection, _texts(envelopes[0])):
             return
-        self._write(connection, envelopes, begun=connection.in_transaction())
+        with as_ourselves(connection):
+            self._write(connection, envelopes, begun=connection.in_transaction())
         self._wake_at_commit(connection)
 
     @property
@@ -93,9 +95,8 @@ class SqlEventLog:
             if begun and connection.dialect.driver == "psycopg" and not connection.dialect.is_async:
                 _write_at_once(connection, envelopes)
             else:  # SQLAlchemy must see it to begin a transaction
-                connection.execute(
-                    _INSERT[dialect], [dict(zip(_COLUMNS, _values(one), strict=True)) for one in envelopes]
-                )
+                rows = [dict(zip(_COLUMNS, _values(one), strict=True)) for one in envelopes]
+                connection.execute(_INSERT[dialect], rows, execution_options=OURS)
         except KeyError:
             raise SchemaError(
                 f"events are stored in PostgreSQL or SQLite, and this transaction is of {dialect}"

@@ -16,6 +16,7 @@ from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.outcome import Outcome
 from events.records import Claim, Failure, State
+from events.store.catalog import Catalog
 from events.store.claiming import take
 from events.store.engine import (
     is_away,
@@ -28,7 +29,6 @@ from events.store.engine import (
     transaction,
 )
 from events.store.failing import fail
-from events.store.catalog import Catalog
 from events.store.keys import is_key, key_table, key_values
 from events.store.lending import OURS, lent, settle
 from events.store.listener import wake_relays

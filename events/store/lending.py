@@ -27,12 +27,17 @@ def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
             f"together with the delivery's outcome when the handler returns"
         )
 
-    watch = watch_of(connection)
+    watch, options = watch_of(connection), connection.get_execution_options()
     if watch is not None:
         watch.handler = handler
     event.listen(connection, "commit", refuse)
     try:
-        yield lambda: watch is not None and watch.touched is not Touch.NOTHING
+        yield (
+            lambda: (
+                connection.get_execution_options() != options
+                or (watch is not None and watch.touched is not Touch.NOTHING)
+            )
+        )
     finally:
         event.remove(connection, "commit", refuse)
         if watch is not None:
@@ -40,7 +45,7 @@ def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
 
 
 def settle(connection: Connection) -> None:
-    """What the handler left is not for our statements: what was deferred is checked, and then we are ourselves again."""
+    """What the handler left is not for our statements: what was deferred is checked; then we are ourselves again."""
     watch = _touched(connection)
     if watch is not None:
         execute_by_driver(connection, "SET CONSTRAINTS ALL IMMEDIATE")
@@ -59,7 +64,7 @@ def as_ourselves(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(DBAPIError):  # the transaction has failed: only a savepoint can save it, and takes the settings back
+        with suppress(DBAPIError):  # in a transaction that failed; a savepoint that saves it takes the settings back
             _set(connection, theirs)
         raise
     _set(connection, theirs)

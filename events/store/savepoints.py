@@ -29,8 +29,9 @@ class SqlShared:
         self.connection = connection
         self._watch = watch
         watch.in_company = True
-        self._driver: Any = connection.connection.driver_connection
-        self._attributes = self._driver.attributes()
+        driver: Any = connection.connection.driver_connection
+        self._driver = driver
+        self._attributes = driver.attributes()
         self._options = connection.get_execution_options()
         self._is_set = False  # by this delivery, or one before
         self._secured = False
@@ -84,7 +85,7 @@ class SqlShared:
             or self.connection.get_execution_options() != self._options
             or self._driver.attributes() != self._attributes
         ):
-            raise KeepsToItself(f"handler {self._watch.handler!r} changes settings of its connection, so it runs by itself")
+            raise KeepsToItself(f"handler {self._watch.handler!r} changes its connection, so it runs by itself")
 
     def _send(self, *statements: str) -> None:
         if self.connection.dialect.name == "postgresql":

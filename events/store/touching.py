@@ -30,7 +30,8 @@ _SUSPECT = re.compile(r"set_config|advisory|\btemp|setseed|snapshot")
 _STARTS = [
     (Touch.END, r"(commit|end|abort|prepare\s+transaction)\b|rollback\b(?!(\s+(work|transaction))?\s+to\b)"),
     (Touch.CONNECTION, r"set\s+session\s+characteristics\b"),
-    (Touch.READ_ONLY, r"(set|begin|start)\b.*\b(read\s+only\b|(?<!default_)transaction_read_only\b.*\b(on|true|yes|1)\b)"),
+    (Touch.READ_ONLY, r"(set|begin|start)\b.*\bread\s+only\b"),
+    (Touch.READ_ONLY, r"set\b.*\btransaction_read_only\b.*\b(on|true|yes|1)\b"),
     (Touch.TRANSACTION, r"set\s+(local|transaction|constraints)\b|lock\b|begin\b|start\b"),
     (Touch.CONNECTION, r"declare\b.*\bwith\s+hold\b"),
     (Touch.TRANSACTION, r"declare\b"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 from sqlalchemy import Connection, Engine
 
 from events.errors import KeepsToItself, TransactionMisused
@@ -52,15 +53,15 @@ class Watch:
             return
         before, self.touched = self.touched, max(self.touched, touch)
         if self.in_company:
-            raise KeepsToItself(f"handler {self.handler!r} changes more than rows, so it runs by itself: {_short(what)}")
+            raise KeepsToItself(f"handler {self.handler!r} does more than read and write rows: {_short(what)}")
         if not before and self.handler is not None and isinstance(driver, psycopg.Connection):
             self.settings = shown(driver)
 
     def refuse(self, touch: Touch, what: str) -> None:
         does = "end" if touch is Touch.END else "make read-only"
         raise TransactionMisused(
-            f"handler {self.handler!r} tried to {does} the delivery's own transaction ({_short(what)}), in which its outcome "
-            f"is written when it returns; use a savepoint (begin_nested) or raise an error"
+            f"handler {self.handler!r} tried to {does} the delivery's own transaction ({_short(what)}), in which its "
+            f"outcome is written when it returns; use a savepoint (begin_nested) or raise an error"
         )
 
 
@@ -223,7 +224,7 @@ def shown(driver: Any) -> dict[str, str]:
     """The settings that our own statements depend on, as they are now."""
     found = {}
     try:
-        cursor = psycopg.Cursor(driver, row_factory=psycopg.rows.tuple_row)
+        cursor: Any = psycopg.Cursor(driver, row_factory=tuple_row)
         cursor.execute(_SHOW, prepare=False)
         for name in _SETTINGS:
             found[name] = cursor.fetchone()[0]
