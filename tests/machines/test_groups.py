@@ -21,7 +21,7 @@ from support.programs import EVERYWHERE, OF_POSTGRES, OF_SESSIONS, SCHEMA, Base,
 from support.servers import PostgresDatabase
 
 Program = Sequence[str]
-ROUNDS = 6  # of the short form
+ROUNDS = 3  # programs a seed
 CALM = {  # of a batch, whose programs share a session, those words that are not about it
     "core", "driver", "publish", "orm", "nested", "savepoint", "get_bind", "bind", "fail", "cursor", "add, no flush",
 }  # fmt: skip
