@@ -122,8 +122,10 @@ def _run_all(pipeline: InlinePipeline, kind: type[Item], programs: Sequence[Prog
 
 
 def programs(random_: random.Random, words: Sequence[str]) -> list[Program]:
-    count = random_.randint(2, 8)
-    return [[random_.choice(words) for _ in range(random_.randint(0, 6))] for _ in range(count)]
+    """Of few words each time: of all of them, hardly any would be alone with its consequences."""
+    few = [*random_.sample(words, random_.randint(1, 4)), *(word for word in ("look", "core", "fail") if word in words)]
+    count = random_.randint(3, 8)
+    return [[random_.choice(few) for _ in range(random_.randint(0, 5))] for _ in range(count)]
 
 
 @long_enough
