@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.orm import Session
 
 from events.calling import call
 from events.errors import TransactionMisused
 from events.event import DomainEvent
+from events.handler_session import HandlerSession, handler_session
 from events.hooks import Hooks
 from events.injection import Delivery, Wanted
 from events.ports import Shared
@@ -31,16 +30,13 @@ class Calls:
     def __call__(
         self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
         shared: Shared | None = None,
-    ) -> None:  # fmt: skip
+    ) -> HandlerSession | None:  # fmt: skip
         """See run_handler."""
         around = self._hooks.around(claims)
         begun = time.perf_counter()
         try:
-            if around is None:
-                run_handler(handler, claims, events, connection, shared)
-            else:
-                with around:
-                    run_handler(handler, claims, events, connection, shared)
+            with around or nullcontext():
+                return run_handler(handler, claims, events, connection, shared)
         finally:
             each = (time.perf_counter() - begun) / len(claims)
             self._took |= {(claim.envelope.id, handler.name): each for claim in claims}
@@ -58,43 +54,52 @@ class Calls:
 def run_handler(
     handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
     shared: Shared | None = None,
-) -> None:  # fmt: skip
+) -> HandlerSession | None:  # fmt: skip
     """Call the handler with these events; what it did is flushed, and not committed.
 
     Args:
         shared: the transaction, if other deliveries have their part in it.
+    Returns:
+        The handler's session, to be told how the transaction ended.
     Raises:
         TransactionMisused: it ended the transaction. Whatever the handler raised.
     """
     transaction = connection.get_transaction()
     wanted = handler.wants.values()
-    session: Session | None = None
-    with ExitStack() as stack:
-        if Wanted.SESSION in wanted:
-            # A savepoint of its own, which its commit releases and its rollback goes back to.
-            session = stack.enter_context(handler.session(connection, join_transaction_mode="create_savepoint"))
-        if shared is not None and Wanted.CONNECTION in wanted:
+    session = None
+    if Wanted.SESSION in wanted:
+        session = handler_session(handler.session)(connection, handler.name)  # type: ignore[arg-type]
+    if shared is not None and not {Wanted.SESSION, Wanted.CONNECTION}.isdisjoint(wanted):
+        shared.secure()
+
+    def joined() -> Connection:
+        if session is not None:
+            return session.connection()
+        if shared is not None:
             shared.secure()
+        return connection
 
-        def joined() -> Connection:
-            if session is not None:
-                return session.connection()
-            if shared is not None:
-                shared.secure()
-            return connection
-
-        token = running.set(Running(events[0] if len(events) == 1 else None, joined))
+    delivery = Running(handler.name, events[0] if len(events) == 1 else None, joined)
+    token = running.set(delivery)
+    try:
         try:
             call(handler.call, _arguments(handler, claims, events, connection, session), handler.name)
+            if connection.get_transaction() is not transaction or not connection.in_transaction():
+                raise TransactionMisused(
+                    f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
+                    f"(begin_nested) or raise an error"
+                )
+            if session is not None:
+                session.finish()
         finally:
             running.reset(token)
-        if connection.get_transaction() is not transaction or not connection.in_transaction():
-            raise TransactionMisused(
-                f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
-                f"(begin_nested) or raise an error"
-            )
+            delivery.end()
+    except BaseException:
         if session is not None:
-            session.commit()  # flushes, and releases its savepoint; the transaction stays open
+            session.close()
+            session.over(committed=False)
+        raise
+    return session
 
 
 def _arguments(
@@ -102,7 +107,7 @@ def _arguments(
     claims: Sequence[Claim],
     events: Sequence[DomainEvent],
     connection: Connection,
-    session: Session | None,
+    session: HandlerSession | None,
 ) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for parameter, wanted in handler.wants.items():
@@ -130,24 +135,3 @@ def _told(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:
         worker=claim.worker,
         correlation_id=event.metadata.correlation_id or str(event.event_id),
     )
-
-
-class only_we_commit:  # noqa: N801 - reads as a word in a with statement
-    """While handlers run, a commit of their transaction is refused: effects and outcome go together."""
-
-    def __init__(self, connection: Connection, handler: str) -> None:
-        self._connection = connection
-        self._handler = handler
-
-    def __enter__(self) -> None:
-        sqlalchemy_event.listen(self._connection, "commit", self._refuse)
-
-    def __exit__(self, *_: object) -> None:
-        sqlalchemy_event.remove(self._connection, "commit", self._refuse)
-
-    def _refuse(self, connection: Connection) -> None:
-        connection.invalidate()  # closes it: whatever the handler does now, the database has rolled back
-        raise TransactionMisused(
-            f"handler {self._handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
-            f"together with the delivery's outcome when the handler returns"
-        )

@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from events.attempt import Calls, only_we_commit
+from events.attempt import Calls
 from events.codec import decode
 from events.errors import LeaseLost
 from events.event import DomainEvent
+from events.handler_session import Sessions
 from events.heartbeat import Heartbeat
 from events.hooks import Hooks
 from events.insisting import GaveUp, Insisting
@@ -122,11 +123,20 @@ class Deliverer:
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
     def _alone(self, handler: Handler, claim: Claim) -> Result:
+        sessions = Sessions()
+        result: Result | None = None
+        try:
+            result = self._by_itself(handler, claim, sessions)
+        finally:
+            sessions.over(committed=result is not None and result.outcome is Outcome.SUCCEEDED)
+        return result
+
+    def _by_itself(self, handler: Handler, claim: Claim, sessions: Sessions) -> Result:
         begun = time.monotonic()
         with self._heartbeat.keep([claim], lambda: self._pacing.note(handler.name, time.monotonic() - begun)):
             try:
                 event = decode(claim.envelope)
-                self._attempt(handler, claim, event, eager=False)
+                self._attempt(handler, claim, event, sessions, eager=False)
             except LeaseLost as error:
                 log.warning("%s", error, extra=_about(claim))
                 return Result(Outcome.NOT_OURS, error)
@@ -137,13 +147,14 @@ class Deliverer:
                     # Two transactions got in each other's way, which is nobody's failure: once more, locks first.
                     log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id,
                              extra=_about(claim))  # fmt: skip
-                    return self._once_more(handler, claim, event)
+                    sessions.over(committed=False)
+                    return self._once_more(handler, claim, event, sessions)
                 return self._judge.failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
 
-    def _once_more(self, handler: Handler, claim: Claim, event: DomainEvent) -> Result:
+    def _once_more(self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions) -> Result:
         try:
-            self._attempt(handler, claim, event, eager=True)
+            self._attempt(handler, claim, event, sessions, eager=True)
         except LeaseLost as error:
             return Result(Outcome.NOT_OURS, error)
         except BaseException as error:
@@ -152,13 +163,17 @@ class Deliverer:
             return self._judge.failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
 
-    def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, *, eager: bool) -> None:
+    def _attempt(
+        self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions, *, eager: bool
+    ) -> None:  # fmt: skip
         with self._inbox.begin(eager=eager) as connection:
             begun = time.monotonic()
-            with only_we_commit(connection, handler.name):
-                self._calls(handler, [claim], [event], connection)
+            with self._inbox.lend(connection, handler.name) as touches:
+                sessions.add(self._calls(handler, [claim], [event], connection))
             took = time.monotonic() - begun
             self._inbox.succeed(connection, [claim])
+        if touches():
+            self._pacing.keep_apart(handler.name)
         self._pacing.note(handler.name, took)  # not before: on SQLite our own transaction would be in its way
 
 

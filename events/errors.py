@@ -13,6 +13,7 @@
     ├── HandlerError            a handler broke a rule while it ran
     │   ├── UnawaitedCoroutine  it called an async function and never awaited it
     │   ├── TransactionMisused  it committed or rolled back the delivery's own transaction
+    │   ├── KeepsToItself       it changes more than rows, so its deliveries share no transaction
     │   ├── WorkerLost          its process died, or its lease ran out
     │   └── TimeLimitExceeded   it ran longer than its time limit
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
@@ -86,6 +87,10 @@ class UnawaitedCoroutine(HandlerError):
 
 class TransactionMisused(HandlerError):
     """A handler ended the delivery's own transaction; effects and outcome must commit together."""
+
+
+class KeepsToItself(HandlerError):
+    """A handler changes more than rows: settings, a role, locks. Raised only in company; alone it may."""
 
 
 class WorkerLost(HandlerError):

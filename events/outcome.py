@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "succeeded"  # effects and outcome are committed
     RETRY = "retry"  # rolled back; the ledger holds the time of the next attempt
-    HANDED_BACK = "handed back"  # not run, the attempt is not counted: it waits for another worker
+    HANDED_BACK = "handed back"  # not run, or undone; the attempt is not counted: it is sent again
     DEAD = "dead"  # rolled back; a dead letter
     UNKNOWN = "unknown"  # the ledger has no such delivery
     NOT_OURS = "not ours"  # done already, taken by another attempt, or lost to it: nothing was changed

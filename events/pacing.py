@@ -27,6 +27,7 @@ class Pacing:
     def __init__(self, subscriptions: Subscriptions) -> None:
         self._subscriptions = subscriptions
         self._paces: dict[str, _Pace] = {}
+        self._apart: set[str] = set()
 
     def note(self, handler: str, seconds: float, count: int = 1) -> None:
         """`count` deliveries took `seconds` together."""
@@ -38,7 +39,20 @@ class Pacing:
             # The second counts instead of the first, which connects, imports and compiles; then each counts less.
             pace.mean += (each - pace.mean) * max(min(0.5, count / 20), 1 / max(pace.seen, 1))
         pace.seen += count
+        if handler in self._apart:
+            pace.mean = max(pace.mean, _HINDERED)
         self._tell(handler, pace)
+
+    def keep_apart(self, handler: str) -> None:
+        """From now on its deliveries travel by themselves, as far as this process can say."""
+        if handler not in self._apart:
+            self._apart.add(handler)
+            log.info("handler %s changes more than rows: its deliveries share no transaction any more", handler,
+                     extra={"handler": handler})  # fmt: skip
+            self.hindered(handler)
+
+    def is_apart(self, handler: str) -> bool:
+        return handler in self._apart
 
     def hindered(self, handler: str) -> None:
         """A group of it did not end well: for a while, its deliveries travel by themselves."""

@@ -172,6 +172,13 @@ class Inbox(Protocol):
     def begin_shared(self) -> AbstractContextManager["Shared"]:
         """A transaction of several deliveries, with all locks taken at once as in `begin`."""
 
+    def lend(self, connection: Connection, handler: str) -> AbstractContextManager[Callable[[], bool]]:
+        """While the block runs, a handler has this transaction, and is refused if it would end it: TransactionMisused.
+
+        What it leaves there besides rows, such as a setting or a role, reaches neither our own statements nor whoever
+        uses the connection next. Whether there is such a thing tells what is yielded.
+        """
+
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
         """Write the successes in the handler's transaction. Raises LeaseLost if any delivery is no longer ours."""
 
@@ -214,7 +221,11 @@ class Inbox(Protocol):
 
 
 class Shared(Protocol):
-    """A transaction of several deliveries, one after another, each of which can be undone by itself."""
+    """A transaction of several deliveries, one after another, each of which can be undone by itself.
+
+    None shall feel another. KeepsToItself is raised, at once or by `end` and `undo`, if a handler does more than read
+    and write rows: what was done in the transaction is of no use then, and the handler's deliveries run alone.
+    """
 
     connection: Connection
 
@@ -222,7 +233,10 @@ class Shared(Protocol):
         """From here on it is the next delivery's."""
 
     def secure(self) -> None:
-        """To be called before the delivery can write anything, except by a savepoint of its own."""
+        """To be called before the delivery can write anything."""
+
+    def end(self) -> None:
+        """The delivery went well."""
 
     def undo(self) -> None:
         """Take back all that the delivery did. Raises if the transaction is no longer the same."""

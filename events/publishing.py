@@ -1,9 +1,10 @@
 """publish: an event becomes a row in the caller's transaction. No broker is involved, so none can fail or slow it."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,12 +19,39 @@ from events.sessions import connection_of
 from events.tracing import HEADERS, Carrier, PublishTracing, carried
 
 
-@dataclass(frozen=True, slots=True)
 class Running:
-    """The delivery that this context runs: what publish() inside a handler joins."""
+    """The delivery that this context runs: what publish() inside a handler joins.
 
-    event: DomainEvent | None  # None if there are several: they are a batch
-    joined: Callable[[], Connection]  # the connection, in that transaction
+    Contexts are copied, to tasks and to threads, and a copy outlives the handler: it must not join what comes next.
+
+    Args:
+        event: None if there are several: they are a batch.
+        connection: asked for with each publish(); in that transaction.
+    """
+
+    def __init__(self, handler: str, event: DomainEvent | None, connection: Callable[[], Connection]) -> None:
+        self.event = event
+        self._handler = handler
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._has_ended = False
+
+    @contextmanager
+    def joined(self) -> Iterator[Connection]:
+        """The connection; the delivery doesn't end before the block does. Raises PublishError if it has ended."""
+        with self._lock:
+            if self._has_ended:
+                raise PublishError(
+                    f"publish() in a task or thread that a delivery of handler {self._handler!r} started, and that "
+                    f"went on when it had ended: it can't join that transaction any more. Publish in the handler, or "
+                    f"await what does; or publish in a session of your own (session=...), or in a new context "
+                    f"(contextvars.Context().run)"
+                )
+            yield self._connection()
+
+    def end(self) -> None:
+        with self._lock:
+            self._has_ended = True
 
 
 running: ContextVar[Running | None] = ContextVar("events_running", default=None)
@@ -79,7 +107,8 @@ class Publisher:
         if session is not None:
             self._log.append(connection_of(session), envelopes)
         elif cause is not None:
-            self._log.append(cause.joined(), envelopes)
+            with cause.joined() as connection:
+                self._log.append(connection, envelopes)
         else:
             self._log.append_alone(envelopes)
 

@@ -27,7 +27,9 @@ from events.settings import Settings
 from events.store.forking import ForkSafety
 from events.store.savepoints import make_savepoints_cheap
 from events.store.session import set_up_session
+from events.store.touching import Touch
 from events.store.types import UtcDateTime
+from events.store.watching import Watched, watch
 
 _SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
 _CANCEL_WITHIN = 2.0  # seconds
@@ -59,6 +61,7 @@ def make_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         make_savepoints_cheap(engine)
+        _keep_clean(engine)
         return safety.guard(engine)
     arguments: dict[str, Any] = {
         "connect_timeout": 10,
@@ -81,7 +84,26 @@ def make_engine(settings: Settings) -> Engine:
     event.listen(engine, "connect", set_up_session(alone=settings.listen))
     event.listen(engine, "checkin", _returned)
     event.listen(engine, "checkout", _taken)
+    _keep_clean(engine)
     return ForkSafety(alone=False).guard(engine)
+
+
+def _keep_clean(engine: Engine) -> None:
+    """A connection that a handler left with a setting, a role or a temporary table is not for whoever comes next."""
+    watch(engine)
+
+    @event.listens_for(engine, "checkout")
+    def taken(connection: Any, record: Any, _: Any) -> None:
+        if isinstance(connection, Watched):
+            connection.watch.fresh()
+            record.info["events_attributes"] = connection.attributes()
+
+    @event.listens_for(engine, "checkin")
+    def returned(connection: Any, record: Any) -> None:
+        if isinstance(connection, Watched):  # not if it is closed
+            touched = connection.watch.touched is Touch.CONNECTION
+            if touched or record.info.get("events_attributes") != connection.attributes():
+                record.invalidate()
 
 
 def _returned(_: Any, record: Any) -> None:

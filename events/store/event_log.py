@@ -21,6 +21,7 @@ from events.settings import redact
 from events.store.callers import is_two_phase, require_transaction
 from events.store.engine import is_away, look, transaction
 from events.store.identity import LedgerCheck
+from events.store.lending import OURS, as_ourselves
 from events.store.listener import CHANNEL
 from events.store.repeats import stored, write_once
 from events.store.types import UtcDateTime
@@ -35,7 +36,7 @@ _COLUMNS = {  # all are given as texts, which every driver hands over as they ar
     "timestamp": "timestamptz", "schema_version": "int", "metadata": "jsonb",
 }  # fmt: skip
 # Not what the caller has set for the statements of this connection.
-_PLAIN = {"stream_results": False, "yield_per": None, "preserve_rowcount": True}
+_PLAIN = OURS | {"preserve_rowcount": True}
 
 
 class SqlEventLog:
@@ -80,7 +81,8 @@ class SqlEventLog:
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         require_transaction(connection)
-        self._write(connection, envelopes)
+        with as_ourselves(connection):
+            self._write(connection, envelopes)
         self._check.see(connection)
 
     def stored(self, connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:

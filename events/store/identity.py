@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.engine import Dialect
 
 from events.settings import redact
+from events.store.lending import OURS
 
 log = logging.getLogger("events.publishing")
 
 _ASK_EVERY = 60.0  # seconds after which a ledger that couldn't be reached is asked again
-_PLAIN = {"stream_results": False, "yield_per": None}  # whatever the caller has set
 # Neither can fail in a transaction that works, so that the caller's never suffers.
 _TABLE = (
     "SELECT current_database(), coalesce(to_regclass('event_store')::oid::bigint, 0),"
@@ -37,10 +37,10 @@ def identity_of(connection: Connection) -> Identity:
     """Of the ledger in which this transaction publishes."""
 
     def ask(statement: str) -> Any:
-        return connection.exec_driver_sql(statement, execution_options=_PLAIN).first()
+        return connection.exec_driver_sql(statement, execution_options=OURS).first()
 
     if connection.dialect.name == "sqlite":
-        files = connection.exec_driver_sql("PRAGMA database_list", execution_options=_PLAIN).all()
+        files = connection.exec_driver_sql("PRAGMA database_list", execution_options=OURS).all()
         return _of_file(next((file for _, name, file in files if name == "main"), ""))
     database, table, may_ask = ask(_TABLE)
     return Identity("postgresql", ask(_SERVER)[0] if may_ask else None, database, table)

@@ -3,8 +3,8 @@
 Every write after the claim is fenced: it happens only `WHERE` the delivery is running with this very attempt.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from events.envelope import Envelope
 from events.errors import LeaseLost
 from events.outcome import Outcome
 from events.records import Claim, Failure, State
+from events.store.catalog import Catalog
 from events.store.claiming import take
 from events.store.engine import (
     is_away,
@@ -29,11 +30,13 @@ from events.store.engine import (
 )
 from events.store.failing import fail
 from events.store.keys import is_key, key_table, key_values
+from events.store.lending import OURS, lent, settle
 from events.store.listener import wake_relays
 from events.store.passing import passed_on
 from events.store.savepoints import SqlShared, shared
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state, waits
+from events.store.watching import watch_for
 
 _DELIVERY = event_deliveries.c
 
@@ -44,16 +47,25 @@ class SqlInbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._dialect = engine.dialect.name
+        self._catalog = Catalog(engine)
 
     @contextmanager
     def begin(self, *, eager: bool = False) -> Iterator[Connection]:
+        names = self._catalog.names()
         with transaction(self._engine, eager=eager) as connection:
+            watch_for(connection, names)
             yield connection
 
     @contextmanager
     def begin_shared(self) -> Iterator[SqlShared]:
-        with transaction(self._engine) as connection, shared(connection) as sharing:
-            yield sharing
+        names = self._catalog.names()
+        with transaction(self._engine) as connection:
+            watch_for(connection, names)
+            with shared(connection) as sharing:
+                yield sharing
+
+    def lend(self, connection: Connection, handler: str) -> AbstractContextManager[Callable[[], bool]]:
+        return lent(connection, handler)
 
     def is_away(self, error: BaseException) -> bool:
         return is_away(error)
@@ -87,8 +99,9 @@ class SqlInbox:
             return _write(connection, claims, due_at=now_plus(connection, lease))
 
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
+        settle(connection)
         values = _claim_values(self._dialect, claims) | moments(self._dialect)
-        done = connection.execute(_succeeding(self._dialect), values).rowcount
+        done = connection.execute(_succeeding(self._dialect), values, execution_options=OURS).rowcount
         if done != len(claims):
             first = claims[0]
             raise LeaseLost(

@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine
 
+from events.store.lending import OURS
+
 log = logging.getLogger("events.listener")
 
 CHANNEL = "events_due"
@@ -24,7 +26,7 @@ _RECONNECT_AFTER = 5.0  # seconds
 def wake_relays(connection: Connection) -> None:
     """Tell all relays to look at the ledger when this transaction commits. On SQLite they see the file change."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(NOTIFY)
+        connection.exec_driver_sql(NOTIFY, execution_options=OURS)
 
 
 class WakePipe:

@@ -8,12 +8,12 @@ from sqlalchemy import Connection, Text, cast, delete, func, select
 from events.envelope import Envelope
 from events.errors import EventIdTaken, PublishError
 from events.identity import check_repeat
+from events.store.lending import OURS
 from events.store.tables import event_store
 
 _EVENT = event_store.c
 _AT_ONCE = 500  # ids in one query
 _TRIES = 5
-_PLAIN = {"stream_results": False, "yield_per": None}  # not what the caller has set for the statements of its own
 
 Insert = Callable[[Sequence[Envelope]], Collection[UUID]]
 
@@ -61,7 +61,7 @@ def stored(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope
             _EVENT.id, func.coalesce(_EVENT.aggregate_id, ""), _EVENT.event_type, cast(_EVENT.event_data, Text),
             _EVENT.version, _EVENT.timestamp, _EVENT.schema_version, cast(_EVENT.metadata, Text),
         ).where(_EVENT.id.in_(wanted[start : start + _AT_ONCE]))  # fmt: skip
-        rows = connection.execute(query, execution_options=_PLAIN)
+        rows = connection.execute(query, execution_options=OURS)
         found |= {row[0]: Envelope(*row) for row in rows}
     return found
 

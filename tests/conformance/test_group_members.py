@@ -46,26 +46,25 @@ def pipeline(url: str) -> Iterator[InlinePipeline]:
 
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("kind", [*WITH_TRANSACTION, ForNeither])
-def test_one_that_fails_is_undone_and_counted_by_itself(pipeline: InlinePipeline, kind: type[Item], place: int) -> None:
+def test_one_that_fails_is_undone_and_fails_by_itself(pipeline: InlinePipeline, kind: type[Item], place: int) -> None:
     # Given three events in one group, of which one fails
     events = three(kind, "fail", place)
     bad, good = events[place], [event for event in events if not event.do]
     # When they are run
     outcomes = run_together(pipeline, *events)
     # Then the effects and publications of the others are committed, and nothing of the bad one
-    assert outcomes == [RETRY if event is bad else SUCCEEDED for event in events]
+    assert outcomes == [BACK if event is bad else SUCCEEDED for event in events]
     assert written() == effects_of(kind, "".join(event.place for event in good))
     assert noticed() == 2
-    # And it has its own failure
-    assert (counted(bad), row(bad).state, row(bad).error_type) == (1, "pending", "ValueError")
-    assert row(bad).error == f"nothing for {bad.place}"
-    assert "_go_on" in row(bad).traceback
+    # And what failed in company is to be tried alone, and is not counted
+    assert (counted(bad), row(bad).state, row(bad).alone) == (0, "pending", True)
     assert [counted(event) for event in good] == [1, 1]
-    # And after its last attempt it is a dead letter, with no effect
-    assert run_the_rest(pipeline) == {bad.event_id: [DEAD]}
+    # And after its last attempt it is a dead letter with its own failure, and with no effect
+    assert run_the_rest(pipeline) == {bad.event_id: [RETRY, DEAD]}
     (letter,) = pipeline.dead_letters.find()
-    assert (letter.event_id, letter.attempts) == (bad.event_id, 2)
-    assert "nothing for" in letter.traceback
+    assert (letter.event_id, letter.attempts) == (bad.event_id, 3)
+    assert (row(bad).error_type, row(bad).error, counted(bad)) == ("ValueError", f"nothing for {bad.place}", 2)
+    assert "_go_on" in letter.traceback
     assert written() == effects_of(kind, "".join(event.place for event in good))
 
 
@@ -74,7 +73,7 @@ def test_one_that_fails_is_undone_and_counted_by_itself(pipeline: InlinePipeline
 def test_one_whose_statement_fails_leaves_the_transaction_usable(
     pipeline: InlinePipeline, kind: type[Item], do: str
 ) -> None:
-    assert run_together(pipeline, *three(kind, do)) == [SUCCEEDED, RETRY, SUCCEEDED]
+    assert run_together(pipeline, *three(kind, do)) == [SUCCEEDED, BACK, SUCCEEDED]
     assert written() == effects_of(kind, "ac")
     assert noticed() == 2
 
@@ -84,15 +83,15 @@ def test_what_a_session_committed_is_undone_when_its_handler_fails(pipeline: Inl
     # Given a handler that commits its session, which only ends the session's own savepoint, and then fails
     outcomes = run_together(pipeline, *three(kind, "commit the session and fail"))
     # Then all of it is undone
-    assert outcomes == [SUCCEEDED, RETRY, SUCCEEDED]
+    assert outcomes == [SUCCEEDED, BACK, SUCCEEDED]
     assert written() == effects_of(kind, "ac")
     assert noticed() == 2
 
 
 def test_all_of_them_may_fail(pipeline: InlinePipeline) -> None:
     events = [ForConnection(place=place, do="fail") for place in "abc"]
-    assert run_together(pipeline, *events) == [RETRY] * 3
-    assert run_the_rest(pipeline) == {event.event_id: [DEAD] for event in events}
+    assert run_together(pipeline, *events) == [BACK] * 3
+    assert run_the_rest(pipeline) == {event.event_id: [RETRY, DEAD] for event in events}
     assert written() == []
     assert len(pipeline.dead_letters.find()) == 3
 

@@ -1,0 +1,145 @@
+"""The Session that a handler gets. It lives in the delivery's transaction, which is committed after the handler has
+returned, together with the outcome: applications' hooks that mean a commit wait for that one.
+
+Its own commit() only releases a savepoint. SQLAlchemy calls the hooks `after_commit` and `after_transaction_end` then;
+here they are kept, and called once, when it is known how the transaction ended.
+"""
+
+import logging
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from events.errors import HandlerError
+
+log = logging.getLogger("events.delivery")
+
+_OURS = __name__.partition(".")[0] + "."
+
+
+class HandlerSession(Session):
+    """A savepoint of its own, which its commit releases and its rollback goes back to."""
+
+    def __init__(self, connection: Connection, handler: str) -> None:
+        super().__init__(connection, join_transaction_mode="create_savepoint")
+        self._handler = handler
+        self._ended = False
+        self._committed = False  # as far as it knows
+        self._ends: list[Any] = []  # its transactions that have ended
+        dispatch: Any = self.dispatch
+        dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
+        dispatch.after_transaction_end = _Kept(dispatch.after_transaction_end, self._keep_end)
+
+    def get_bind(self, *arguments: Any, **options: Any) -> Engine | Connection:
+        if self._ended:
+            raise HandlerError(
+                f"this Session belongs to a delivery of handler {self._handler!r} that has ended; what goes on "
+                f"after the handler needs a session of its own"
+            )
+        return super().get_bind(*arguments, **options)
+
+    def finish(self) -> None:
+        """The handler has returned: flush, as a commit does. What was loaded stays so, for hooks after the commit."""
+        before, self.expire_on_commit = self.expire_on_commit, False
+        try:
+            self.commit()
+        finally:
+            self.expire_on_commit = before
+        self._ended = True
+
+    def over(self, *, committed: bool) -> None:
+        """The delivery's transaction has ended: now the hooks are called, and one that fails changes nothing."""
+        self._ended = True
+        dispatch: Any = self.dispatch
+        if self._committed:
+            if committed:
+                self._call(dispatch.after_commit.later(), self)
+            else:
+                self._call(dispatch.after_rollback, self)
+        for transaction in self._ends:
+            self._call(dispatch.after_transaction_end.later(), self, transaction)
+        self._ends.clear()
+        self.expunge_all()
+
+    def _keep_commit(self, _: Session) -> None:
+        self._committed = True
+
+    def _keep_end(self, _: Session, transaction: Any) -> None:
+        if transaction.parent is None:
+            self._ends.append(transaction)
+        else:  # of begin_nested()
+            dispatch: Any = self.dispatch
+            for hook in dispatch.after_transaction_end.later():
+                hook(self, transaction)
+
+    def _call(self, hooks: Any, *arguments: Any) -> None:
+        for hook in hooks:
+            try:
+                hook(*arguments)
+            except Exception:
+                log.exception("a session's hook failed after a delivery of %s had ended", self._handler)
+
+
+@cache
+def handler_session(kind: type[Session]) -> type[HandlerSession]:
+    """The class of a handler's session, which is of the application's own class as well, if the handler asks for it."""
+    if kind is Session:
+        return HandlerSession
+    return type(kind.__name__, (HandlerSession, kind), {"__module__": __name__})
+
+
+class Sessions:
+    """Those of handlers that went well, until it is known how their transaction ended."""
+
+    def __init__(self) -> None:
+        self._sessions: list[HandlerSession] = []
+
+    def add(self, session: HandlerSession | None) -> None:
+        if session is not None:
+            self._sessions.append(session)
+
+    def over(self, *, committed: bool) -> None:
+        sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            session.over(committed=committed)
+
+
+class _Kept:
+    """Stands in for the listeners of one event: `keep` is called instead of the application's. Ours don't wait."""
+
+    def __init__(self, listeners: Any, keep: Any) -> None:
+        self._listeners = listeners
+        self._keep = keep
+
+    def __call__(self, *arguments: Any) -> None:
+        for listener in self._listeners:
+            if _is_ours(listener):
+                listener(*arguments)
+        self._keep(*arguments)
+
+    def later(self) -> Iterator[Any]:
+        return (listener for listener in self._listeners if not _is_ours(listener))
+
+    def for_modify(self, dispatch: Any) -> Any:
+        """SQLAlchemy asks for it to add a listener to this very session."""
+        name = next(name for name, value in vars(dispatch).items() if value is self)
+        setattr(dispatch, name, self._listeners)
+        self._listeners = self._listeners.for_modify(dispatch)
+        setattr(dispatch, name, self)
+        return self._listeners
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listeners, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._listeners)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def _is_ours(listener: Any) -> bool:
+    return str(getattr(listener, "__module__", "")).startswith(_OURS)
