@@ -14,6 +14,7 @@
     │   ├── TransactionMisused  it committed or rolled back the delivery's own transaction
     │   ├── WorkerLost          its process died, or its lease ran out
     │   └── TimeLimitExceeded   it ran longer than its time limit
+    ├── DatabaseAway            the database went away during an attempt, which isn't counted
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
     ├── TransportError          the broker refused or didn't answer
     │   ├── Unsendable          this message can't be put on the wire, whatever the broker says
@@ -81,6 +82,10 @@ class WorkerLost(HandlerError):
 
 class TimeLimitExceeded(HandlerError):
     """The handler ran longer than its time limit."""
+
+
+class DatabaseAway(EventsError):
+    """An attempt was cut short by the database. Never raised: it stands in the history of the delivery."""
 
 
 class LeaseLost(EventsError):

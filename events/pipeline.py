@@ -97,6 +97,7 @@ class Pipeline:
         worker: str,
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
+        overtime: Callable[[BaseException], bool] = lambda _: False,
     ) -> Deliverer:
         ledger = self.ledger
         return Deliverer(
@@ -108,6 +109,7 @@ class Pipeline:
             self.hooks,
             stopping,
             draining,
+            overtime,
         )
 
     def register_bridges(self) -> None:

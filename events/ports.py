@@ -182,8 +182,27 @@ class Inbox(Protocol):
     def succeeded(self, claim: Claim) -> bool:
         """Whether this very attempt was committed as a success; waits for a transaction that is still in doubt."""
 
+    def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
+        """The attempt was cut short by the database: pending again after a while, and not counted.
+
+        False, and nothing is changed, if that was so `most` times already, or the delivery is no longer ours.
+        """
+
+    def take_back(self, handler: str, attempts: Mapping[UUID, int], worker: str) -> int:
+        """Hand back what `claim` has taken for this worker without anybody being told, as its answer was lost."""
+
     def is_away(self, error: BaseException) -> bool:
-        """Whether the database can't be reached or has no room: to be tried again until it is back."""
+        """Whether the database can't be reached, or can't be written to: to be tried again until it is back.
+
+        Of what a handler raised: whether that is so of our database, not of one of its own.
+        """
+
+    def pardons(self, error: BaseException) -> int:
+        """How often a delivery may fail by such an error and the attempt not be counted; 0: it is the handler's own.
+
+        Often if the database is really away, now and then if only this connection was broken, as the handler itself
+        may be what breaks it each time. It may look at the database.
+        """
 
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""

@@ -1,5 +1,6 @@
 """The engine, and the few things that differ between SQLite and PostgreSQL."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -24,24 +25,34 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from events.settings import Settings
+from events.store.away import is_away as is_away
+from events.store.away import is_contention as is_contention
+from events.store.away import mark_if_lost, marking, watch
 from events.store.forking import ForkSafety
 from events.store.savepoints import make_savepoints_cheap
 from events.store.types import UtcDateTime
 
-_SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
+log = logging.getLogger("events.store")
+
 _CANCEL_WITHIN = 2.0  # seconds
 _ASK_AFTER = 5.0  # seconds
 _BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
-_AWAY = ("08", "53", "57P", "58")  # classes: connection, resources (disk, connections), shutdown, system error
-_CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 
-
-_NOTICE_ITS_END = {  # a database machine that vanished without a word: in seconds, not in hours
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # ms
+# The end of the other machine, which vanished without a word, is noticed in seconds, not in hours: by us, who wait for
+# the database, and by the database, which keeps our row locks until then.
+_IDLE, _INTERVAL, _COUNT, _UNANSWERED = 10, 5, 3, 15_000  # seconds, seconds, probes, ms
+_NOTICE_ITS_END = {
+    "keepalives_idle": _IDLE,
+    "keepalives_interval": _INTERVAL,
+    "keepalives_count": _COUNT,
+    "tcp_user_timeout": _UNANSWERED,
 }
+_LET_IT_NOTICE = "; ".join(f"SET {name} = {value}" for name, value in {
+    "tcp_keepalives_idle": _IDLE,
+    "tcp_keepalives_interval": _INTERVAL,
+    "tcp_keepalives_count": _COUNT,
+    "tcp_user_timeout": _UNANSWERED,
+}.items())  # fmt: skip
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -50,7 +61,7 @@ def make_engine(settings: Settings) -> Engine:
         safety = ForkSafety(alone=True)
         engine = create_engine(
             settings.database_url,
-            poolclass=safety.pool_class,
+            poolclass=marking(safety.pool_class),
             pool_size=settings.pool_size,
             max_overflow=20,
             hide_parameters=True,
@@ -58,12 +69,14 @@ def make_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         make_savepoints_cheap(engine)
+        watch(engine)
         return safety.guard(engine)
     arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "events"} | _NOTICE_ITS_END
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
     engine = create_engine(
         settings.database_url,
+        poolclass=marking(),
         pool_size=settings.pool_size,
         max_overflow=20,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
@@ -72,9 +85,26 @@ def make_engine(settings: Settings) -> Engine:
         connect_args=arguments,
     )
     make_savepoints_cheap(engine)
+    watch(engine)
+    if settings.listen:
+        event.listen(engine, "connect", _let_the_server_notice)
     event.listen(engine, "checkin", _returned)
     event.listen(engine, "checkout", _taken)
     return ForkSafety(alone=False).guard(engine)
+
+
+def _let_the_server_notice(connection: Any, _: object) -> None:
+    """The database's side of _NOTICE_ITS_END. By SET, for poolers refuse such options of a connection's start."""
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        connection.execute(_LET_IT_NOTICE)
+    except psycopg.Error as error:
+        if connection.closed:
+            raise
+        log.info("the database knows no keepalives: %s", error)
+    finally:
+        if not connection.closed:
+            connection.autocommit = before
 
 
 def _returned(_: Any, record: Any) -> None:
@@ -121,7 +151,8 @@ def transaction(engine: Engine, *, eager: bool = True) -> Iterator[Connection]:
         with connection.begin() as begun:
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
+                mark_if_lost(error, connection)
                 _roll_back(connection, begun)
                 raise
 
@@ -187,23 +218,3 @@ def relaxed_commit(connection: Connection) -> None:
 def is_relaxed() -> ColumnElement[bool]:
     """Always true; to be part of a statement that is a transaction of its own, for which it does `relaxed_commit`."""
     return select(func.set_config("synchronous_commit", "off", literal(True))).scalar_subquery() == "off"
-
-
-def is_away(error: BaseException) -> bool:
-    """The database can't be reached, is going down or has no room: it failed, not the statement."""
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return False
-    if error.connection_invalidated:
-        return True
-    if isinstance(error.orig, psycopg.OperationalError):
-        return error.orig.sqlstate is None or error.orig.sqlstate.startswith(_AWAY)
-    text = str(error.orig)
-    return isinstance(error.orig, sqlite3.OperationalError) and any(words in text for words in _SQLITE_AWAY)
-
-
-def is_contention(error: BaseException) -> bool:
-    """Two transactions got in each other's way: deadlock, serialization failure, locked SQLite file."""
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return False
-    text = str(error.orig)
-    return getattr(error.orig, "sqlstate", None) in _CONTENTION or "database is locked" in text or "is busy" in text

@@ -1,16 +1,19 @@
 """An attempt that failed: the delivery waits for the next one or is a dead letter, and the attempt is remembered."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, select, update
 
+from events.errors import DatabaseAway
 from events.outcome import Outcome
 from events.records import Failure, State
 from events.store.engine import now_plus
 from events.store.tables import event_attempts, event_deliveries, waits
 
-_DELIVERY = event_deliveries.c
+_DELIVERY, _ATTEMPT = event_deliveries.c, event_attempts.c
+_AWAY = f"{DatabaseAway.__module__}.{DatabaseAway.__qualname__}"
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(minutes=5)
 _REMEMBERED = (
     "event_id", "handler", "attempt", "run", "worker", "started_at", "ended_at",
     "outcome", "traceparent", "error_type", "error", "traceback", "place",
@@ -56,3 +59,26 @@ def fail(
     else:
         state = {"state": waits(), "due_at": due_at}
     return connection.execute(update(event_deliveries).where(which).values(**state, **why, **changes)).rowcount
+
+
+def interrupt(connection: Connection, which: ColumnElement[bool], why: str, most: int) -> bool:
+    """The attempt of this delivery, which is running, was cut short by the database: pending again, and not counted.
+
+    Each time it waits longer. False, and nothing is changed, if it was so `most` times since it was last dead; or if
+    there is no such delivery.
+    """
+    key = connection.execute(select(_DELIVERY.event_id, _DELIVERY.handler).where(which).with_for_update()).first()
+    if key is None:
+        return False
+    its_own = and_(_ATTEMPT.event_id == key.event_id, _ATTEMPT.handler == key.handler)
+    died = select(func.max(_ATTEMPT.attempt)).where(its_own, _ATTEMPT.outcome == Outcome.DEAD.value)
+    before = select(func.count()).where(
+        its_own, _ATTEMPT.error_type == _AWAY, _ATTEMPT.attempt > func.coalesce(died.scalar_subquery(), 0)
+    )
+    count = connection.scalar(before) or 0
+    if count >= most:
+        return False
+    pause = min(_FIRST_PAUSE * 2 ** min(count, 20), _LONGEST_PAUSE)
+    not_counted = {"attempts_before": _DELIVERY.attempts_before + 1}
+    fail(connection, which, Failure(_AWAY, why, ""), Outcome.HANDED_BACK, now_plus(connection, pause), **not_counted)
+    return True

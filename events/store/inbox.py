@@ -14,20 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, Update, and_, select, 
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
-from events.outcome import Outcome
+from events.outcome import Outcome, failure_of
 from events.records import Claim, Failure, State
+from events.store.away import is_away, is_contention, pardons
 from events.store.claiming import take
-from events.store.engine import (
-    is_away,
-    is_contention,
-    look,
-    moment,
-    moments,
-    now_plus,
-    relaxed_commit,
-    transaction,
-)
-from events.store.failing import fail
+from events.store.engine import look, moment, moments, now_plus, relaxed_commit, transaction
+from events.store.failing import fail, interrupt
 from events.store.keys import is_key, key_table, key_values
 from events.store.listener import wake_relays
 from events.store.savepoints import SqlShared, shared
@@ -60,6 +52,28 @@ class SqlInbox:
 
     def is_contention(self, error: BaseException) -> bool:
         return is_contention(error)
+
+    def pardons(self, error: BaseException) -> int:
+        return pardons(self._engine, error)
+
+    def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
+        why = failure_of(error)
+        with transaction(self._engine) as connection:
+            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
+            if not interrupt(connection, mine, f"{why.error_type}: {why.error}", most):
+                return False
+            wake_relays(connection)
+            return True
+
+    def take_back(self, handler: str, attempts: Mapping[UUID, int], worker: str) -> int:
+        keys = key_values(self._dialect, [(event_id, handler, number) for event_id, number in attempts.items()])
+        with transaction(self._engine) as connection:
+            wake_relays(connection)
+            back = _still_ours(self._dialect).where(_DELIVERY.worker == worker[:255])
+            not_counted = {"attempts_before": _DELIVERY.attempts_before + 1}
+            return connection.execute(
+                back.values(state=waits(), due_at=now_plus(connection), **not_counted), keys
+            ).rowcount
 
     def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
         claims = []
