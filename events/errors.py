@@ -18,6 +18,7 @@
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
     ├── TransportError          the broker refused or didn't answer
     │   ├── Unsendable          this message can't be put on the wire, whatever the broker says
+    │   ├── NotTaken            the broker took all messages but these
     │   └── PartlySent          of a batch these failed, each for its reason; the others have arrived
     └── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
 
@@ -26,6 +27,7 @@ Messages name the culprit and the cure. No message ever contains a password.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class EventsError(Exception):
@@ -98,6 +100,18 @@ class TransportError(EventsError):
 
 class Unsendable(TransportError):
     """This message can't be put on the wire: a queue's name that is too long for the protocol, for instance."""
+
+
+class NotTaken(TransportError):
+    """The broker took all messages but these.
+
+    Args:
+        refused: what was not taken (of events.records.Group), and why: `Unsendable`, or what the broker said.
+    """
+
+    def __init__(self, refused: Mapping[Any, TransportError]) -> None:
+        self.refused = dict(refused)
+        super().__init__(f"{len(self.refused)} messages were not taken: {next(iter(self.refused.values()), '')}")
 
 
 class PartlySent(TransportError):

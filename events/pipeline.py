@@ -85,6 +85,7 @@ class Pipeline:
             max_messages=max_messages,
             stale_after=self.settings.stale_after,
             poll_interval=self.settings.poll_interval,
+            lease=self.settings.lease,
         )
         ledger = self.ledger
         return Relay(

@@ -124,11 +124,15 @@ class Recovery(Protocol):
     def unpause(self, limit: int) -> int:
         """Up to `limit` deliveries that are paused, though their handlers aren't any more, are pending again."""
 
-    def expire_leases(self, limit: int) -> int:
+    def expire_leases(self, limit: int, outage: timedelta | None = None) -> int:
         """Running deliveries whose lease ended: pending again, or dead if that was their last attempt.
 
-        Of a group nobody knows which one was to blame: its attempt is not counted, and each is sent alone.
+        Of a group nobody knows which one was to blame: its attempt is not counted, and each is sent alone. If the
+        database was away, `outage` ago, the attempts whose leases ended since are not counted either.
         """
+
+    def is_away(self, error: BaseException) -> bool:
+        """See Inbox.is_away."""
 
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
         """Dead letters of which the broker has no copy yet."""
@@ -252,8 +256,12 @@ class Transport(Protocol):
     copies_dead_letters: bool
 
     def send(self, groups: Sequence[Group]) -> None:
-        """Give each to the broker as one message. Raises TransportError if any may not have arrived, Unsendable if one
-        never can."""
+        """Give each to the broker as one message.
+
+        Raises:
+            NotTaken: all have arrived but those that it names, each with the reason: Unsendable if it never can.
+            TransportError: nobody knows which have arrived.
+        """
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Put copies into the dead-letter queue. Raises TransportError."""

@@ -22,8 +22,8 @@ _FULL, _READ_ONLY = ("53100",), "25006"
 _SQLSTATES = ("08", "531", "532", "533", "57P", "58000", "58030", _READ_ONLY)  # or how they begin
 _CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_SQLITE_READ_ONLY, _SQLITE_FULL = {sqlite3.SQLITE_READONLY}, {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-_SQLITE_AWAY = _SQLITE_READ_ONLY | _SQLITE_FULL | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
+_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_SQLITE_AWAY = _SQLITE_FULL | {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
 _PROBE_WITHIN = 5  # seconds
 
 
@@ -46,7 +46,7 @@ def watch(engine: Engine) -> None:
 
     def handle(context: Any) -> None:
         mark(context.sqlalchemy_exception or context.original_exception)
-        if is_read_only(context.original_exception):
+        if _sqlstate(context.original_exception) == _READ_ONLY:
             context.is_disconnect = True  # this connection ends, and each that the pool has opened before
         if context.is_disconnect and context.connection is not None:
             setattr(context.connection, _LOST, True)
@@ -59,7 +59,7 @@ def seen_by_driver(connection: Connection, error: BaseException) -> None:
     """What `watch` does, for an error of a statement that was sent past SQLAlchemy."""
     if getattr(connection.engine, _MARK, False):
         mark(error)
-        if is_read_only(getattr(error, "orig", None)):
+        if _sqlstate(getattr(error, "orig", None)) == _READ_ONLY:
             connection.engine.dispose()
 
 
@@ -89,11 +89,6 @@ def is_contention(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     return _sqlstate(error.orig) in _CONTENTION or bool(_sqlite_codes(error.orig) & _BUSY)
-
-
-def is_read_only(error: BaseException | None) -> bool:
-    """The server was a primary and is none any more, or the file may only be read."""
-    return _sqlstate(error) == _READ_ONLY or bool(_sqlite_codes(error) & _SQLITE_READ_ONLY)
 
 
 def pardons(engine: Engine, error: BaseException) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     Text,
     and_,
     cast,
@@ -164,12 +165,24 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
             _DELIVERY.first_started_at,
             _DELIVERY.finished_at.label("died_at"),
         )
-        .outerjoin_from(event_deliveries, event_store, _EVENT.id == _DELIVERY.event_id)
+    )
+    return [DeadLetter(**row._mapping) for row in connection.execute(_of(query, wanted, *also))]
+
+
+def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[tuple[int]]:
+    """How many characters each has of what may be long, in the order of `find`."""
+    texts = (cast(_EVENT.event_data, Text), cast(_EVENT.metadata, Text), _DELIVERY.error, _DELIVERY.traceback)
+    total = sum((func.coalesce(func.length(text), 0) for text in texts), literal(0))
+    return _of(select(total), wanted, *also)
+
+
+def _of(query: Select[Any], wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:
+    return (
+        query.outerjoin_from(event_deliveries, event_store, _EVENT.id == _DELIVERY.event_id)
         .where(*_conditions(wanted), *also)
         .order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id)
         .limit(wanted.limit)
     )
-    return [DeadLetter(**row._mapping) for row in connection.execute(query)]
 
 
 def _conditions(wanted: DeadLetterFilter, state: State = State.DEAD) -> list[ColumnElement[bool]]:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
+from events.setting_rules import SQLITE_WAITS
 from events.settings import Settings
 from events.store.away import is_away as is_away
 from events.store.away import is_contention as is_contention
@@ -36,7 +37,7 @@ log = logging.getLogger("events.store")
 
 _CANCEL_WITHIN = 2.0  # seconds
 _ASK_AFTER = 5.0  # seconds
-_BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
+_BUSY_TIMEOUT = int(SQLITE_WAITS.total_seconds() * 1000)  # ms that a writer waits for another on SQLite
 
 # The end of the other machine, which vanished without a word, is noticed in seconds, not in hours: by us, who wait for
 # the database, and by the database, which keeps our row locks until then.

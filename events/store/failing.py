@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, String, and_, delete, exists, func, insert, literal, select, update
 
 from events.errors import DatabaseAway
 from events.outcome import Outcome
@@ -13,6 +13,7 @@ from events.store.tables import event_attempts, event_deliveries, waits
 
 _DELIVERY, _ATTEMPT = event_deliveries.c, event_attempts.c
 _AWAY = f"{DatabaseAway.__module__}.{DatabaseAway.__qualname__}"
+_FIRST, _LAST, _EVERY = 5, 10, 5  # attempts that are remembered; after every so many the others are forgotten
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(minutes=5)
 _REMEMBERED = (
     "event_id", "handler", "attempt", "run", "worker", "started_at", "ended_at",
@@ -26,12 +27,14 @@ def fail(
     failure: Failure,
     outcome: Outcome,
     due_at: "datetime | ColumnElement[datetime] | None" = None,
+    attempts: int = 0,
     **changes: Any,
 ) -> int:
     """Write to the deliveries of this condition, which are running; how many.
 
     Args:
         outcome: DEAD ends them; of any other they are due again at `due_at`.
+        attempts: so many they have had. Of very many the first and the last are remembered.
         changes: of more columns.
     """
     now = now_plus(connection)
@@ -54,11 +57,22 @@ def fail(
         *(literal(text) for text in why.values()),
     ).where(which)
     connection.execute(insert(event_attempts).from_select(_REMEMBERED, attempt))
+    if attempts > _FIRST + _LAST and attempts % _EVERY == 0:
+        connection.execute(_forgetting(which))
     if outcome is Outcome.DEAD:
         state = {"state": State.DEAD, "finished_at": now, "copied": False}
     else:
         state = {"state": waits(), "due_at": due_at}
     return connection.execute(update(event_deliveries).where(which).values(**state, **why, **changes)).rowcount
+
+
+def _forgetting(which: ColumnElement[bool]) -> Delete:
+    """Those that were cut short stay, of which there are only so many: they are counted."""
+    between = exists(select(_DELIVERY.event_id).where(
+        which, _DELIVERY.event_id == _ATTEMPT.event_id, _DELIVERY.handler == _ATTEMPT.handler,
+        _ATTEMPT.attempt <= _DELIVERY.attempts - _LAST,
+    ))  # fmt: skip
+    return delete(event_attempts).where(_ATTEMPT.attempt > _FIRST, _ATTEMPT.error_type != _AWAY, between)
 
 
 def interrupt(connection: Connection, which: ColumnElement[bool], why: str, most: int) -> bool:

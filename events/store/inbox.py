@@ -123,7 +123,7 @@ class SqlInbox:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the time until something is due may just have become shorter
             mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
-            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay)) == 1
+            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.attempt) == 1
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
@@ -170,7 +170,7 @@ class SqlInbox:
             if last:
                 fail(connection, mine, failure, Outcome.DEAD)
             else:
-                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay))
+                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), attempt)
         return 1
 
 

@@ -51,8 +51,15 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         super().__init__(*arguments, worker_options=(worker_options or {}) | quiet, **options)
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
-        careful = {"transport": _CAREFUL_REDIS} if self.app.pipeline.settings.broker_url.startswith("redis") else {}
-        return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **careful))
+        return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **self._careful))
+
+    def connection_for_write(self, heartbeat: Any = None) -> Any:
+        return self.ensure_connected(self.app.connection_for_write(heartbeat=heartbeat, **self._careful))
+
+    @property
+    def _careful(self) -> dict[str, str]:
+        redis = self.app.pipeline.settings.broker_url.startswith("redis")
+        return {"transport": _CAREFUL_REDIS} if redis else {}
 
     def create_task_handler(self, promise: Any = promise) -> Callable[[Any], None]:
         to_celery = super().create_task_handler(promise)

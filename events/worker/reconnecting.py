@@ -1,6 +1,7 @@
 """Finds its way back to a broker quickly. Celery waits 2 s longer after each failed try, up to 30.
 
-A broker that takes the connection and then doesn't answer may have lost what is behind a queue's name.
+A broker that takes connections and then refuses what is asked of it is given time: Celery would be back at once, again
+and again. One that takes the connection and doesn't answer may have lost what is behind a queue's name.
 """
 
 import logging
@@ -19,6 +20,8 @@ log = logging.getLogger("events.worker")
 
 _FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
 _LOG_EVERY = 5.0
+_LASTED = 15.0  # seconds after which a connection was a good one
+_LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
 
 
 class Reconnecting:
@@ -29,6 +32,7 @@ class Reconnecting:
     first_connection_attempt: bool
     broker_connection_retry_attempt: int
     _revival: Revival | None = None
+    _failures, _failed_at = 0, 0.0
 
     def ensure_connected(self, conn: Any) -> Any:
         logged = 0.0
@@ -58,11 +62,25 @@ class Reconnecting:
                 super().on_connection_error_after_connected(exc)  # type: ignore[misc]
             except Exception as error:  # kombu may fail to close what is broken; Celery would end the worker for it
                 log.warning("the broken connection did not close well: %r", error)
+        self._rest()
         settings = self.app.pipeline.settings
         if isinstance(exc, SUSPICIOUS) and is_rabbitmq(settings):
             self._revival = self._revival or Revival(settings)
             for queue in self.app.amqp.queues.consume_from:
                 self._revival.suspect(queue)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        super().on_connection_error_before_connected(exc)  # type: ignore[misc]
+        self._rest()
+
+    def _rest(self) -> None:
+        """Longer and longer while connections don't last; not at all after one that did."""
+        self._failures = self._failures + 1 if time.monotonic() - self._failed_at < _LASTED else 0
+        until = time.monotonic() + (min(_FIRST * 2 ** min(self._failures, 10), _LONGEST_REST) if self._failures else 0)
+        while (left := until - time.monotonic()) > 0:
+            self._still_here()
+            time.sleep(min(left, _FIRST))
+        self._failed_at = time.monotonic()
 
     @property
     def _still_here(self) -> Callable[[], None]:
