@@ -8,6 +8,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
@@ -33,6 +34,7 @@ class Reconnecting:
     broker_connection_retry_attempt: int
     _revival: Revival | None = None
     _failures, _failed_at = 0, 0.0
+    _opened: Any = None  # the connection that is being made
 
     def ensure_connected(self, conn: Any) -> Any:
         logged = 0.0
@@ -51,9 +53,22 @@ class Reconnecting:
             interval_max=_MOST,
             callback=self._still_here,
         )
+        self._opened = connected
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
         return connected
+
+    def connect(self) -> Any:
+        """Nobody else would close a connection that was made, and could then not be used."""
+        try:
+            return super().connect()  # type: ignore[misc]
+        except BaseException:
+            if self._opened is not None:
+                with suppress(Exception):
+                    self._opened.close()
+            raise
+        finally:
+            self._opened = None
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
