@@ -155,9 +155,9 @@ class Relay:
 
     def _look_after(self) -> None:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
-        if self._outage.is_over_for_all():
-            if expired := self._recovery.expire_leases(self._limits.batch, self._outage.since()):
-                self._hooks.expired(expired)
+        ended = self._outage.is_over_for_all()
+        if ended and (expired := self._recovery.expire_leases(self._limits.batch, self._outage.since())):
+            self._hooks.expired(expired)
         if self._recovery.unpause(self._limits.batch):
             self._next_look = 0.0  # there may be more
         if held := [wakeup for group in self._transport.held() for wakeup in group]:
@@ -187,7 +187,8 @@ class Relay:
             self._transport.send_dead(masked(letters, self._subscriptions.masked()))
         except Unsendable as error:
             if len(letters) > 1:
-                return all([self._copy([letter]) for letter in letters])
+                copied = [self._copy([letter]) for letter in letters]
+                return all(copied)
             log.error("the broker can't hold a copy of dead letter %s of %s: %s", letters[0].event_id,
                       letters[0].handler, error)  # fmt: skip
         except TransportError as error:

@@ -22,7 +22,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds before a queue that took not
 
 @dataclass
 class _Refusal:
-    """A queue that doesn't take what it should: since when, how often in a row it took nothing, and until when to wait."""
+    """A queue that doesn't take what it should: since when, how often in a row, and until when it rests."""
 
     since: float
     count: int = 0

@@ -11,10 +11,11 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, QueuePool, event
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-# A delivery may be cut short so many times and its attempt isn't counted: if the database answers others, a handler
-# may be what breaks its connection each time, and has to end; if it doesn't, that is a bound for what breaks the server.
+# A delivery may be cut short so many times and its attempt isn't counted. If the database answers others, a handler may
+# be what breaks its connection each time, and has to end; if it doesn't, that bounds what breaks the server each time.
 SUSPECTED, AWAY = 8, 100
 
 _MARK, _LOST = "events_of_ledger", "events_connection_lost"
@@ -34,7 +35,7 @@ def marking(pool: type[QueuePool] = QueuePool) -> type[QueuePool]:
         def _do_get(self) -> Any:
             try:
                 return super()._do_get()
-            except TimeoutError as error:
+            except PoolTimeout as error:
                 mark(error)
                 raise
 
@@ -103,7 +104,7 @@ def pardons(engine: Engine, error: BaseException) -> int:
 
 def _looks_away(error: BaseException) -> bool:
     """Some database is away, by this error of whatever library; which one, it doesn't say."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, PoolTimeout):
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or (error.orig is not None and _looks_away(error.orig))

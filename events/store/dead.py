@@ -145,26 +145,24 @@ class SqlDeadLetterBox:
 
 def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> list[DeadLetter]:
     """Dead letters with their events, newest first; of an event that was deleted its columns are empty."""
-    query = (
-        select(
-            _DELIVERY.event_id,
-            _DELIVERY.handler,
-            _DELIVERY.queue,
-            func.coalesce(_EVENT.event_type, "").label("event_type"),
-            func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
-            func.coalesce(cast(_EVENT.event_data, Text), "").label("event_data"),
-            func.coalesce(cast(_EVENT.metadata, Text), "").label("metadata"),
-            _DELIVERY.attempts,
-            _DELIVERY.replays,
-            _DELIVERY.worker,
-            func.coalesce(_DELIVERY.error_type, "").label("error_type"),
-            func.coalesce(_DELIVERY.error, "").label("error"),
-            func.coalesce(_DELIVERY.traceback, "").label("traceback"),
-            func.coalesce(_DELIVERY.place, "").label("place"),
-            _EVENT.created_at.label("published_at"),
-            _DELIVERY.first_started_at,
-            _DELIVERY.finished_at.label("died_at"),
-        )
+    query = select(
+        _DELIVERY.event_id,
+        _DELIVERY.handler,
+        _DELIVERY.queue,
+        func.coalesce(_EVENT.event_type, "").label("event_type"),
+        func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
+        func.coalesce(cast(_EVENT.event_data, Text), "").label("event_data"),
+        func.coalesce(cast(_EVENT.metadata, Text), "").label("metadata"),
+        _DELIVERY.attempts,
+        _DELIVERY.replays,
+        _DELIVERY.worker,
+        func.coalesce(_DELIVERY.error_type, "").label("error_type"),
+        func.coalesce(_DELIVERY.error, "").label("error"),
+        func.coalesce(_DELIVERY.traceback, "").label("traceback"),
+        func.coalesce(_DELIVERY.place, "").label("place"),
+        _EVENT.created_at.label("published_at"),
+        _DELIVERY.first_started_at,
+        _DELIVERY.finished_at.label("died_at"),
     )
     return [DeadLetter(**row._mapping) for row in connection.execute(_of(query, wanted, *also))]
 

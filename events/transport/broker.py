@@ -69,8 +69,11 @@ class BrokerTransport:
             self._nacked.clear()
         for queue in {group[0].queue for group in refused}:
             self._revival.suspect(queue)
-        return {group: TransportError(f"{redact(self._settings.broker_url)} refuses what is sent to queue "
-                                      f"{group[0].queue}: it is full, or out of order") for group in refused}  # fmt: skip
+        broker = redact(self._settings.broker_url)
+        return {
+            group: TransportError(f"{broker} refuses it: queue {group[0].queue} is full, or out of order")
+            for group in refused
+        }
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         queue = dead_letter_queue(self._settings)
@@ -126,9 +129,7 @@ class BrokerTransport:
                 self._connection = self._connect()
                 if self._confirmed:
                     timeout = self._settings.broker_timeout.total_seconds()
-                    self._confirms = Confirms(
-                        self._connection.default_channel, timeout, on_nack=self._nacked.append
-                    )
+                    self._confirms = Confirms(self._connection.default_channel, timeout, on_nack=self._nacked.append)
             yield Producer(self._connection.default_channel, auto_declare=False)
             if self._confirms is not None:
                 self._confirms.wait()
@@ -187,7 +188,9 @@ def _fits_the_wire(group: Group) -> bool:
         message = wakeup_message(group)
         dumps("s", (group[0].queue,))
         headers = message.headers
-        AmqpMessage(message.body, application_headers=headers, correlation_id=message.correlation_id)._serialize_properties()
+        AmqpMessage(
+            message.body, application_headers=headers, correlation_id=message.correlation_id
+        )._serialize_properties()
         message.body.encode()
     except _OF_THE_MESSAGE:
         return False

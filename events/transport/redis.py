@@ -19,8 +19,12 @@ from kombu.transport import virtual
 from kombu.utils.json import loads
 
 from events.transport.message import GARBAGE
+from events.watchdog import Pulse
 
 log = logging.getLogger("events.transport")
+
+# Beats each time that a consumer of this process asks Redis for messages: while it has room, every second.
+asked = Pulse()
 
 
 class QoS(kombu_redis.QoS):  # type: ignore[misc]
@@ -79,6 +83,10 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
                 with suppress(Exception):
                     step()
             self._kept_client = None
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        super()._brpop_start(timeout)
+        asked.beat()
 
     def _brpop_read(self, **options: Any) -> bool:
         try:

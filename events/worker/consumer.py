@@ -44,6 +44,12 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             for step in CeleryConsumer.Blueprint.default_steps
         ]
 
+    held = 0  # messages that wait for the ledger, since this connection was made
+
+    def connect(self) -> Any:
+        self.held = 0
+        return super().connect()
+
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         # Workers asking each other for what was revoked costs a second at each start and reconnect; gossip costs all
         # the time. What must not run any more is in the ledger.
@@ -114,4 +120,9 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
         log.warning("the ledger is away, a message is held: %s", str(error).split("\n")[0][:200])
-        self.timer.call_after(_LEDGER_AWAY, act, arguments)
+        self.held += 1
+        self.timer.call_after(_LEDGER_AWAY, self._now, (act, *arguments))
+
+    def _now(self, act: Callable[..., None], *arguments: Any) -> None:
+        self.held -= 1
+        act(*arguments)

@@ -13,9 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from billiard import common as billiard_common
-from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
 from billiard.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
-from billiard.exceptions import WorkerLostError
 from celery import Task
 from celery.exceptions import Retry
 

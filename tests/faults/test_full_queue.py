@@ -1,6 +1,5 @@
 """A queue that takes nothing more: what it refuses waits in the ledger, and no delivery is to blame."""
 
-import os
 import subprocess
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -28,7 +27,7 @@ def rabbitmqctl(machine: Machine, *arguments: str) -> None:
     environment = dict(line.decode().split("=", 1) for line in lines if b"=" in line)
     ports = {"ERL_EPMD_PORT": environment["PORT3"], "RABBITMQ_NODENAME": f"events-{machine.port}@localhost"}
     script = 'export RABBITMQ_CONF_ENV_FILE="$PWD/env.conf"; exec rabbitmqctl "$@"'
-    status = os.stat(machine.folder)
+    status = machine.folder.stat()
     subprocess.run(
         ["sh", "-c", script, "rabbitmqctl", *arguments], env=environment | ports, cwd=machine.folder, check=True,
         capture_output=True, user=status.st_uid, group=status.st_gid, extra_groups=[],
