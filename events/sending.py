@@ -53,11 +53,11 @@ class Sending:
             refused = dict.fromkeys(groups, error)
         else:
             refused = {}
-        unsendable = {group: error for group, error in refused.items() if isinstance(error, Unsendable)}
-        for group, error in unsendable.items():
-            self._give_up(group, error)
+        unsendable = {group: why for group, why in refused.items() if isinstance(why, Unsendable)}
+        for group, why in unsendable.items():
+            self._give_up(group, why)
         taken = [group for group in groups if group not in refused]
-        self._note(taken, {group: error for group, error in refused.items() if group not in unsendable})
+        self._note(taken, {group: why for group, why in refused.items() if group not in unsendable})
         return taken
 
     def _note(self, taken: Sequence[Group], refused: dict[Group, TransportError]) -> None:
@@ -76,7 +76,7 @@ class Sending:
         now = time.monotonic()
         refusal = self._refusals.setdefault(queue, _Refusal(now))
         refusal.count = 0 if some_taken else refusal.count + 1  # it has room for some: there is soon room for more
-        pause = min(_FIRST_PAUSE * 2 ** min(max(refusal.count - 1, 0), 10), _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(max(refusal.count - 1, 0), 10), _LONGEST_PAUSE)
         refusal.until = now + pause
         deliveries = sum(map(len, groups))
         self._throttle.warn(

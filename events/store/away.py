@@ -128,8 +128,8 @@ def _answers(engine: Engine) -> bool:
                 file.execute("ROLLBACK")
             return True
         arguments, keywords = engine.dialect.create_connect_args(engine.url)
-        keywords |= {"connect_timeout": _PROBE_WITHIN, "autocommit": True, "application_name": "events"}
-        with closing(psycopg.connect(*arguments, **keywords)) as connection:
+        within: dict[str, Any] = {"connect_timeout": _PROBE_WITHIN, "application_name": "events"}
+        with closing(psycopg.connect(*arguments, **(dict(keywords) | within), autocommit=True)) as connection:
             (read_only,) = connection.execute("SHOW transaction_read_only").fetchone() or ("on",)
             return bool(read_only == "off")
     except (psycopg.Error, sqlite3.Error, OSError):

@@ -167,7 +167,7 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
     return [DeadLetter(**row._mapping) for row in connection.execute(_of(query, wanted, *also))]
 
 
-def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[tuple[int]]:
+def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:
     """How many characters each has of what may be long, in the order of `find`."""
     texts = (cast(_EVENT.event_data, Text), cast(_EVENT.metadata, Text), _DELIVERY.error, _DELIVERY.traceback)
     total = sum((func.coalesce(func.length(text), 0) for text in texts), literal(0))

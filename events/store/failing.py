@@ -106,6 +106,6 @@ def interrupt(connection: Connection, which: ColumnElement[bool], why: str, most
     if count >= most:
         return False
     pause = min(_FIRST_PAUSE * 2 ** min(count, 20), _LONGEST_PAUSE)
-    not_counted = {"attempts_before": _DELIVERY.attempts_before + 1}
-    fail(connection, which, Failure(_AWAY, why, ""), Outcome.HANDED_BACK, now_plus(connection, pause), **not_counted)
+    due_at, not_counted = now_plus(connection, pause), _DELIVERY.attempts_before + 1
+    fail(connection, which, Failure(_AWAY, why, ""), Outcome.HANDED_BACK, due_at, attempts_before=not_counted)
     return True

@@ -132,8 +132,8 @@ class SqlRecovery:
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
         uncopied = _DELIVERY.copied.is_(False)
         with look(self._engine) as connection:
-            sizes = list(connection.scalars(sizes_of(DeadLetterFilter(limit=limit), uncopied)))
-            some = sum(1 for total in accumulate(sizes) if total <= _AT_ONCE)
+            sizes: list[int] = list(connection.scalars(sizes_of(DeadLetterFilter(limit=limit), uncopied)))
+            some = len([total for total in accumulate(sizes) if total <= _AT_ONCE])
             return find(connection, DeadLetterFilter(limit=max(some, 1)), uncopied) if sizes else []
 
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:

@@ -1,6 +1,7 @@
 """A database that goes away, in every way and at every moment of a delivery: no attempt is counted, and all is done."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -13,7 +14,6 @@ from events.store.tables import event_attempts
 from events.testing import InlinePipeline
 from support.fragile import Wanted, counted, do, effects, run_until_settled, runs, written
 from support.outages import Database, Postgres, Sqlite
-from support.store import HOUR
 
 
 def in_the_handler(database: Database, way: str) -> Callable[[Connection], object]:
@@ -112,7 +112,9 @@ def test_in_a_group_nobody_is_blamed(on_fickle: InlinePipeline, fickle: Database
     on_fickle.subscribe()
     outbox = on_fickle.ledger.outbox
     outbox.fan_out(10)
-    (group,) = outbox.take_due("events", 10, HOUR, None, (), lambda due: [tuple(one.wakeup for one in due)])
+    (group,) = outbox.take_due(
+        "events", 10, timedelta(seconds=1), None, (), lambda due: [tuple(one.wakeup for one in due)]
+    )
     on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.attempt for one in group})
     # Then all are done, by one counted attempt each
     assert run_until_settled(on_fickle) == ["succeeded"] * 3

@@ -142,5 +142,5 @@ def test_locks_of_a_machine_that_vanished_are_free_in_a_moment() -> None:
             eventually(lambda: store.take_due("q", 10, HOUR), "the lock is free", timeout=120)
         finally:
             ghost.kill()
-            ghost.wait()
+            ghost.communicate()
             store.ledger.close()
