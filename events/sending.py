@@ -18,6 +18,7 @@ from events.throttle import Throttle
 log = logging.getLogger("events.relay")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds before a queue that took nothing is tried again
+_SEARCH = 10.0  # seconds spent at most on finding out what is in the way of the others
 
 
 @dataclass
@@ -50,7 +51,11 @@ class Sending:
         except NotTaken as error:
             refused = error.refused
         except TransportError as error:  # some may have arrived all the same: a claim finds them pending
-            refused = dict.fromkeys(groups, error)
+            refused = self._search(groups, error)
+            if len(refused) < len(groups):  # these alone are in the way of the others, which need not rest for them
+                self._wait(refused, timedelta(seconds=_LONGEST_PAUSE))
+                self._throttle.warn(f"{len(refused)} messages can't be sent, and are tried again: {error}")
+                return [group for group in groups if group not in refused]
         else:
             refused = {}
         unsendable = {group: why for group, why in refused.items() if isinstance(why, Unsendable)}
@@ -59,6 +64,31 @@ class Sending:
         taken = [group for group in groups if group not in refused]
         self._note(taken, {group: why for group, why in refused.items() if group not in unsendable})
         return taken
+
+    def _search(self, groups: Sequence[Group], error: TransportError) -> dict[Group, TransportError]:
+        """What is not taken though the rest is, found by halving; all, if the broker is away or nothing is taken."""
+        try:
+            self._transport.waiting(groups[0][0].queue)
+        except TransportError:
+            return dict.fromkeys(groups, error)
+        refused: dict[Group, TransportError] = {}
+        parts, until = [(groups, error)], time.monotonic() + _SEARCH
+        while parts:
+            part, why = parts.pop()
+            if len(part) == 1 or time.monotonic() > until:
+                refused |= dict.fromkeys(part, why)
+                continue
+            for half in (part[: len(part) // 2], part[len(part) // 2 :]):
+                try:
+                    self._transport.send(half)
+                except NotTaken as again:
+                    refused |= again.refused
+                except TransportError as again:
+                    parts.append((half, again))
+        return refused
+
+    def _wait(self, groups: Collection[Group], pause: timedelta) -> None:
+        self._outbox.hand_back([wakeup for group in groups for wakeup in group], pause)
 
     def _note(self, taken: Sequence[Group], refused: dict[Group, TransportError]) -> None:
         took = {group[0].queue for group in taken}
@@ -70,7 +100,7 @@ class Sending:
                 log.info("queue %s takes messages again", queue)
         for queue, theirs in by_queue.items():
             pause = self._refused(queue, theirs, refused[theirs[0]], some_taken=queue in took)
-            self._outbox.hand_back([wakeup for group in theirs for wakeup in group], timedelta(seconds=pause))
+            self._wait(theirs, timedelta(seconds=pause))
 
     def _refused(self, queue: str, groups: Collection[Group], why: TransportError, *, some_taken: bool) -> float:
         now = time.monotonic()

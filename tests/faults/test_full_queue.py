@@ -93,6 +93,9 @@ class Broker:
     def send(self, groups: Sequence[Group]) -> None:
         self.answer(groups)
 
+    def waiting(self, queue: str) -> int:
+        raise TransportError(f"no answer about {queue}")
+
 
 def groups(queue: str, count: int) -> list[Group]:
     return [(Wakeup(uuid4(), "h", queue, 1),) for _ in range(count)]
@@ -138,3 +141,23 @@ def test_only_what_can_never_be_sent_is_given_up() -> None:
     assert ledger.given_up == [bad[0][0]]
     assert not ledger.back
     assert not sending.resting()
+
+
+def test_what_is_in_the_way_of_the_others_is_found_and_waits_alone() -> None:
+    # Given a broker that takes nothing of a batch with one message in it, and says not why
+    odd, well = groups("q", 1), groups("q", 20)
+
+    def answer(given: Sequence[Group]) -> None:
+        if odd[0] in given:
+            raise TransportError("something is wrong")
+
+    ledger, broker = Ledger(), Broker(answer)
+    broker.waiting = lambda _: 0  # type: ignore[method-assign]
+    sending = Sending(ledger, broker)  # type: ignore[arg-type]
+    # When it is sent with the others, again and again
+    for _ in range(5):
+        assert list(sending.send(well[:10] + odd + well[10:])) == well
+    # Then they leave, the queue has no rest for it, and it isn't given up
+    assert [wakeup for wakeup, _ in ledger.back] == [odd[0][0]] * 5
+    assert not sending.resting()
+    assert ledger.given_up == []

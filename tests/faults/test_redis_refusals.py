@@ -62,7 +62,7 @@ def test_workers_outlive_it_with_all_their_slots_and_no_more_descriptors(
             say(machine, wrong)
             eventually(
                 lambda was=complaints: all(
-                    _complaints(one.log) >= had + 3 for one, had in zip(workers, was, strict=True)
+                    _complaints(one.log) >= had + 2 for one, had in zip(workers, was, strict=True)
                 ),
                 "each worker has met it",
             )
