@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from events.attempt import Calls
+from events.claiming import Claiming
 from events.codec import decode
 from events.errors import LeaseLost
 from events.event import DomainEvent
@@ -41,6 +42,7 @@ class Deliverer:
         hooks: who watches.
         stopping: tells whether an exception is this process being ended rather than the handler failing.
         draining: tells whether nothing new is to be started.
+        overtime: tells whether an exception is the time limit of the handler.
     """
 
     def __init__(
@@ -53,15 +55,15 @@ class Deliverer:
         hooks: Hooks,
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
+        overtime: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
         self._inbox = inbox
-        self._worker = worker
-        self._lease = lease
+        self._claiming = Claiming(inbox, worker, lease)
         self._stopping = stopping
         self._draining = draining
         self._hooks = hooks
         throttle = Throttle(log)  # one for both: a database that is away is one trouble
-        self._insist = Insisting(inbox, throttle)
+        self._insist = Insisting(inbox, throttle, overtime)
         self._judge = Judge(inbox, workers, self._insist, hooks)
         self._heartbeat = Heartbeat(inbox, lease, throttle)
         self._pacing = Pacing(subscriptions)
@@ -78,13 +80,18 @@ class Deliverer:
             sqlalchemy.exc.DBAPIError: the database refused. While it is away this waits for it.
         """
         known = handler_named(handler)
+        with self._claiming.in_hand(handler, attempts) as ours:
+            others = dict.fromkeys(attempts.keys() - ours.keys(), Result(Outcome.NOT_OURS))
+            return others | (self._deliver(known, ours) if ours else {})
+
+    def _deliver(self, known: Handler, attempts: Mapping[UUID, int]) -> Results:
+        handler = known.name
         try:
-            claims = self._insist(
-                lambda: self._inbox.claim(handler, attempts, self._worker, self._lease), until=self._draining
-            )
+            claims = self._insist(self._claiming.of(handler, attempts), until=self._draining)
         except GaveUp:  # the ledger finds the wake-ups by their age
             return dict.fromkeys(attempts, Result(Outcome.HANDED_BACK))
-        results = self._not_claimed(handler, attempts.keys() - {claim.envelope.id for claim in claims})
+        left = attempts.keys() - {claim.envelope.id for claim in claims}
+        results = self._insist(lambda: self._not_claimed(handler, left))
         if strange := [claim for claim in claims if claim.envelope.event_type not in known.event_types]:
             results |= self._passed_on(known, strange)
             claims = [claim for claim in claims if claim.envelope.event_type in known.event_types]

@@ -31,6 +31,7 @@ class RelayLimits:
     max_messages: int | None  # that this process may hold itself; None where a broker holds them
     stale_after: timedelta
     poll_interval: timedelta
+    lease: timedelta = timedelta(seconds=60)
 
 
 class Dispatch:
@@ -68,6 +69,8 @@ class Dispatch:
 
     def express(self) -> Express | None:
         """What may be sent as soon as it is fanned out; None if there is no room. Each queue has its own."""
+        if self._sending.resting():
+            return None
         room, in_flight = _KEEPING_UP, min(_KEEPING_UP, self._limits.max_in_flight)
         if self._limits.max_messages is not None:
             held = len(self._transport.held())
@@ -95,8 +98,10 @@ class Dispatch:
         due = [queue for queue, wait in self._outbox.waiting().items() if not wait]
         if self._queues is not None:
             due = [queue for queue in due if queue in self._queues]
+        resting = self._sending.resting() & set(due)  # what these queues have no room for waits, and costs nothing
+        due = [queue for queue in due if queue not in resting]
         in_flight = self._in_flight() if due else {}
-        self.full = False
+        self.full = bool(resting)
         if not due:
             return 0
         self._renew_paces()

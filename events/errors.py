@@ -16,9 +16,11 @@
     │   ├── KeepsToItself       it changes more than rows, so its deliveries share no transaction
     │   ├── WorkerLost          its process died, or its lease ran out
     │   └── TimeLimitExceeded   it ran longer than its time limit
+    ├── DatabaseAway            the database went away during an attempt, which isn't counted
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
     ├── TransportError          the broker refused or didn't answer
     │   ├── Unsendable          this message can't be put on the wire, whatever the broker says
+    │   ├── NotTaken            the broker took all messages but these
     │   └── PartlySent          of a batch these failed, each for its reason; the others have arrived
     └── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
 
@@ -27,6 +29,7 @@ Messages name the culprit and the cure. No message ever contains a password.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 
 class EventsError(Exception):
@@ -101,6 +104,10 @@ class TimeLimitExceeded(HandlerError):
     """The handler ran longer than its time limit."""
 
 
+class DatabaseAway(EventsError):
+    """An attempt was cut short by the database. Never raised: it stands in the history of the delivery."""
+
+
 class LeaseLost(EventsError):
     """Another attempt owns this delivery now; this one's effects are rolled back."""
 
@@ -115,6 +122,18 @@ class TransportError(EventsError):
 
 class Unsendable(TransportError):
     """This message can't be put on the wire: a queue's name that is too long for the protocol, for instance."""
+
+
+class NotTaken(TransportError):
+    """The broker took all messages but these.
+
+    Args:
+        refused: what was not taken (of events.records.Group), and why: `Unsendable`, or what the broker said.
+    """
+
+    def __init__(self, refused: Mapping[Any, TransportError]) -> None:
+        self.refused = dict(refused)
+        super().__init__(f"{len(self.refused)} messages were not taken: {next(iter(self.refused.values()), '')}")
 
 
 class PartlySent(TransportError):

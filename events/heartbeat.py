@@ -67,8 +67,8 @@ class Heartbeat:
                         run.on_late = None
                         late()
                     if now - run.extended >= third:
-                        run.extended = now
                         self._inbox.extend(run.claims, self._lease)
+                        run.extended = now  # not before: after an outage it is late, and comes at once
                 except Exception as error:
                     first = run.claims[0]
                     self._throttle.warn(f"can't extend the lease of {first.handler} {first.envelope.id}: {error}")

@@ -1,5 +1,7 @@
 """What becomes of a delivery whose attempt failed: another attempt, another worker, or a dead letter."""
 
+from collections.abc import Callable
+
 from events.errors import EventDataError, NewerEvent
 from events.event import fingerprint
 from events.hooks import Hooks
@@ -24,7 +26,13 @@ class Judge:
             return Result(Outcome.SUCCEEDED)  # the connection was lost after the database had committed
         if isinstance(error, EventDataError | NewerEvent) and self._is_for_another(handler, claim):
             return Result(Outcome.HANDED_BACK)
+        if (pardons := self._inbox.pardons(error)) and self._interrupted(claim, error, pardons):
+            return Result(Outcome.HANDED_BACK, error)
         return self._judge(handler, claim, error)
+
+    def _interrupted(self, claim: Claim, error: BaseException, most: int) -> bool:
+        """It was the database that failed: this attempt isn't counted, unless that was so too often."""
+        return self._insist(lambda: self._inbox.interrupt(claim, error, most))
 
     def _is_for_another(self, handler: Handler, claim: Claim) -> bool:
         """We can't read this event. While old and new code run side by side, a worker with the other code may."""
@@ -38,11 +46,19 @@ class Judge:
         if isinstance(error, EventDataError):
             delay = None
         failure = failure_of(error, handler.call.__module__, self._hooks.traceparent(claim))
+        write: Callable[[], bool]
         if delay is None:
             result = Result(Outcome.DEAD, error)
-            recorded = self._insist(lambda: self._inbox.bury(claim, failure))
+            write = lambda: self._inbox.bury(claim, failure)  # noqa: E731
         else:
             result = Result(Outcome.RETRY, error, delay)
-            recorded = self._insist(lambda: self._inbox.retry(claim, failure, delay))
+            write = lambda: self._inbox.retry(claim, failure, delay)  # noqa: E731
+        try:
+            recorded = write()
+        except Exception as trouble:
+            # The database is away while we speak, and was, perhaps, when the handler failed: whatever it made of that.
+            if (pardons := self._inbox.pardons(trouble)) and self._interrupted(claim, error, pardons):
+                return Result(Outcome.HANDED_BACK, error)
+            recorded = self._insist(write)
         # Not ours any more: another attempt has it, or a commit that seemed to fail had reached the database after all.
         return result if recorded else Result(Outcome.NOT_OURS, error)

@@ -57,7 +57,11 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
         half = _MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
     return Failure(
-        name[:255], storable(_text_of(error))[:_MAX_ERROR], storable(trace), _place_of(error, home)[:255], traceparent
+        name[:255],
+        storable(_text_of(error)[:_MAX_ERROR])[:_MAX_ERROR],
+        storable(trace),
+        _place_of(error, home)[:255],
+        traceparent,
     )
 
 

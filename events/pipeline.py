@@ -89,6 +89,7 @@ class Pipeline:
             max_messages=max_messages,
             stale_after=self.settings.stale_after,
             poll_interval=self.settings.poll_interval,
+            lease=self.settings.lease,
         )
         ledger = self.ledger
         return Relay(
@@ -101,6 +102,7 @@ class Pipeline:
         worker: str,
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
+        overtime: Callable[[BaseException], bool] = lambda _: False,
     ) -> Deliverer:
         ledger = self.ledger
         return Deliverer(
@@ -112,6 +114,7 @@ class Pipeline:
             self.hooks,
             stopping,
             draining,
+            overtime,
         )
 
     def register_bridges(self) -> None:

@@ -145,11 +145,15 @@ class Recovery(Protocol):
     def bring_home(self, limit: int) -> int:
         """Up to about `limit` deliveries whose handler is back, or has another queue, go where they belong."""
 
-    def expire_leases(self, limit: int) -> int:
+    def expire_leases(self, limit: int, outage: timedelta | None = None) -> int:
         """Running deliveries whose lease ended: pending again, or dead if that was their last attempt.
 
-        Of a group nobody knows which one was to blame: its attempt is not counted, and each is sent alone.
+        Of a group nobody knows which one was to blame: its attempt is not counted, and each is sent alone. If the
+        database was away, `outage` ago, the attempts whose leases ended since are not counted either.
         """
+
+    def is_away(self, error: BaseException) -> bool:
+        """See Inbox.is_away."""
 
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
         """Dead letters of which the broker has no copy yet."""
@@ -213,8 +217,27 @@ class Inbox(Protocol):
     def succeeded(self, claim: Claim) -> bool:
         """Whether this very attempt was committed as a success; waits for a transaction that is still in doubt."""
 
+    def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
+        """The attempt was cut short by the database: pending again after a while, and not counted.
+
+        False, and nothing is changed, if that was so `most` times already, or the delivery is no longer ours.
+        """
+
+    def take_back(self, handler: str, attempts: Mapping[UUID, int], worker: str) -> int:
+        """Hand back what `claim` has taken for this worker without anybody being told, as its answer was lost."""
+
     def is_away(self, error: BaseException) -> bool:
-        """Whether the database can't be reached or has no room: to be tried again until it is back."""
+        """Whether the database can't be reached, or can't be written to: to be tried again until it is back.
+
+        Of what a handler raised: whether that is so of our database, not of one of its own.
+        """
+
+    def pardons(self, error: BaseException) -> int:
+        """How often a delivery may fail by such an error and the attempt not be counted; 0: it is the handler's own.
+
+        Often if the database is really away, now and then if only this connection was broken, as the handler itself
+        may be what breaks it each time. It may look at the database.
+        """
 
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
@@ -271,8 +294,12 @@ class Transport(Protocol):
     copies_dead_letters: bool
 
     def send(self, groups: Sequence[Group]) -> None:
-        """Give each to the broker as one message. Raises TransportError if any may not have arrived, Unsendable if one
-        never can."""
+        """Give each to the broker as one message.
+
+        Raises:
+            NotTaken: all have arrived but those that it names, each with the reason: Unsendable if it never can.
+            TransportError: nobody knows which have arrived.
+        """
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Put copies into the dead-letter queue. Raises TransportError."""

@@ -8,13 +8,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from events.dead_letters import masked
 from events.dispatching import Dispatch, RelayLimits
-from events.errors import TransportError
+from events.errors import TransportError, Unsendable
 from events.hooks import Hooks
+from events.letters import DeadLetter
 from events.ports import Listener, Outbox, Recovery, Subscriptions, Transport
 from events.throttle import Throttle
 from events.watchdog import Pulse
@@ -66,17 +67,20 @@ class Relay:
         self._more = False  # whether there may be something to do at once
         self._next_due = 0.0  # when to look for what is due
         self._next_look = 0.0  # when to look for lost wake-ups, ended leases and dead letters to copy
+        self._outage = _Outage(limits.lease.total_seconds())
 
     def run(self) -> None:
         """Relay until `stop` is called. Outlives a database or broker that is away."""
         self._listener = listener = self._outbox.listen()
         soon, trouble, woken = _SOON, _Trouble(), True
+        self._outage.may_have_been()
         try:
             while not self._stopping.is_set():
                 self.pulse.beat()
                 try:
                     moved = self.step(look=woken)
                     trouble.over()
+                    self._outage.over()
                     woken = False
                     if moved:
                         soon = _SOON
@@ -89,6 +93,8 @@ class Relay:
                         self._idle(listener)
                         woken = True
                 except Exception as error:
+                    if self._recovery.is_away(error):
+                        self._outage.begun()
                     listener.wait(trouble.met(error))
                     woken = True
         finally:
@@ -149,7 +155,8 @@ class Relay:
 
     def _look_after(self) -> None:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
-        if expired := self._recovery.expire_leases(self._limits.batch):
+        ended = self._outage.is_over_for_all()
+        if ended and (expired := self._recovery.expire_leases(self._limits.batch, self._outage.since())):
             self._hooks.expired(expired)
         if self._recovery.unpause(self._limits.batch) + self._recovery.bring_home(self._limits.batch):
             self._next_look = 0.0  # there may be more
@@ -171,12 +178,24 @@ class Relay:
 
     def _copy_dead_letters(self) -> None:
         while letters := self._recovery.take_uncopied(self._limits.batch):
-            try:
-                self._transport.send_dead(masked(letters, self._subscriptions.masked()))
-            except TransportError as error:
-                self._throttle.warn(str(error))
+            if not self._copy(letters):
                 return
-            self._recovery.mark_copied(letters)
+
+    def _copy(self, letters: Sequence[DeadLetter]) -> bool:
+        """Whether the broker has them, or never will: they are in the ledger all the same, and hold up no others."""
+        try:
+            self._transport.send_dead(masked(letters, self._subscriptions.masked()))
+        except Unsendable as error:
+            if len(letters) > 1:
+                copied = [self._copy([letter]) for letter in letters]
+                return all(copied)
+            log.error("the broker can't hold a copy of dead letter %s of %s: %s", letters[0].event_id,
+                      letters[0].handler, error)  # fmt: skip
+        except TransportError as error:
+            self._throttle.warn(str(error))
+            return False
+        self._recovery.mark_copied(letters)
+        return True
 
     def _idle(self, listener: Listener) -> None:
         """Wait until there may be something to do, at the price of one query a poll interval."""
@@ -197,6 +216,45 @@ class Relay:
     def _due_in(self) -> timedelta:
         due_in = self._outbox.due_in(copies=self._transport.copies_dead_letters)
         return timedelta.max if due_in is None else due_in
+
+
+class _Outage:
+    """When the database was last away. Whose lease ended meanwhile couldn't extend it, and need not have died.
+
+    Args:
+        lease: seconds. For so long after an outage workers may still come back and say that they live.
+    """
+
+    def __init__(self, lease: float) -> None:
+        self._lease = lease
+        self._well_at = time.monotonic()
+        self._begun_at: float | None = None
+        self._over_at: float | None = None
+        self._wait_until = 0.0
+
+    def may_have_been(self) -> None:
+        """We have just begun, and can't know."""
+        self._wait_until = time.monotonic() + self._lease
+
+    def begun(self) -> None:
+        if self._begun_at is None or self._over_at is not None:
+            self._begun_at, self._over_at = self._well_at, None
+
+    def over(self) -> None:
+        self._well_at = time.monotonic()
+        if self._begun_at is not None and self._over_at is None:
+            self._over_at = self._well_at
+            self._wait_until = self._well_at + self._lease
+
+    def is_over_for_all(self) -> bool:
+        return time.monotonic() >= self._wait_until
+
+    def since(self) -> timedelta | None:
+        """How long ago the last one began, if leases that it kept from being extended may end now."""
+        now = time.monotonic()
+        if self._begun_at is None or (self._over_at is not None and now > self._over_at + 2 * self._lease):
+            return None
+        return timedelta(seconds=now - self._begun_at)
 
 
 class _Trouble:

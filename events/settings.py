@@ -5,14 +5,15 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from events.errors import ConfigurationError
+from events.setting_rules import broken_rules
 
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
@@ -226,6 +227,12 @@ class Settings(BaseSettings):
             raise ValueError("use at least 1s, or a busy worker loses its deliveries")
         return value
 
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if broken := broken_rules(self):
+            raise ValueError("; ".join(broken))
+        return self
+
 
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process: `overrides` first, then the environment, then the defaults.
@@ -246,7 +253,9 @@ def setting_names() -> dict[str, str]:
 
 
 def _complaint(problem: Mapping[str, Any]) -> str:
-    where = str(problem["loc"][0]) if problem["loc"] else "?"
+    if not problem["loc"]:  # of several settings together
+        return str(problem["msg"]).removeprefix("Value error, ")
+    where = str(problem["loc"][0])
     field = next((field for field, name in setting_names().items() if where in (field, name)), where)
     names = _variables(field)
     name = next((name for name in names if name in os.environ), names[0])  # the one that was really set

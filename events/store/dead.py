@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
     and_,
     exists,
     func,
@@ -160,32 +161,42 @@ class SqlDeadLetterBox:
 
 def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> list[DeadLetter]:
     """Dead letters with their events, newest first; of an event that was deleted its columns are empty."""
-    query = (
-        select(
-            _DELIVERY.event_id,
-            _DELIVERY.handler,
-            _DELIVERY.queue,
-            func.coalesce(_EVENT.event_type, "").label("event_type"),
-            func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
-            func.coalesce(stored_json(_EVENT.event_data), "").label("event_data"),
-            func.coalesce(stored_json(_EVENT.metadata), "").label("metadata"),
-            _DELIVERY.attempts,
-            _DELIVERY.replays,
-            _DELIVERY.worker,
-            func.coalesce(_DELIVERY.error_type, "").label("error_type"),
-            func.coalesce(_DELIVERY.error, "").label("error"),
-            func.coalesce(_DELIVERY.traceback, "").label("traceback"),
-            func.coalesce(_DELIVERY.place, "").label("place"),
-            _EVENT.created_at.label("published_at"),
-            _DELIVERY.first_started_at,
-            _DELIVERY.finished_at.label("died_at"),
-        )
-        .outerjoin_from(event_deliveries, event_store, _EVENT.id == _DELIVERY.event_id)
+    query = select(
+        _DELIVERY.event_id,
+        _DELIVERY.handler,
+        _DELIVERY.queue,
+        func.coalesce(_EVENT.event_type, "").label("event_type"),
+        func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
+        func.coalesce(stored_json(_EVENT.event_data), "").label("event_data"),
+        func.coalesce(stored_json(_EVENT.metadata), "").label("metadata"),
+        _DELIVERY.attempts,
+        _DELIVERY.replays,
+        _DELIVERY.worker,
+        func.coalesce(_DELIVERY.error_type, "").label("error_type"),
+        func.coalesce(_DELIVERY.error, "").label("error"),
+        func.coalesce(_DELIVERY.traceback, "").label("traceback"),
+        func.coalesce(_DELIVERY.place, "").label("place"),
+        _EVENT.created_at.label("published_at"),
+        _DELIVERY.first_started_at,
+        _DELIVERY.finished_at.label("died_at"),
+    )
+    return [DeadLetter(**row._mapping) for row in connection.execute(_of(query, wanted, *also))]
+
+
+def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:
+    """How many characters each has of what may be long, in the order of `find`."""
+    texts = (stored_json(_EVENT.event_data), stored_json(_EVENT.metadata), _DELIVERY.error, _DELIVERY.traceback)
+    total = sum((func.coalesce(func.length(text), 0) for text in texts), literal(0))
+    return _of(select(total), wanted, *also)
+
+
+def _of(query: Select[Any], wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:
+    return (
+        query.outerjoin_from(event_deliveries, event_store, _EVENT.id == _DELIVERY.event_id)
         .where(*_conditions(wanted), *also)
         .order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id)
         .limit(wanted.limit)
     )
-    return [DeadLetter(**row._mapping) for row in connection.execute(query)]
 
 
 def _conditions(wanted: DeadLetterFilter, state: State = State.DEAD) -> list[ColumnElement[bool]]:

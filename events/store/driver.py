@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from events.store.away import seen_by_driver
+
 
 def execute_by_driver(connection: Connection, statement: str, values: Sequence[Any] = ()) -> Any:
     """Execute in the transaction that SQLAlchemy has begun; it must know of one, or nothing would ever be committed.
@@ -33,4 +35,5 @@ def as_sqlalchemy_error(connection: Connection, statement: str, error: Any) -> D
     wrapped: Any = DBAPIError.instance(
         statement, None, error, library.Error, connection_invalidated=lost, dialect=connection.dialect
     )
+    seen_by_driver(connection, wrapped)
     return wrapped  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """The engine, and the few things that differ between SQLite and PostgreSQL."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -23,7 +24,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
+from events.setting_rules import SQLITE_WAITS
 from events.settings import Settings
+from events.store.away import is_away as is_away
+from events.store.away import is_contention as is_contention
+from events.store.away import mark_if_lost, marking
+from events.store.away import watch as watch_errors
 from events.store.forking import ForkSafety
 from events.store.savepoints import make_savepoints_cheap
 from events.store.session import set_up_session
@@ -31,20 +37,27 @@ from events.store.touching import Touch
 from events.store.types import UtcDateTime
 from events.store.watching import Watched, watch
 
-_SQLITE_AWAY = ("unable to open", "disk I/O error", "is full")
+log = logging.getLogger("events.store")
+
 _CANCEL_WITHIN = 2.0  # seconds
 _ASK_AFTER = 5.0  # seconds
-_BUSY_TIMEOUT = 30_000  # ms that a writer waits for another on SQLite
-_AWAY = ("08", "53", "57P", "58")  # classes: connection, resources (disk, connections), shutdown, system error
-_CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_BUSY_TIMEOUT = int(SQLITE_WAITS.total_seconds() * 1000)  # ms that a writer waits for another on SQLite
 
-
-_NOTICE_ITS_END = {  # a database machine that vanished without a word: in seconds, not in hours
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # ms
+# The end of the other machine, which vanished without a word, is noticed in seconds, not in hours: by us, who wait for
+# the database, and by the database, which keeps our row locks until then.
+_IDLE, _INTERVAL, _COUNT, _UNANSWERED = 10, 5, 3, 15_000  # seconds, seconds, probes, ms
+_NOTICE_ITS_END = {
+    "keepalives_idle": _IDLE,
+    "keepalives_interval": _INTERVAL,
+    "keepalives_count": _COUNT,
+    "tcp_user_timeout": _UNANSWERED,
 }
+_LET_IT_NOTICE = "; ".join(f"SET {name} = {value}" for name, value in {
+    "tcp_keepalives_idle": _IDLE,
+    "tcp_keepalives_interval": _INTERVAL,
+    "tcp_keepalives_count": _COUNT,
+    "tcp_user_timeout": _UNANSWERED,
+}.items())  # fmt: skip
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -53,7 +66,7 @@ def make_engine(settings: Settings) -> Engine:
         safety = ForkSafety(alone=True)
         engine = create_engine(
             settings.database_url,
-            poolclass=safety.pool_class,
+            poolclass=marking(safety.pool_class),
             pool_size=settings.pool_size,
             max_overflow=20,
             hide_parameters=True,
@@ -61,6 +74,7 @@ def make_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         make_savepoints_cheap(engine)
+        watch_errors(engine)
         _keep_clean(engine)
         return safety.guard(engine)
     arguments: dict[str, Any] = {
@@ -72,6 +86,7 @@ def make_engine(settings: Settings) -> Engine:
         arguments["prepare_threshold"] = None
     engine = create_engine(
         settings.database_url,
+        poolclass=marking(),
         pool_size=settings.pool_size,
         max_overflow=20,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
@@ -81,7 +96,10 @@ def make_engine(settings: Settings) -> Engine:
         isolation_level="READ COMMITTED",  # whatever the role says: claims rely on it
     )
     make_savepoints_cheap(engine)
+    watch_errors(engine)
     event.listen(engine, "connect", set_up_session(alone=settings.listen))
+    if settings.listen:
+        event.listen(engine, "connect", _let_the_server_notice)
     event.listen(engine, "checkin", _returned)
     event.listen(engine, "checkout", _taken)
     _keep_clean(engine)
@@ -104,6 +122,20 @@ def _keep_clean(engine: Engine) -> None:
             touched = connection.watch.touched is Touch.CONNECTION
             if touched or record.info.get("events_attributes") != connection.attributes():
                 record.invalidate()
+
+
+def _let_the_server_notice(connection: Any, _: object) -> None:
+    """The database's side of _NOTICE_ITS_END. By SET, for poolers refuse such options of a connection's start."""
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        connection.execute(_LET_IT_NOTICE)
+    except psycopg.Error as error:
+        if connection.closed:
+            raise
+        log.info("the database knows no keepalives: %s", error)
+    finally:
+        if not connection.closed:
+            connection.autocommit = before
 
 
 def _returned(_: Any, record: Any) -> None:
@@ -150,7 +182,8 @@ def transaction(engine: Engine, *, eager: bool = True) -> Iterator[Connection]:
         with connection.begin() as begun:
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
+                mark_if_lost(error, connection)
                 _roll_back(connection, begun)
                 raise
 
@@ -216,23 +249,3 @@ def relaxed_commit(connection: Connection) -> None:
 def is_relaxed() -> ColumnElement[bool]:
     """Always true; to be part of a statement that is a transaction of its own, for which it does `relaxed_commit`."""
     return select(func.set_config("synchronous_commit", "off", literal(True))).scalar_subquery() == "off"
-
-
-def is_away(error: BaseException) -> bool:
-    """The database can't be reached, is going down or has no room: it failed, not the statement."""
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return False
-    if error.connection_invalidated:
-        return True
-    if isinstance(error.orig, psycopg.OperationalError):
-        return error.orig.sqlstate is None or error.orig.sqlstate.startswith(_AWAY)
-    text = str(error.orig)
-    return isinstance(error.orig, sqlite3.OperationalError) and any(words in text for words in _SQLITE_AWAY)
-
-
-def is_contention(error: BaseException) -> bool:
-    """Two transactions got in each other's way: deadlock, serialization failure, locked SQLite file."""
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return False
-    text = str(error.orig)
-    return getattr(error.orig, "sqlstate", None) in _CONTENTION or "database is locked" in text or "is busy" in text

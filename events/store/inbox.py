@@ -14,21 +14,13 @@ from sqlalchemy import ColumnElement, Connection, Engine, Update, and_, select, 
 
 from events.envelope import Envelope
 from events.errors import LeaseLost
-from events.outcome import Outcome
+from events.outcome import Outcome, failure_of
 from events.records import Claim, Failure, State
+from events.store.away import is_away, is_contention, pardons
 from events.store.catalog import Catalog
 from events.store.claiming import take
-from events.store.engine import (
-    is_away,
-    is_contention,
-    look,
-    moment,
-    moments,
-    now_plus,
-    relaxed_commit,
-    transaction,
-)
-from events.store.failing import fail
+from events.store.engine import look, moment, moments, now_plus, relaxed_commit, transaction
+from events.store.failing import fail, interrupt
 from events.store.keys import is_key, key_table, key_values
 from events.store.lending import OURS, lent, settle
 from events.store.listener import wake_relays
@@ -72,6 +64,28 @@ class SqlInbox:
 
     def is_contention(self, error: BaseException) -> bool:
         return is_contention(error)
+
+    def pardons(self, error: BaseException) -> int:
+        return pardons(self._engine, error)
+
+    def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
+        why = failure_of(error)
+        with transaction(self._engine) as connection:
+            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
+            if not interrupt(connection, mine, f"{why.error_type}: {why.error}", most):
+                return False
+            wake_relays(connection)
+            return True
+
+    def take_back(self, handler: str, attempts: Mapping[UUID, int], worker: str) -> int:
+        keys = key_values(self._dialect, [(event_id, handler, number) for event_id, number in attempts.items()])
+        with transaction(self._engine) as connection:
+            wake_relays(connection)
+            back = _still_ours(self._dialect).where(_DELIVERY.worker == worker[:255])
+            not_counted = {"attempts_before": _DELIVERY.attempts_before + 1}
+            return connection.execute(
+                back.values(state=waits(), due_at=now_plus(connection), **not_counted), keys
+            ).rowcount
 
     def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
         claims = []
@@ -122,7 +136,7 @@ class SqlInbox:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the time until something is due may just have become shorter
             mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
-            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay)) == 1
+            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.attempt) == 1
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
@@ -174,7 +188,7 @@ class SqlInbox:
             if last:
                 fail(connection, mine, failure, Outcome.DEAD)
             else:
-                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay))
+                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), attempt)
         return 1
 
 

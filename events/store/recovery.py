@@ -2,22 +2,25 @@
 
 from collections.abc import Collection
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, func, select, true, update
+from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, select, true, update
 
 from events.letters import DeadLetter, DeadLetterFilter
 from events.outcome import Outcome
 from events.records import Failure, State, Wakeup
-from events.store.dead import find
+from events.store.away import AWAY, is_away
+from events.store.dead import find, sizes_of
 from events.store.engine import look, now_plus, relaxed_commit, transaction
-from events.store.failing import fail
+from events.store.failing import fail, interrupt
 from events.store.homing import bring_home
 from events.store.keys import is_key, key_table, key_values, locked, not_started, wakeup_values
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
+_AT_ONCE = 1_000_000  # characters of dead letters, to be copied: in memory they take some ten times as much
 _REMEMBERED_FOR = timedelta(minutes=10)  # who resumed a handler
 # Which message a delivery was sent in; what older code sent has no number, and was a message of its own.
 _MESSAGE = func.coalesce(cast(_DELIVERY.message, Text), cast(_DELIVERY.event_id, Text) + _DELIVERY.handler)
@@ -100,16 +103,20 @@ class SqlRecovery:
     def bring_home(self, limit: int) -> int:
         return bring_home(self._engine, limit)
 
-    def expire_leases(self, limit: int) -> int:
+    def is_away(self, error: BaseException) -> bool:
+        return is_away(error)
+
+    def expire_leases(self, limit: int, outage: timedelta | None = None) -> int:
         with look(self._engine) as connection:
             ended = and_(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection))
             if not connection.scalar(select(exists().where(ended))):
                 return 0
         with transaction(self._engine) as connection:
             now = now_plus(connection)
+            in_outage = _DELIVERY.due_at >= now_plus(connection, -outage) if outage else false()
             query = (
                 select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.attempts_before,
-                       _DELIVERY.worker, _DELIVERY.grouped)
+                       _DELIVERY.worker, _DELIVERY.grouped, in_outage.label("in_outage"))
                 .where(in_state(State.RUNNING), _DELIVERY.due_at <= now)
                 .limit(limit)
                 .with_for_update(skip_locked=True)
@@ -122,18 +129,23 @@ class SqlRecovery:
                 last = row.attempts - row.attempts_before >= most[row.handler]
                 said = f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}"
                 failure = Failure("events.errors.WorkerLost", said, "")
+                if row.in_outage and interrupt(connection, this, f"{failure.error_type}: {said}", AWAY):
+                    continue
                 if row.grouped:  # nobody knows whether it was to blame
                     alone = {"alone": True, "attempts_before": _DELIVERY.attempts_before + 1}
-                    fail(connection, this, failure, Outcome.HANDED_BACK, now, **alone)
+                    fail(connection, this, failure, Outcome.HANDED_BACK, now, row.attempts, **alone)
                 elif last:
                     fail(connection, this, failure, Outcome.DEAD)
                 else:
-                    fail(connection, this, failure, Outcome.RETRY, now)
+                    fail(connection, this, failure, Outcome.RETRY, now, row.attempts)
         return len(rows)
 
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
+        uncopied = _DELIVERY.copied.is_(False)
         with look(self._engine) as connection:
-            return find(connection, DeadLetterFilter(limit=limit), _DELIVERY.copied.is_(False))
+            sizes: list[int] = list(connection.scalars(sizes_of(DeadLetterFilter(limit=limit), uncopied)))
+            some = len([total for total in accumulate(sizes) if total <= _AT_ONCE])
+            return find(connection, DeadLetterFilter(limit=max(some, 1)), uncopied) if sizes else []
 
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:
         with transaction(self._engine) as connection:

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from amqp.exceptions import FrameSyntaxError, NotFound
+from amqp.basic_message import Message as AmqpMessage
+from amqp.exceptions import FrameSyntaxError, MessageNacked, NotFound, PreconditionFailed
+from amqp.serialization import dumps
 from kombu import Connection, Producer, Queue
 
-from events.errors import TransportError, Unsendable
+from events.errors import NotTaken, TransportError, Unsendable
 from events.letters import DeadLetter, Parked
 from events.records import Group
 from events.settings import Settings, redact
@@ -35,15 +37,43 @@ class BrokerTransport:
         self._confirmed = is_rabbitmq(settings)
         self._connection: Connection | None = None
         self._confirms: Confirms | None = None
+        self._nacked: list[int] = []  # by their numbers, of what is being sent
         self._declared: set[str] = set()
         self._revival = Revival(settings)
 
     def send(self, groups: Sequence[Group]) -> None:
+        unsendable: dict[Group, TransportError] = {}
+        try:
+            refused = self._send(groups)
+        except Unsendable as error:
+            # Which one it was is found without the broker, whose trouble is not to be taken for a message's.
+            unsendable = {group: error for group in groups if not _fits_the_wire(group)}
+            if not unsendable:
+                raise TransportError(str(error)) from error
+            rest = [group for group in groups if group not in unsendable]
+            refused = self._send(rest) if rest else {}
+        if refused or unsendable:
+            raise NotTaken(refused | unsendable)
+
+    def _send(self, groups: Sequence[Group]) -> dict[Group, TransportError]:
+        """What a queue has refused, being full; all the others have arrived."""
         queues = {group[0].queue for group in groups}
         with self._producing("send wake-ups", *queues) as producer:
             for queue in queues:
                 self._declare(producer, work_queue(queue, self._settings))
+            before = self._confirms.published if self._confirms is not None else 0
             self._publish(producer, [(wakeup_message(group), "", group[0].queue) for group in groups])
+            if self._confirms is not None:
+                self._confirms.wait()
+            refused = [groups[number - before - 1] for number in self._nacked]
+            self._nacked.clear()
+        for queue in {group[0].queue for group in refused}:
+            self._revival.suspect(queue)
+        broker = redact(self._settings.broker_url)
+        return {
+            group: TransportError(f"{broker} refuses it: queue {group[0].queue} is full, or out of order")
+            for group in refused
+        }
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
         queue = dead_letter_queue(self._settings)
@@ -87,6 +117,7 @@ class BrokerTransport:
     def close(self) -> None:
         connection, self._connection, self._confirms = self._connection, None, None
         self._declared.clear()
+        self._nacked.clear()
         if connection is not None:
             with suppress(Exception):
                 connection.release()
@@ -98,17 +129,20 @@ class BrokerTransport:
                 self._connection = self._connect()
                 if self._confirmed:
                     timeout = self._settings.broker_timeout.total_seconds()
-                    self._confirms = Confirms(self._connection.default_channel, timeout)
+                    self._confirms = Confirms(self._connection.default_channel, timeout, on_nack=self._nacked.append)
             yield Producer(self._connection.default_channel, auto_declare=False)
             if self._confirms is not None:
                 self._confirms.wait()
+            if self._nacked:
+                raise MessageNacked(f"{len(self._nacked)} messages refused: the queue is full, or out of order")
         except Exception as error:
             self.close()
             if self._confirmed and isinstance(error, SUSPICIOUS):
                 for queue in queues:
                     self._revival.suspect(queue)
             reason = redact(f"{type(error).__name__}: {error}")
-            kind = Unsendable if isinstance(error, _OF_THE_MESSAGE) else TransportError
+            too_large = isinstance(error, PreconditionFailed) and "larger than" in str(error)
+            kind = Unsendable if too_large or isinstance(error, _OF_THE_MESSAGE) else TransportError
             raise kind(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error
 
     def _connect(self) -> Connection:
@@ -146,3 +180,18 @@ class BrokerTransport:
                     delivery_mode=2,
                     mandatory=self._confirmed,
                 )
+
+
+def _fits_the_wire(group: Group) -> bool:
+    """Whether AMQP, and Redis, can hold the message and the name of its queue."""
+    try:
+        message = wakeup_message(group)
+        dumps("s", (group[0].queue,))
+        headers = message.headers
+        AmqpMessage(
+            message.body, application_headers=headers, correlation_id=message.correlation_id
+        )._serialize_properties()
+        message.body.encode()
+    except _OF_THE_MESSAGE:
+        return False
+    return True

@@ -1,25 +1,53 @@
-"""Kombu's Redis transport, except that garbage in the list reaches the consumer as a message instead of ending it.
+"""Kombu's Redis transport, except that a server which refuses things does no lasting harm, and garbage none at all.
 
 Kombu takes an item out of the list before it looks at it: what it can't read is lost, and the worker with it. Here
 such an item becomes a message of its own bytes, with the header GARBAGE, held as unacknowledged like any other.
+
+A server that is full, read-only or has another password takes connections and refuses commands. Kombu's channels then
+stay half open when they are closed, and messages that couldn't be acknowledged keep their place in the worker's hand.
 """
 
 import base64
 import logging
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 from uuid import uuid4
 
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 from kombu.utils.json import loads
 
 from events.transport.message import GARBAGE
+from events.watchdog import Pulse
 
 log = logging.getLogger("events.transport")
+
+# Beats each time that a consumer of this process asks Redis for messages: while it has room, every second.
+asked = Pulse()
+
+
+class QoS(kombu_redis.QoS):  # type: ignore[misc]
+    """What a worker has in hand. Kombu frees a message's place only if Redis could be told; else the worker ends up
+    with no room and nothing to do. What Redis wasn't told it delivers again, and the ledger knows better."""
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]
     """Reads what a BRPOP brought in its own, careful way."""
+
+    QoS = QoS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._kept_client: Any = None
@@ -40,6 +68,25 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         if self.connection is None or self.connection.client is None:
             raise ConnectionResetError("the connection to Redis is closed")
         return super()._get_pool(asynchronous=asynchronous)
+
+    def close(self) -> None:
+        """Whatever Redis says to that: its connections are closed, those too that closing has opened."""
+        try:
+            super().close()
+        except Exception as error:
+            log.debug("a channel did not close well: %s", error)
+            self._in_poll = None
+            with suppress(Exception):
+                super().close()
+        finally:
+            for step in (self._disconnect_pools, self._close_clients):
+                with suppress(Exception):
+                    step()
+            self._kept_client = None
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        super()._brpop_start(timeout)
+        asked.beat()
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
@@ -96,3 +143,9 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]
     """Named in full where a worker connects: `events.transport.redis:Transport`."""
 
     Channel = Channel
+
+    def close_connection(self, connection: Any) -> None:
+        """All of it, whichever channel fails to close."""
+        while self.channels or self._avail_channels:
+            with suppress(Exception):
+                super().close_connection(connection)

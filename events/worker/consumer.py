@@ -43,6 +43,12 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             for step in CeleryConsumer.Blueprint.default_steps
         ]
 
+    held = 0  # messages that wait for the ledger, since this connection was made
+
+    def connect(self) -> Any:
+        self.held = 0
+        return super().connect()
+
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         # Workers asking each other for what was revoked costs a second at each start and reconnect; gossip costs all
         # the time. What must not run any more is in the ledger.
@@ -50,8 +56,15 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         super().__init__(*arguments, worker_options=(worker_options or {}) | quiet, **options)
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
-        careful = {"transport": _CAREFUL_REDIS} if self.app.pipeline.settings.broker_url.startswith("redis") else {}
-        return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **careful))
+        return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **self._careful))
+
+    def connection_for_write(self, heartbeat: Any = None) -> Any:
+        return self.ensure_connected(self.app.connection_for_write(heartbeat=heartbeat, **self._careful))
+
+    @property
+    def _careful(self) -> dict[str, str]:
+        redis = self.app.pipeline.settings.broker_url.startswith("redis")
+        return {"transport": _CAREFUL_REDIS} if redis else {}
 
     def create_task_handler(self, promise: Any = promise) -> Callable[[Any], None]:
         to_celery = super().create_task_handler(promise)
@@ -112,4 +125,9 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
         log.warning("the ledger is away, a message is held: %s", str(error).split("\n")[0][:200])
-        self.timer.call_after(_LEDGER_AWAY, act, arguments)
+        self.held += 1
+        self.timer.call_after(_LEDGER_AWAY, self._now, (act, *arguments))
+
+    def _now(self, act: Callable[..., None], *arguments: Any) -> None:
+        self.held -= 1
+        act(*arguments)

@@ -1,4 +1,7 @@
-"""A worker that is connected, has nothing to do, and gets nothing although messages wait for it."""
+"""A worker that is connected, has nothing to do, and gets nothing although messages wait for it.
+
+Where others empty the queue no message waits. On Redis there is a surer sign: who has room asks for work every second.
+"""
 
 import logging
 import time
@@ -10,6 +13,8 @@ from celery.worker import state
 from events.ports import Transport
 from events.settings import Settings
 from events.transport import open_transport
+from events.transport.redis import asked
+from events.transport.topology import is_rabbitmq
 
 log = logging.getLogger("events.worker")
 
@@ -29,25 +34,34 @@ class Idleness:
         self._transport: Transport | None = None
         self._since: float | None = None
         self._received = -1
+        self._has_room_since: float | None = None
+
+    def reticence(self) -> float:
+        """Seconds for which this worker had room, and didn't ask Redis for work. RabbitMQ isn't asked."""
+        since = self._has_room_since
+        return 0.0 if since is None else min(asked.silence(), time.monotonic() - since)
 
     def silence(self) -> float:
         """Seconds since messages were first seen to wait while this worker was idle."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
-    def look(self) -> None:
+    def look(self, consumer: Any = None) -> None:
         """Do messages wait while this worker is idle? Of a broker that doesn't answer nobody can tell."""
         received = self._received
+        connected = consumer is not None and consumer.connection is not None and not consumer.held
+        has_room = waits = False
         try:
             received = sum(state.total_count.values()) + self._put_aside()  # each message that was taken
-            waits = not state.reserved_requests and received == self._received and self._messages_wait()
+            if not state.reserved_requests and received == self._received:
+                waits = self._messages_wait()
+                has_room = connected and not is_rabbitmq(self._settings)
         except Exception as error:
             log.debug("can't judge: %s", error)
-            waits = False
-        if not waits:
-            self._since, self._received = None, received
-        elif self._since is None:
-            self._since = time.monotonic()
+        now = time.monotonic()
+        self._received = received
+        self._since = (self._since or now) if waits else None
+        self._has_room_since = (self._has_room_since or now) if has_room else None
 
     def blocked_by_task(self, worker: Any) -> bool:
         """Whether a task runs in the event loop's own thread, as on the solo pool."""

@@ -1,12 +1,14 @@
 """Finds its way back to a broker quickly. Celery waits 2 s longer after each failed try, up to 30.
 
-A broker that takes the connection and then doesn't answer may have lost what is behind a queue's name.
+A broker that takes connections and then refuses what is asked of it is given time: Celery would be back at once, again
+and again. One that takes the connection and doesn't answer may have lost what is behind a queue's name.
 """
 
 import logging
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
@@ -19,6 +21,8 @@ log = logging.getLogger("events.worker")
 
 _FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
 _LOG_EVERY = 5.0
+_LASTED = 15.0  # seconds after which a connection was a good one
+_LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
 
 
 class Reconnecting:
@@ -29,6 +33,8 @@ class Reconnecting:
     first_connection_attempt: bool
     broker_connection_retry_attempt: int
     _revival: Revival | None = None
+    _failures, _failed_at = 0, 0.0
+    _opened: Any = None  # the connection that is being made
 
     def ensure_connected(self, conn: Any) -> Any:
         logged = 0.0
@@ -47,9 +53,22 @@ class Reconnecting:
             interval_max=_MOST,
             callback=self._still_here,
         )
+        self._opened = connected
         self.first_connection_attempt = False
         self.broker_connection_retry_attempt = 0
         return connected
+
+    def connect(self) -> Any:
+        """Nobody else would close a connection that was made, and could then not be used."""
+        try:
+            return super().connect()  # type: ignore[misc]
+        except BaseException:
+            if self._opened is not None:
+                with suppress(Exception):
+                    self._opened.close()
+            raise
+        finally:
+            self._opened = None
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
@@ -58,11 +77,25 @@ class Reconnecting:
                 super().on_connection_error_after_connected(exc)  # type: ignore[misc]
             except Exception as error:  # kombu may fail to close what is broken; Celery would end the worker for it
                 log.warning("the broken connection did not close well: %r", error)
+        self._rest()
         settings = self.app.pipeline.settings
         if isinstance(exc, SUSPICIOUS) and is_rabbitmq(settings):
             self._revival = self._revival or Revival(settings)
             for queue in self.app.amqp.queues.consume_from:
                 self._revival.suspect(queue)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        super().on_connection_error_before_connected(exc)  # type: ignore[misc]
+        self._rest()
+
+    def _rest(self) -> None:
+        """Longer and longer while connections don't last; not at all after one that did."""
+        self._failures = self._failures + 1 if time.monotonic() - self._failed_at < _LASTED else 0
+        until = time.monotonic() + (min(_FIRST * 2 ** min(self._failures, 10), _LONGEST_REST) if self._failures else 0)
+        while (left := until - time.monotonic()) > 0:
+            self._still_here()
+            time.sleep(min(left, _FIRST))
+        self._failed_at = time.monotonic()
 
     @property
     def _still_here(self) -> Callable[[], None]:

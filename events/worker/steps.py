@@ -138,9 +138,12 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             signs["the relay"] = self._relay.silence
         if self._pipeline.settings.broker_url:
             signs["consuming (messages wait, and none comes)"] = idleness.silence
+            signs["asking Redis for work, of which it could do some,"] = idleness.reticence
         worker.signs = signs
         self._watchdog = Watchdog(
-            self._pipeline.settings.watchdog, signs, idleness.look if self._pipeline.settings.broker_url else None
+            self._pipeline.settings.watchdog,
+            signs,
+            (lambda: idleness.look(worker.consumer)) if self._pipeline.settings.broker_url else None,
         )
         self._watchdog.start()
 

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from billiard import common as billiard_common
+from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
 from billiard.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
-from billiard.exceptions import WorkerLostError
 from celery import Task
 from celery.exceptions import Retry
 
@@ -64,7 +64,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
             cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
-                worker, _pool_is_ending, lambda: self.app.draining.begun
+                worker, _pool_is_ending, lambda: self.app.draining.begun, _is_soft_limit
             )
         return cached
 
@@ -129,3 +129,7 @@ def _pool_is_ending(error: BaseException) -> bool:
     """SystemExit is how billiard ends a child on shutdown, and a failure when a handler raises it."""
     fired = getattr(billiard_common, "terminate_handler_fired", None)
     return isinstance(error, SystemExit) and fired is not None and bool(fired())
+
+
+def _is_soft_limit(error: BaseException) -> bool:
+    return isinstance(error, SoftTimeLimitExceeded)

@@ -46,7 +46,7 @@ def test_consuming_goes_on_after_each_restart_of_the_broker(broker: Machine, tmp
 
 
 def test_a_worker_whose_event_loop_hangs_ends_itself(tmp_path: Path) -> None:
-    with System("redis", tmp_path, watchdog="2s", handlers="hangs").in_use() as system:
+    with System("redis", tmp_path, watchdog="2s", broker_timeout="1s", handlers="hangs").in_use() as system:
         # Given a worker whose event loop is blocked by the application
         (tmp_path / "hangs.py").write_text(
             "import threading\n"
@@ -63,7 +63,7 @@ def test_a_worker_whose_event_loop_hangs_ends_itself(tmp_path: Path) -> None:
 
 
 def test_a_relay_whose_database_hangs_ends_itself(tmp_path: Path) -> None:
-    with System("redis", tmp_path, watchdog="2s").in_use() as system:
+    with System("redis", tmp_path, watchdog="2s", broker_timeout="1s").in_use() as system:
         # Given a relay at work
         url = system.environment["EVENTS_DATABASE_URL"]
         port = int(url.rsplit(":", 1)[1].split("/")[0])
@@ -83,7 +83,7 @@ def test_a_relay_whose_database_hangs_ends_itself(tmp_path: Path) -> None:
 
 def test_a_worker_that_was_stopped_for_long_is_not_taken_for_hung(tmp_path: Path) -> None:
 
-    with System("redis", tmp_path, watchdog="2s").in_use() as system:
+    with System("redis", tmp_path, watchdog="2s", broker_timeout="1s").in_use() as system:
         # Given a worker that stands still for longer than the watchdog waits
         worker = system.start_worker()
         os.killpg(worker.pid, signal.SIGSTOP)

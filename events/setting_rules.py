@@ -1,0 +1,66 @@
+"""Settings that don't go together, each of which is right by itself: one table, and one line for what breaks it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+SQLITE_WAITS = timedelta(seconds=30)  # that a writer waits for another
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The setting `longer` is at least `times` as long as `shorter`: a setting, or a time that is given and named.
+
+    Attributes:
+        when: whether it holds for these settings at all.
+        else_: what happens if it isn't so.
+    """
+
+    longer: str
+    times: int
+    shorter: str | tuple[timedelta, str]
+    else_: str
+    when: Callable[[Any], bool] = lambda _: True
+
+    def broken_by(self, settings: Any) -> str:
+        """What is wrong with these, and the cure; nothing if all is well."""
+        if not self.when(settings):
+            return ""
+        have: timedelta = getattr(settings, self.longer)
+        if isinstance(self.shorter, str):
+            least, named = getattr(settings, self.shorter), f"EVENTS_{self.shorter.upper()}"
+        else:
+            least, named = self.shorter
+        if have >= self.times * least:
+            return ""
+        name = f"EVENTS_{self.longer.upper()}"
+        cure = f"set {name} to {_shown(self.times * least)} or more"
+        if isinstance(self.shorter, str):
+            cure += f", or {named} to {_shown(have / self.times)} or less"
+        times = f"{self.times} times " if self.times > 1 else ""
+        return f"{name}={_shown(have)} is less than {times}{named} ({_shown(least)}): {self.else_}; {cure}"
+
+
+def _has_broker(settings: Any) -> bool:
+    return bool(settings.broker_url)
+
+
+RULES = (
+    Rule("watchdog", 1, (SQLITE_WAITS + timedelta(seconds=5), "what a writer may wait for another on SQLite"),
+         "a worker that only waits would be taken for hung, and ended",
+         lambda settings: settings.database_url.startswith("sqlite")),
+    Rule("watchdog", 2, "broker_timeout", "a relay that waits for a broker would be taken for hung, and ended",
+         _has_broker),
+    Rule("stale_after", 1, "broker_timeout", "wake-ups would be taken for lost while they are still being sent",
+         _has_broker),
+)  # fmt: skip
+
+
+def broken_rules(settings: Any) -> list[str]:
+    """One line for each rule that these settings break."""
+    return [line for rule in RULES if (line := rule.broken_by(settings))]
+
+
+def _shown(time: timedelta) -> str:
+    return f"{time.total_seconds():g}s"
