@@ -40,6 +40,7 @@ class Deliverer:
         hooks: who watches.
         stopping: tells whether an exception is this process being ended rather than the handler failing.
         draining: tells whether nothing new is to be started.
+        time_limit: of handlers that name none.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Deliverer:
         hooks: Hooks,
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
+        time_limit: timedelta = timedelta(seconds=90),
     ) -> None:
         self._inbox = inbox
         self._worker = worker
@@ -62,7 +64,7 @@ class Deliverer:
         throttle = Throttle(log)  # one for both: a database that is away is one trouble
         self._insist = Insisting(inbox, throttle)
         self._judge = Judge(inbox, workers, self._insist, hooks)
-        self._heartbeat = Heartbeat(inbox, lease, throttle)
+        self._heartbeat = Heartbeat(inbox, lease, throttle, time_limit)
         self._pacing = Pacing(subscriptions)
         self._calls = Calls(hooks)
         self._together = Together(
@@ -97,6 +99,10 @@ class Deliverer:
         finally:
             self._calls.forget(claims)
         return results
+
+    def overdue(self) -> list[str]:
+        """What has run over its time limit: for people."""
+        return self._heartbeat.overdue()
 
     def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> None:
         """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome."""

@@ -1,5 +1,6 @@
 """What becomes of a delivery whose attempt failed: another attempt, another worker, or a dead letter."""
 
+import logging
 import random
 from datetime import timedelta
 
@@ -11,6 +12,8 @@ from events.outcome import Outcome, Result, failure_of
 from events.ports import Inbox, WorkerRegistry
 from events.records import ALIVE, Claim
 from events.registry import Handler
+
+log = logging.getLogger("events.delivery")
 
 
 def try_elsewhere_after() -> timedelta:
@@ -31,6 +34,11 @@ class Judge:
         self._hooks = hooks
 
     def failed(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
+        if self._inbox.is_crowded(error):
+            log.warning("%s comes again, the attempt not counted: %s", handler.name, error,
+                        extra={"handler": handler.name, "event_id": claim.envelope.id})  # fmt: skip
+            self._insist(lambda: self._inbox.hand_back([claim], try_elsewhere_after()))
+            return Result(Outcome.HANDED_BACK)
         if self._inbox.is_away(error) and self._insist(lambda: self._inbox.succeeded(claim)):
             return Result(Outcome.SUCCEEDED)  # the connection was lost after the database had committed
         if isinstance(error, EventDataError | NewerEvent) and self._is_for_another(handler, claim):

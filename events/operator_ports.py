@@ -71,6 +71,9 @@ class Overviews(Protocol):
     def unfinished(self) -> Overview:
         """The cheap one."""
 
+    def running(self) -> list[tuple[str, float, str, int]]:
+        """By handler: for how many seconds the oldest delivery has run, on which worker, and how many run."""
+
 
 class Switches(Protocol):
     """Handlers that are paused or gone; what is done is remembered, with who did it."""

@@ -108,6 +108,7 @@ class Pipeline:
             self.hooks,
             stopping,
             draining,
+            self.settings.time_limit,
         )
 
     def register_bridges(self) -> None:

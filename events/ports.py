@@ -185,6 +185,9 @@ class Inbox(Protocol):
     def is_away(self, error: BaseException) -> bool:
         """Whether the database can't be reached or has no room: to be tried again until it is back."""
 
+    def is_crowded(self, error: BaseException) -> bool:
+        """Whether this process had no connection left to give: one case of being away, known without asking again."""
+
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
 

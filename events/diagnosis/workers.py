@@ -10,7 +10,10 @@ from events.errors import EventsError
 from events.letters import DeadLetterFilter
 from events.pipeline import Pipeline
 from events.records import ALIVE, State
+from events.registry import all_handlers
+from events.settings import HARD_LIMIT_GRACE
 
+_SLACK = 10.0  # seconds until a worker that ended what runs has said so
 _CELERYCONFIG = "celeryconfig.py"
 
 
@@ -91,6 +94,19 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
         says = f"{waiting[event_type]} events {event_type} wait: no handler ever subscribed to them"
         found.append(warning("events", says, "start a worker that has a handler for them, or publish them no more"))
     return found or [ok("handlers", f"all {len(subscribed)} that are subscribed run somewhere")]
+
+
+def time_limits(pipeline: Pipeline) -> list[Finding]:
+    """What runs, and has for longer than it may: on threads and solo nothing ends it."""
+    limits = {handler.name: handler.time_limit for handler in all_handlers()}
+    found = []
+    for handler, seconds, worker, count in pipeline.ledger.overviews.running():
+        limit = (limits.get(handler) or pipeline.settings.time_limit).total_seconds()
+        if seconds > limit + HARD_LIMIT_GRACE.total_seconds() + _SLACK:
+            says = f"{handler} has run for {seconds:.0f} s on {worker} ({count} of it run); its limit is {limit:g} s"
+            cure = "see where it stands in that worker's log; SIGTERM ends the worker within EVENTS_SHUTDOWN_TIMEOUT"
+            found.append(warning("time limits", f"{says}, which only the prefork pool enforces", cure))
+    return found
 
 
 def leftovers(pipeline: Pipeline) -> list[Finding]:

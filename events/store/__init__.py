@@ -3,7 +3,7 @@
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them of
 events.ports or events.operator_ports, with the help of `fan_out`, `claiming`, `failing` and `with_commit`; `schema`
-migrates; `engine` and `types` hold what differs between the databases.
+migrates; `engine`, `pooling` and `types` hold what differs between the databases, and their connections.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
+from events.store.pooling import BACKGROUND, handlers_at_once, make_room
 from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
 from events.store.schema import check_schema, migrate
@@ -36,9 +37,14 @@ __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
 @dataclass(frozen=True)
 class Ledger:
-    """One database, as its users see it: publishers `events`, relays `outbox` and `recovery`, workers `inbox`."""
+    """One database, as its users see it: publishers `events`, relays `outbox` and `recovery`, workers `inbox`.
+
+    `engine` is for whoever publishes and for handlers; `background` for what must go on when those have taken all
+    connections: heartbeats, relay, presence, and the end of a worker.
+    """
 
     engine: Engine
+    background: Engine
     events: EventLog
     subscriptions: Subscriptions
     outbox: Outbox
@@ -57,21 +63,31 @@ class Ledger:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self.background.dispose()
+
+    def make_room(self, pool: str, concurrency: int, pool_size: int) -> None:
+        """Connections for all handlers that a process of this worker runs at a time; `pool`: as in WorkerInfo.
+
+        Closes those that are open and not in use.
+        """
+        make_room(self.engine, handlers_at_once(pool, concurrency), pool_size)
+        self.background.dispose()
 
 
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger in EVENTS_DATABASE_URL; connects when first used."""
-    engine = make_engine(settings)
+    engine, background = make_engine(settings), make_engine(settings, BACKGROUND)
     return Ledger(
         engine=engine,
+        background=background,
         events=SqlEventLog(engine, notify=settings.listen),
-        subscriptions=SqlSubscriptions(engine),
-        outbox=SqlOutbox(engine, listen=settings.listen),
-        recovery=SqlRecovery(engine),
-        inbox=SqlInbox(engine),
+        subscriptions=SqlSubscriptions(background),
+        outbox=SqlOutbox(background, listen=settings.listen),
+        recovery=SqlRecovery(background),
+        inbox=SqlInbox(engine, background),
         dead=SqlDeadLetterBox(engine),
-        parked=SqlParkingLot(engine),
-        workers=SqlWorkers(engine),
+        parked=SqlParkingLot(background),
+        workers=SqlWorkers(background),
         retention=SqlRetention(engine),
         history=SqlHistory(engine),
         lineage=SqlLineage(engine),

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from events.settings import Settings
 from events.store.forking import ForkSafety
+from events.store.pooling import SPARE, LedgerPool, PoolExhausted
 from events.store.savepoints import make_savepoints_cheap
 from events.store.types import UtcDateTime
 
@@ -44,15 +45,20 @@ _NOTICE_ITS_END = {  # a database machine that vanished without a word: in secon
 }
 
 
-def make_engine(settings: Settings) -> Engine:
-    """An engine for EVENTS_DATABASE_URL. Connects when first used."""
+def make_engine(settings: Settings, connections: tuple[int, int] | None = None) -> Engine:
+    """An engine for EVENTS_DATABASE_URL. Connects when first used.
+
+    Args:
+        connections: how many are kept open, and how many more may be opened.
+    """
+    pool_size, max_overflow = connections or (settings.pool_size, SPARE)
     if settings.database_url.startswith("sqlite"):
         safety = ForkSafety(alone=True)
         engine = create_engine(
             settings.database_url,
             poolclass=safety.pool_class,
-            pool_size=settings.pool_size,
-            max_overflow=20,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
             hide_parameters=True,
         )
         event.listen(engine, "connect", _set_up_sqlite)
@@ -64,8 +70,9 @@ def make_engine(settings: Settings) -> Engine:
         arguments["prepare_threshold"] = None
     engine = create_engine(
         settings.database_url,
-        pool_size=settings.pool_size,
-        max_overflow=20,
+        poolclass=LedgerPool,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
         hide_parameters=True,  # an error of a handler's SQL is kept and shown, and its values may be masked ones
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
@@ -191,6 +198,8 @@ def is_relaxed() -> ColumnElement[bool]:
 
 def is_away(error: BaseException) -> bool:
     """The database can't be reached, is going down or has no room: it failed, not the statement."""
+    if isinstance(error, PoolExhausted):
+        return True
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     if error.connection_invalidated:
