@@ -104,11 +104,15 @@ class Deliverer:
         """What has run over its time limit: for people."""
         return self._heartbeat.overdue()
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> None:
-        """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome."""
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> int:
+        """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome.
+
+        How many had none.
+        """
         delay = handler_named(handler).retry.backoff_after(1)
         if lost := self._inbox.abandon(handler, attempts, failure_of(error), delay):
             self._hooks.expired(lost)
+        return lost
 
     def _not_claimed(self, handler: str, event_ids: Collection[UUID]) -> Results:
         known = self._inbox.known(handler, event_ids) if event_ids else ()

@@ -1,6 +1,6 @@
 """What operators ask of the ledger: contracts that the store keeps."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
+from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
 from events.overview import Overview
 
 
@@ -89,6 +89,9 @@ class Switches(Protocol):
 
     def waiting(self, handler: str) -> int:
         """Its deliveries that nobody has begun."""
+
+    def note(self, action: Action, actor: str, deliveries: Sequence[tuple[UUID, str]]) -> None:
+        """Remember what was asked of a worker about these deliveries, by event id and handler."""
 
     def unsubscribe(self, handler: str, actor: str) -> bool:
         """It wants no more events; False if it was not subscribed to any."""

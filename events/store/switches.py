@@ -69,6 +69,10 @@ class SqlSwitches:
             remember(connection, Action.RETIRE, actor, [(event_id, handler) for event_id in ids])
             return len(ids)
 
+    def note(self, action: Action, actor: str, deliveries: Sequence[tuple[UUID, str]]) -> None:
+        with transaction(self._engine) as connection:
+            remember(connection, action, actor, deliveries)
+
     def _switch(self, handler: str, actor: str, *, paused: bool) -> bool:
         with transaction(self._engine) as connection:
             query = select(_HANDLER.paused).where(_HANDLER.handler == handler)

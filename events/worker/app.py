@@ -13,7 +13,7 @@ from events.monitoring.tally import Tally
 from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.wire import REASONS as OF_BRIDGES
-from events.worker import config
+from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
 from events.worker.logs import log_in_json
