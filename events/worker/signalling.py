@@ -4,6 +4,7 @@ A supervisor or a terminal often signals the whole process group, or every proce
 process decides when what runs has to end; a child that died of the signal by itself would take its handler along.
 """
 
+import atexit
 import os
 import select
 import signal
@@ -23,6 +24,7 @@ from events.worker.draining import Drain, Draining
 
 _SAME_SIGNAL = 3.0  # seconds in which the main process must have had what a child has, if it was for all of them
 _LOOK = 0.01  # seconds
+_FOR_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 class SignalListener:
@@ -42,6 +44,7 @@ class SignalListener:
 
     def start(self) -> None:
         """Called in the main thread."""
+        atexit.register(_ignore)  # runs after the drain's own, since it is registered before
         self._drain.when_told(self._wake)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: started by nohup
@@ -66,7 +69,7 @@ class SignalListener:
 
     def _signalled(self, number: int) -> None:
         """As Celery understands them: SIGQUIT is for a cold shutdown, and so is the second SIGINT."""
-        if number not in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if number not in _FOR_ALL:
             return
         self._drain.begin()
         self._interrupts += number == signal.SIGINT
@@ -85,6 +88,12 @@ class SignalListener:
             self._drain.restart_as([sys.executable, *sys.orig_argv[1:]])
         worker_shutting_down.send(sender=None, sig="SIGHUP", how="Warm", exitcode=EX_OK)
         state.should_stop = EX_OK
+
+
+def _ignore() -> None:
+    """While Python tidies up it would take the next signal as if nobody had cared for any."""
+    for number in _FOR_ALL:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def leave_signals_to_parent(draining: Draining) -> None:

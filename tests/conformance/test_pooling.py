@@ -1,4 +1,4 @@
-"""Connections: enough for all handlers of a process, some that they can't take, and nobody's failure if none is left."""
+"""Connections: enough for all handlers of a process, and some more that they can't take."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
