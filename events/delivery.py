@@ -43,6 +43,7 @@ class Deliverer:
         stopping: tells whether an exception is this process being ended rather than the handler failing.
         draining: tells whether nothing new is to be started.
         overtime: tells whether an exception is the time limit of the handler.
+        time_limit: of handlers that name none.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Deliverer:
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
         overtime: Callable[[BaseException], bool] = lambda _: False,
+        time_limit: timedelta = timedelta(seconds=90),
     ) -> None:
         self._inbox = inbox
         self._claiming = Claiming(inbox, worker, lease)
@@ -65,7 +67,7 @@ class Deliverer:
         throttle = Throttle(log)  # one for both: a database that is away is one trouble
         self._insist = Insisting(inbox, throttle, overtime)
         self._judge = Judge(inbox, workers, self._insist, hooks)
-        self._heartbeat = Heartbeat(inbox, lease, throttle)
+        self._heartbeat = Heartbeat(inbox, lease, throttle, time_limit)
         self._pacing = Pacing(subscriptions)
         self._calls = Calls(hooks)
         self._together = Together(
@@ -109,11 +111,19 @@ class Deliverer:
             self._calls.forget(claims)
         return results
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> None:
-        """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome."""
+    def overdue(self) -> list[str]:
+        """What has run over its time limit: for people."""
+        return self._heartbeat.overdue()
+
+    def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> int:
+        """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome.
+
+        How many had none.
+        """
         delay = handler_named(handler).retry.backoff_after(1)
         if lost := self._inbox.abandon(handler, attempts, failure_of(error), delay):
             self._hooks.expired(lost)
+        return lost
 
     def _not_claimed(self, handler: str, event_ids: Collection[UUID]) -> Results:
         known = self._inbox.known(handler, event_ids) if event_ids else ()

@@ -100,6 +100,10 @@ class WorkerLost(HandlerError):
     """The process that ran the handler died, or stopped extending its lease."""
 
 
+class Terminated(HandlerError):
+    """The process that ran the handler was ended by remote control."""
+
+
 class TimeLimitExceeded(HandlerError):
     """The handler ran longer than its time limit."""
 

@@ -87,6 +87,8 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RETIRE = "retire"
+    REVOKE = "revoke"  # refused
+    TERMINATE = "terminate"
 
 
 class ParkedState(StrEnum):

@@ -1,6 +1,6 @@
 """What operators ask of the ledger: contracts that the store keeps."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
+from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
 from events.overview import Overview, UnhandledType
 
 
@@ -71,6 +71,9 @@ class Overviews(Protocol):
     def unfinished(self) -> Overview:
         """The cheap one."""
 
+    def running(self) -> list[tuple[str, float, str, int]]:
+        """By handler: for how many seconds the oldest delivery has run, on which worker, and how many run."""
+
 
 class Switches(Protocol):
     """Handlers that are paused or gone; what is done is remembered, with who did it."""
@@ -92,6 +95,9 @@ class Switches(Protocol):
 
     def waiting(self, handler: str, event_type: str | None = None) -> int:
         """Its deliveries that nobody has begun; of one event type, if one is given."""
+
+    def note(self, action: Action, actor: str, deliveries: Sequence[tuple[UUID, str]]) -> None:
+        """Remember what was asked of a worker about these deliveries, by event id and handler."""
 
     def unsubscribe(
         self, handler: str, actor: str, event_type: str | None = None, check: Callable[[], None] = lambda: None

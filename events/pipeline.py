@@ -115,6 +115,7 @@ class Pipeline:
             stopping,
             draining,
             overtime,
+            self.settings.time_limit,
         )
 
     def register_bridges(self) -> None:

@@ -137,7 +137,12 @@ class Settings(BaseSettings):
         "/events",
         description="The CloudEvents `source`, a URI or path. Once set, our own events that come back are left out.",
     )
-    pool_size: int = Field(5, ge=1, description="Database connections that one process keeps open.")
+    pool_size: int = Field(
+        5,
+        ge=1,
+        description="Database connections that one process keeps open for handlers and publishers; on threads one a "
+        "thread at least. More are opened in need: 20, or one more a thread.",
+    )
     http_port: int = Field(
         0,
         ge=0,

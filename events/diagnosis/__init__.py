@@ -24,6 +24,7 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
         database.clock,
         workers.presence,
         workers.handlers,
+        workers.time_limits,
         workers.leftovers,
     ),
     (broker.reachable, broker.redis, broker.rabbitmq),

@@ -8,8 +8,9 @@ from sqlalchemy import text
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import SchemaError
 from events.pipeline import Pipeline
-from events.records import ALIVE
+from events.records import ALIVE, WorkerInfo
 from events.store import check_schema
+from events.store.pooling import BACKGROUND, handlers_at_once, room
 
 _SKEW = 1.0  # seconds
 
@@ -56,20 +57,32 @@ def connections(pipeline: Pipeline) -> list[Finding]:
         return []
     most = int(_value(pipeline, "SHOW max_connections")) - int(_value(pipeline, "SHOW superuser_reserved_connections"))
     workers = pipeline.ledger.workers.alive(ALIVE)
-    # Every child runs one delivery, with a heartbeat; the main process relays and listens.
-    needed = sum(2 * worker.concurrency + 4 for worker in workers)
-    pools = sum((worker.concurrency + 1) * worker.pool_size for worker in workers)
+    # Each handler has its delivery's connection, each process that runs handlers one for heartbeats; the main process
+    # relays, listens, and says that it lives.
+    needed = sum(worker.concurrency + _processes(worker) + 4 for worker in workers)
+    kept = sum(_kept(worker, worker.pool_size) for worker in workers)
     says = (
-        f"{len(workers)} workers use up to {needed} connections (their pools allow {pools}); the server allows {most}"
+        f"{len(workers)} workers use up to {needed} connections at a time, and more if handlers call get_engine(); "
+        f"they keep up to {kept} open; the server allows {most}"
     )
     if needed > most:
-        cure = (
-            "raise max_connections, use fewer processes (--concurrency), or put PgBouncer between (EVENTS_LISTEN=off)"
-        )
+        cure = "raise max_connections, lower --concurrency, or put PgBouncer between (EVENTS_LISTEN=off)"
         return [error("connections", says, cure)]
-    if pools > most:
-        return [warning("connections", says, "lower EVENTS_POOL_SIZE, or raise max_connections")]
+    if kept > most:
+        helps = sum(_kept(worker, 1) for worker in workers) <= most
+        cure = "lower EVENTS_POOL_SIZE, or raise max_connections" if helps else "raise max_connections"
+        return [warning("connections", says, cure)]
     return [ok("connections", says)]
+
+
+def _processes(worker: WorkerInfo) -> int:
+    return worker.concurrency if worker.pool == "prefork" else 1
+
+
+def _kept(worker: WorkerInfo, pool_size: int) -> int:
+    """Connections that a worker keeps open once it has needed them: of handlers, and of the ledger itself."""
+    kept, _ = room(handlers_at_once(worker.pool, worker.concurrency), pool_size)
+    return _processes(worker) * (kept + 1) + BACKGROUND[0] + 1
 
 
 def clock(pipeline: Pipeline) -> list[Finding]:

@@ -12,8 +12,10 @@ from events.letters import DeadLetterFilter
 from events.overview import HandlerMetrics, retire_command
 from events.pipeline import Pipeline
 from events.records import ALIVE, State
-from events.registry import without_handlers
+from events.registry import all_handlers, without_handlers
+from events.settings import HARD_LIMIT_GRACE
 
+_SLACK = 10.0  # seconds until a worker that ended what runs has said so
 _CELERYCONFIG = "celeryconfig.py"
 
 
@@ -116,6 +118,19 @@ def _orphans(handler: HandlerMetrics) -> list[Finding]:
 
 def _since(moment: datetime | None) -> str:
     return f" since {moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else ""
+
+
+def time_limits(pipeline: Pipeline) -> list[Finding]:
+    """What runs, and has for longer than it may: on threads and solo nothing ends it."""
+    limits = {handler.name: handler.time_limit for handler in all_handlers()}
+    found = []
+    for handler, seconds, worker, count in pipeline.ledger.overviews.running():
+        limit = (limits.get(handler) or pipeline.settings.time_limit).total_seconds()
+        if seconds > limit + HARD_LIMIT_GRACE.total_seconds() + _SLACK:
+            says = f"{handler} has run for {seconds:.0f} s on {worker} ({count} of it run); its limit is {limit:g} s"
+            cure = "see where it stands in that worker's log; SIGTERM ends the worker within EVENTS_SHUTDOWN_TIMEOUT"
+            found.append(warning("time limits", f"{says}, which only the prefork pool enforces", cure))
+    return found
 
 
 def leftovers(pipeline: Pipeline) -> list[Finding]:

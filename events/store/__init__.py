@@ -3,8 +3,8 @@
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `arrivals`, `claiming`, `failing`, `turns`,
-`callers`, `identity` and `wake_ups`; `schema` migrates; `engine`, `session` and `types` hold what differs between
-databases.
+`callers`, `identity` and `wake_ups`; `schema` migrates; `engine`, `session`, `pooling` and `types` hold what differs
+between databases, and their connections.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
+from events.store.pooling import BACKGROUND, handlers_at_once, make_room
 from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
 from events.store.schema import check_schema, migrate
@@ -39,9 +40,14 @@ __all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
 
 @dataclass(frozen=True)
 class Ledger:
-    """One database, as its users see it: publishers `events`, relays `outbox` and `recovery`, workers `inbox`."""
+    """One database, as its users see it: publishers `events`, relays `outbox` and `recovery`, workers `inbox`.
+
+    `engine` is for whoever publishes and for handlers; `background` for what must go on when those have taken all
+    connections: heartbeats, relay, presence, and the end of a worker.
+    """
 
     engine: Engine
+    background: Engine
     events: EventLog
     subscriptions: Subscriptions
     outbox: Outbox
@@ -61,25 +67,35 @@ class Ledger:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self.background.dispose()
+
+    def make_room(self, pool: str, concurrency: int, pool_size: int) -> None:
+        """Connections for all handlers that a process of this worker runs at a time; `pool`: as in WorkerInfo.
+
+        Closes those that are open and not in use.
+        """
+        make_room(self.engine, handlers_at_once(pool, concurrency), pool_size)
+        self.background.dispose()
 
 
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger in EVENTS_DATABASE_URL; connects when first used."""
-    engine = make_engine(settings)
+    engine, background = make_engine(settings), make_engine(settings, BACKGROUND)
     return Ledger(
         engine=engine,
+        background=background,
         events=SqlEventLog(
             engine,
             notify=settings.listen,
             check=LedgerCheck(engine, given="database_url" in settings.model_fields_set),
         ),
-        subscriptions=SqlSubscriptions(engine),
-        outbox=SqlOutbox(engine, listen=settings.listen),
-        recovery=SqlRecovery(engine),
-        inbox=SqlInbox(engine),
+        subscriptions=SqlSubscriptions(background),
+        outbox=SqlOutbox(background, listen=settings.listen),
+        recovery=SqlRecovery(background),
+        inbox=SqlInbox(engine, background),
         dead=SqlDeadLetterBox(engine),
-        parked=SqlParkingLot(engine),
-        workers=SqlWorkers(engine),
+        parked=SqlParkingLot(background),
+        workers=SqlWorkers(background),
         retention=SqlRetention(engine),
         unhandled=SqlUnhandled(engine),
         history=SqlHistory(engine),

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, QueuePool, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -28,18 +28,8 @@ _SQLITE_AWAY = _SQLITE_FULL | {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 _PROBE_WITHIN = 5  # seconds
 
 
-def marking(pool: type[QueuePool] = QueuePool) -> type[QueuePool]:
-    """A pool of the ledger's engine, by whose time-outs it can be told from others."""
-
-    class LedgerPool(pool):  # type: ignore[valid-type, misc]
-        def _do_get(self) -> Any:
-            try:
-                return super()._do_get()
-            except PoolTimeout as error:
-                mark(error)
-                raise
-
-    return LedgerPool
+class PoolExhausted(PoolTimeout):
+    """All connections of our own pool are in use, and none came back in time. No statement was sent."""
 
 
 def watch(engine: Engine) -> None:
@@ -97,7 +87,8 @@ def pardons(engine: Engine, error: BaseException) -> int:
     ours = is_away(error) or any(getattr(one, _MARK, False) and is_contention(one) for one in _all_of(error))
     if not ours and not any(_looks_away(one) for one in _all_of(error)):
         return 0
-    if (ours and any(_is_full(one) for one in _all_of(error))) or not _answers(engine):
+    no_room = any(_is_full(one) or isinstance(one, PoolExhausted) for one in _all_of(error))
+    if (ours and no_room) or not _answers(engine):
         return AWAY
     return SUSPECTED if ours else 0
 

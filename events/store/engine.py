@@ -28,9 +28,10 @@ from events.setting_rules import SQLITE_WAITS
 from events.settings import Settings
 from events.store.away import is_away as is_away
 from events.store.away import is_contention as is_contention
-from events.store.away import mark_if_lost, marking
+from events.store.away import mark_if_lost
 from events.store.away import watch as watch_errors
 from events.store.forking import ForkSafety
+from events.store.pooling import SPARE, LedgerPool
 from events.store.savepoints import make_savepoints_cheap
 from events.store.session import set_up_session
 from events.store.touching import Touch
@@ -60,15 +61,20 @@ _LET_IT_NOTICE = "; ".join(f"SET {name} = {value}" for name, value in {
 }.items())  # fmt: skip
 
 
-def make_engine(settings: Settings) -> Engine:
-    """An engine for EVENTS_DATABASE_URL. Connects when first used."""
+def make_engine(settings: Settings, connections: tuple[int, int] | None = None) -> Engine:
+    """An engine for EVENTS_DATABASE_URL. Connects when first used.
+
+    Args:
+        connections: how many are kept open, and how many more may be opened.
+    """
+    pool_size, max_overflow = connections or (settings.pool_size, SPARE)
     if settings.database_url.startswith("sqlite"):
         safety = ForkSafety(alone=True)
         engine = create_engine(
             settings.database_url,
-            poolclass=marking(safety.pool_class),
-            pool_size=settings.pool_size,
-            max_overflow=20,
+            poolclass=safety.pool_class,
+            pool_size=pool_size,
+            max_overflow=max_overflow,
             hide_parameters=True,
         )
         event.listen(engine, "connect", _set_up_sqlite)
@@ -86,9 +92,9 @@ def make_engine(settings: Settings) -> Engine:
         arguments["prepare_threshold"] = None
     engine = create_engine(
         settings.database_url,
-        poolclass=marking(),
-        pool_size=settings.pool_size,
-        max_overflow=20,
+        poolclass=LedgerPool,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
         hide_parameters=True,  # an error of a handler's SQL is kept and shown, and its values may be masked ones
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes

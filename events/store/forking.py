@@ -10,7 +10,9 @@ import threading
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Engine, QueuePool
+from sqlalchemy import Engine
+
+from events.store.pooling import LedgerPool
 
 _WAIT_FOR_TRANSACTIONS = 5.0  # seconds; longer only if the forking thread itself is in one
 
@@ -25,14 +27,14 @@ class ForkSafety:
         _all.add(self)
 
     @property
-    def pool_class(self) -> type[QueuePool]:
+    def pool_class(self) -> type[LedgerPool]:
         """For an engine that is `alone`: knows when a connection is in use, from before it is opened until it is back.
 
         The pool's events would come too late: a connection is opened before the event of its being taken.
         """
         safety = self
 
-        class ForkSafePool(QueuePool):
+        class ForkSafePool(LedgerPool):
             def _do_get(self) -> Any:
                 safety._taken()
                 try:

@@ -34,10 +34,15 @@ _DELIVERY = event_deliveries.c
 
 
 class SqlInbox:
-    """Claims, leases and outcomes."""
+    """Claims, leases and outcomes.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        background: what neither waits for handlers nor for their connections; the same engine if there is no other.
+    """
+
+    def __init__(self, engine: Engine, background: Engine | None = None) -> None:
         self._engine = engine
+        self._background = background or engine
         self._dialect = engine.dialect.name
         self._catalog = Catalog(engine)
 
@@ -104,11 +109,11 @@ class SqlInbox:
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
         query = select(_DELIVERY.event_id).where(_DELIVERY.handler == handler, _DELIVERY.event_id.in_(list(event_ids)))
-        with look(self._engine) as connection:
+        with look(self._background) as connection:
             return set(connection.scalars(query))
 
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
-        with transaction(self._engine) as connection:
+        with transaction(self._background) as connection:
             relaxed_commit(connection)
             return _write(connection, claims, due_at=now_plus(connection, lease))
 
@@ -145,7 +150,7 @@ class SqlInbox:
             return fail(connection, mine, failure, Outcome.DEAD) == 1
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
-        with transaction(self._engine) as connection:
+        with transaction(self._background) as connection:
             if not delay:
                 wake_relays(connection)
             return _write(
@@ -163,7 +168,7 @@ class SqlInbox:
             return _write(connection, claims, **passed_on(connection), **uncounted)
 
     def release(self, worker_prefix: str) -> int:
-        with transaction(self._engine) as connection:
+        with transaction(self._background) as connection:
             theirs = and_(in_state(State.RUNNING), _DELIVERY.worker.startswith(worker_prefix, autoescape=True))
             wake_relays(connection)
             return connection.execute(
@@ -179,7 +184,7 @@ class SqlInbox:
             return self.hand_back(claims, timedelta(0), alone=True)
         ((event_id, attempt),) = attempts.items()
         mine = _is_still(event_id, handler, attempt)
-        with transaction(self._engine) as connection:
+        with transaction(self._background) as connection:
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
                 return 0

@@ -78,6 +78,16 @@ class SqlOverviews:
     def unfinished(self) -> Overview:
         return self.take(finished=False)
 
+    def running(self) -> list[tuple[str, float, str, int]]:
+        query = select(_DELIVERY.handler, _DELIVERY.started_at, _DELIVERY.worker).where(in_state(State.RUNNING))
+        found: dict[str, tuple[float, str, int]] = {}
+        with look(self._engine) as connection:
+            now: datetime = connection.scalar(select(now_plus(connection))) or datetime.now(UTC)
+            for handler, started_at, worker in connection.execute(query.order_by(_DELIVERY.started_at)):
+                seconds, first, count = found.get(handler, (_age(started_at, now), worker or "?", 0))
+                found[handler] = (seconds, first, count + 1)
+        return [(handler, *told) for handler, told in sorted(found.items())]
+
 
 Key = tuple[str, str]  # handler, event type
 

@@ -6,8 +6,9 @@ ROW SHARE, which PostgreSQL takes before it fixes what a statement sees (`is_pau
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, and_, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -97,6 +98,10 @@ class SqlSwitches:
                         f"it in pg_stat_activity, let it end or end it, and pause again"
                     )
                 time.sleep(0.01)
+
+    def note(self, action: Action, actor: str, deliveries: Sequence[tuple[UUID, str]]) -> None:
+        with transaction(self._engine) as connection:
+            remember(connection, action, actor, deliveries)
 
     def _switch(self, handler: str, actor: str, *, paused: bool) -> bool:
         def work(connection: Connection) -> bool:

@@ -14,13 +14,14 @@ from events.monitoring.tally import Tally
 from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.wire import REASONS as OF_BRIDGES
-from events.worker import config
+from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
 from events.worker.logs import log_in_json
 from events.worker.monitoring import MonitoringStep
 from events.worker.parked import ALL_REASONS
 from events.worker.presence import PresenceStep
+from events.worker.signalling import leave_signals_to_parent
 from events.worker.steps import LedgerStep
 from events.worker.tasks import delivery_task, record_lost_process
 
@@ -62,6 +63,7 @@ def build_app(pipeline: Pipeline) -> Celery:
 
     def child_started(**_: Any) -> None:
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
+        leave_signals_to_parent(app.draining)
         app.tally.enter(getattr(current_process(), "index", None))
         # At its end a child waits until the main process has read all its results: 30 s, if that is just ending too.
         # What isn't read is not acknowledged, and the ledger knows that it is done.

@@ -81,6 +81,10 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
         return on_message
 
+    def cancel_active_requests(self) -> None:
+        """What runs at the end of a cold shutdown. Celery's own way knows the prefork pool alone."""
+        self.controller.drain.cut()
+
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Kombu's own complaint, from before the message came to us: it can't be decompressed, for instance."""
         found = problem_of(message)

@@ -35,6 +35,10 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         conditions: dict[str, Condition] = {
             "consuming": lambda: _not_consuming(worker),
             "database": database_probe(self._pipeline),
+            # On threads and solo, where handlers run in this process and nothing ends them.
+            "handlers": lambda: "; ".join(
+                told for deliverer in list(self._pipeline.deliverers.values()) for told in deliverer.overdue()
+            ),
         }
         if relay is not None:
             conditions["relay"] = lambda: "" if relay.relays else "it doesn't run"

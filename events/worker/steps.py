@@ -24,11 +24,13 @@ from events.watchdog import Pulse, Watchdog
 from events.worker.draining import Drain
 from events.worker.holding import Holding
 from events.worker.idleness import Idleness
+from events.worker.signalling import SignalListener
 
 log = logging.getLogger("events.worker")
 
 _TICK = 0.5  # seconds
 _STOP_WITHIN = 10.0  # seconds that the relay has to finish its batch
+_ENDED_WITHIN = 60.0  # seconds; after that Celery ends the worker in its own way
 _PER_SLOT = 4  # without a broker: messages that a worker takes for each handler it can run at a time
 
 
@@ -52,13 +54,20 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._drain = Drain(
             self._pipeline,
             worker.app.draining,
-            f"{worker.hostname}/{worker.app.run_token}.",
+            f"{worker.hostname}/{worker.app.run_token}",
             on_begin=self._stop_relay,
             end_children=lambda: _kill_children(worker),
         )
+        worker.drain = self._drain
+        self._signals = SignalListener(self._drain, float(worker.app.conf.worker_soft_shutdown_timeout or 0))
         self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
         or_exit(self._pipeline.check)
-        self._pipeline.ledger.engine.dispose()  # or the children would inherit this connection
+        # Closes what is open, too, or the children would inherit it.
+        self._pipeline.ledger.make_room(
+            worker.pool_cls.__module__.rpartition(".")[2],
+            int(worker.concurrency or 1),
+            self._pipeline.settings.pool_size,
+        )
         gc.collect()
         gc.freeze()  # what is loaded stays: to search it for garbage costs 50 ms each time, and memory in the children
 
@@ -66,6 +75,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pool = worker.pool
         if missing := without_handlers(self._pipeline.settings.handlers):
             log.warning("%s", missing)
+        self._signals.start()
         or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
         self._start_watchdog(worker)
@@ -84,15 +94,14 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         getattr(self._pool, "maintain_pool", lambda: None)()
 
     def stop(self, _: Any) -> None:
+        self._drain.begin()  # no signal was, if it was told to stop by remote control
         self._stop_relay()
         self._drain.hand_back_unstarted()
 
-    def terminate(self, worker: Any) -> None:
+    def terminate(self, _: Any) -> None:
         """A cold shutdown: what runs is cut short, through no fault of its own."""
-        worker.app.draining.cut_short()
-        self.stop(worker)
-        _kill_children(worker)
-        self._drain.release_running()
+        self._drain.cut()
+        threading.Event().wait(_ENDED_WITHIN)  # by the drain
 
     def _start_relay(self, worker: Any) -> None:
         settings = self._pipeline.settings
@@ -148,11 +157,13 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._watchdog.start()
 
 
-def _kill_children(worker: Any) -> None:
-    """Of the prefork pool; the others have none."""
-    for process in list(getattr(getattr(worker.pool, "_pool", None), "_pool", ())):
+def _kill_children(worker: Any) -> bool:
+    """Of the prefork pool; False on the others, which have none."""
+    pool = getattr(worker.pool, "_pool", None)
+    for process in list(getattr(pool, "_pool", ())):
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
+    return pool is not None
 
 
 def or_exit(action: Any) -> None:

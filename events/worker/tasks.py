@@ -42,6 +42,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
     acks_on_failure_or_timeout = True
     ignore_result = True
     max_retries = None
+    Request = "events.worker.revoking:Request"
     pipeline: Pipeline
 
     def run(self, **_: Any) -> str:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,8 +19,9 @@ from sqlalchemy import update
 from events.records import Subscription, WorkerInfo
 from events.settings import Settings
 from events.store import migrate, open_ledger
-from events.store.tables import event_workers
+from events.store.tables import event_deliveries, event_workers
 from support.servers import PostgresDatabase, server_url
+from support.store import Store
 
 Doctor = Callable[..., dict[str, Any]]
 
@@ -110,6 +112,40 @@ def test_workers_and_settings_without_handlers_are_found(doctor: Doctor, databas
     found = [one["found"] for one in report["findings"] if one["check"] == "handlers" and one["level"] == "warning"]
     assert found[0] == "worker w1@host/abc has no handler"
     assert found[1].startswith("EVENTS_HANDLERS=nothing defines no handler")
+
+
+def test_connections_of_threads_are_counted_as_threads_use_them(doctor: Doctor, database: PostgresDatabase) -> None:
+    # Given a worker of 60 threads, which the server has room for
+    ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
+    migrate(ledger.engine)
+    ledger.workers.announce(worker(pool="thread", concurrency=60))
+    told = {finding["check"]: finding for finding in doctor(database_url=database.url)["findings"]}
+    assert told["connections"]["level"] == "ok", told["connections"]
+    # When it has more of them than the server has connections, smaller pools would be no cure
+    ledger.workers.announce(worker(pool="thread", concurrency=250))
+    ledger.close()
+    told = {finding["check"]: finding for finding in doctor(database_url=database.url)["findings"]}
+    assert told["connections"]["level"] == "error", told["connections"]
+    assert "EVENTS_POOL_SIZE" not in told["connections"]["cure"]
+
+
+def test_what_runs_over_its_time_limit_is_found(doctor: Doctor, database: PostgresDatabase) -> None:
+    # Given a delivery that has run for an hour
+    store = Store(database.url)
+    migrate(store.ledger.engine)
+    store.subscribe()
+    event_id = store.publish()
+    (wakeup,) = store.take()
+    store.claim(wakeup)
+    with store.ledger.engine.begin() as connection:
+        an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(event_deliveries).where(event_deliveries.c.event_id == event_id).values(
+            started_at=an_hour_ago))  # fmt: skip
+    store.ledger.close()
+    # Then it is named, with its worker and what to do
+    told = {finding["check"]: finding for finding in doctor(database_url=database.url)["findings"]}
+    assert "hear has run for 36" in told["time limits"]["found"]
+    assert "on w1" in told["time limits"]["found"]
 
 
 def test_missing_tables_and_a_database_that_is_away_are_one_line_each(

@@ -8,6 +8,7 @@ from events.monitoring.flower.event_page import EventPage
 from events.monitoring.flower.events_tab import EventsTab
 from events.monitoring.flower.handlers_tab import HandlersTab, Switch
 from events.monitoring.flower.letters_tab import LettersTab
+from events.monitoring.flower.revoke import Revoke
 from events.monitoring.flower.selected import Selected
 from events.monitoring.flower.task_page import TaskPage
 
@@ -24,5 +25,6 @@ def routes(desk: Desk) -> list[url]:
         url(r"/dead-letters/(replay|discard)", Bulk, given, name="ledger_bulk"),
         url(r"/event-handlers", HandlersTab, given, name="ledger_handlers"),
         url(r"/event-handlers/(pause|resume)", Switch, given, name="ledger_switch"),
+        url(r"/api/task/revoke/(.+)", Revoke),
         url(r"/task/(.+)", TaskPage, given),  # its name stays Flower's
     ]

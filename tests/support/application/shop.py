@@ -95,6 +95,10 @@ class Stubborn(DomainEvent):
     pass
 
 
+class Deaf(DomainEvent):
+    pass
+
+
 class Raises(DomainEvent):
     """Raises what Celery, or the process, takes for an order."""
 
@@ -218,6 +222,17 @@ def ignores_its_limit(event: Stubborn, connection: Connection, delivery: Deliver
             time.sleep(60)
         except Exception as error:
             print("not me:", error)
+
+
+@handles(Deaf, retry=QUICK)
+def hears_no_signal(event: Deaf, delivery: Delivery) -> None:
+    """Locks a mutex twice, in C, where signals end no wait."""
+    import ctypes
+
+    _started(delivery)
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
 
 
 @handles(Raises, retry=QUICK)

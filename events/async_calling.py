@@ -1,0 +1,100 @@
+"""Runs async handlers: each thread that calls handlers has an event loop of its own, on a thread beside it.
+
+A handler's connection is synchronous. While it waits for a lock, its loop stands still, and with it whatever else runs
+there: on one loop for all, two handlers that want the same row would wait for each other for ever. A loop lives as long
+as the thread that it belongs to, so that clients which are bound to it can be kept between deliveries; what a handler
+leaves running on it goes on.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Awaitable
+from concurrent.futures import CancelledError, wait
+from typing import Any
+
+log = logging.getLogger("events.delivery")
+
+_CANCEL_GRACE = 5.0  # seconds that a cancelled coroutine has to clean up before its transaction is rolled back
+_LOOK = 1.0  # seconds
+
+_of_this_thread = threading.local()
+
+
+class _Loop:
+    """An event loop that turns on a thread of its own, until nobody needs it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=_turn, args=(self.loop, self._ending), name="events-async", daemon=True)
+        self._thread.start()
+        weakref.finalize(self, _end, self.loop, self._ending, self.pid).atexit = False
+
+    @property
+    def is_usable(self) -> bool:
+        return self.pid == os.getpid() and not self.loop.is_closed()  # a fork inherits the loop, not its thread
+
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        """SystemExit and the like are carried here: raised there, they would end the loop."""
+        raised: list[BaseException] = []
+        ended = threading.Event()
+
+        async def guarded() -> None:
+            try:
+                await awaitable
+            except BaseException as error:
+                raised.append(error)
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(guarded(), self.loop)
+        try:
+            while not future.done():
+                wait([future], _LOOK)
+                if not self._thread.is_alive() and not future.done():
+                    raise RuntimeError("the handler's event loop was closed while it ran")
+            future.result()
+        except CancelledError:  # all tasks of the loop were, before it had begun: by another that a handler left there
+            raise raised[0] if raised else RuntimeError("the handler was cancelled before it began") from None
+        except BaseException:  # a time limit interrupts the wait, not the coroutine
+            future.cancel()
+            if not ended.wait(_CANCEL_GRACE):
+                log.warning("an async handler doesn't end when it is cancelled; its event loop is given up")
+                self.give_up()
+            raise
+        if raised:
+            raise raised[0]
+
+    def give_up(self) -> None:
+        """It hangs, and would take the next handler along."""
+        _of_this_thread.loop = None
+
+
+def run(awaitable: Awaitable[Any]) -> None:
+    """Await it on this thread's loop; return when it is done, raise what it raised."""
+    loop: _Loop | None = getattr(_of_this_thread, "loop", None)
+    if loop is None or not loop.is_usable:
+        loop = _of_this_thread.loop = _Loop()
+    loop.run(awaitable)
+
+
+def _turn(loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:
+    """Until nobody needs it: a handler that stops its loop, or what it left there and raises SystemExit, doesn't."""
+    asyncio.set_event_loop(loop)
+    while not ending.is_set() and not loop.is_closed():
+        try:
+            loop.run_forever()
+        except BaseException as error:
+            log.warning("a task that an async handler left running raised %r", error)
+    loop.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop, ending: threading.Event, pid: int) -> None:
+    """Its thread has ended."""
+    ending.set()
+    if pid == os.getpid() and not loop.is_closed():
+        loop.call_soon_threadsafe(loop.stop)

@@ -1,0 +1,116 @@
+"""Revoked and terminated by remote control: `celery control revoke`, Flower's buttons.
+
+Celery drops what was revoked, for three hours and by an id that all attempts share, while the ledger waits for it. What
+must not run is for the ledger to say: so a revoke is refused, with what to do instead. To terminate what runs is a
+failure of its attempt like any other, with who did it in the history.
+"""
+
+import logging
+import os
+import signal as signals
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from celery.worker import state as worker_state
+from celery.worker.control import control_command, nok, ok
+from celery.worker.request import Request as CeleryRequest
+from kombu.utils.functional import maybe_list
+
+from events.errors import Terminated
+from events.letters import Action
+from events.records import Group
+from events.transport.message import group_of
+
+log = logging.getLogger("events.worker")
+
+ANYBODY = "remote control"
+INSTEAD = "events handlers pause HANDLER, or events dead discard EVENT_ID once it has failed"
+REFUSED = f"deliveries can't be revoked: the ledger would send them again; instead: {INSTEAD}"
+_STILL_THERE = 3.0  # seconds after which a child that was told to end is killed
+
+
+class Request(CeleryRequest):  # type: ignore[misc]
+    """Of a delivery. Named by DeliveryTask."""
+
+    def revoked(self) -> bool:
+        """Whatever a worker remembers of before, from its --statedb or from others."""
+        return False
+
+    @property
+    def group(self) -> Group:
+        return group_of(self.message.headers)
+
+
+@control_command(
+    name="revoke", variadic="task_id", signature="[id1 [id2 [... [idN]]]]", args=[("terminate", bool), ("signal", str)]
+)  # type: ignore[untyped-decorator]
+def revoke(
+    state: Any, task_id: Any, terminate: bool = False, signal: str | None = None, actor: str = ANYBODY, **_: Any
+) -> dict[str, str]:
+    """Refused, for deliveries; with terminate=True, end what runs."""
+    wanted = set(maybe_list(task_id) or [])
+    ours = [one for key, one in list(worker_state.requests.items()) if key in wanted and isinstance(one, Request)]
+    if not terminate:
+        _refuse(state.app, ours, actor)
+        return nok(REFUSED)  # type: ignore[no-any-return]
+    running = [one for one in ours if one in worker_state.active_requests and one.time_start]
+    if not running:
+        return nok("it doesn't run here; what only waits can't be terminated")  # type: ignore[no-any-return]
+    try:
+        for one in running:
+            _terminate(state, one, signal, actor)
+    except NotImplementedError:
+        return nok("only the prefork pool can end a handler")  # type: ignore[no-any-return]
+    names = ", ".join(f"{one.name} ({one.id})" for one in running)
+    return ok(f"terminated {names}; the attempt has failed")  # type: ignore[no-any-return]
+
+
+@control_command(name="terminate", variadic="task_id", args=[("signal", str)], signature="<signal> [id1 [... [idN]]]")  # type: ignore[untyped-decorator]
+def terminate(state: Any, signal: str, task_id: Any, **options: Any) -> dict[str, str]:
+    """Terminate task by task id (or list of ids)."""
+    return revoke(state, task_id, terminate=True, signal=signal, **options)  # type: ignore[no-any-return]
+
+
+@control_command(name="revoke_by_stamped_headers", variadic="headers", signature="[key1=value1 [... [keyN=valueN]]]")  # type: ignore[untyped-decorator]
+def revoke_by_stamped_headers(*_: Any, **__: Any) -> dict[str, str]:
+    """Refused: deliveries have no stamps."""
+    return nok(REFUSED)  # type: ignore[no-any-return]
+
+
+def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:
+    for one in requests:
+        log.warning("revoke of %s (%s) by %s: refused; %s", one.name, one.id, actor, INSTEAD)
+        _remember(app, Action.REVOKE, one.group, actor)
+
+
+def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> None:
+    app, group, pid = state.app, request.group, request.worker_pid
+    app.draining.order_end_of(pid)
+    request.terminate(state.consumer.pool, signal=signal)
+    state.consumer.timer.call_after(_STILL_THERE, _kill, (state.consumer.pool, pid))
+    log.warning("%s (%s) was terminated by %s", request.name, request.id, actor)
+    attempts = {wakeup.event_id: wakeup.attempt for wakeup in group}
+    try:
+        deliverer = request.task.deliverer("main")
+        if not deliverer.abandon(request.name, attempts, Terminated(f"terminated by {actor}")):
+            # It had not been claimed, or had ended already.
+            app.pipeline.ledger.outbox.hand_back(group, timedelta(0))
+    except Exception as error:  # the lease ends in any case, and the relay finds it
+        log.warning("can't record that %s was terminated: %s", request.name, error)
+    _remember(app, Action.TERMINATE, group, actor)
+
+
+def _kill(pool: Any, pid: int) -> None:
+    """A handler that hangs in a library has not heard the signal."""
+    if pid in [process.pid for process in getattr(pool._pool, "_pool", ())]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signals.SIGKILL)
+
+
+def _remember(app: Any, action: Action, group: Group, actor: str) -> None:
+    try:
+        app.pipeline.ledger.switches.note(action, actor, [(one.event_id, one.handler) for one in group])
+    except Exception as error:
+        log.warning("can't remember that %s was asked to %s: %s", actor, action, error)

@@ -1,0 +1,126 @@
+"""Signals: what the main process does on them even while it hangs, and what its children leave to it.
+
+A supervisor or a terminal often signals the whole process group, or every process of a service (systemd). Then the main
+process decides when what runs has to end; a child that died of the signal by itself would take its handler along.
+"""
+
+import atexit
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from billiard import common as billiard_common
+from billiard import pool as billiard_pool
+from celery.platforms import EX_OK, isatty
+from celery.signals import worker_process_shutdown, worker_shutting_down
+from celery.worker import state
+
+from events.worker.draining import Drain, Draining
+
+_SAME_SIGNAL = 3.0  # seconds in which the main process must have had what a child has, if it was for all of them
+_LOOK = 0.01  # seconds
+_FOR_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+class SignalListener:
+    """Tells the drain of signals from a thread of its own: Python's own handlers wait for the main thread, which may
+    be in a database's library, a broker's socket, or a handler of the solo pool.
+
+    Args:
+        soft_shutdown: Celery's worker_soft_shutdown_timeout, in seconds.
+    """
+
+    def __init__(self, drain: Drain, soft_shutdown: float) -> None:
+        self._drain = drain
+        self._soft_shutdown = soft_shutdown
+        self._interrupts = self._colds = 0
+        self._cut_at = float("inf")
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def start(self) -> None:
+        """Called in the main thread."""
+        atexit.register(_ignore)  # runs after the drain's own, since it is registered before
+        self._drain.when_told(self._wake)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: started by nohup
+            signal.signal(signal.SIGHUP, self._hang_up)
+        threading.Thread(target=self._listen, name="events-signals", daemon=True).start()
+
+    def _wake(self) -> None:
+        """In signal handlers."""
+        with suppress(BlockingIOError):  # full: it will wake anyway
+            os.write(self._write, b"\0")
+
+    def _listen(self) -> None:
+        while True:
+            wait = None if self._cut_at == float("inf") else max(0.0, self._cut_at - time.monotonic())
+            ready, _, _ = select.select([self._read], [], [], wait)
+            for number in os.read(self._read, 4096) if ready else b"":
+                self._signalled(number)
+            if time.monotonic() >= self._cut_at:
+                self._drain.cut()
+                self._cut_at = float("inf")
+            self._drain.start_if_begun()
+
+    def _signalled(self, number: int) -> None:
+        """As Celery understands them: SIGQUIT is for a cold shutdown, and so is the second SIGINT."""
+        if number not in _FOR_ALL:
+            return
+        self._drain.begin()
+        self._interrupts += number == signal.SIGINT
+        if number == signal.SIGTERM:
+            cold = bool(billiard_common.REMAP_SIGTERM)
+        else:
+            cold = number == signal.SIGQUIT or (number == signal.SIGINT and self._interrupts > 1)
+        if cold:
+            self._colds += 1
+            self._cut_at = time.monotonic() + (self._soft_shutdown if self._colds == 1 else 0)
+
+    def _hang_up(self, *_: Any) -> None:
+        """Without a terminal SIGHUP means to start again, as in Celery; with one, that the terminal is gone."""
+        if state.should_stop is None and not isatty(sys.__stdout__):
+            # Celery's own way puts its own folder first, and would find events in that.
+            self._drain.restart_as([sys.executable, *sys.orig_argv[1:]])
+        worker_shutting_down.send(sender=None, sig="SIGHUP", how="Warm", exitcode=EX_OK)
+        state.should_stop = EX_OK
+
+
+def _ignore() -> None:
+    """While Python tidies up it would take the next signal as if nobody had cared for any."""
+    for number in _FOR_ALL:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def leave_signals_to_parent(draining: Draining) -> None:
+    """In a child of the prefork pool, while it starts: a signal that the whole worker gets doesn't end it.
+
+    One that it alone gets does, and so its handler's attempt counts: nobody knows whether the handler sent it itself.
+    """
+    leaving = False
+
+    def leave(**_: Any) -> None:
+        nonlocal leaving
+        leaving = True
+
+    def signalled(number: int, frame: Any) -> None:
+        deadline = time.monotonic() + _SAME_SIGNAL
+        while not (leaving or draining.is_ordered(os.getpid())) and time.monotonic() < deadline:
+            if draining.begun:
+                return  # the main process says when to end
+            time.sleep(_LOOK)
+        billiard_common._shutdown_cleanup(number, frame)
+
+    def reset_signals(full: bool = False) -> None:
+        billiard_common.reset_signals(signalled, full)
+
+    worker_process_shutdown.connect(leave, weak=False)
+    billiard_pool.reset_signals = reset_signals  # which the child calls next
+
+
+# A child inherits the pipe, and would tell its parent of its own signals.
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
