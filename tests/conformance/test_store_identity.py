@@ -1,0 +1,111 @@
+"""Which ledger an application publishes into: one that is not its workers' is warned of, and stops nobody."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from events import publish
+from events.pipeline import Pipeline, use_pipeline
+from events.settings import Settings
+from events.store import migrate
+from support.publishers import DRIVERS, Application, Counted
+from support.servers import PostgresDatabase
+from support.store import Store, together
+from support.waiting import eventually
+
+
+@pytest.fixture
+def pipeline(store: Store) -> Iterator[Pipeline]:
+    pipeline = Pipeline(Settings(database_url=store.url, broker_url=""))
+    use_pipeline(pipeline)
+    yield pipeline
+    use_pipeline(None)
+    pipeline.close()
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "events.publishing"]
+
+
+def test_a_ledger_that_is_not_this_processs_own_is_warned_of_once(
+    store: Store, pipeline: Pipeline, tmp_path: Path, warnings: Callable[[], list[str]]
+) -> None:
+    # Given another database that has a ledger, too
+    database = None if store.sqlite else PostgresDatabase()
+    other = Store(database.url if database else f"sqlite:///{tmp_path / 'other.db'}")
+    threads = 2 if store.sqlite else 8
+    try:
+        migrate(other.ledger.engine)
+        engine = create_engine(other.ledger.engine.url)
+        # When its first transaction failed, and then threads publish into it at once
+        with engine.connect() as connection:
+            with pytest.raises(DBAPIError):
+                connection.execute(text("SELECT nonsense"))
+            if database:
+                with pytest.raises(DBAPIError):
+                    publish(Counted(number=0), session=connection)
+
+        def publish_one() -> None:
+            with engine.begin() as connection:
+                publish(Counted(number=1), session=connection)
+
+        together(*[publish_one] * threads)
+        # Then all is stored, and one warning names both databases and the cure
+        eventually(lambda: bool(warnings()), "somebody is warned")
+        (warning,) = warnings()
+        assert str(make_url(other.url).database) in warning
+        assert f"EVENTS_DATABASE_URL is {pipeline.ledger.engine.url.render_as_string()}" in warning
+        assert "set EVENTS_DATABASE_URL, here and for the workers" in warning
+        assert other.count() == threads
+        engine.dispose()
+    finally:
+        other.ledger.close()
+        if database:
+            database.drop()
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [("sqlite" if dialect == "sqlite" else "postgres", driver) for dialect in DRIVERS for driver in DRIVERS[dialect]],
+    indirect=["url"],
+)
+def test_the_same_ledger_by_another_engine_is_no_reason_to_warn(
+    store: Store, pipeline: Pipeline, driver: str, warnings: Callable[[], list[str]]
+) -> None:
+    application = Application(pipeline, driver, ours=False)
+
+    def main() -> None:
+        with application.engine.begin() as connection:
+            publish(Counted(number=1), session=connection)
+
+    application.do(main)
+    check: Any = pipeline.ledger.events._check  # type: ignore[attr-defined]
+    eventually(lambda: bool(check._compared), "it was compared")
+    assert warnings() == []
+    application.close()
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(("own", "warns"), [("sqlite:///none.db", True), ("postgresql://localhost:1/none", False)])
+def test_a_ledger_out_of_reach_hinders_nobody(
+    store: Store, own: str, warns: bool, warnings: Callable[[], list[str]]
+) -> None:
+    # Given a web process whose EVENTS_DATABASE_URL is wrong, or answers to nobody
+    pipeline = Pipeline(Settings(database_url=own, broker_url=""))
+    use_pipeline(pipeline)
+    try:
+        # When it publishes in its application's database
+        with Session(store.ledger.engine) as session, session.begin():
+            publish(Counted(number=1), session=session)
+        # Then that is stored; only what can't be the same database is warned of
+        assert store.count() == 1
+        assert len(warnings()) == warns
+    finally:
+        use_pipeline(None)
+        pipeline.close()
