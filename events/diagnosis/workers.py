@@ -85,7 +85,7 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
     for worker in found_now.workers:
         if not worker.handlers:
             says = f"worker {worker.name} has no handler"
-            found.append(warning("handlers", says, "name the modules that define them in its EVENTS_HANDLERS"))
+            found.append(warning("idle workers", says, "name the modules that define them in its EVENTS_HANDLERS"))
     if not subscribed and (missing := without_handlers(pipeline.settings.handlers)):
         says, _, cure = missing.partition("; ")
         found.append(warning("handlers", says, cure))

@@ -8,7 +8,7 @@ from enum import Enum
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -81,6 +81,7 @@ def row(data: str, event_type: str = "Assembled", **columns: object) -> Envelope
     return Envelope(**values)  # type: ignore[arg-type]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # tests run side by side
 @given(assembled)
 def test_what_goes_in_comes_out_equal(event: Assembled) -> None:
     envelope = encode(event, max_bytes=10_000_000)
