@@ -1,15 +1,13 @@
 """A rolling deployment: old and new code run side by side, and nothing is failed or skipped."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert
 
-from events.store.tables import event_store
-from support.system import MODES, TESTS, Process, System
+from events.records import HELD
+from support.rolling import publish_as, start_worker
+from support.system import MODES, System
 from support.waiting import eventually
 
 
@@ -17,30 +15,6 @@ from support.waiting import eventually
 def system(mode: str, tmp_path: Path) -> Iterator[System]:
     with System(mode, tmp_path, handlers="deployed").in_use() as system:
         yield system
-
-
-def start_worker(system: System, version: str) -> Process:
-    """A worker with the old or the new code."""
-    versions = TESTS / "support" / "versions"
-    before = system.environment["PYTHONPATH"]
-    system.environment["PYTHONPATH"] = f"{versions}:{versions / version}:{TESTS / 'support' / 'application'}"
-    try:
-        return system.start_worker()
-    finally:
-        system.environment["PYTHONPATH"] = before
-
-
-def publish_as(system: System, event_type: str, version: int = 1, count: int = 4, **data: str) -> list[UUID]:
-    """What a program with that version of the code publishes."""
-    ids = [uuid4() for _ in range(count)]
-    with system.pipeline.ledger.events.begin() as connection:
-        rows = [
-            {"id": one, "aggregate_id": "", "event_type": event_type, "event_data": json.dumps(data),
-             "schema_version": version}
-            for one in ids
-        ]  # fmt: skip
-        connection.execute(insert(event_store), rows)
-    return ids
 
 
 @pytest.mark.timeout(240)
@@ -78,3 +52,29 @@ def test_an_event_newer_than_all_workers_is_retried_until_one_is_deployed_that_k
     # Then it is handled
     assert system.settled(1, event_id) == {"succeeded": 1}
     assert system.effects(event_id) == {(str(event_id), "on_grew"): 1}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("mode", ["sqlite", "redis"])
+def test_old_code_that_starts_late_and_leaves_harms_nothing_and_what_it_alone_had_waits(
+    mode: str, tmp_path: Path
+) -> None:
+    with System(mode, tmp_path, handlers="wider", watchdog="4s").in_use() as system:
+        # Given a worker with new code, and one with old code that starts after it, and leaves
+        new = start_worker(system, "new")
+        start_worker(system, "old").stop()
+        # When programs publish
+        stayed, arrived = publish_as(system, "Stayed", count=400), publish_as(system, "Arrived")
+        # Then the new code gets all that it wants
+        assert system.settled(404, timeout=120) == {"succeeded": 404, "pending": 400}
+        assert {handler for _, handler in system.effects(*arrived)} == {"widens"}
+        # And what only old code wanted waits in nobody's way, and the worker lives
+        orphans = [row for row in system.deliveries(*stayed) if row.handler == "goes"]
+        eventually(lambda: all(row.due_at == HELD for row in system.deliveries(*stayed) if row.handler == "goes"),
+                   "nobody looks at it any more")  # fmt: skip
+        assert len(orphans) == 400
+        assert new.alive()
+        # And it is named, until it is retired
+        (goes,) = [one for one in system.pipeline.upkeep.handlers() if one.handler == "goes"]
+        assert [(orphan.event_type, orphan.waiting) for orphan in goes.orphans] == [("Stayed", 400)]
+        assert system.pipeline.upkeep.retire("goes", "ann") == 400

@@ -16,9 +16,12 @@ from sqlalchemy import select
 from events.pipeline import use_pipeline
 from events.store.tables import event_store, event_subscriptions
 from events.upkeep import NoSuchHandler, StillRunning
-from support.exploring import explore, long_enough
-from support.fleet import KINDS, VERSIONS, Fleet, Pair, Worker, done, pairs_of
+from support.exploring import SECONDS, explore, long_enough
+from support.fleet import KINDS, VERSIONS, Fleet, Pair, Worker, done, pairs_of, strange
+from support.rolling import publish_as, start_worker
 from support.servers import PostgresDatabase
+from support.system import MODES, Process, System
+from support.waiting import eventually
 
 STEPS, PATIENCE = 60, 400
 
@@ -149,6 +152,7 @@ class Program:
         missing = [one for one in self.wanted if done[one[0], one[1]] != 1]
         assert not missing, self.told(f"not done once: {missing}")
         assert set(done) == {(event_id, handler) for event_id, handler, _ in self.wanted}, self.told("more was done")
+        assert not strange, self.told(f"given to code that doesn't take it: {strange}")
         assert self.processed() == len({one[0] for one in self.wanted}), self.told("events without a handler")
 
     def processed(self) -> int:
@@ -174,5 +178,41 @@ def test_every_event_reaches_every_handler_that_any_started_code_subscribed(flee
             fleet.empty()
             random.seed(seed * 10 + number)
             Program(fleet, seed * 10 + number).run()
+
+    explore(one_round)
+
+
+@long_enough
+@pytest.mark.skipif(not SECONDS, reason="real workers take seconds to start; run by scripts/explore")
+@pytest.mark.parametrize("mode", MODES)
+def test_real_workers_of_two_versions_that_come_and_go_leave_nothing_undone(mode: str, tmp_path: Path) -> None:
+    def one_round(seed: int) -> None:
+        chance, folder = random.Random(seed), tmp_path / str(seed)
+        folder.mkdir()
+        with System(mode, folder, handlers="wider").in_use() as system:
+            started: set[str] = set()
+            living: list[Process] = []
+            wanted: set[tuple[str, str]] = set()
+
+            def start(version: str) -> None:
+                living.append(start_worker(system, version))
+                started.add(version)
+
+            start("new")
+            for _ in range(12):
+                if len(living) < 3 and chance.random() < 0.5:
+                    start(chance.choice(["old", "new"]))
+                elif living and chance.random() < 0.5:
+                    leaver = living.pop(chance.randrange(len(living)))
+                    leaver.kill() if chance.random() < 0.5 else leaver.stop()
+                for kind, takers in (("Stayed", {"old": ("widens", "goes")}), ("Arrived", {})):
+                    handlers = {"widens", *(takers.get("old", ()) if "old" in started else ())}
+                    ids = publish_as(system, kind, count=chance.randint(1, 5))
+                    wanted |= {(str(one), handler) for one in ids for handler in handlers}
+            for version in ("new", "old"):
+                start(version)
+            eventually(lambda: wanted <= set(system.effects()), "every handler of any started code has its events", 240)
+            assert set(system.effects().values()) == {1}
+            assert not system.states()["dead"]
 
     explore(one_round)

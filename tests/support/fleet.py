@@ -3,7 +3,7 @@ broker, its own queue in memory. What real ones do at start, now and then, and a
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,9 +19,10 @@ from events.relay import Relay
 from events.settings import Settings
 
 LEASE = timedelta(minutes=1)
-done: Counter[tuple[UUID, str]] = Counter()  # deliveries that a handler was called for
-Code = dict[str, registry.Handler]
 Pair = tuple[str, str]  # handler, event type
+done: Counter[tuple[UUID, str]] = Counter()  # deliveries that a handler was called for
+strange: list[Pair] = []  # events that code was given which doesn't take them
+Code = dict[str, registry.Handler]
 
 
 class Said(DomainEvent):
@@ -44,12 +45,17 @@ def _version(**handlers: tuple[str | None, tuple[type[DomainEvent], ...]]) -> Co
     code: Code = {}
     with running(code):
         for name, (queue, events) in handlers.items():
-
-            def note(event: DomainEvent, delivery: Delivery) -> None:
-                done[event.event_id, delivery.handler] += 1
-
-            handles(*events, name=name, queue=queue, retry=Retry(max_attempts=1000))(note)
+            handles(*events, name=name, queue=queue, retry=Retry(max_attempts=1000))(_noting(events))
     return code
+
+
+def _noting(events: tuple[type[DomainEvent], ...]) -> Callable[..., None]:
+    def note(event: DomainEvent, delivery: Delivery) -> None:
+        done[event.event_id, delivery.handler] += 1
+        if type(event) not in events:
+            strange.append((delivery.handler, type(event).__name__))
+
+    return note
 
 
 @contextmanager
@@ -209,6 +215,7 @@ class Fleet:
         """A ledger as new, with nobody on it."""
         self.workers.clear()
         done.clear()
+        strange.clear()
         if self.broker:
             self.broker.of.clear()
         with self.pipeline.ledger.events.begin() as connection:
