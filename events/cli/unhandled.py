@@ -42,8 +42,8 @@ def drop(
     types: Annotated[list[str] | None, typer.Argument(help="Event types.", show_default=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Of all types that no handler has subscribed to.")] = False,
     older_than: Annotated[
-        timedelta, typer.Option(parser=age, metavar="AGE", help="Only what was stored so long ago, such as 30d.")
-    ] = "0s",  # type: ignore[assignment]
+        timedelta | None, typer.Option(parser=age, metavar="AGE", help="Only what was stored so long ago, such as 30d.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Events in one transaction.")] = 1000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
@@ -66,7 +66,8 @@ def drop(
         raise typer.BadParameter(
             f"no event of type {', '.join(unknown)} waits for a handler; `events unhandled list` shows what does"
         )
-    total = unhandled.count(chosen, older_than)
+    least = older_than or timedelta(0)
+    total = unhandled.count(chosen, least)
     if dry_run:
         if as_json:
             print_json({"dry_run": True, "events": total, "types": chosen})
@@ -81,7 +82,7 @@ def drop(
     with Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("deleting", total=total)
         try:
-            for count in unhandled.drop(chosen, older_than, batch):
+            for count in unhandled.drop(chosen, least, batch):
                 done += count
                 progress.update(task, completed=done)
         except KeyboardInterrupt:

@@ -27,7 +27,7 @@ ALSO_EXPECTED = {
     "Bound": ("writes_by_the_bind",),
     "Tenanted": ("writes_as_its_tenant",),
     "Contended": ("waits_in_a_coroutine",),
-    "Shelved": ("shelves",),
+    "ShelfChanged": ("shelves",),
 }
 HOPELESS = "is_hopeless"  # ends as a dead letter, always
 FOLLOWS = "follows"  # one for each effect of `publishes`
@@ -72,7 +72,7 @@ class Contended(DomainEvent):
     pass
 
 
-class Shelved(DomainEvent):
+class ShelfChanged(DomainEvent):
     pass
 
 
@@ -175,8 +175,8 @@ async def waits_in_a_coroutine(event: Contended, connection: Connection, deliver
     connection.execute(insert(effects), row)
 
 
-@handles(Shelved, retry=PATIENT)
-def shelves(event: Shelved, session: Session, delivery: Delivery) -> None:
+@handles(ShelfChanged, retry=PATIENT)
+def shelves(event: ShelfChanged, session: Session, delivery: Delivery) -> None:
     session.execute(insert(effects), _begin(delivery))
 
 

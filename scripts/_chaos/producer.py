@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy import insert
 
-from _chaos.application import ALSO, ALSO_WEIGHTS, EXPECTED, KINDS, WEIGHTS, Shelved
+from _chaos.application import ALSO, ALSO_WEIGHTS, EXPECTED, KINDS, WEIGHTS, ShelfChanged
 from _chaos.tables import business
 from _chaos.transactions import WAYS, OnPurpose, merged
 from events import DomainEvent, get_engine
@@ -59,8 +59,8 @@ Transact = Callable[[bool, Callable[[DomainEvent], None]], None]
 
 def _draw(dice: random.Random) -> tuple[DomainEvent, str, Transact]:
     if dice.random() < MERGED:
-        shelved = Shelved()
-        return shelved, "Shelved", lambda rolls_back, in_vain: merged(shelved, rolls_back, in_vain)
+        shelved = ShelfChanged()
+        return shelved, "ShelfChanged", lambda rolls_back, in_vain: merged(shelved, rolls_back, in_vain)
     weights = WEIGHTS | ALSO_WEIGHTS
     kind = dice.choices(list(weights), list(weights.values()))[0]
     event, way = (KINDS | ALSO)[kind](), dice.choice(WAYS)

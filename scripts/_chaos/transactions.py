@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from _chaos.application import Ordered, Shelved
+from _chaos.application import Ordered, ShelfChanged
 from _chaos.tables import SHELVES, business
 from events import AggregateRoot, DomainEvent, get_engine, publish
 
@@ -110,21 +110,21 @@ class Shelf(_Base, AggregateRoot):
     id: Mapped[int] = mapped_column(primary_key=True)
     changes: Mapped[int]
 
-    def change(self, event: Shelved) -> None:
+    def change(self, event: ShelfChanged) -> None:
         self.changes += 1
         self.record(event)
 
 
-def merged(event: Shelved, rolls_back: bool, in_vain: Callable[[DomainEvent], None]) -> None:
+def merged(event: ShelfChanged, rolls_back: bool, in_vain: Callable[[DomainEvent], None]) -> None:
     """A detached aggregate changes and is merged; another change, in a savepoint, is taken back."""
-    lost = Shelved()
+    lost = ShelfChanged()
     in_vain(lost)
     number = event.event_id.int % SHELVES
     with Session(get_engine(), expire_on_commit=False) as session:
         shelf = session.get_one(Shelf, number)
     shelf.change(event)
     with Session(get_engine()) as session, session.begin():
-        _write(session, event, "Shelved")
+        _write(session, event, "ShelfChanged")
         kept = session.merge(shelf)
         session.flush()
         with suppress(OnPurpose), session.begin_nested():

@@ -18,12 +18,12 @@ counters = Table("counters", tables, Column("id", Integer, primary_key=True), Co
 together = threading.Barrier(2)
 
 
-class Counted(DomainEvent):
+class CountedSlowly(DomainEvent):
     pass
 
 
-@handles(Counted, retry=Retry(max_attempts=1), group=False)
-async def counts_slowly(event: Counted, connection: Connection) -> None:
+@handles(CountedSlowly, retry=Retry(max_attempts=1), group=False)
+async def counts_slowly(event: CountedSlowly, connection: Connection) -> None:
     """Both lock one row; whoever has it, waits for something else."""
     await asyncio.to_thread(together.wait, 30)
     connection.execute(update(counters).where(counters.c.id == 1).values(count=counters.c.count + 1))
@@ -47,7 +47,7 @@ def test_two_that_want_one_row_take_turns(pipeline: InlinePipeline) -> None:
     with get_engine().begin() as connection:
         connection.execute(insert(counters).values(id=1, count=0))
     # Given two deliveries of an async handler, sent
-    publish([Counted(), Counted()])
+    publish([CountedSlowly(), CountedSlowly()])
     pipeline.subscribe()
     pipeline.relay().step()
     wakeups = [group[0] for group in pipeline.inline.held()]

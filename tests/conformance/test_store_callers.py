@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from events import PublishError, publish, publish_async
 from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
-from support.publishers import DRIVERS, Application, Counted, Row, create_tables
+from support.publishers import DRIVERS, Application, CountedUp, Row, create_tables
 from support.store import Store
 
 EACH_DRIVER = [(dialect, driver) for dialect, drivers in DRIVERS.items() for driver in drivers]
@@ -60,7 +60,7 @@ def test_autocommit_is_refused(store: Store, application: Application, how: str)
     connection = application.do(connect)
     # When it publishes, then that is refused, and the connection is as it was
     with pytest.raises(PublishError, match="AUTOCOMMIT"):
-        application.do(lambda: publish(Counted(number=1), session=connection))
+        application.do(lambda: publish(CountedUp(number=1), session=connection))
     assert not connection.in_transaction()
     application.do(connection.close)
     assert store.count() == 0
@@ -72,7 +72,7 @@ def test_a_begin_of_the_applications_own_makes_a_transaction(store: Store, appli
     def main() -> None:
         with application.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("BEGIN")
-            publish(Counted(number=1), session=connection)
+            publish(CountedUp(number=1), session=connection)
             connection.exec_driver_sql("ROLLBACK")
 
     application.do(main)
@@ -88,8 +88,8 @@ def test_what_is_set_for_the_callers_statements_is_not_for_ours(
 ) -> None:
     def main() -> None:
         with application.engine.connect().execution_options(**options) as connection, connection.begin():
-            publish(Counted(number=1), session=connection)
-            publish([Counted(number=number) for number in range(5)], session=connection)
+            publish(CountedUp(number=1), session=connection)
+            publish([CountedUp(number=number) for number in range(5)], session=connection)
 
     application.do(main)
     assert store.count() == 6
@@ -106,25 +106,25 @@ def test_a_transaction_that_is_over_is_refused_as_sqlalchemy_refuses_it(store: S
         with application.engine.connect() as connection, connection.begin() as transaction:
             transaction.rollback()
             with pytest.raises(InvalidRequestError, match="closed transaction inside context manager"):
-                publish(Counted(number=1), session=connection)
+                publish(CountedUp(number=1), session=connection)
         # And a savepoint that was
         with application.engine.begin() as connection, connection.begin_nested() as savepoint:
             savepoint.rollback()
             with pytest.raises(InvalidRequestError, match="closed transaction inside context manager"):
-                publish(Counted(number=1), session=connection)
+                publish(CountedUp(number=1), session=connection)
         # And a session whose flush has failed
         with Session(application.engine) as session:
             session.add(Row(number=1))
             with pytest.raises(IntegrityError):
                 session.flush()
             with pytest.raises(PendingRollbackError):
-                publish(Counted(number=1), session=session)
+                publish(CountedUp(number=1), session=session)
         # And a connection that was lost
         with application.engine.connect() as connection:
             connection.begin()
             connection.invalidate()
             with pytest.raises(PendingRollbackError):
-                publish(Counted(number=1), session=connection)
+                publish(CountedUp(number=1), session=connection)
 
     application.do(main)
     assert store.count() == 0
@@ -142,7 +142,7 @@ def test_what_ends_no_transaction_is_refused_by_name(store: Store, pipeline: Pip
         driver = connection.connection.driver_connection
         for given, told in [*wrong, (driver, "not Connection"), (connection.begin(), "give its connection")]:
             with pytest.raises(PublishError, match=told):
-                publish(Counted(number=1), session=given)  # type: ignore[arg-type]
+                publish(CountedUp(number=1), session=given)  # type: ignore[arg-type]
     assert store.count() == 0
 
 
@@ -150,17 +150,17 @@ async def _by_asyncio(url: str) -> None:
     engine = create_async_engine(url)
     maker = async_sessionmaker(engine)
     scoped = async_scoped_session(maker, scopefunc=lambda: 1)
-    await publish_async(Counted(number=1), session=scoped)
+    await publish_async(CountedUp(number=1), session=scoped)
     await scoped.commit()
     await scoped.remove()
     async with engine.begin() as connection:
-        await publish_async(Counted(number=2), session=connection)
+        await publish_async(CountedUp(number=2), session=connection)
     for given, told in ((maker, "call it"), (engine, "async with engine.begin"), (Session(), "use `publish")):
         with pytest.raises(PublishError, match=told):
-            await publish_async(Counted(number=3), session=given)  # type: ignore[arg-type]
+            await publish_async(CountedUp(number=3), session=given)  # type: ignore[arg-type]
     for session in (AsyncSession(engine), scoped):
         with pytest.raises(PublishError, match="await publish_async"):
-            publish(Counted(number=3), session=session)  # type: ignore[arg-type]
+            publish(CountedUp(number=3), session=session)  # type: ignore[arg-type]
     await engine.dispose()
 
 
@@ -176,9 +176,9 @@ def test_a_scoped_session_is_the_session_that_it_stands_for(store: Store, pipeli
         pass
 
     session = scoped_session(sessionmaker(pipeline.ledger.engine, class_=Own))
-    publish(Counted(number=1), session=session)
+    publish(CountedUp(number=1), session=session)
     session.rollback()
-    publish(Counted(number=2), session=session)
+    publish(CountedUp(number=2), session=session)
     session.commit()
     session.remove()
     assert store.count() == 1

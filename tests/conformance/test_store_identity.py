@@ -13,7 +13,7 @@ from events import publish
 from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
 from events.store import migrate
-from support.publishers import DRIVERS, Application, Counted
+from support.publishers import DRIVERS, Application, CountedUp
 from support.servers import PostgresDatabase
 from support.store import Store, together
 from support.waiting import eventually
@@ -49,11 +49,11 @@ def test_a_ledger_that_is_not_this_processs_own_is_warned_of_once(
                 connection.execute(text("SELECT nonsense"))
             if database:
                 with pytest.raises(DBAPIError):
-                    publish(Counted(number=0), session=connection)
+                    publish(CountedUp(number=0), session=connection)
 
         def publish_one() -> None:
             with engine.begin() as connection:
-                publish(Counted(number=1), session=connection)
+                publish(CountedUp(number=1), session=connection)
 
         together(*[publish_one] * threads)
         # Then all is stored, and one warning names both databases and the cure
@@ -82,7 +82,7 @@ def test_the_same_ledger_by_another_engine_is_no_reason_to_warn(
 
     def main() -> None:
         with application.engine.begin() as connection:
-            publish(Counted(number=1), session=connection)
+            publish(CountedUp(number=1), session=connection)
 
     application.do(main)
     check: Any = pipeline.ledger.events._check  # type: ignore[attr-defined]
@@ -102,7 +102,7 @@ def test_a_ledger_out_of_reach_hinders_nobody(
     try:
         # When it publishes in its application's database
         with Session(store.ledger.engine) as session, session.begin():
-            publish(Counted(number=1), session=session)
+            publish(CountedUp(number=1), session=session)
         # Then that is stored; only what can't be the same database is warned of
         assert store.count() == 1
         assert len(warnings()) == warns

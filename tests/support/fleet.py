@@ -25,7 +25,7 @@ strange: list[Pair] = []  # events that code was given which doesn't take them
 Code = dict[str, registry.Handler]
 
 
-class Said(DomainEvent):
+class SaidToFleet(DomainEvent):
     pass
 
 
@@ -37,7 +37,7 @@ class Sung(DomainEvent):
     pass
 
 
-KINDS: tuple[type[DomainEvent], ...] = (Said, Seen, Sung)
+KINDS: tuple[type[DomainEvent], ...] = (SaidToFleet, Seen, Sung)
 
 
 def _version(**handlers: tuple[str | None, tuple[type[DomainEvent], ...]]) -> Code:
@@ -70,9 +70,9 @@ def running(code: Code) -> Iterator[None]:
 
 # Handlers come, go, are renamed, get and lose events, and move from queue to queue.
 VERSIONS: tuple[Code, ...] = (
-    _version(hear=(None, (Said, Seen)), note=(None, (Said,))),
-    _version(hear=("mail", (Said,)), record=(None, (Said,)), sing=(None, (Sung,))),
-    _version(hear=(None, (Seen, Sung)), record=("slow", (Said, Seen)), sing=("mail", (Sung,))),
+    _version(hear=(None, (SaidToFleet, Seen)), note=(None, (SaidToFleet,))),
+    _version(hear=("mail", (SaidToFleet,)), record=(None, (SaidToFleet,)), sing=(None, (Sung,))),
+    _version(hear=(None, (Seen, Sung)), record=("slow", (SaidToFleet, Seen)), sing=("mail", (Sung,))),
 )
 
 

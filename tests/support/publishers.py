@@ -28,7 +28,7 @@ _TRIGGERS = {
 }
 
 
-class Counted(DomainEvent):
+class CountedUp(DomainEvent):
     number: int
 
 
@@ -52,7 +52,7 @@ class Basket(Base, AggregateRoot):
 
     def change(self, number: int) -> None:
         self.last = number
-        self.record(Counted(number=number))
+        self.record(CountedUp(number=number))
 
 
 def create_tables(connection: Connection) -> None:
@@ -77,7 +77,9 @@ def found(pipeline: Pipeline) -> tuple[set[int], set[int]]:
         else "(event_data ->> 'number')::int"
     )
     with pipeline.ledger.engine.connect() as connection:
-        written = connection.scalars(text("SELECT number FROM rows WHERE number > 0 UNION SELECT number FROM changes")).all()
+        written = connection.scalars(
+            text("SELECT number FROM rows WHERE number > 0 UNION SELECT number FROM changes")
+        ).all()
         events = connection.scalars(text(f"SELECT {number} FROM event_store")).all()
     return set(written), set(events)
 

@@ -9,7 +9,7 @@ from events import AggregateRoot, DomainEvent, get_engine
 from events.store.tables import event_store
 
 
-class Told(DomainEvent):
+class ToldOfShelf(DomainEvent):
     words: str = ""
 
 
@@ -25,7 +25,7 @@ class Shelf(Base, AggregateRoot):
 
     def rename(self, name: str) -> None:
         self.name = name
-        self.record(Told(words=name))
+        self.record(ToldOfShelf(words=name))
 
 
 class Book(Base, AggregateRoot):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from events import AggregateRoot, get_engine, publish_recorded
 from events.testing import InlinePipeline
-from support.shelves import Base, Shelf, Told, saved_shelf, stored
+from support.shelves import Base, Shelf, ToldOfShelf, saved_shelf, stored
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _pipeline(events_pipeline: InlinePipeline) -> None:
 def test_an_aggregate_publishes_when_it_is_saved() -> None:
     with Session(get_engine()) as session, session.begin():
         shelf = Shelf(name="new")
-        shelf.record(Told(words="made"))
+        shelf.record(ToldOfShelf(words="made"))
         session.add(shelf)
     assert stored() == ["made"]
     assert shelf.recorded_events == ()
@@ -30,7 +30,7 @@ def test_an_aggregate_forgotten_by_its_session_after_a_flush_still_published() -
     with Session(get_engine()) as session, session.begin():
         for number in range(3):
             shelf = Shelf(name=str(number))
-            shelf.record(Told(words=shelf.name))
+            shelf.record(ToldOfShelf(words=shelf.name))
             session.add(shelf)
             session.flush()
             del shelf
@@ -41,13 +41,13 @@ def test_an_aggregate_without_a_changed_column_publishes_at_commit() -> None:
     with Session(get_engine()) as session, session.begin():
         session.add(Shelf(id=1, name="old"))
     with Session(get_engine()) as session, session.begin():
-        session.get_one(Shelf, 1).record(Told(words="looked at"))
+        session.get_one(Shelf, 1).record(ToldOfShelf(words="looked at"))
     assert stored() == ["looked at"]
 
 
 def test_a_rollback_publishes_nothing_and_a_new_aggregate_may_be_saved_again() -> None:
     shelf = Shelf(name="twice")
-    shelf.record(Told())
+    shelf.record(ToldOfShelf())
     with Session(get_engine()) as session:
         session.add(shelf)
         session.flush()
@@ -64,7 +64,7 @@ def test_changes_that_a_rollback_undid_are_not_published_later() -> None:
         session.add(shelf)
         session.commit()
         shelf.name = "newer"
-        shelf.record(Told(words="renamed"))
+        shelf.record(ToldOfShelf(words="renamed"))
         session.rollback()
         shelf.name = "newest"
         session.commit()
@@ -76,7 +76,7 @@ def test_a_deleted_aggregate_publishes_its_last_event() -> None:
         session.add(Shelf(id=1, name="old"))
     with Session(get_engine()) as session, session.begin():
         shelf = session.get_one(Shelf, 1)
-        shelf.record(Told(words="gone"))
+        shelf.record(ToldOfShelf(words="gone"))
         session.delete(shelf)
     assert stored() == ["gone"]
 
@@ -84,7 +84,7 @@ def test_a_deleted_aggregate_publishes_its_last_event() -> None:
 def test_the_events_of_an_object_that_nobody_holds_are_kept() -> None:
     saved_shelf()
     with Session(get_engine()) as session:
-        session.get_one(Shelf, 1).record(Told(words="looked at"))
+        session.get_one(Shelf, 1).record(ToldOfShelf(words="looked at"))
         gc.collect()
         session.commit()
     assert stored() == ["looked at"]
@@ -95,10 +95,10 @@ def test_the_events_of_what_is_deleted_go_with_the_delete(commit: bool) -> None:
     saved_shelf()
     with Session(get_engine()) as session:
         shelf = session.get_one(Shelf, 1)
-        shelf.record(Told(words="before"))
+        shelf.record(ToldOfShelf(words="before"))
         session.delete(shelf)
         session.flush()
-        shelf.record(Told(words="after"))
+        shelf.record(ToldOfShelf(words="after"))
         if not commit:
             session.rollback()
             shelf.name = "lives on"
@@ -124,8 +124,8 @@ def test_what_is_recorded_during_a_flush_is_published() -> None:
         other = session.get_one(Shelf, 1)
 
         def note_id(_: object, __: object, shelf: Shelf) -> None:
-            shelf.record(Told(words=f"shelf {shelf.id}"))
-            other.record(Told(words="another came"))
+            shelf.record(ToldOfShelf(words=f"shelf {shelf.id}"))
+            other.record(ToldOfShelf(words="another came"))
 
         event.listen(Shelf, "after_insert", note_id)
         try:
@@ -141,7 +141,7 @@ def test_an_aggregate_that_is_no_orm_object_is_published_by_its_repository() -> 
         pass
 
     basket = Basket()
-    basket.record(Told(words="filled"))
+    basket.record(ToldOfShelf(words="filled"))
     # When the session that publishes is rolled back, then it is still to be published
     with Session(get_engine()) as session:
         publish_recorded(basket, session=session)
@@ -150,7 +150,7 @@ def test_an_aggregate_that_is_no_orm_object_is_published_by_its_repository() -> 
         session.commit()
     assert stored() == ["filled"]
     # And a connection will do
-    basket.record(Told(words="emptied"))
+    basket.record(ToldOfShelf(words="emptied"))
     connection: Connection
     with get_engine().begin() as connection:
         publish_recorded(basket, session=connection)

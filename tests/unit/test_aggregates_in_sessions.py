@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, make_transient
 
 from events import get_engine
 from events.testing import InlinePipeline
-from support.shelves import Base, Book, Shelf, Told, new_shelf, saved_shelf, stored
+from support.shelves import Base, Book, Shelf, ToldOfShelf, new_shelf, saved_shelf, stored
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_a_merged_change_takes_its_events_along_until_it_is_committed() -> None:
 
 def test_a_merge_takes_along_what_it_cascades_to() -> None:
     shelf = Shelf(id=1, name="new", books=[Book(id=1)])
-    shelf.books[0].record(Told(words="book"))
+    shelf.books[0].record(ToldOfShelf(words="book"))
     with Session(get_engine()) as session:
         session.merge(shelf)
         session.rollback()
@@ -89,7 +89,7 @@ def test_a_savepoint_takes_along_what_was_recorded_in_it() -> None:
     with Session(get_engine()) as session:
         shelf = session.get_one(Shelf, 1)
         # Given an event of before, without a changed column
-        shelf.record(Told(words="before"))
+        shelf.record(ToldOfShelf(words="before"))
         with session.begin_nested():
             shelf.rename("kept")
             # When one savepoint is rolled back before a flush, one after it, and those around are released
@@ -97,7 +97,7 @@ def test_a_savepoint_takes_along_what_was_recorded_in_it() -> None:
                 with session.begin_nested() as savepoint:
                     shelf.rename("undone")
                     with session.begin_nested():
-                        shelf.record(Told(words="deep inside"))
+                        shelf.record(ToldOfShelf(words="deep inside"))
                     if flush:
                         session.flush()
                     savepoint.rollback()

@@ -22,7 +22,7 @@ from events.store.tables import event_store
 from events.testing import InlinePipeline
 
 
-class Said(DomainEvent, aggregate_id="who"):
+class Uttered(DomainEvent, aggregate_id="who"):
     who: str = "me"
     words: str = ""
 
@@ -34,8 +34,8 @@ class Answered(DomainEvent):
 answers: list[Answered] = []
 
 
-@handles(Said)
-def answers_when_asked(event: Said) -> None:
+@handles(Uttered)
+def answers_when_asked(event: Uttered) -> None:
     if event.words == "ask":
         publish(Answered(words="yes"))
 
@@ -57,28 +57,28 @@ def stored() -> list[str]:
 
 
 def test_alone_it_is_durable_when_it_returns() -> None:
-    publish(Said())
-    assert stored() == ["Said"]
+    publish(Uttered())
+    assert stored() == ["Uttered"]
 
 
 def test_a_session_that_commits_keeps_it_and_one_that_rolls_back_does_not() -> None:
     with Session(get_engine()) as session:
-        publish(Said(), session=session)
+        publish(Uttered(), session=session)
         session.rollback()
         assert stored() == []
-        publish(Said(), session=session)
+        publish(Uttered(), session=session)
         session.commit()
-    assert stored() == ["Said"]
+    assert stored() == ["Uttered"]
 
 
 def test_a_connection_and_a_scoped_session_do_as_well() -> None:
     with get_engine().begin() as connection:
-        publish(Said(), session=connection)
+        publish(Uttered(), session=connection)
     scoped = scoped_session(sessionmaker(get_engine()))
-    publish(Said(), session=scoped)
+    publish(Uttered(), session=scoped)
     scoped.commit()
     scoped.remove()
-    assert stored() == ["Said", "Said"]
+    assert stored() == ["Uttered", "Uttered"]
 
 
 def test_many_are_written_by_one_statement() -> None:
@@ -89,21 +89,21 @@ def test_many_are_written_by_one_statement() -> None:
         def count(_: object, __: object, statement: str, *___: object) -> None:
             statements.append(statement)
 
-        publish((Said(words=str(number)) for number in range(100)), session=connection)
+        publish((Uttered(words=str(number)) for number in range(100)), session=connection)
         connection.commit()
     assert len([statement for statement in statements if "INSERT" in statement]) == 1
     assert len(stored()) == 100
 
 
 def test_publishing_the_same_event_twice_stores_it_once() -> None:
-    said = Said()
+    said = Uttered()
     publish([said, said])
     publish(said)
-    assert stored() == ["Said"]
+    assert stored() == ["Uttered"]
 
 
 def test_inside_a_handler_it_records_what_caused_it(events_pipeline: InlinePipeline) -> None:
-    question = Said(words="ask")
+    question = Uttered(words="ask")
     publish(question)
     events_pipeline.run()
     (answer,) = answers
@@ -115,26 +115,26 @@ def test_an_async_session_publishes_in_its_transaction(tmp_path: Path) -> None:
     async def main() -> None:
         engine = create_async_engine(str(get_engine().url.set(drivername="sqlite+aiosqlite")))
         async with AsyncSession(engine) as session:
-            await publish_async(Said(words="kept"), session=session)
+            await publish_async(Uttered(words="kept"), session=session)
             await session.commit()
             await publish_async(Answered(), session=session)
             await session.rollback()
-        await publish_async(Said(words="alone"))
+        await publish_async(Uttered(words="alone"))
         await engine.dispose()
 
     asyncio.run(main())
-    assert stored() == ["Said", "Said"]
+    assert stored() == ["Uttered", "Uttered"]
 
 
 def test_an_async_session_given_to_publish_is_told_the_way() -> None:
     engine = create_async_engine("sqlite+aiosqlite:///unused.db")
     with pytest.raises(PublishError, match=r"await publish_async\(event, session=\.\.\.\)"):
-        publish(Said(), session=AsyncSession(engine))  # type: ignore[arg-type]
+        publish(Uttered(), session=AsyncSession(engine))  # type: ignore[arg-type]
 
 
 def test_data_over_the_limit_is_refused_and_nothing_of_the_call_is_written() -> None:
-    with pytest.raises(PayloadTooLarge, match=r"Said has 300,\d+ bytes of data, over the limit of 262,144 bytes"):
-        publish([Said(), Said(words="x" * 300_000)])
+    with pytest.raises(PayloadTooLarge, match=r"Uttered has 300,\d+ bytes of data, over the limit of 262,144 bytes"):
+        publish([Uttered(), Uttered(words="x" * 300_000)])
     assert stored() == []
 
 
@@ -147,5 +147,5 @@ def test_what_is_no_event_is_refused(wrong: object) -> None:
 def test_a_database_without_a_ledger_is_named(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
     with engine.connect() as connection, pytest.raises(SchemaError, match=r"other\.db.*events migrate"):
-        publish(Said(), session=connection)
+        publish(Uttered(), session=connection)
     engine.dispose()

@@ -16,7 +16,7 @@ from events import PublishError, publish
 from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
 from support.exploring import explore_machine, long_enough
-from support.publishers import DRIVERS, Application, Basket, Counted, Row, create_tables, empty_tables, found
+from support.publishers import DRIVERS, Application, Basket, CountedUp, Row, create_tables, empty_tables, found
 from support.servers import PostgresDatabase
 from support.store import together
 
@@ -90,7 +90,7 @@ class Publishing(RuleBasedStateMachine):
                     self.session.flush()
 
         def event() -> None:
-            publish(Counted(number=number), session=self.session)
+            publish(CountedUp(number=number), session=self.session)
 
         if not all(self.swallowing(action) for action in ([event, row] if event_first else [row, event])):
             self.told.add(number)
@@ -210,7 +210,7 @@ class Publishing(RuleBasedStateMachine):
             number = next(self.numbers)
             with another.engine.begin() as connection:
                 connection.execute(Row.__table__.insert(), {"number": number})
-                publish(Counted(number=number), session=connection)
+                publish(CountedUp(number=number), session=connection)
 
         together(*[publish_one] * (8 if self.postgres else 3))
         another.close()
