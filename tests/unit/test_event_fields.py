@@ -110,6 +110,7 @@ class DoorBetween(DomainEvent):
     ("event", "aggregate_id"),
     [(DoorOpened(aggregate_id=(door := uuid4())), str(door)), (DoorShut(aggregate_id="d-1"), "d-1"), (DoorAjar(), ""),
      (DoorAjar(door=7), "7"), (DoorBetween(here=1, there=2), "1-2")],
+    ids=["its id", "text", "none", "number", "made of two"],
 )  # fmt: skip
 def test_a_field_named_aggregate_id_is_the_aggregates_id(event: DomainEvent, aggregate_id: str) -> None:
     assert encode(event, max_bytes=1000).aggregate_id == aggregate_id
