@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.tables import CANONICAL_ID
+from events.store.sqlite_triggers import CANONICAL_ID
 from events.store.types import Id, Json, UtcDateTime, utc_now
 
 revision = "0001"

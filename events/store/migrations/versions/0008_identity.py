@@ -6,7 +6,7 @@ in the usual spelling.
 
 from alembic import op
 
-from events.store.tables import CANONICAL_ID
+from events.store.sqlite_triggers import CANONICAL_ID
 from events.store.types import sender_event_id
 
 revision = "0008"
