@@ -89,7 +89,7 @@ def answer_it(event: QuestionAsked) -> list[QuestionAnswered]:
 
 def stored(pipeline: InlinePipeline, event_type: str) -> list[DomainEvent]:
     """The events of that type in the ledger."""
-    columns = [event_store.c[name] for name in Envelope.__dataclass_fields__]
+    columns = [event_store.c[name] for name in Envelope.__dataclass_fields__ if name in event_store.c]
     query = select(*columns).where(event_store.c.event_type == event_type).order_by(event_store.c.id)
     with pipeline.ledger.engine.connect() as connection:
         return [decode(Envelope(**row._mapping)) for row in connection.execute(query)]
