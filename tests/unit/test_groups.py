@@ -126,7 +126,9 @@ def test_a_backlog_of_a_fast_handler_shares_messages_and_each_has_its_outcome(pi
         outcomes.setdefault(wakeup.event_id, []).append(result.outcome)
     # Then each has its own outcome; what fails does so by itself
     assert outcomes.pop(events[50].event_id) == [BACK, RETRY, DEAD]
-    assert set(map(tuple, outcomes.values())) == {(SUCCEEDED,)}
+    for found in outcomes.values():  # on a machine that is busy, a group sends home what it has no time for
+        assert found.pop() is SUCCEEDED
+        assert set(found) <= {BACK}
     assert written() == places([event for event in events if not event.do])
 
 

@@ -155,9 +155,7 @@ def test_a_worker_tells_the_ledger_what_it_does(events_pipeline: InlinePipeline)
     # Given a worker's presence
     tally = Tally([("Said", "hear")], [])
     amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
-    app = SimpleNamespace(
-        pipeline=events_pipeline, tally=tally, run_token="t", amqp=amqp, lacked=threading.Event()
-    )
+    app = SimpleNamespace(pipeline=events_pipeline, tally=tally, run_token="t", amqp=amqp, lacked=threading.Event())
     worker = SimpleNamespace(app=app, hostname="w1", pool=object(), concurrency=2)
     presence = PresenceStep(worker)
     presence.start(worker)

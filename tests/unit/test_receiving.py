@@ -17,6 +17,7 @@ from events.envelope import Envelope
 from events.errors import TransportError
 from events.hooks import Hooks
 from events.receiving import Acceptance, Receiver
+from events.store.away import mark
 from events.store.tables import event_store
 from events.testing import InlinePipeline
 from events.wire import outgoing
@@ -66,7 +67,11 @@ class Refusing:
 
     def begin(self) -> AbstractContextManager[Connection]:
         if self.away:
-            raise OperationalError("BEGIN", {}, sqlite3.OperationalError("unable to open database file"))
+            away = sqlite3.OperationalError("unable to open database file")
+            away.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            error = OperationalError("BEGIN", {}, away)
+            mark(error)  # as the ledger's engine does
+            raise error
         return self._events.begin()
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:

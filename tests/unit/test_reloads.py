@@ -133,18 +133,18 @@ def test_each_with_a_name_of_its_own_is_fine(module: Module) -> None:
     module(
         "named_instances",
         """
-        class Noted(DomainEvent): pass
+        class NotedAnew(DomainEvent): pass
         class Note:
             def __init__(self, to): self.to = to
-            def handle(self, event: Noted) -> None: ...
+            def handle(self, event: NotedAnew) -> None: ...
         for to in ("mail", "sms"):
-            handles(Noted, name=f"note_by_{to}")(Note(to))
+            handles(NotedAnew, name=f"note_by_{to}")(Note(to))
         def make(event_class):
-            def noted_again(event: Noted) -> None: ...
+            def noted_again(event: NotedAnew) -> None: ...
             return noted_again
-        same = make(Noted)
-        handles(Noted)(same)
-        handles(Noted)(same)  # the very same says nothing new
+        same = make(NotedAnew)
+        handles(NotedAnew)(same)
+        handles(NotedAnew)(same)  # the very same says nothing new
         """,
     )
     assert handler_named("note_by_mail").call.__self__.to == "mail"  # type: ignore[attr-defined]
