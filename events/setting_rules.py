@@ -46,13 +46,13 @@ def _has_broker(settings: Any) -> bool:
     return bool(settings.broker_url)
 
 
+# Only what does harm. A lease or a stale window that is short for its surroundings costs a wake-up too many, which the
+# ledger makes harmless, and heartbeats keep long handlers whatever the lease.
 RULES = (
     Rule("watchdog", 1, (SQLITE_WAITS + timedelta(seconds=5), "what a writer may wait for another on SQLite"),
          "a worker that only waits would be taken for hung, and ended",
          lambda settings: settings.database_url.startswith("sqlite")),
     Rule("watchdog", 2, "broker_timeout", "a relay that waits for a broker would be taken for hung, and ended",
-         _has_broker),
-    Rule("stale_after", 1, "broker_timeout", "wake-ups would be taken for lost while they are still being sent",
          _has_broker),
 )  # fmt: skip
 

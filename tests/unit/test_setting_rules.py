@@ -16,10 +16,6 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
         {"database_url": POSTGRES, "broker_url": "redis://h", "watchdog": "8s"},
         ["EVENTS_WATCHDOG=8s", "EVENTS_BROKER_TIMEOUT", "10s or more", "4s or less"],
     ),
-    (
-        {"database_url": POSTGRES, "broker_url": "amqp://h", "stale_after": "4s", "broker_timeout": "6s"},
-        ["EVENTS_STALE_AFTER=4s", "EVENTS_BROKER_TIMEOUT", "6s or more", "4s or less"],
-    ),
 ]
 
 
