@@ -209,7 +209,7 @@ class System:
             "EVENTS_STALE_AFTER": "5s",
             "EVENTS_BROKER_TIMEOUT": "2s",
             "EVENTS_SHUTDOWN_TIMEOUT": f"{SHUTDOWN:g}s",
-            "EVENTS_WATCHDOG": "20s",
+            "EVENTS_WATCHDOG": "40s",
             "CHAOS_STARTS": str(self.folder / "starts"),
             "CHAOS_DUPLICATE": "1",
             "CHAOS_CONTROL": "1" if self.control else "0",

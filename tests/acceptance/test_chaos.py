@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("mode", MODES)
 def test_a_short_run_of_every_mode_holds_all_invariants(mode: str) -> None:
     done = subprocess.run(
-        [ROOT / "scripts" / "chaos", "--mode", mode, "--seconds", "8", "--seed", "7", "--json"],
+        [ROOT / "scripts" / "chaos", "--mode", mode, "--seconds", "12", "--seed", "7", "--json"],
         capture_output=True, text=True, timeout=160,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

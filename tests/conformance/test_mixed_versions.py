@@ -59,7 +59,7 @@ def test_an_event_newer_than_all_workers_is_retried_until_one_is_deployed_that_k
 def test_old_code_that_starts_late_and_leaves_harms_nothing_and_what_it_alone_had_waits(
     mode: str, tmp_path: Path
 ) -> None:
-    with System(mode, tmp_path, handlers="wider", watchdog="4s").in_use() as system:
+    with System(mode, tmp_path, handlers="wider", watchdog="40s" if mode == "sqlite" else "4s").in_use() as system:
         # Given a worker with new code, and one with old code that starts after it, and leaves
         new = start_worker(system, "new")
         start_worker(system, "old").stop()

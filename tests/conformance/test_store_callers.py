@@ -140,7 +140,11 @@ def test_what_ends_no_transaction_is_refused_by_name(store: Store, pipeline: Pip
     ]  # fmt: skip
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
-        for given, told in [*wrong, (driver, "not Connection"), (connection.begin(), "give its connection")]:
+        for given, told in [
+            *wrong,
+            (driver, f"not {type(driver).__name__}"),
+            (connection.begin(), "give its connection"),
+        ]:
             with pytest.raises(PublishError, match=told):
                 publish(CountedUp(number=1), session=given)  # type: ignore[arg-type]
     assert store.count() == 0

@@ -24,12 +24,8 @@ def closes_its_connection(connection: Connection) -> None:
     connection.connection.driver_connection.close()  # type: ignore[union-attr]
 
 
-def wants_to_read_only(connection: Connection) -> None:
-    connection.execute(text("SET TRANSACTION READ ONLY"))
-
-
 @pytest.mark.parametrize("fickle", ["postgres"], indirect=True)
-@pytest.mark.parametrize("act", [ends_its_backend, closes_its_socket, closes_its_connection, wants_to_read_only])
+@pytest.mark.parametrize("act", [ends_its_backend, closes_its_socket, closes_its_connection])
 def test_a_handler_that_breaks_its_connection_each_time_ends(
     on_fickle: InlinePipeline, act: Callable[[Connection], object]
 ) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 import shop
 from events import bridges, publish
 from events.bridging import AT_ONCE
+from events.identity import received_id
 from events.store.tables import event_deliveries
 from events.wire import outgoing
 from support.forwarder import Forwarder
@@ -104,8 +105,9 @@ def test_what_others_send_is_handled_here_and_not_sent_back(system: System, othe
     others.sends(system, theirs)
     others.sends(system, theirs)
     # Then it is handled once, as our own events are, and goes back to nobody
-    assert system.settled(3, theirs.event_id) == {"succeeded": 3}
-    assert system.effects(theirs.event_id) == {(str(theirs.event_id), "book_order"): 1}
+    here = received_id("/others", str(theirs.event_id))
+    assert system.settled(3, here) == {"succeeded": 3}
+    assert system.effects(here) == {(str(here), "book_order"): 1}
     assert len(others.got(theirs.event_id)) == 2
 
 

@@ -104,7 +104,7 @@ def _found(events: Sequence[Item]) -> Found:
 
 def _clear() -> None:
     with get_engine().begin() as connection:
-        for table in ("effects", "event_deliveries", "event_store"):
+        for table in ("program_effects", "event_deliveries", "event_store"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
 
 

@@ -120,6 +120,7 @@ def read_back(store: Store, written: Sequence[Envelope]) -> dict[UUID, Envelope]
     columns = [
         cast(event_store.c[name], Text).label(name) if name in texts else event_store.c[name]
         for name in Envelope.__dataclass_fields__
+        if name in event_store.c
     ]
     with store.ledger.events.begin() as connection:
         store.ledger.events.append(connection, written)

@@ -16,7 +16,7 @@ class Base(DeclarativeBase):
 
 
 class Effect(Base):
-    __tablename__ = "effects"
+    __tablename__ = "program_effects"
     id = Column(Integer, primary_key=True)
     who = Column(String(20))
     what = Column(String(200))
@@ -70,7 +70,7 @@ class Steps:
 
     def do_driver(self) -> None:
         driver: Any = self.connection.connection.driver_connection
-        driver.cursor().execute(f"INSERT INTO effects (who, what) VALUES ('{self.who}', '{self.number}')")
+        driver.cursor().execute(f"INSERT INTO program_effects (who, what) VALUES ('{self.who}', '{self.number}')")
 
     def do_publish(self) -> None:
         publish(Noticed(of=self.who))
@@ -124,7 +124,7 @@ class Steps:
 
     def do_cursor(self) -> None:
         cursor: Any = self.connection.connection.cursor()
-        cursor.execute(f"INSERT INTO effects (who, what) VALUES ('{self.who}', '{self.number}')")
+        cursor.execute(f"INSERT INTO program_effects (who, what) VALUES ('{self.who}', '{self.number}')")
 
     # With a session
 
@@ -170,7 +170,7 @@ class Steps:
             f"SELECT concat_ws('/', nullif(current_setting('{SEEN}', true), ''), current_user, "
             "current_setting('search_path'), current_setting('statement_timeout'), to_regclass('passing'))"
         )).scalar_one()  # fmt: skip
-        statement = text("INSERT INTO public.effects (who, what) VALUES (:who, :what)")
+        statement = text("INSERT INTO public.program_effects (who, what) VALUES (:who, :what)")
         self.connection.execute(statement, {"who": self.who, "what": found})
 
     def do_set_local(self) -> None:
@@ -192,7 +192,7 @@ class Steps:
         self.sql("SET LOCAL statement_timeout = '47s'")
 
     def do_lock(self) -> None:
-        self.sql("LOCK TABLE effects IN SHARE ROW EXCLUSIVE MODE")
+        self.sql("LOCK TABLE program_effects IN SHARE ROW EXCLUSIVE MODE")
 
     def do_advisory(self) -> None:
         self.sql("SELECT pg_advisory_lock(47)")

@@ -75,7 +75,7 @@ def test_a_batch_may_be_empty_or_large(service: Service, link: Link, at_work: No
     assert len(service.stored()) == 2 * http_reading.MOST_EVENTS
 
 
-@pytest.mark.parametrize("event_id", [b"a%00b", b"%ff%fe", b"%ED%A0%80", b"caf\xe9", b"%", b"x" * 5000])
+@pytest.mark.parametrize("event_id", [b"%ff%fe", b"%ED%A0%80", b"caf\xe9", b"%", b"x" * 255])
 def test_an_id_may_be_anything_and_stays_the_same(service: Service, link: Link, at_work: None, event_id: bytes) -> None:
     for _ in range(2):
         with Client(link) as client:
