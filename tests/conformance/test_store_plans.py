@@ -51,11 +51,13 @@ def watched(store: Store) -> Iterator[list[tuple[str, Any]]]:
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         seen.append((statement, parameters))
 
-    event.listen(store.ledger.engine, "before_cursor_execute", note)
+    for engine in (store.ledger.engine, store.ledger.background):
+        event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
-        event.remove(store.ledger.engine, "before_cursor_execute", note)
+        for engine in (store.ledger.engine, store.ledger.background):
+            event.remove(engine, "before_cursor_execute", note)
 
 
 def plans_of(store: Store, statements: list[tuple[str, Any]]) -> int:

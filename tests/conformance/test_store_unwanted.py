@@ -52,11 +52,13 @@ def pages_read(store: Store) -> Iterator[dict[str, int]]:
     def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         seen.append((statement, parameters))
 
-    event.listen(store.ledger.engine, "before_cursor_execute", note)
+    for engine in (store.ledger.engine, store.ledger.background):
+        event.listen(engine, "before_cursor_execute", note)
     try:
         yield found
     finally:
-        event.remove(store.ledger.engine, "before_cursor_execute", note)
+        for engine in (store.ledger.engine, store.ledger.background):
+            event.remove(engine, "before_cursor_execute", note)
     with store.ledger.engine.connect() as connection:
         for statement, parameters in seen:
             if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "DELETE", "WITH")):
