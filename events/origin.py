@@ -81,7 +81,7 @@ def replaces(new: Origin, old: Origin, what: str) -> bool:
                 f"twice; import it by one name, in EVENTS_HANDLERS too"
             )
     if new.is_interactive(old):
-        log.warning("%s is defined anew in this session, and replaces the earlier one", what)
+        log.warning("%s is defined anew, and replaces the one of an earlier cell", what)
     return True
 
 

@@ -145,8 +145,8 @@ class Recovery(Protocol):
     def bring_home(self, limit: int) -> int:
         """Up to about `limit` deliveries whose handler is back, or has another queue, go where they belong."""
 
-    def expire_leases(self, limit: int, outage: timedelta | None = None) -> int:
-        """Running deliveries whose lease ended: pending again, or dead if that was their last attempt.
+    def expire_leases(self, limit: int, outage: timedelta | None = None, ended_ago: timedelta = timedelta(0)) -> int:
+        """Running deliveries whose lease ended, so long ago: pending again, or dead if that was their last attempt.
 
         Of a group nobody knows which one was to blame: its attempt is not counted, and each is sent alone. If the
         database was away, `outage` ago, the attempts whose leases ended since are not counted either.

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 from events.dead_letters import masked
@@ -29,6 +29,7 @@ _LOOK_EVERY = 1.0  # seconds, at most, between looks for what went missing
 _DUE_EVERY = 0.05  # seconds, at most, between looks for what is due while it finds new events and sends them at once
 _ROUND_EVERY = 20.0
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
+_COME_BACK = 5.0  # seconds that living workers have, after we have begun, to say so
 
 
 class Relay:
@@ -155,8 +156,9 @@ class Relay:
 
     def _look_after(self) -> None:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
-        ended = self._outage.is_over_for_all()
-        if ended and (expired := self._recovery.expire_leases(self._limits.batch, self._outage.since())):
+        if (ago := self._outage.ended_ago()) is not None and (
+            expired := self._recovery.expire_leases(self._limits.batch, self._outage.since(), ago)
+        ):
             self._hooks.expired(expired)
         if self._recovery.unpause(self._limits.batch) + self._recovery.bring_home(self._limits.batch):
             self._next_look = 0.0  # there may be more
@@ -225,33 +227,45 @@ class _Outage:
         lease: seconds. For so long after an outage workers may still come back and say that they live.
     """
 
-    def __init__(self, lease: float) -> None:
+    def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
-        self._well_at = time.monotonic()
+        self._clock = clock
+        self._well_at = self._made_at = clock()
         self._begun_at: float | None = None
         self._over_at: float | None = None
         self._wait_until = 0.0
 
     def may_have_been(self) -> None:
         """We have just begun, and can't know."""
-        self._wait_until = time.monotonic() + self._lease
+        self._made_at = self._clock()
+        self._wait_until = self._made_at + self._lease
 
     def begun(self) -> None:
         if self._begun_at is None or self._over_at is not None:
             self._begun_at, self._over_at = self._well_at, None
 
     def over(self) -> None:
-        self._well_at = time.monotonic()
+        self._well_at = self._clock()
         if self._begun_at is not None and self._over_at is None:
             self._over_at = self._well_at
             self._wait_until = self._well_at + self._lease
 
-    def is_over_for_all(self) -> bool:
-        return time.monotonic() >= self._wait_until
+    def ended_ago(self) -> timedelta | None:
+        """For how long a lease must have ended to be a lost one; None while none is.
+
+        Who has just begun goes by the leases that ended long ago, or processes that end again and again would leave
+        them for ever.
+        """
+        now = self._clock()
+        if now >= self._wait_until:
+            return timedelta(0)
+        if self._begun_at is None and now >= self._made_at + min(_COME_BACK, self._lease):
+            return timedelta(seconds=self._lease)
+        return None
 
     def since(self) -> timedelta | None:
         """How long ago the last one began, if leases that it kept from being extended may end now."""
-        now = time.monotonic()
+        now = self._clock()
         if self._begun_at is None or (self._over_at is not None and now > self._over_at + 2 * self._lease):
             return None
         return timedelta(seconds=now - self._begun_at)

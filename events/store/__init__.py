@@ -3,7 +3,7 @@
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `arrivals`, `claiming`, `failing`, `turns`,
-`callers`, `identity` and `wake_ups`; `schema` migrates; `engine`, `session`, `pooling` and `types` hold what differs
+`callers`, `ledger_check` and `wake_ups`; `schema` migrates; `engine`, `session`, `pooling` and `types` hold what differs
 between databases, and their connections.
 """
 
@@ -18,8 +18,8 @@ from events.store.dead import SqlDeadLetterBox
 from events.store.engine import make_engine
 from events.store.event_log import SqlEventLog
 from events.store.history import SqlHistory
-from events.store.identity import LedgerCheck
 from events.store.inbox import SqlInbox
+from events.store.ledger_check import LedgerCheck
 from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews

@@ -4,6 +4,7 @@ set_config() or the like, tables whose triggers do, views that call those functi
 Nobody can see from outside what a function has set; but its source can be read. It is, once a minute.
 """
 
+import re
 import threading
 import time
 
@@ -62,7 +63,7 @@ def _read(connection: Connection) -> dict[str, Touch]:
         if not found:
             break
         names |= found
-        pattern = rf"\m({'|'.join(found)})\M"
+        pattern = rf"\m({'|'.join(map(re.escape, found))})\M"  # a name may hold anything, if it is quoted
         worst = max(found.values())
         callers = [
             *connection.execute(functions, {"pattern": pattern}),

@@ -20,7 +20,7 @@ from events.errors import PublishError, SchemaError
 from events.settings import redact
 from events.store.callers import is_two_phase, require_transaction
 from events.store.engine import is_away, look, transaction
-from events.store.identity import LedgerCheck
+from events.store.ledger_check import LedgerCheck
 from events.store.lending import OURS, as_ourselves
 from events.store.listener import CHANNEL
 from events.store.repeats import stored, write_once

@@ -106,9 +106,9 @@ class SqlRecovery:
     def is_away(self, error: BaseException) -> bool:
         return is_away(error)
 
-    def expire_leases(self, limit: int, outage: timedelta | None = None) -> int:
+    def expire_leases(self, limit: int, outage: timedelta | None = None, ended_ago: timedelta = timedelta(0)) -> int:
         with look(self._engine) as connection:
-            ended = and_(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection))
+            ended = and_(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection, -ended_ago))
             if not connection.scalar(select(exists().where(ended))):
                 return 0
         with transaction(self._engine) as connection:
@@ -117,7 +117,7 @@ class SqlRecovery:
             query = (
                 select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.attempts_before,
                        _DELIVERY.worker, _DELIVERY.grouped, in_outage.label("in_outage"))
-                .where(in_state(State.RUNNING), _DELIVERY.due_at <= now)
+                .where(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection, -ended_ago))
                 .limit(limit)
                 .with_for_update(skip_locked=True)
             )  # fmt: skip
