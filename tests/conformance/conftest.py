@@ -1,26 +1,14 @@
 """One suite for every store: SQLite and PostgreSQL."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from events.store import migrate
-from support.servers import PostgresDatabase
+from support.databases import url
 from support.store import Store
 
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of this test's own, empty."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'events.db'}"
-        return
-    database = PostgresDatabase()
-    try:
-        yield database.url
-    finally:
-        database.drop()
+__all__ = ["empty", "store", "url"]
 
 
 @pytest.fixture

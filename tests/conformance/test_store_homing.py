@@ -1,12 +1,10 @@
 """Deliveries whose handler no living worker has: they wait, cost nothing, and are in nobody's way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from events.dispatching import RelayLimits
 from events.letters import DeadLetterFilter
@@ -17,21 +15,6 @@ from support.fleet import Queues
 from support.store import HOUR, NOW, OOPS, Store, make_due
 
 MANY = 3_000
-
-
-@contextmanager
-def counted(store: Store) -> Iterator[list[str]]:
-    """The statements of the block."""
-    seen: list[str] = []
-
-    def note(_: object, __: object, statement: str, *___: object) -> None:
-        seen.append(statement)
-
-    event.listen(store.ledger.engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(store.ledger.engine, "before_cursor_execute", note)
 
 
 def pile_up(store: Store, handler: str, count: int = MANY) -> None:
@@ -87,10 +70,11 @@ def test_a_pile_that_nobody_has_is_looked_at_once_and_younger_work_passes(store:
     due_in = store.ledger.outbox.due_in(copies=False)
     assert due_in is not None
     assert due_in > timedelta(minutes=30)
-    with counted(store) as statements:
+    with store.statements() as statements:
         assert store.take_due("q", 10) == []
         relay.step()
-    assert not [one for one in statements if one.startswith("UPDATE") and "= 'sent'" not in one]
+    assert statements
+    assert not [one for one, _ in statements if one.startswith("UPDATE") and "= 'sent'" not in one]
     assert store.row(event_id, "gone").state == "pending"
 
 

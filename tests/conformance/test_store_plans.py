@@ -1,7 +1,5 @@
 """No hot statement reads a whole table: what is finished, however much of it, costs nothing."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -9,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from events.history import EventFilter
 from events.records import Express
@@ -41,23 +39,6 @@ def store(empty: Store) -> Store:
         connection.execute(text(fill))
         connection.execute(text("ANALYZE"))
     return empty
-
-
-@contextmanager
-def watched(store: Store) -> Iterator[list[tuple[str, Any]]]:
-    """The statements of the block, with their parameters."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        seen.append((statement, parameters))
-
-    for engine in (store.ledger.engine, store.ledger.background):
-        event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        for engine in (store.ledger.engine, store.ledger.background):
-            event.remove(engine, "before_cursor_execute", note)
 
 
 def plans_of(store: Store, statements: list[tuple[str, Any]]) -> int:
@@ -109,7 +90,7 @@ def everything_hot(store: Store) -> None:
 
 def test_no_hot_statement_reads_a_whole_table(store: Store) -> None:
     # Given a ledger with a past; When relays and workers do what they do
-    with watched(store) as statements:
+    with store.statements() as statements:
         everything_hot(store)
     # Then PostgreSQL finds what each of their statements needs by an index
     assert plans_of(store, statements) > 12
@@ -120,7 +101,7 @@ def test_to_count_what_stands_in_the_ledger_reads_no_whole_table(store: Store) -
     store.publish(event_type="Unheard")
     store.publish()
     # When what is unfinished is counted
-    with watched(store) as statements:
+    with store.statements() as statements:
         found = store.ledger.overviews.unfinished()
     # Then all of it was found by an index
     assert [(one.handler, dict(one.deliveries)) for one in found.handlers] == [
@@ -132,7 +113,7 @@ def test_to_count_what_stands_in_the_ledger_reads_no_whole_table(store: Store) -
 
 def test_to_forget_what_is_old_reads_no_whole_table(store: Store) -> None:
     # Given a ledger with a past; When some of it is pruned
-    with watched(store) as statements:
+    with store.statements() as statements:
         (first, second) = islice(store.ledger.retention.prune(timedelta(milliseconds=1), 100), 2)
     assert first.events > 50 < second.events
     # Then what is to be deleted was found by an index, and so were its deliveries
@@ -142,7 +123,7 @@ def test_to_forget_what_is_old_reads_no_whole_table(store: Store) -> None:
 def test_to_read_what_became_of_an_event_reads_no_whole_table(store: Store) -> None:
     # Given a ledger with a past; When an operator reads the history of an event, and looks for others
     event_id = store.publish()
-    with watched(store) as statements:
+    with store.statements() as statements:
         assert store.ledger.history.event(event_id) is not None
         store.ledger.history.find(EventFilter(aggregate_id="b"))
         store.ledger.lineage.caused(100)
@@ -156,7 +137,7 @@ def test_to_search_for_events_reads_no_whole_table(store: Store) -> None:
               EventFilter(since=datetime.now(UTC) - HOUR), EventFilter(event_type="Piled", before=datetime.now(UTC)),
               EventFilter(sender_id="card-17"),
               ]  # fmt: skip
-    with watched(store) as statements:
+    with store.statements() as statements:
         for one in wanted:
             store.ledger.history.find(one)
     # Then they were found by an index
@@ -164,6 +145,6 @@ def test_to_search_for_events_reads_no_whole_table(store: Store) -> None:
 
 
 def test_to_receive_reads_no_whole_table(store: Store) -> None:
-    with watched(store) as statements, store.ledger.events.begin() as connection:
+    with store.statements() as statements, store.ledger.events.begin() as connection:
         store.ledger.events.stored(connection, [uuid4(), uuid4()])
     assert plans_of(store, statements) >= 1

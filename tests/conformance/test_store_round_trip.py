@@ -8,16 +8,15 @@ from uuid import UUID
 
 import pytest
 from pydantic import ConfigDict, Field, create_model
-from sqlalchemy import Text, cast, select
+from sqlalchemy import select
 
 from events import DomainEvent, Metadata, PublishError
 from events.codec import decode, encode
 from events.envelope import Envelope
-from events.store.tables import event_store
 from support.exactly import exactly
 from support.field_models import Line, Plain
 from support.field_types import TYPES, Refused
-from support.store import HOUR, Store
+from support.store import HOUR, Store, envelope_columns
 
 HOLDERS: list[tuple[type[DomainEvent], Sequence[Any]]] = [
     (create_model(f"Holds{number}", __base__=DomainEvent, value=(annotation, ...)), values)
@@ -34,14 +33,8 @@ class MeasuredRound(DomainEvent, aggregate_id="what"):
 
 def read_back(store: Store, event_ids: Sequence[UUID]) -> dict[UUID, DomainEvent]:
     """Out of the database, as a worker would."""
-    texts = {"event_data", "metadata"}
-    columns = [
-        cast(event_store.c[name], Text).label(name) if name in texts else event_store.c[name]
-        for name in Envelope.__dataclass_fields__
-        if name in event_store.c
-    ]
     with store.ledger.engine.connect() as connection:
-        rows = connection.execute(select(*columns)).all()
+        rows = connection.execute(select(*envelope_columns())).all()
     found = {row.id: decode(Envelope(**row._mapping)) for row in rows}
     assert found.keys() == set(event_ids)
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from events.event import uuid7
 from events.records import Express
@@ -46,19 +46,9 @@ def crowded(empty: Store, request: pytest.FixtureRequest) -> Store:
 @contextmanager
 def pages_read(store: Store) -> Iterator[dict[str, int]]:
     """Pages of the ledger that each statement of the block looks at, if it is run once more."""
-    seen: list[tuple[str, Any]] = []
     found: dict[str, int] = {}
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        seen.append((statement, parameters))
-
-    for engine in (store.ledger.engine, store.ledger.background):
-        event.listen(engine, "before_cursor_execute", note)
-    try:
+    with store.statements() as seen:
         yield found
-    finally:
-        for engine in (store.ledger.engine, store.ledger.background):
-            event.remove(engine, "before_cursor_execute", note)
     with store.ledger.engine.connect() as connection:
         for statement, parameters in seen:
             if statement.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "DELETE", "WITH")):

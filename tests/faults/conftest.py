@@ -47,7 +47,8 @@ def on_fickle(fickle: Database) -> Iterator[InlinePipeline]:
     use_pipeline(pipeline)
     fragile.tables.create_all(get_engine())
     if isinstance(fickle, Sqlite):
-        fickle.watch(get_engine())
+        for engine in (pipeline.ledger.engine, pipeline.ledger.background):
+            fickle.watch(engine)
     fragile.do.clear()
     fragile.runs.clear()
     yield pipeline

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -25,7 +24,6 @@ from events.settings import Settings
 from events.store.tables import event_parked, event_store
 from events.wire import FORWARDER, ID_TAKEN, outgoing
 from support.exploring import explore_machine, long_enough
-from support.servers import PostgresDatabase
 
 OURS = "/events"  # what everybody is called who says nothing else
 IDS = ["01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002", "17", "at 1"]
@@ -205,16 +203,12 @@ class Identities(RuleBasedStateMachine):
             return list(self.pipeline.ledger.events.stored(connection, connection.scalars(ids).all()).values())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pipeline]:
-    database = PostgresDatabase() if request.param == "postgres" else None
-    url = database.url if database else f"sqlite:///{tmp_path / 'events.db'}"
+@pytest.fixture
+def pipeline(url: str) -> Iterator[Pipeline]:
     pipeline = Pipeline(Settings(database_url=url, broker_url=""))
     pipeline.migrate()
     yield pipeline
     pipeline.close()
-    if database:
-        database.drop()
 
 
 @long_enough

@@ -1,8 +1,7 @@
 """Applications that publish in random ways: an event is there if, and only if, what was written beside it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
 from support.exploring import explore_machine, long_enough
 from support.publishers import DRIVERS, Application, Basket, CountedUp, Row, create_tables, empty_tables, found
-from support.servers import PostgresDatabase
 from support.store import together
 
 
@@ -235,25 +233,19 @@ class Publishing(RuleBasedStateMachine):
             self.pipeline.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A migrated database, with the application's tables."""
-    database = PostgresDatabase() if request.param == "postgres" else None
-    url = database.url if database else f"sqlite:///{tmp_path / 'events.db'}"
+@pytest.fixture
+def migrated(url: str) -> str:
+    """A database with a ledger and the application's tables."""
     pipeline = Pipeline(Settings(database_url=url, broker_url=""))
     pipeline.migrate()
     with pipeline.ledger.engine.begin() as connection:
         create_tables(connection)
     pipeline.close()
-    try:
-        yield url
-    finally:
-        if database:
-            database.drop()
+    return url
 
 
 @long_enough
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # it warns of much that these applications do
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections that were cut
-def test_an_event_is_there_if_and_only_if_its_row_is(url: str) -> None:
-    explore_machine(type("Publishing", (Publishing,), {"url": url}), examples=15, steps=25)
+def test_an_event_is_there_if_and_only_if_its_row_is(migrated: str) -> None:
+    explore_machine(type("Publishing", (Publishing,), {"url": migrated}), examples=15, steps=25)

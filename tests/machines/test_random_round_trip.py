@@ -17,7 +17,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
 from pydantic.errors import PydanticUserError
-from sqlalchemy import Text, cast, delete, select
+from sqlalchemy import delete, select
 
 from events import DomainEvent, PublishError
 from events.codec import decode, encode
@@ -28,7 +28,7 @@ from support.exactly import exactly
 from support.exploring import explore, long_enough
 from support.field_models import Gift, Larger, Line, Loose, Money, Strictly
 from support.servers import PostgresDatabase
-from support.store import Store
+from support.store import Store, envelope_columns
 
 EXAMPLES = 250  # events a round
 LARGE = 10_000_000
@@ -116,15 +116,9 @@ def stores(tmp_path: Path) -> Iterator[list[Store]]:
 
 
 def read_back(store: Store, written: Sequence[Envelope]) -> dict[UUID, Envelope]:
-    texts = {"event_data", "metadata"}
-    columns = [
-        cast(event_store.c[name], Text).label(name) if name in texts else event_store.c[name]
-        for name in Envelope.__dataclass_fields__
-        if name in event_store.c
-    ]
     with store.ledger.events.begin() as connection:
         store.ledger.events.append(connection, written)
-        rows = connection.execute(select(*columns)).all()
+        rows = connection.execute(select(*envelope_columns())).all()
         connection.execute(delete(event_store))
     return {row.id: Envelope(**row._mapping) for row in rows}
 

@@ -19,23 +19,10 @@ from events.upkeep import NoSuchHandler, StillRunning
 from support.exploring import SECONDS, explore, long_enough
 from support.fleet import KINDS, VERSIONS, Fleet, Pair, Worker, done, pairs_of, strange
 from support.rolling import publish_as, start_worker
-from support.servers import PostgresDatabase
 from support.system import MODES, Process, System
 from support.waiting import eventually
 
 STEPS, PATIENCE = 60, 400
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'events.db'}"
-        return
-    database = PostgresDatabase()
-    try:
-        yield database.url
-    finally:
-        database.drop()
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Collection
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, cast, event, func, select, update
 
 from events.envelope import Envelope
 from events.records import Claim, Failure, Subscription, Wakeup, WorkerInfo
@@ -30,6 +30,23 @@ class Store:
         self.sqlite = self.settings.database_url.startswith("sqlite")
         self.path = self.ledger.engine.url.database or ""
         self.url = url
+
+    @contextmanager
+    def statements(self) -> Iterator[list[tuple[str, Any]]]:
+        """What the block sends to the database, on either of the ledger's engines, each with its parameters."""
+        seen: list[tuple[str, Any]] = []
+
+        def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+            seen.append((statement, parameters))
+
+        engines = (self.ledger.engine, self.ledger.background)
+        for engine in engines:
+            event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            for engine in engines:
+                event.remove(engine, "before_cursor_execute", note)
 
     def publish(self, *ids: UUID, event_type: str = "Said") -> UUID:
         ids = ids or (uuid4(),)
@@ -100,6 +117,16 @@ class Store:
         else:
             with psycopg.connect(self.url) as connection:
                 connection.execute(statement.replace("?", "%s"), values)
+
+
+def envelope_columns() -> list[Any]:
+    """What an Envelope is made of, as a worker reads it."""
+    texts = {"event_data", "metadata"}
+    return [
+        cast(event_store.c[name], Text).label(name) if name in texts else event_store.c[name]
+        for name in Envelope.__dataclass_fields__
+        if name in event_store.c
+    ]
 
 
 def envelope(event_id: UUID, event_type: str = "Said") -> Envelope:

@@ -25,6 +25,7 @@ from events.outcome import Outcome
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline
 from events.translating import _went_round
+from support.store import envelope_columns
 
 ONCE = Retry(max_attempts=1)
 TWICE = Retry(max_attempts=2)
@@ -89,8 +90,7 @@ def answer_it(event: QuestionAsked) -> list[QuestionAnswered]:
 
 def stored(pipeline: InlinePipeline, event_type: str) -> list[DomainEvent]:
     """The events of that type in the ledger."""
-    columns = [event_store.c[name] for name in Envelope.__dataclass_fields__ if name in event_store.c]
-    query = select(*columns).where(event_store.c.event_type == event_type).order_by(event_store.c.id)
+    query = select(*envelope_columns()).where(event_store.c.event_type == event_type).order_by(event_store.c.id)
     with pipeline.ledger.engine.connect() as connection:
         return [decode(Envelope(**row._mapping)) for row in connection.execute(query)]
 
