@@ -13,7 +13,9 @@ production. Retries are run at once instead of after their delay.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import update
@@ -23,6 +25,7 @@ from events.outcome import Outcome, Result
 from events.pipeline import Pipeline, use_pipeline
 from events.records import Group, Wakeup
 from events.settings import Settings
+from events.store import migrate, open_ledger
 from events.store.tables import event_deliveries
 
 
@@ -86,9 +89,21 @@ class InlinePipeline(Pipeline):
             )
 
 
+@cache
+def migrated_file() -> bytes:
+    """An SQLite file with a ledger in which nothing is; to write it is much quicker than to migrate."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "events.db")
+        ledger = open_ledger(Settings(database_url=f"sqlite:///{file}", broker_url=""))
+        migrate(ledger.engine)
+        ledger.close()
+        return file.read_bytes()
+
+
 @pytest.fixture
 def events_pipeline(tmp_path: Path) -> Iterator[InlinePipeline]:
     """A migrated pipeline of its own for one test, used by publish() and the like until the test ends."""
+    (tmp_path / "events.db").write_bytes(migrated_file())
     pipeline = InlinePipeline(Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url=""))
     pipeline.migrate()
     use_pipeline(pipeline)

@@ -29,6 +29,8 @@ def migrate(engine: Engine) -> list[str]:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             before = _revision(connection)
             _refuse_newer(before, engine)
+            if before == _revisions()[-1]:
+                return []
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.set_main_option("path_separator", "os")

@@ -43,15 +43,15 @@ def own_server(name: str) -> Iterator[Machine]:
 class PostgresDatabase:
     """A database of its own on the test server, dropped at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: str = "template1") -> None:
         self._server = server_url("POSTGRES")
         self.name = f"events_test_{uuid4().hex[:12]}"
-        self._run("CREATE DATABASE {}")
+        self._run(sql.SQL("CREATE DATABASE {} TEMPLATE {}"), template)
         self.url = self._server.rsplit("/", 1)[0] + f"/{self.name}"
 
     def drop(self) -> None:
-        self._run("DROP DATABASE {} WITH (FORCE)")
+        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)"))
 
-    def _run(self, statement: str) -> None:
+    def _run(self, statement: sql.SQL, *names: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(self.name)))
+            connection.execute(statement.format(*map(sql.Identifier, (self.name, *names))))

@@ -18,6 +18,7 @@ import shop
 from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
 from events.store.tables import event_deliveries
+from support.databases import migrated_postgres, migrated_sqlite
 from support.forwarder import Forwarder
 from support.servers import PostgresDatabase, server_url
 from support.waiting import eventually
@@ -78,9 +79,9 @@ class System:
 
     def __init__(self, mode: str, folder: Path, **settings: str) -> None:
         self.mode, self.folder = mode, folder
-        self._postgres = None if mode == "sqlite" else PostgresDatabase()
+        self._postgres = None if mode == "sqlite" else PostgresDatabase(migrated_postgres())
         self._forwarder = Forwarder(server_url(BROKERS[mode])) if mode in BROKERS else None
-        database = self._postgres.url if self._postgres else f"sqlite:///{folder / 'events.db'}"
+        database = self._postgres.url if self._postgres else migrated_sqlite(folder)
         values = {
             "database_url": database,
             "broker_url": self._forwarder.url if self._forwarder else "",
