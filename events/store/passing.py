@@ -10,7 +10,7 @@ from events.store.engine import now_plus
 from events.store.tables import event_deliveries, waits
 
 _DELIVERY = event_deliveries.c
-_TIMES = 6  # that the delay is doubled, up to about half a minute
+_TIMES = 4  # different delays, up to about ten seconds: what nobody has is held, so others take it soon
 
 
 def passed_on(connection: Connection) -> dict[str, Any]:

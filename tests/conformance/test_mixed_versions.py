@@ -17,7 +17,6 @@ def system(mode: str, tmp_path: Path) -> Iterator[System]:
         yield system
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_failed_or_skipped_while_old_and_new_code_run_side_by_side(system: System) -> None:
     # Given a worker of each
@@ -54,7 +53,6 @@ def test_an_event_newer_than_all_workers_is_retried_until_one_is_deployed_that_k
     assert system.effects(event_id) == {(str(event_id), "on_grew"): 1}
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", ["sqlite", "redis"])
 def test_old_code_that_starts_late_and_leaves_harms_nothing_and_what_it_alone_had_waits(
     mode: str, tmp_path: Path

@@ -48,7 +48,7 @@ def test_whatever_dies_every_event_arrives_once(link: Link, theirs: Service, tmp
         theirs.start(link)
         ours.start_worker()
         # Then every event is there, once, and nothing is left over on either side
-        eventually(lambda: len(theirs.stored()) == len(events), "all events arrived", 60)
+        eventually(lambda: len(theirs.stored()) == len(events), "all events arrived")
         assert set(theirs.stored()) == {event.event_id for event in events}
         assert ours.settled(4 * len(events)) == {"succeeded": 4 * len(events)}
         assert theirs.pipeline.parked.counts() == {}

@@ -21,7 +21,6 @@ def declare(connection: kombu.Connection, settings: Settings) -> None:
         queue.bind(connection.default_channel).declare()
 
 
-@pytest.mark.timeout(180)
 def test_what_is_published_to_a_dead_queue_is_done(broker: Machine, tmp_path: Path) -> None:
     with System("rabbitmq", tmp_path, broker_url=broker.url).in_use() as system:
         # Given a queue of which only the name is left: RabbitMQ was killed as soon as it had made it

@@ -48,7 +48,6 @@ def make_room(machine: Machine) -> None:
         redis.Redis(port=machine.port).config_set("maxmemory", 0)
 
 
-@pytest.mark.timeout(240)
 def test_no_delivery_is_blamed_for_a_full_queue(broker: Machine, tmp_path: Path) -> None:
     with System(broker.name, tmp_path, broker_url=broker.url).in_use() as system:
         # Given a queue with room for few, and a relay

@@ -213,7 +213,6 @@ def test_parked_messages_are_counted_by_reason(system: System, sender: Sender) -
     eventually(lambda: system.pipeline.parked.counts().get("not a task", 0) == before + 2, "both were counted")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", sorted(BROKERS))
 def test_of_ten_thousand_mutated_messages_every_one_is_accounted_for(mode: str, tmp_path: Path) -> None:
     # Given wake-ups of real deliveries that are done, so that each intact one is refused by the ledger
@@ -233,7 +232,7 @@ def test_of_ten_thousand_mutated_messages_every_one_is_accounted_for(mode: str, 
             refused = worker.log.read_text().count("succeeded in")
             return sum(system.pipeline.parked.counts().values()) + refused - len(events)
 
-        eventually(lambda: accounted() >= 10_000, "all are accounted for", 60)
+        eventually(lambda: accounted() >= 10_000, "all are accounted for")
         assert accounted() == 10_000
         assert sum(system.pipeline.parked.counts().values()) > 5_000
         # And no effect happened twice, and the worker that started is the one that ends

@@ -104,7 +104,7 @@ def test_a_statement_that_the_time_limit_cuts_short_is_cancelled_and_named_by_it
         assert worker.alive()
 
 
-@pytest.mark.timeout(sized(240, 600))
+@pytest.mark.timeout(sized(300, 600))
 @pytest.mark.parametrize("mode", sized(["redis"], MODES))
 def test_handlers_that_kill_their_process_leave_the_others_their_speed(mode: str, tmp_path: Path) -> None:
     with System(mode, tmp_path).in_use() as system:

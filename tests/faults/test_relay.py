@@ -64,7 +64,6 @@ def test_where_nobody_works_all_that_there_is_room_for_is_put_on_the_broker(tmp_
         eventually(lambda: system.states() == {"sent": 300}, "all are sent")
 
 
-@pytest.mark.timeout(300)
 def test_the_others_leave_at_almost_their_usual_rate(tmp_path: Path) -> None:
     # Given many deliveries, and as many among which one can't be sent
     def rate(number: int, *, with_bad: bool) -> float:

@@ -116,7 +116,6 @@ def server_at(address: str, folder: Path) -> Iterator[Machine]:
         machine.end()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
 def test_locks_of_a_machine_that_vanished_are_free_in_a_moment() -> None:
     with (

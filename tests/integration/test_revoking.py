@@ -24,7 +24,7 @@ def identity(event: DomainEvent) -> str:
 def ask(system: System, command: str, **arguments: Any) -> list[dict[str, str]]:
     """Each worker's answer."""
     with Celery(broker=system.environment["EVENTS_BROKER_URL"], set_as_current=False) as app:
-        answers = app.control.broadcast(command, arguments=arguments, reply=True, timeout=5, limit=1)
+        answers = app.control.broadcast(command, arguments=arguments, reply=True, timeout=60, limit=1)
     return [answer for one in answers for answer in one.values()]
 
 

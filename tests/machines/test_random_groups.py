@@ -9,64 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select
-from sqlalchemy.orm import Session
+from programmed import HANDLERS, Batched, ByConnection, BySession
+from sqlalchemy import delete, select
 
-from events import Retry, get_engine, handles, publish
+from events import get_engine, publish
 from events.store.tables import event_store
 from events.testing import InlinePipeline
-from support.exploring import explore, long_enough
+from support.exploring import SECONDS, explore, long_enough
 from support.grouped import Item, counted, deliver, in_use, row, run_the_rest, sent_together
-from support.programs import EVERYWHERE, OF_POSTGRES, OF_SESSIONS, SCHEMA, Base, Steps, effects
+from support.programs import EVERYWHERE, OF_POSTGRES, OF_PROCESSES, OF_SESSIONS, OF_SEVERAL, create_tables, effects
 from support.servers import PostgresDatabase
+from support.system import MODES, TESTS, System
 
 Program = Sequence[str]
 ROUNDS = 3  # programs a seed
 CALM = {  # of a batch, whose programs share a session, those words that are not about it
     "core", "driver", "publish", "orm", "nested", "savepoint", "get_bind", "bind", "fail", "cursor", "add, no flush",
 }  # fmt: skip
-
-
-class ByConnection(Item):
-    pass
-
-
-class BySession(Item):
-    pass
-
-
-class Batched(Item):
-    pass
-
-
-@handles(ByConnection, retry=Retry(max_attempts=2))
-def programs_by_connection(event: ByConnection, connection: Connection) -> None:
-    _run(event, connection, None)
-
-
-@handles(BySession, retry=Retry(max_attempts=2))
-def programs_by_session(event: BySession, session: Session) -> None:
-    _run(event, None, session)
-
-
-@handles(Batched, batch=50, retry=Retry(max_attempts=2))
-def programs_in_a_batch(events: list[Batched], session: Session) -> None:
-    for event in events:
-        _run(event, None, session)
-
-
-HANDLERS: dict[type[Item], str] = {
-    ByConnection: "programs_by_connection",
-    BySession: "programs_by_session",
-    Batched: "programs_in_a_batch",
-}
-
-
-def _run(event: Item, given: Connection | None, session: Session | None) -> None:
-    step = Steps(event.place, given, session)
-    for word in event.do.split("; "):
-        if word:
-            step(word)
 
 
 Found = dict[str, tuple[str, int, list[str], int]]  # of each program: state, attempts, effects, events
@@ -77,11 +36,7 @@ def database(kind: str, path: Path) -> Iterator[InlinePipeline]:
     server = PostgresDatabase() if kind == "postgres" else None
     try:
         with in_use(server.url if server else f"sqlite:///{path}") as pipeline:
-            Base.metadata.create_all(get_engine())
-            if server:
-                with get_engine().begin() as connection:
-                    for statement in SCHEMA:
-                        connection.exec_driver_sql(statement)
+            create_tables(get_engine())
             yield pipeline
     finally:
         if server:
@@ -108,7 +63,7 @@ def _clear() -> None:
             connection.exec_driver_sql(f"DELETE FROM {table}")
 
 
-def _run_all(pipeline: InlinePipeline, kind: type[Item], programs: Sequence[Program], *, together: bool) -> Found:
+def _run_inline(pipeline: InlinePipeline, kind: type[Item], programs: Sequence[Program], *, together: bool) -> Found:
     """Programs are named by their place; what became of each."""
     _clear()
     events = [kind(place=f"p{index:02}.", do="; ".join(program)) for index, program in enumerate(programs)]
@@ -139,15 +94,52 @@ def test_alone_in_a_group_and_in_a_batch_is_the_same(kind: str, tmp_path: Path) 
                 words = EVERYWHERE + (OF_SESSIONS if form is BySession else [])
                 words = words + (OF_POSTGRES if kind == "postgres" else [])
                 some = programs(random_, words)
-                alone = _run_all(pipeline, form, some, together=False)
-                assert _run_all(pipeline, form, some, together=True) == alone, some
+                alone = _run_inline(pipeline, form, some, together=False)
+                assert _run_inline(pipeline, form, some, together=True) == alone, some
                 if form is BySession:  # in one call they share a session, and so the words that are about it
                     calm = [[one for one in program if one in CALM] for program in some]
-                    alone = _run_all(pipeline, Batched, calm, together=False)
-                    assert _run_all(pipeline, Batched, calm, together=True) == alone, calm
+                    alone = _run_inline(pipeline, Batched, calm, together=False)
+                    assert _run_inline(pipeline, Batched, calm, together=True) == alone, calm
 
         def rounds(seed: int) -> None:
             for index in range(ROUNDS):
                 round_of(seed * ROUNDS + index)
 
         explore(rounds)
+
+
+@long_enough
+@pytest.mark.parametrize("mode", MODES if SECONDS else ["redis"])
+def test_in_real_workers_too_and_when_they_outlast_their_lease_or_kill_their_process(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path, handlers="programmed", lease="2s").in_use() as system:
+        # Given a worker that knows of each handler that it is fast: only such share a transaction
+        system.environment["PYTHONPATH"] += f":{TESTS}"
+        create_tables(get_engine())
+        system.start_worker()
+        kinds: list[type[Item]] = [ByConnection, BySession, Batched]
+
+        def run(kind: type[Item], some: Sequence[Program], *, together: bool) -> Found:
+            events = [kind(place=f"p{index:02}.", do="; ".join(program)) for index, program in enumerate(some)]
+            for part in [events] if together else [[event] for event in events]:
+                publish(part)
+                system.settled(len(part), *(event.event_id for event in part))
+            found = _found(events)
+            with get_engine().begin() as connection:
+                connection.execute(delete(effects))
+                connection.execute(delete(event_store).where(event_store.c.event_type == "Noticed"))
+            return found
+
+        for kind in kinds:
+            run(kind, [[]] * 100, together=True)
+
+        def round_of(seed: int) -> None:
+            random_ = random.Random(seed)
+            for kind in kinds:
+                words = [*EVERYWHERE, *(OF_SESSIONS if kind is BySession else []), *OF_PROCESSES]
+                words += [one for one in OF_POSTGRES if one not in OF_SEVERAL and mode != "sqlite"]
+                words = [*(one for one in words if one in CALM), *OF_PROCESSES] if kind is Batched else words
+                some = programs(random_, words)
+                # When each of several programs runs by itself, and all run at once; Then the same comes of them
+                assert run(kind, some, together=True) == run(kind, some, together=False), some
+
+        explore(round_of)

@@ -154,12 +154,11 @@ class Program:
             ledger.recovery.expire_leases(1000)
             ledger.dead.replay(DeadLetterFilter(), "ann")
             self.store.foreign("UPDATE event_deliveries SET state = 'pending' WHERE state = 'sent'")
-            for wakeup in self.store.take_due("q", 1000):
-                with suppress(ValueError):
-                    claim = self.store.claim(wakeup)
-                    with ledger.inbox.begin() as connection:
-                        ledger.inbox.succeed(connection, [claim])
-                        self.succeeded[claim.envelope.id] += 1
+            due = {wakeup.event_id: wakeup.attempt for wakeup in self.store.take_due("q", 1000)}
+            claims = ledger.inbox.claim("hear", due, "w", HOUR)
+            with ledger.inbox.begin() as connection:
+                ledger.inbox.succeed(connection, claims)
+            self.succeeded.update(claim.envelope.id for claim in claims)
 
     def states(self) -> set[str]:
         with self.store.ledger.engine.connect() as connection:

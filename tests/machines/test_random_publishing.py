@@ -141,10 +141,11 @@ class Publishing(RuleBasedStateMachine):
         self.flush()
         self.swallowing(lambda: self.savepoints.append(self.session.begin_nested()))
 
-    @precondition(lambda self: self.savepoints)
     @rule(end=st.sampled_from(["commit", "rollback"]), outer=st.booleans())
     def end_savepoint(self, end: str, outer: bool) -> None:
         self.flush()
+        if not self.savepoints:  # no precondition: whether there is one depends on other connections, too
+            return
         place = -2 if outer and len(self.savepoints) > 1 else -1
         savepoint = self.savepoints[place]
         del self.savepoints[place:]

@@ -1,8 +1,10 @@
 """Handlers' programs, as words: what code of applications does to the transaction that it is given."""
 
+import os
+import time
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, String, Table, insert, text
+from sqlalchemy import Column, Connection, Engine, Integer, String, Table, insert, text
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from events import publish
@@ -38,6 +40,8 @@ EVERYWHERE = [
 OF_SESSIONS = [
     "orm", "get_bind", "bind", "session commit", "session rollback", "nested", "add, no flush", "own session",
 ]  # fmt: skip
+OF_PROCESSES = ["sleep", "die"]
+OF_SEVERAL = ["lock", "advisory"]  # what several processes at work may do to each other
 OF_POSTGRES = [
     "look", "look", "set local", "set", "set_config", "role", "search_path", "timeout", "lock", "advisory",
     "savepoint with set",
@@ -126,6 +130,15 @@ class Steps:
         cursor: Any = self.connection.connection.cursor()
         cursor.execute(f"INSERT INTO program_effects (who, what) VALUES ('{self.who}', '{self.number}')")
 
+    # With a process of its own
+
+    def do_sleep(self) -> None:
+        """Over the lease."""
+        time.sleep(2.5)
+
+    def do_die(self) -> None:
+        os._exit(7)
+
     # With a session
 
     def do_orm(self) -> None:
@@ -203,7 +216,7 @@ class Steps:
         nested.rollback()
 
 
-SCHEMA = [
+_OF_POSTGRES = [
     "CREATE SCHEMA elsewhere",
     "CREATE FUNCTION be_seen(t text) RETURNS text LANGUAGE plpgsql AS "
     f"$$BEGIN RETURN set_config('{SEEN}', t, true); END$$",
@@ -211,3 +224,11 @@ SCHEMA = [
     "GRANT ALL ON ALL TABLES IN SCHEMA public TO passer_by", "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO passer_by",
     "REVOKE ALL ON event_store, event_deliveries FROM passer_by", "GRANT USAGE ON SCHEMA elsewhere TO passer_by",
 ]  # fmt: skip
+
+
+def create_tables(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            for statement in _OF_POSTGRES:
+                connection.exec_driver_sql(statement)

@@ -179,7 +179,7 @@ class System:
         with self.pipeline.ledger.engine.connect() as connection:
             return list(connection.execute(query))
 
-    def settled(self, count: int, *event_ids: UUID, timeout: float = 60) -> Counter[str]:
+    def settled(self, count: int, *event_ids: UUID, timeout: float = 120) -> Counter[str]:
         """Wait until that many deliveries have an outcome; the states."""
 
         def outcome() -> Counter[str] | None:
