@@ -90,10 +90,10 @@ def test_an_application_elsewhere_runs_on_the_installed_wheel(wheel: Path, tmp_p
             cwd=application, env=environment, stdout=log, stderr=log,
         )  # fmt: skip
     # Then its handler runs
+    (greeted := application / "greeted").touch()
     try:
-        eventually(lambda: (application / "greeted").exists() or worker.poll() is not None, "the handler ran")
-        assert (application / "greeted").exists(), (application / "log").read_text()
-        assert (application / "greeted").read_text() == "you"
+        eventually(lambda: greeted.stat().st_size or worker.poll() is not None, "the handler ran")
+        assert greeted.read_text() == "you", (application / "log").read_text()
     finally:
         worker.terminate()
         worker.wait(30)

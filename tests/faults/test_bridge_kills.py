@@ -11,6 +11,7 @@ import shop
 from events import publish
 from support.bridged import Link, Service
 from support.servers import server_url
+from support.size import sized
 from support.system import System
 from support.waiting import eventually
 
@@ -38,7 +39,7 @@ def test_whatever_dies_every_event_arrives_once(link: Link, theirs: Service, tmp
     receiving = theirs.start(link)
     with System("postgres", tmp_path, bridges=link.url, forward="OrderPlaced", poll_interval="200ms").in_use() as ours:
         worker = ours.start_worker()
-        events = [shop.OrderPlaced(order=f"o-{number % 50}", amount=number) for number in range(2_000)]
+        events = [shop.OrderPlaced(order=f"o-{number % 50}", amount=number) for number in range(sized(600, 2_000))]
         for start in range(0, len(events), 100):
             publish(events[start : start + 100])
         # When both are killed in the middle of it, one after the other

@@ -112,7 +112,7 @@ def test_handlers_that_kill_their_process_leave_the_others_their_speed(mode: str
         system.start_worker()
         took: dict[bool, list[float]] = {True: [], False: []}
         for poisoned in (False, True) * 3:
-            good = [shop.AsyncWork() for _ in range(sized(2_000, 10_000))]
+            good = [shop.AsyncWork() for _ in range(sized(600, 10_000))]
             doomed = [shop.Doomed(signal=signal.SIGSEGV) for _ in range(2)] if poisoned else []
             begun = time.monotonic()
             publish([*good[:200], *doomed, *good[200:]])

@@ -13,7 +13,7 @@ from events.settings import Settings
 from events.store.engine import make_engine
 from support.waiting import eventually
 
-FORKS = 80
+FORKS = 30
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
@@ -58,7 +58,7 @@ def exit_code_of(child: int) -> int:
         return ended if ended[0] else None
 
     try:
-        return os.waitstatus_to_exitcode(eventually(end, "the child has ended", 15)[1])
+        return os.waitstatus_to_exitcode(eventually(end, "the child has ended")[1])
     except AssertionError:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

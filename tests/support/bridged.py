@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -182,7 +183,8 @@ def received(receiver: Receiver | AtWork, service: Service, count: int) -> None:
     """Take in batches until so many events are stored."""
 
     def done() -> bool:
-        receiver.step(0.05)
+        with suppress(TransportError):  # a receiver that was starved of time has lost its line, and goes on
+            receiver.step(0.05)
         return len(service.stored()) >= count
 
-    eventually(done, f"{count} events are in the ledger of {service.name}", 20)
+    eventually(done, f"{count} events are in the ledger of {service.name}")
