@@ -13,7 +13,7 @@ from events.settings import Settings
 from events.store.engine import make_engine
 from support.waiting import eventually
 
-FORKS = 30
+FORKS = 12
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 

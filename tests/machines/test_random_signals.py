@@ -17,11 +17,11 @@ import pytest
 
 import signalled
 from events import publish
-from support.exploring import explore, long_enough
+from support.exploring import SECONDS, explore, long_enough
 from support.system import Process, System
 from support.waiting import eventually
 
-SIDE_BY_SIDE = 7
+SIDE_BY_SIDE = 7 if SECONDS else 4
 DEADLINE = 3.0  # seconds
 COLD = (["QUIT"], ["QUIT", "QUIT"], ["INT", "INT"])
 SIGNALS = (["TERM"], ["INT"], ["HUP"], ["TERM", "TERM"], ["HUP", "HUP"], ["TERM", "HUP"], ["HUP", "TERM"], *COLD)

@@ -26,8 +26,11 @@ def exactly(value: Any) -> str:
         return f"{name}[{', '.join(map(exactly, value))}]"
     if isinstance(value, datetime | time):
         return value.isoformat()  # whatever names its offset
+    if isinstance(value, complex):
+        return f"{name} {exactly(value.real)} {exactly(value.imag)}"
     if isinstance(value, float) and value == 0:
         return "float 0.0"
-    if isinstance(value, str):
-        return f"str {str.__repr__(value)}"
+    for base in (str, int, float, bytes):  # a StrEnum's member may come back as the str that it is
+        if isinstance(value, base) and not isinstance(value, bool):
+            return f"{base.__name__} {base.__repr__(value)}"
     return f"{name} {value!r}"
