@@ -8,6 +8,7 @@ import pytest
 
 import shop
 from events import publish
+from events.grouping import GROUP_TIME
 from support.size import sized
 from support.system import MODES, System
 from support.waiting import eventually
@@ -22,6 +23,28 @@ def each_once(events: list[shop.Tick]) -> Counter[tuple[str, str]]:
 
 def ids(events: list[shop.Tick]) -> list[UUID]:
     return [event.event_id for event in events]
+
+
+def held_in_a_group(system: System, folder: Path) -> tuple[list[shop.Tick], list[shop.Tick], Path]:
+    """One of many waits for a file, in the middle of a group: these, what was done before them, and the file.
+
+    Only what is fast shares a transaction, and a machine may be slow for a while.
+    """
+    before: list[shop.Tick] = []
+    for number in range(20):
+        publish(warm := [shop.Tick() for _ in range(100)])
+        system.settled(100, *ids(warm))
+        go_on = folder / f"go on {number}"
+        events = [shop.Tick(hold=str(go_on) if place == MIDDLE else "") for place in range(200)]
+        publish(events)
+        eventually(lambda held=events[MIDDLE].event_id: system.starts(held), "it is in the middle")
+        before += warm
+        if system.deliveries(events[MIDDLE].event_id)[0].grouped:
+            return events, before, go_on
+        go_on.touch()
+        system.settled(200, *ids(events))
+        before += events
+    raise AssertionError("it never was in a group")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -46,7 +69,9 @@ def test_a_backlog_arrives_in_fewer_messages_than_deliveries(mode: str, tmp_path
             return worker.log.read_text().count("succeeded in")
 
         worker.stop()
-        assert 0 < tasks() <= MANY * 0.8
+        (pace,) = [pace for name, pace in system.pipeline.ledger.subscriptions.paces().items() if name == "counts"]
+        most = 0.8 if pace.seconds is not None and pace.seconds < GROUP_TIME / 4 else 1  # by how fast the machine is
+        assert 0 < tasks() <= MANY * most
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -73,21 +98,16 @@ def test_one_in_a_group_that_kills_its_process_is_the_only_one_counted(mode: str
 @pytest.mark.parametrize("mode", MODES)
 def test_a_worker_that_is_killed_in_the_middle_of_groups_loses_and_doubles_nothing(mode: str, tmp_path: Path) -> None:
     with System(mode, tmp_path).in_use() as system:
-        # Given a worker that knows the handler to be fast, and is in the middle of a group
+        # Given a worker in the middle of a group
         worker = system.start_worker()
-        publish(before := [shop.Tick() for _ in range(100)])
-        system.settled(100)
-        go_on = tmp_path / "go on"
-        events = [shop.Tick(hold=str(go_on) if number == MIDDLE else "") for number in range(200)]
-        publish(events)
-        eventually(lambda: system.starts(events[MIDDLE].event_id), "it is in the middle of a group")
-        assert system.deliveries(events[MIDDLE].event_id)[0].grouped
+        events, before, go_on = held_in_a_group(system, tmp_path)
         # When all of its processes are killed
         worker.kill()
         go_on.touch()
         # Then another does what is left, each once, and the attempt that was cut short doesn't count
         system.start_worker()
-        assert system.settled(300) == {"succeeded": 300}
+        done = len(before) + len(events)
+        assert system.settled(done) == {"succeeded": done}
         assert system.effects() == each_once([*before, *events])
         # (what the other process ran by itself, if anything, was cut short as well, and counts)
         cut_short = [row for row in system.deliveries() if row.alone]
@@ -97,14 +117,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_groups_loses_and_doubles_nothi
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "sqlite"])  # on SQLite all wait for the writer
 def test_those_behind_a_slow_one_are_done_meanwhile(mode: str, tmp_path: Path) -> None:
     with System(mode, tmp_path).in_use() as system:
-        # Given a worker that knows the handler to be fast
+        # Given a worker; When it is given 200, of which one takes as long as it likes
         system.start_worker()
-        publish(before := [shop.Tick() for _ in range(100)])
-        system.settled(100)
-        # When it is given 200, of which one takes as long as it likes
-        go_on = tmp_path / "go on"
-        events = [shop.Tick(hold=str(go_on) if number == MIDDLE else "") for number in range(200)]
-        publish(events)
+        events, before, go_on = held_in_a_group(system, tmp_path)
 
         # Then nothing waits for it but what was done before it in its own transaction
         def nothing_waits() -> bool:

@@ -46,6 +46,7 @@ def wrapped(database: Database, way: str) -> Callable[[Connection], object]:
                 raise RuntimeError("the handler's own words") from None
             if way != "read-only":  # which begins with the next transaction
                 raise RuntimeError("and its own failure, for the same reason")
+            connection.execute(effects.delete())
 
     return act
 
