@@ -56,6 +56,13 @@ def unsubscribe(engine: Engine, handler: str, actor: str, event_type: str | None
 
 def drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str | None) -> int:
     """See events.operator_ports.Switches."""
+    return _drop(engine, handler, actor, limit, event_type) or _drop(
+        engine, handler, actor, limit, event_type, others=True
+    )
+
+
+def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str | None, *, others: bool = False) -> int:
+    """`others`: those too that somebody holds; nobody does for long."""
     # Not what it is subscribed to again: code that has it may have come back meanwhile.
     kind = func.coalesce(_DELIVERY.event_type, _SUBSCRIPTION.event_type)
     wanted = exists().where(_SUBSCRIPTION.handler == _DELIVERY.handler, _SUBSCRIPTION.event_type == kind)
@@ -63,8 +70,10 @@ def drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str |
 
     def work(connection: Connection) -> int:
         one_at_a_time(connection)
+        if others and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
         given_up = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
-        found = locked(connection, some_of(handler, unwanted, limit))
+        found = locked(connection, some_of(handler, unwanted, limit, skip_locked=not others))
         dropped = update(event_deliveries).where(is_key(key_table(connection.dialect.name)), unwanted).values(given_up)
         ids = list(connection.scalars(dropped.returning(_DELIVERY.event_id), found))
         remember(connection, Action.RETIRE, actor, [(event_id, handler) for event_id in ids])
