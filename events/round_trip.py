@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -52,7 +53,9 @@ def difference(before: Any, after: Any, path: tuple[str, ...] = ()) -> Differenc
     kind = type(before)
     if kind is not type(after):
         if isinstance(before, _TEXTS) and not isinstance(before, bool) and _is_base(type(after), kind):
-            return None if before == after else Difference(path, before, after)  # a StrEnum's member, for instance
+            # The member of an enum has more to it than its value; see codec for a field that wants the value alone.
+            same = before == after and not isinstance(before, Enum)
+            return None if same else Difference(path, before, after)
         if isinstance(before, datetime) and isinstance(after, datetime) and _same_moment(before, after):
             return None
         return Difference(path, before, after)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime, time
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,7 +31,7 @@ def exactly(value: Any) -> str:
         return f"{name} {exactly(value.real)} {exactly(value.imag)}"
     if isinstance(value, float) and value == 0:
         return "float 0.0"
-    for base in (str, int, float, bytes):  # a StrEnum's member may come back as the str that it is
-        if isinstance(value, base) and not isinstance(value, bool):
+    for base in (str, int, float, bytes):  # a subclass may come back as the base that it is
+        if isinstance(value, base) and not isinstance(value, bool | Enum):
             return f"{base.__name__} {base.__repr__(value)}"
     return f"{name} {value!r}"

@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum, StrEnum
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -163,3 +164,37 @@ def test_metadata_of_any_form_is_kept(told: dict[str, object], compact: bool) ->
     written = json.dumps(told, separators=(",", ":") if compact else None)
     row = replace(encode(Named(Label="x"), max_bytes=1_000), metadata=written)
     assert decode(row).metadata == Metadata.model_validate(told)
+
+
+class Mood(StrEnum):
+    GOOD = "good"
+
+
+class Rank(IntEnum):
+    FIRST = 1
+
+
+class Held(DomainEvent):
+    text: str = ""
+    number: int = 0
+    anything: Any = None
+
+
+@pytest.mark.parametrize("value", [Mood.GOOD, Rank.FIRST, [Rank.FIRST], {"a": Mood.GOOD}])
+def test_the_member_of_an_enum_is_refused_where_nothing_says_what_it_is(value: Any) -> None:
+    with pytest.raises(PublishError, match="anything"):
+        encode(Held(anything=value), max_bytes=1000)
+
+
+def test_in_a_field_of_its_kind_it_becomes_its_value_and_hides_nothing_else() -> None:
+    # Given an event that got members past pydantic
+    event = Held().model_copy(update={"text": Mood.GOOD, "number": Rank.FIRST})
+    # Then it comes back with what pydantic would have made of them
+    again = decode(encode(event, max_bytes=1000))
+    assert isinstance(again, Held)
+    assert (type(again.text), type(again.number)) == (str, int)
+    assert (again.text, again.number) == ("good", 1)
+    # And what else is wrong with it is refused all the same
+    for wrong in ({"number": "1"}, {"anything": Rank.FIRST}, {"anything": (1,)}):
+        with pytest.raises(PublishError):
+            encode(event.model_copy(update=wrong), max_bytes=1000)
