@@ -6,7 +6,7 @@ AsyncAPI's schemas are those of draft 07 and a little more, and pydantic's of dr
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from events.event import RESERVED, DomainEvent
 from events.integration import is_public
@@ -37,13 +37,23 @@ _REQUIRED = ("specversion", "id", "source", "type")  # by CloudEvents 1.0
 Schema = dict[str, Any]
 
 
+class _Generate(GenerateJsonSchema):
+    """A field whose type has no JSON Schema (a class of the application's) is said to be anything."""
+
+    def handle_invalid_for_json_schema(self, schema: object, error_info: str) -> JsonSchemaValue:
+        return {}
+
+
 def bodies(events: Sequence[type[DomainEvent]]) -> tuple[dict[type[DomainEvent], str], dict[str, Schema]]:
     """Each event to the name of its schema, and all schemas by name, with those that they refer to."""
     if not events:
         return {}, {}
     # All at once, so that two models of one name get names of their own.
     of_event, found = models_json_schema(
-        [(event, "serialization") for event in events], by_alias=False, ref_template=_WHERE + "{model}"
+        [(event, "serialization") for event in events],
+        by_alias=False,
+        ref_template=_WHERE + "{model}",
+        schema_generator=_Generate,
     )
     schemas: dict[str, Schema] = found.get("$defs", {})
     names = {event: str(of_event[(event, "serialization")]["$ref"]).removeprefix(_WHERE) for event in events}

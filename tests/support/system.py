@@ -117,7 +117,9 @@ class System:
             finally:
                 self._clean_up()
 
-    def start_worker(self, pool: str = "prefork", name: str | None = None, **settings: str) -> Process:
+    def start_worker(
+        self, pool: str = "prefork", name: str | None = None, concurrency: int = 2, **settings: str
+    ) -> Process:
         process = self.start(
             [
                 "celery",
@@ -125,7 +127,7 @@ class System:
                 "events",
                 "worker",
                 "-c",
-                "2",
+                str(concurrency),
                 "-P",
                 pool,
                 "-l",
