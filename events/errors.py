@@ -117,7 +117,7 @@ class LeaseLost(EventsError):
 
 
 class StillStarting(EventsError):
-    """A handler is paused, but what was begun earlier may still start a delivery of it."""
+    """A handler is paused or retired, but what was begun earlier may still start a delivery of it."""
 
 
 class TransportError(EventsError):

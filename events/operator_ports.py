@@ -109,7 +109,7 @@ class Switches(Protocol):
 
     def drop(self, handler: str, actor: str, limit: int, event_type: str | None = None) -> int:
         """Up to so many of its deliveries that nobody has begun are discarded; how many were. None of those that it
-        is subscribed to."""
+        is subscribed to. Raises StillStarting if another transaction doesn't let go of them."""
 
 
 class ParkingLot(Protocol):

@@ -59,7 +59,7 @@ class Upkeep:
         """It gets no more events, and what waits for it is discarded; how many deliveries. Dead letters stay.
 
         With `event_type` it gets no more of those, and keeps the others. Code that has it again subscribes again.
-        Raises NoSuchHandler, StillRunning.
+        Raises NoSuchHandler, StillRunning, and StillStarting if somebody doesn't let go of what waits.
         """
         self._known(handler, event_type)
         self._switches.unsubscribe(handler, actor, event_type, lambda: self._none_runs(handler, event_type))

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy.exc import DBAPIError
 
+from events.errors import StillStarting
 from events.letters import Action
 from events.records import State
 from events.store.actions import remember
-from events.store.engine import look, now_plus
+from events.store.engine import is_contention, look, now_plus
 from events.store.keys import is_key, key_table, locked
 from events.store.subscriptions import one_at_a_time
 from events.store.tables import event_deliveries, event_handlers, event_store, event_subscriptions, in_state
@@ -18,6 +20,7 @@ from events.store.turns import in_turn
 _DELIVERY, _HANDLER, _SUBSCRIPTION = event_deliveries.c, event_handlers.c, event_subscriptions.c
 _NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
 _PATIENCE, _PAUSE = 30.0, 0.02  # seconds to wait for fan-outs, and between looks
+_HELD = "2s"  # PostgreSQL waits for a row that somebody holds; with all tries of `in_turn` six times that
 # Transactions that read subscriptions and write deliveries.
 _FAN_OUTS = text(
     "SELECT virtualtransaction FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = "
@@ -56,9 +59,17 @@ def unsubscribe(engine: Engine, handler: str, actor: str, event_type: str | None
 
 def drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str | None) -> int:
     """See events.operator_ports.Switches."""
-    return _drop(engine, handler, actor, limit, event_type) or _drop(
-        engine, handler, actor, limit, event_type, others=True
-    )
+    if dropped := _drop(engine, handler, actor, limit, event_type):
+        return dropped
+    try:
+        return _drop(engine, handler, actor, limit, event_type, others=True)
+    except DBAPIError as error:
+        if not is_contention(error):
+            raise
+        raise StillStarting(
+            f"{handler} is retired, but another transaction holds deliveries that wait for it and may still start "
+            f"them: see pg_stat_activity (on SQLite, who has the file open), let it end or end it, and retire again"
+        ) from error
 
 
 def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str | None, *, others: bool = False) -> int:
@@ -71,7 +82,7 @@ def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str 
     def work(connection: Connection) -> int:
         one_at_a_time(connection)
         if others and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_HELD}'")
         given_up = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
         found = locked(connection, some_of(handler, unwanted, limit, skip_locked=not others))
         dropped = update(event_deliveries).where(is_key(key_table(connection.dialect.name)), unwanted).values(given_up)

@@ -13,7 +13,6 @@ from celery.worker import state
 from events.ports import Transport
 from events.settings import Settings
 from events.transport import open_transport
-from events.transport.redis import asked
 from events.transport.topology import is_rabbitmq
 
 log = logging.getLogger("events.worker")
@@ -39,7 +38,11 @@ class Idleness:
     def reticence(self) -> float:
         """Seconds for which this worker had room, and didn't ask Redis for work. RabbitMQ isn't asked."""
         since = self._has_room_since
-        return 0.0 if since is None else min(asked.silence(), time.monotonic() - since)
+        if since is None:
+            return 0.0
+        from events.transport.redis import asked  # here: who has another broker need not load Redis's client
+
+        return min(asked.silence(), time.monotonic() - since)
 
     def silence(self) -> float:
         """Seconds since messages were first seen to wait while this worker was idle."""

@@ -15,11 +15,11 @@ from events.records import Subscription
 from events.store.engine import now_plus
 from events.store.tables import event_deliveries, event_store
 from support.servers import server_url
-from support.size import sized
+from support.size import FULL
 from support.system import System
 from support.waiting import eventually
 
-MANY = sized(2_000, 10_000)
+MANY, RUNS = 10_000, 3
 
 
 def insert_what_cannot_be_sent(system: System) -> UUID:
@@ -39,18 +39,22 @@ def insert_what_cannot_be_sent(system: System) -> UUID:
 
 def test_one_row_that_can_never_be_sent_is_parked_and_the_others_leave(tmp_path: Path) -> None:
     with System("rabbitmq", tmp_path, max_in_flight="5000").in_use() as system:
-        # Given a delivery that can't be sent, among 2,000 others
-        bad = insert_what_cannot_be_sent(system)
-        events = [shop.AsyncWork() for _ in range(2000)]
+        # Given a delivery that can't be sent, among 500 others
+        bad, queue = insert_what_cannot_be_sent(system), system.environment["EVENTS_QUEUE"]
+        system.pipeline.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", queue, 3)])
+        events = [shop.AsyncWork() for _ in range(500)]
         publish(events)
         # When a relay sends, while no worker says that it lacks the handler
         system.start(["events", "relay"])
-        # Then the bad one is a dead letter with the reason, and all the others are done by the worker that comes
+        # Then the bad one is a dead letter with the reason, each of the others was sent once, and the worker that comes
+        # does them all
         assert system.settled(1, bad) == {"dead": 1}
+        eventually(lambda: system.states()["sent"] == 500, "all are sent")
+        assert system.pipeline.transport.waiting(queue) == 500
         system.start_worker()
         (letter,) = system.pipeline.dead_letters.show(bad)
         assert letter.error_type == "events.errors.Unsendable"
-        assert system.settled(2001, timeout=100) == {"succeeded": 2000, "dead": 1}
+        assert system.settled(501, timeout=100) == {"succeeded": 500, "dead": 1}
 
 
 def test_where_nobody_works_all_that_there_is_room_for_is_put_on_the_broker(tmp_path: Path) -> None:
@@ -64,6 +68,7 @@ def test_where_nobody_works_all_that_there_is_room_for_is_put_on_the_broker(tmp_
         eventually(lambda: system.states() == {"sent": 300}, "all are sent")
 
 
+@pytest.mark.skipif(not FULL, reason="a rate is none on a machine that does other things, too: EVENTS_TEST_FULL=1")
 def test_the_others_leave_at_almost_their_usual_rate(tmp_path: Path) -> None:
     # Given many deliveries, and as many among which one can't be sent
     def rate(number: int, *, with_bad: bool) -> float:
@@ -82,10 +87,9 @@ def test_the_others_leave_at_almost_their_usual_rate(tmp_path: Path) -> None:
             assert bad is None or system.settled(1, bad) == {"dead": 1}
             return (MANY - before) / took
 
-    runs = sized(1, 3)
-    rates = {bad: statistics.median(rate(number, with_bad=bad) for number in range(runs)) for bad in (False, True)}
+    rates = {bad: statistics.median(rate(number, with_bad=bad) for number in range(RUNS)) for bad in (False, True)}
     # Then the bad one hardly holds them up
-    assert rates[True] >= sized(0.5, 0.9) * rates[False], rates
+    assert rates[True] >= 0.9 * rates[False], rates
 
 
 @pytest.mark.parametrize("mode", ["redis", "rabbitmq"])

@@ -146,7 +146,7 @@ class Program:
 
     def finish(self) -> None:
         """The handler is resumed: everything is handled."""
-        ledger, until = self.store.ledger, time.monotonic() + 60
+        ledger, until = self.store.ledger, time.monotonic() + 240
         while self.states() - {State.SUCCEEDED} or ledger.outbox.fan_out(1000).events:
             assert time.monotonic() < until, f"never handled: {self.states()}"
             while ledger.recovery.unpause(100):
@@ -244,3 +244,35 @@ def test_a_transaction_that_may_not_know_of_the_pause_is_named(store: Store, mon
         with pytest.raises(StillStarting, match=str(pid)):
             store.ledger.switches.pause("hear", "ann")
     assert store.ledger.switches.pause("hear", "ann") is False
+
+
+def test_what_somebody_holds_for_a_moment_is_given_up_with_its_handler_too(store: Store) -> None:
+    # Given a delivery of a handler that nobody has any more, held by somebody
+    event_id = store.publish()
+    store.take()
+    switches = store.ledger.switches
+    switches.unsubscribe("hear", "ann")
+    with ThreadPoolExecutor() as threads:
+        with store.ledger.engine.begin() as holder:
+            holder.exec_driver_sql("SELECT 1 FROM event_deliveries FOR UPDATE")
+            # When what waits for the handler is given up
+            dropping = threads.submit(switches.drop, "hear", "ann", 10)
+            eventually(lambda: locks(store, "NOT granted"), "the operator waits for the row")
+        # Then it is, as soon as the other lets go
+        assert dropping.result(60) == 1
+    assert store.row(event_id, "hear").state == State.DISCARDED
+
+
+def test_who_does_not_let_go_of_a_delivery_is_told_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.store.retiring._HELD", "10ms")
+    event_id = store.publish()
+    store.take()
+    switches = store.ledger.switches
+    switches.unsubscribe("hear", "ann")
+    with store.ledger.engine.begin() as holder:
+        holder.exec_driver_sql("SELECT 1 FROM event_deliveries FOR UPDATE")
+        with pytest.raises(StillStarting, match="hear is retired, but another transaction holds"):
+            switches.drop("hear", "ann", 10)
+    assert store.row(event_id, "hear").state == State.SENT
+    # And it can be done again
+    assert switches.drop("hear", "ann", 10) == 1
