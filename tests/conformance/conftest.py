@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from events.pipeline import Pipeline, use_pipeline
+from events.settings import Settings
 from events.store import migrate
 from support.databases import url
 from support.store import Store
@@ -25,3 +27,13 @@ def empty(url: str) -> Iterator[Store]:
 def store(empty: Store) -> Store:
     migrate(empty.ledger.engine)
     return empty
+
+
+@pytest.fixture
+def pipeline(store: Store) -> Iterator[Pipeline]:
+    """What an application that has this ledger publishes by."""
+    pipeline = Pipeline(Settings(database_url=store.url, broker_url=""))
+    use_pipeline(pipeline)
+    yield pipeline
+    use_pipeline(None)
+    pipeline.close()

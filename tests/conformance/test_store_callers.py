@@ -11,21 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_ses
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from events import PublishError, publish, publish_async
-from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.pipeline import Pipeline
 from support.publishers import DRIVERS, Application, CountedUp, Row, create_tables
 from support.store import Store
 
 EACH_DRIVER = [(dialect, driver) for dialect, drivers in DRIVERS.items() for driver in drivers]
-
-
-@pytest.fixture
-def pipeline(store: Store) -> Iterator[Pipeline]:
-    pipeline = Pipeline(Settings(database_url=store.url, broker_url=""))
-    use_pipeline(pipeline)
-    yield pipeline
-    use_pipeline(None)
-    pipeline.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Which ledger an application publishes into: one that is not its workers' is warned of, and stops nobody."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,6 @@ from support.publishers import DRIVERS, Application, CountedUp
 from support.servers import PostgresDatabase
 from support.store import Store, together
 from support.waiting import eventually
-
-
-@pytest.fixture
-def pipeline(store: Store) -> Iterator[Pipeline]:
-    pipeline = Pipeline(Settings(database_url=store.url, broker_url=""))
-    use_pipeline(pipeline)
-    yield pipeline
-    use_pipeline(None)
-    pipeline.close()
 
 
 @pytest.fixture
