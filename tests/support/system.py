@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from events.store.tables import event_deliveries
 from support.databases import migrated_postgres, migrated_sqlite
 from support.forwarder import Forwarder
 from support.servers import PostgresDatabase, server_url
+from support.template import Forked
 from support.waiting import eventually
 
 MODES = ("sqlite", "postgres", "redis", "rabbitmq")
@@ -33,11 +33,7 @@ class Process:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("w") as file:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                env=environment, cwd=log.parent, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        self._popen = Forked(arguments, environment, log)
         self.pid = self._popen.pid
 
     def alive(self) -> bool:
