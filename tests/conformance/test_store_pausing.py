@@ -10,7 +10,7 @@ from events.letters import DeadLetterFilter
 from events.records import Express, Failure
 from events.store.tables import event_actions, event_handlers
 from events.upkeep import NoSuchHandler, StillRunning, Upkeep
-from support.store import HOUR, NOW, OOPS, Store, make_due
+from support.store import HOUR, NOW, OOPS, PAST, Store, make_due
 
 
 @pytest.fixture
@@ -136,6 +136,23 @@ def test_a_retired_handler_gets_nothing_more_and_what_waited_is_discarded(store:
     # And what was discarded can be taken back
     assert store.ledger.dead.restore(DeadLetterFilter(event_ids=(waits,)), "ann") == 1
     assert {handler.handler for handler in upkeep.handlers()} == {"hear", "see"}
+
+
+def test_what_a_dead_worker_had_begun_comes_back_and_is_given_up_by_retiring_once_more(
+    store: Store, upkeep: Upkeep
+) -> None:
+    # Given a delivery that a worker began that lives no more, and a handler that is retired before the lease ends
+    event_id = store.running(PAST).envelope.id
+    assert upkeep.retire("hear", "ann") == 0
+    # When the lease has ended, then it waits, and stands in the list of what nobody has
+    store.ledger.recovery.expire_leases(10)
+    assert state(store, event_id) == "pending"
+    (hear,) = upkeep.handlers()
+    assert hear.waiting == 1
+    # Until it is given up
+    assert upkeep.would_drop("hear") == 1
+    assert upkeep.retire("hear", "ann") == 1
+    assert state(store, event_id) == "discarded"
 
 
 def test_a_handler_that_a_living_worker_has_is_not_retired(store: Store, upkeep: Upkeep) -> None:
