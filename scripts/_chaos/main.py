@@ -1,6 +1,7 @@
 """The steps of a run: start, break, heal, wait, judge."""
 
 import json
+import math
 import shutil
 import tempfile
 import threading
@@ -74,7 +75,7 @@ def _run(mode: str, options: Options, console: Console) -> Verdict:
         say("all is healed, and the producers have stopped; waiting for what is unfinished")
         if not options.control:
             system.ask_for_signs_of_life()
-        rest = _settle(system, options.settle, say)
+        rest = settle(system, options.settle, say)
         say("nothing is unfinished" if not rest else f"{len(rest)} unfinished")
         files, starts = system.producer_files(), folder / "starts"
         verdict = judge(system.engine, files, starts, rest, folder / "operator.txt", control=options.control)
@@ -113,10 +114,13 @@ def _inflict(system: System, faults: Sequence[Fault], seconds: float, say: Calla
         thread.join()
 
 
-def _settle(system: System, within: float, say: Callable[[str], None]) -> list[str]:
-    """Wait until nothing is unfinished; what still is after `within` seconds."""
-    engine, begun, told = system.engine, time.monotonic(), 0.0
-    quiet = 0
+def settle(system: System, within: float, say: Callable[[str], None]) -> list[str]:
+    """Wait until nothing is unfinished; what still is when none of it was finished for `within` seconds.
+
+    On a machine that is busy with other things a backlog takes its time, and is not stuck.
+    """
+    engine, moved, told = system.engine, time.monotonic(), 0.0
+    quiet, least = 0, math.inf
     while True:
         if system.control:  # plain Celery has no ledger to ask: an empty queue, for a while
             with suppress(Exception):
@@ -124,12 +128,14 @@ def _settle(system: System, within: float, say: Callable[[str], None]) -> list[s
             rest = [] if quiet >= 25 else ["messages wait in the queue or in workers' hands"]
         else:
             rest = unfinished(engine)
-        waited = time.monotonic() - begun
-        if not rest or waited > within:
+        now = time.monotonic()
+        if len(rest) < least:
+            moved, least = now, len(rest)
+        if not rest or now - moved > within:
             engine.dispose()
             return rest
-        if waited - told >= 5:
-            told = waited
+        if now - told >= 5:
+            told = now
             say(f"{len(rest)} unfinished")
         time.sleep(0.2)
 

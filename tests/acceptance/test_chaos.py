@@ -5,8 +5,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from _chaos.main import settle
 from _chaos.options import MODES
 from _chaos.plan import draw
 from _chaos.tables import metadata
@@ -35,6 +38,23 @@ def test_a_seed_means_one_plan_and_every_fault_ends_in_time(mode: str) -> None:
     assert plan == draw(mode, 600, 7) != draw(mode, 600, 8)
     assert all(fault.at + fault.lasts <= 600 for fault in plan)
     assert len({(fault.kind, fault.target) for fault in plan}) >= 7
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_what_is_done_slowly_is_not_stuck_and_what_stands_still_is(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    # Given a backlog of which something is done at each look, for longer than one waits, down to some
+    backlog = [f"{number}: book is pending" for number in range(10)]
+
+    def unfinished(_: object) -> list[str]:
+        if len(backlog) > left:
+            backlog.pop()
+        return list(backlog)
+
+    monkeypatch.setattr("_chaos.main.unfinished", unfinished)
+    system: Any = SimpleNamespace(engine=create_engine("sqlite://"), control=False)
+    # Then these are what is stuck
+    assert settle(system, 0.5, lambda _: None) == backlog[:left]
+    assert len(backlog) == left
 
 
 @pytest.fixture
