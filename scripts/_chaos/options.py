@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str]) -> Options:
         type=_positive,
         default=60.0,
         metavar="N",
-        help="seconds without anything done, after the last fault, until what is unfinished counts as stuck; default: 60",
+        help="seconds in which nothing is done, after the last fault, until the rest counts as stuck; default: 60",
     )
     parser.add_argument(
         "--control",
