@@ -17,7 +17,7 @@ STALE = sized(3, 60)  # seconds
 WAITING = sized(30, 100_000)  # deliveries behind slow handlers
 
 
-@pytest.mark.timeout(sized(120, 400))
+@pytest.mark.timeout(sized(300, 400))
 def test_what_a_broker_forgets_is_sent_again_and_done_once(broker: Machine, tmp_path: Path) -> None:
     settings = {"broker_url": broker.url, "max_in_flight": str(2 * IN_FLIGHT), "stale_after": f"{STALE}s"}
     with System(broker.name, tmp_path, **settings).in_use() as system:
@@ -38,7 +38,7 @@ def test_what_a_broker_forgets_is_sent_again_and_done_once(broker: Machine, tmp_
         assert relay.alive()
 
 
-@pytest.mark.timeout(sized(120, 600))
+@pytest.mark.timeout(sized(300, 600))
 def test_a_long_queue_and_a_full_hand_are_not_taken_for_lost(broker: Machine, tmp_path: Path) -> None:
     settings = {"broker_url": broker.url, "stale_after": "1s", "lease": "30s", "max_in_flight": str(2 * WAITING)}
     with System(broker.name, tmp_path, **settings).in_use() as system:

@@ -23,7 +23,7 @@ def will_remember(broker: Machine, queue: str) -> bool:
     return broker.name == "redis" or any(queue.encode() in text for text in names)
 
 
-@pytest.mark.timeout(sized(120, 900))
+@pytest.mark.timeout(sized(300, 900))
 def test_consuming_goes_on_after_each_restart_of_the_broker(broker: Machine, tmp_path: Path) -> None:
     with System(broker.name, tmp_path, broker_url=broker.url).in_use() as system:
         worker = system.start_worker()

@@ -67,7 +67,7 @@ def test_after_the_deadline_what_runs_is_handed_back_with_the_attempt_not_counte
         assert system.effects(event.event_id) == {(str(event.event_id), "waits_then_writes"): 1}
 
 
-@pytest.mark.timeout(sized(120, 900))
+@pytest.mark.timeout(sized(300, 900))
 @pytest.mark.parametrize("mode", sized(["redis"], MODES))
 def test_rolling_restarts_under_load_lose_and_repeat_nothing(mode: str, tmp_path: Path) -> None:
     with System(mode, tmp_path).in_use() as system:

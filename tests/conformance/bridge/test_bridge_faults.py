@@ -13,7 +13,7 @@ from support.size import FULL, sized
 from support.waiting import eventually
 
 
-@pytest.mark.timeout(sized(120, 600))
+@pytest.mark.timeout(sized(300, 600))
 def test_a_restart_of_the_server_loses_nothing(
     link: Link, features: Features, server: Machine | Mock, theirs: Service
 ) -> None:
