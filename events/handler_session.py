@@ -25,7 +25,8 @@ class HandlerSession(Session):
 
     def __init__(self, connection: Connection, handler: str) -> None:
         super().__init__(connection, join_transaction_mode="create_savepoint")
-        self._handler = handler
+        # Whatever the application's subclass made of it.
+        self.bind, self.join_transaction_mode, self._handler = connection, "create_savepoint", handler
         self._ended = False
         self._committed = False  # as far as it knows
         self._ends: list[Any] = []  # its transactions that have ended
@@ -33,13 +34,20 @@ class HandlerSession(Session):
         dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
         dispatch.after_transaction_end = _Kept(dispatch.after_transaction_end, self._keep_end)
 
-    def get_bind(self, *arguments: Any, **options: Any) -> Engine | Connection:
+    def get_bind(self, *_: Any, bind: Engine | Connection | None = None, **__: Any) -> Engine | Connection:
+        """The delivery's connection, for whatever statement: one that goes elsewhere would be committed by itself."""
         if self._ended:
             raise HandlerError(
                 f"this Session belongs to a delivery of handler {self._handler!r} that has ended; what goes on "
                 f"after the handler needs a session of its own"
             )
-        return super().get_bind(*arguments, **options)
+        if bind is not None and bind is not self.bind:
+            raise HandlerError(
+                f"the Session of handler {self._handler!r} is in the delivery's transaction, out of which bind= leads; "
+                f"for another database use a session of your own"
+            )
+        assert isinstance(self.bind, Connection)
+        return self.bind
 
     def finish(self) -> None:
         """The handler has returned: flush, as a commit does. What was loaded stays so, for hooks after the commit."""

@@ -6,11 +6,13 @@ Whatever comes again under its id must have the same content; then it changes no
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import BaseModel
 
 from events.codec import decode
 from events.envelope import Envelope
@@ -136,8 +138,26 @@ def _read_alike(given: Envelope, stored: Envelope) -> bool:
         first, second = (decode(replace(one, metadata="")) for one in (given, stored))
     except EventsError:
         return False
-    return _values(first) == _values(second)
+    return type(first) is type(second) and _content(_values(first)) == _content(_values(second))
 
 
 def _values(event: DomainEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in own_fields(type(event))}
+
+
+def _content(value: Any) -> Any:
+    """What is equal for two values of the same content alone: `==` takes 1 for true, and of a class of the
+    application's it may compare the id and nothing else."""
+    if isinstance(value, bool):
+        return "truth", value
+    if isinstance(value, BaseModel):
+        return type(value), _content(value.__dict__ | (value.__pydantic_extra__ or {}))
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value), _content({one.name: getattr(value, one.name, None) for one in fields(value)})
+    if isinstance(value, Mapping):
+        return "mapping", frozenset((_content(key), _content(one)) for key, one in value.items())
+    if isinstance(value, Set):
+        return "set", frozenset(map(_content, value))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return "sequence", tuple(map(_content, value))
+    return bytes(value) if isinstance(value, bytearray) else value

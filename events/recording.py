@@ -29,14 +29,15 @@ class AggregateRoot:
         """Remember an event until the aggregate is saved. Raises PublishError for what is no event."""
         if not isinstance(event, DomainEvent):
             raise PublishError(f"{type(self).__name__}.record() takes instances of DomainEvent, not {event!r}")
-        self.__dict__.setdefault(_RECORDED, []).append(event)
         state = state_of(self)
         if state is None:  # no ORM object: its repository publishes
+            self.__dict__.setdefault(_RECORDED, []).append(event)
             return
         session: Session | None = state.session
         # What a flush is at work on it takes anyway; what a flush has deleted can't be saved any more.
         if not state.deleted and not getattr(session, "_flushing", False):
-            flag_dirty(self)
+            flag_dirty(self)  # which may raise
+        self.__dict__.setdefault(_RECORDED, []).append(event)
         if session is not None:
             part_of(session).recorded.append((self, event))
 

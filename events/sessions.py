@@ -4,11 +4,12 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Transaction
+from sqlalchemy import Connection, Engine, Transaction, insert, table
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
 from events.errors import PublishError
 
+_WRITE = insert(table("event_store"))  # for a session that sends what reads to one database and what writes to another
 _CURES = {
     sessionmaker: "call it, and give the session that you commit",
     Engine: "use `with engine.begin() as connection`, and give the connection",
@@ -29,7 +30,7 @@ def connection_of(session: object) -> Connection:
     if isinstance(session, scoped_session):
         session = session()
     if isinstance(session, Session):
-        return session.connection()
+        return session.connection(bind_arguments={"clause": _WRITE})
     if (asyncio := _asyncio()) is not None and isinstance(
         session, (asyncio.AsyncSession, asyncio.AsyncConnection, asyncio.async_scoped_session)
     ):

@@ -22,7 +22,12 @@ class Touch(IntEnum):
 
 
 # Literals and comments, in which words mean nothing.
-_NO_SQL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/", re.S)
+_INNER = r"/\*(?:(?!/\*|\*/).)*\*/"  # a comment, in which others may stand on PostgreSQL
+_NESTED = rf"/\*(?:(?!/\*|\*/).|{_INNER})*\*/|/\*.*?\*/"
+_NAME = r'"(?:[^"]|"")*"'
+_NO_SQL = re.compile(rf"\be'(?:\\.|''|[^'\\])*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|--[^\n]*|{_NESTED}|{_NAME}", re.S)
+# What is made here is not run now.
+_BODY = re.compile(r"(\bcreate\b[^;]*?\b(?:begin\s+atomic|trigger\b[^;]*?\bbegin)\b).*?;\s*end\b", re.S)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 _START = re.compile(r"(?:^|;)[\s(]*([a-z][^;]*)")  # of each statement in a text of several
 _SUSPECT = re.compile(r"set_config|advisory|\btemp|setseed|snapshot")
@@ -38,8 +43,9 @@ _STARTS = [
     (Touch.CONNECTION, r"(set|reset|discard|listen|unlisten|prepare|deallocate|load|attach|detach)\b"),
     (Touch.TRANSACTION, r"pragma\s+defer_foreign_keys\b"),
     (Touch.CONNECTION, r"pragma\s+[\w.\"]+\s*(=|\((?!.*\b(table|index)_))"),
-    (Touch.TRANSACTION, r"create\s+((local|global)\s+)?temp\w*\b.*\bon\s+commit\s+drop\b"),
-    (Touch.CONNECTION, r"create\s+((local|global)\s+)?temp\w*\b"),
+    (Touch.TRANSACTION, r"create\s+(or\s+replace\s+)?((local|global)\s+)?temp\w*\b.*\bon\s+commit\s+drop\b"),
+    (Touch.CONNECTION, r"create\s+(or\s+replace\s+)?((local|global)\s+)?temp\w*\b"),
+    (Touch.CONNECTION, r"create\b[^(]*\btemp\s*\.\s*\w"),  # of SQLite
 ]  # fmt: skip
 _STARTS_OF = [(touch, re.compile(pattern, re.S)) for touch, pattern in _STARTS]
 _ANYWHERE = [
@@ -77,12 +83,10 @@ def touch_of_body(source: str) -> Touch:
 @lru_cache(4096)
 def _judged(statement: str) -> tuple[Touch, bool, frozenset[str]]:
     lower = statement.lower()
-    bare = _NO_SQL.sub(" ", lower)
+    bare = _BODY.sub(r"\1", _NO_SQL.sub(_without, lower))
     touch = Touch.NOTHING
     for start in _START.findall(bare):
-        if start.startswith(("insert", "select", "update", "delete", "with", "create or", "create function")):
-            if start.startswith("create"):  # its body is not run now
-                return Touch.NOTHING, False, frozenset()
+        if start.startswith(("insert", "select", "update", "delete", "with")):
             continue
         touch = max(touch, next((found for found, pattern in _STARTS_OF if pattern.match(start)), Touch.NOTHING))
         if start.startswith(("do ", "do\n")):
@@ -92,6 +96,11 @@ def _judged(statement: str) -> tuple[Touch, bool, frozenset[str]]:
         touch = max([touch, *(found for found, pattern in _ANYWHERE if pattern.search(bare))])
         sets_config = _SET_CONFIG.search(bare) is not None
     return touch, sets_config, _words(lower)
+
+
+def _without(found: re.Match[str]) -> str:
+    """A name in quotes is still one, if nothing else can be read into it."""
+    return found[0] if re.fullmatch(r'"\w+"', found[0]) else " "
 
 
 def _by_block(text: str) -> Touch:

@@ -199,6 +199,11 @@ class WatchedSqlite(sqlite3.Connection, Watched):
         self.guard("rollback()")
         super().rollback()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("isolation_level", "autocommit"):
+            self.guard(f"{name}, which commits")
+        super().__setattr__(name, value)
+
     def __exit__(self, *error: Any) -> Any:
         self.guard("`with` the driver's connection")
         return super().__exit__(*error)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, String, insert
+from sqlalchemy import Column, Connection, Engine, Integer, String, create_engine, insert
 from sqlalchemy.orm import DeclarativeBase, Session, object_session
 
 from events import Retry, get_engine, handles, publish
@@ -13,8 +13,10 @@ from events.testing import InlinePipeline
 from support.grouped import (
     HANDLER_OF,
     Item,
+    Noticed,
     in_use,
     notes,
+    noticed,
     row,
     run_the_rest,
     run_together,
@@ -136,7 +138,97 @@ READ_ONLY = [
     "set transaction_read_only to true",
     "driver.autocommit",
 ]
-ENDS = ["ROLLBACK", "COMMIT", "/* now */ commit", "END", "ABORT", "SELECT 1; COMMIT", "ROLLBACK AND CHAIN"]
+ENDS = [
+    *("ROLLBACK", "COMMIT", "/* now */ commit", "END", "ABORT", "SELECT 1; COMMIT", "ROLLBACK AND CHAIN"),
+    *("COMMIT; CREATE OR REPLACE VIEW v AS SELECT 1", "SELECT 1 AS \"it's\"; COMMIT; SELECT 'x'"),
+]
+
+
+class Routing(Session):
+    """Sends what reads to one database and what writes to another, as SQLAlchemy's manual has it."""
+
+    def get_bind(self, *_: Any, **__: Any) -> Any:
+        return elsewhere[0]
+
+
+class Stubborn(Session):
+    """Takes no arguments."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__(elsewhere[0] if elsewhere else None)
+
+
+elsewhere: list[Engine] = []
+
+
+class Routed(Item):
+    pass
+
+
+class Fixed(Item):
+    pass
+
+
+class Led(Item):
+    pass
+
+
+@handles(Routed, retry=Retry(max_attempts=2))
+def is_routed(event: Routed, session: Routing) -> None:
+    _write_and_commit(event, session)
+
+
+@handles(Fixed, retry=Retry(max_attempts=2))
+def is_fixed(event: Fixed, session: Stubborn) -> None:
+    _write_and_commit(event, session)
+
+
+@handles(Led, retry=Retry(max_attempts=1))
+def is_led_away(event: Led, session: Session) -> None:
+    session.execute(insert(notes).values(text=event.place), bind_arguments={"bind": elsewhere[0]})
+
+
+def _write_and_commit(event: Item, session: Session) -> None:
+    session.execute(insert(notes).values(text=event.place))
+    publish(Noticed(of=event.place), session=session)
+    session.commit()
+    if event.do == "fail":
+        raise ValueError(event.place)
+
+
+HANDLER_OF |= {Routed: "is_routed", Fixed: "is_fixed", Led: "is_led_away"}
+
+
+@pytest.fixture
+def other_engine(pipeline: InlinePipeline) -> Iterator[None]:
+    """Of the same database."""
+    elsewhere.append(create_engine(pipeline.ledger.engine.url))
+    yield
+    elsewhere.pop().dispose()
+
+
+@pytest.mark.usefixtures("other_engine")
+@pytest.mark.parametrize("kind", [Routed, Fixed])
+def test_a_session_of_the_applications_own_class_is_in_the_deliverys_transaction(
+    pipeline: InlinePipeline, kind: type[Item]
+) -> None:
+    # Given handlers whose session would go by itself to another engine; When one of them fails after its commit
+    events = three(kind, "fail")
+    assert run_together(pipeline, *events) == [SUCCEEDED, BACK, SUCCEEDED]
+    assert run_the_rest(pipeline) == {events[1].event_id: [RETRY, DEAD]}
+    # Then nothing of it is there
+    assert written() == ["a", "c"]
+    assert noticed() == 2
+
+
+@pytest.mark.usefixtures("other_engine")
+def test_who_leads_the_session_to_another_engine_is_refused(pipeline: InlinePipeline) -> None:
+    event = Led(place="a")
+    run_together(pipeline, event)
+    run_the_rest(pipeline)
+    (letter,) = pipeline.dead_letters.find()
+    assert "for another database use a session of your own" in letter.error
+    assert written() == []
 
 
 class Ending(Item):
@@ -149,6 +241,8 @@ def ends(event: Ending, connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection
     if event.do == "driver.autocommit":
         driver.autocommit = True
+    elif event.do == "driver.isolation_level":
+        driver.isolation_level = None
     elif event.do.startswith("driver."):
         getattr(driver, event.do.removeprefix("driver."))()
     elif event.do:
@@ -168,6 +262,18 @@ def test_who_would_end_the_transaction_is_refused_whatever_the_door(pipeline: In
     assert written() == ["a", "c"]
     (letter,) = pipeline.dead_letters.find()
     assert "TransactionMisused" in letter.error_type
+
+
+def test_who_would_commit_by_the_isolation_level_of_sqlites_driver_is_refused(
+    pipeline: InlinePipeline, url: str
+) -> None:
+    if not url.startswith("sqlite"):
+        pytest.skip("only this driver commits then")
+    events = three(Ending, "driver.isolation_level")
+    run_together(pipeline, *events)
+    run_the_rest(pipeline)
+    assert [row(event).state for event in events] == ["succeeded", "dead", "succeeded"]
+    assert written() == ["a", "c"]
 
 
 @pytest.mark.parametrize("how", READ_ONLY)
