@@ -3,12 +3,16 @@
 import inspect
 import warnings
 from collections.abc import Callable
+from contextlib import _GeneratorContextManagerBase
 from contextvars import ContextVar
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from events.async_calling import run
 from events.errors import UnawaitedCoroutine
 
+# What does its work when somebody asks for its values, which nobody does.
+_LAZY = (GeneratorType, AsyncGeneratorType, _GeneratorContextManagerBase, map, filter)
 _forgotten: ContextVar[list[str] | None] = ContextVar("events_forgotten_coroutines", default=None)
 
 
@@ -16,7 +20,8 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
     """Call a handler; return when it is done, raise what it raised.
 
     Raises:
-        UnawaitedCoroutine: it called an async function and dropped the coroutine, so that work was never done.
+        UnawaitedCoroutine: it called an async function and dropped the coroutine, or returned a generator or the like,
+            so that work was never done.
     """
     _watch_coroutines()
     forgotten: list[str] = []
@@ -25,6 +30,10 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
         result = function(**arguments)
         if inspect.isawaitable(result):
             run(result)
+        elif isinstance(result, _LAZY):
+            raise UnawaitedCoroutine(
+                f"handler {name!r} returned a {type(result).__name__}, of which nothing has run; run it in the handler"
+            )
         del result
     finally:
         _forgotten.reset(token)

@@ -38,6 +38,9 @@ def check_attributes(cls: type[BaseModel], base: type[BaseModel], where: str) ->
             if name in _ARGUMENTS and name not in declared:
                 cure = f"it is said by a class argument: class {cls.__name__}(..., {_ARGUMENTS[name]})"
             raise DefinitionError(f"{where} declares {name!r}, which every event has already; {cure}")
+    its_id = inspect.getattr_static(cls, AGGREGATE, None)
+    if inspect.isroutine(its_id) or isinstance(its_id, classmethod | staticmethod):
+        raise DefinitionError(f"{where}: aggregate_id is read and not called; write @property above it")
     if not isinstance(inspect.getattr_static(cls, "upcast"), classmethod):
         raise DefinitionError(f"{where}: upcast is called on the class; write @classmethod above it")
 

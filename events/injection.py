@@ -71,6 +71,7 @@ class Wanted(Enum):
 _BY_TYPE = {Session: Wanted.SESSION, Connection: Wanted.CONNECTION, Delivery: Wanted.DELIVERY}
 _SEVERAL = (list, Sequence, Collection, Iterable)
 _ALIKE = {"AsyncSession", "AsyncConnection", "scoped_session", "async_scoped_session"}  # of SQLAlchemy
+_FROM_ELSEWHERE = {"Engine", "AsyncEngine", "sessionmaker", "async_sessionmaker"}  # with a default they are given by it
 _NAMES = {"event", "events", "session", "connection", "delivery", "deliveries"}  # of parameters that mean ours
 
 
@@ -166,15 +167,17 @@ def _means_ours(parameter: Parameter) -> bool:
     """It has a default, but whoever wrote it expects more than that."""
     for choice in parameter.choices:
         for one in (choice, *(part for given in typing.get_args(choice) for part in of_annotation(given))):
-            if any(_is_kind_of(one, base) for base in (*_BY_TYPE, DomainEvent)) or _is_alike(one):
+            if any(_is_kind_of(one, base) for base in (*_BY_TYPE, DomainEvent)) or _is_alike(one, _ALIKE):
+                return True
+            if parameter.default is None and _is_alike(one, _FROM_ELSEWHERE):
                 return True
     return parameter.name in _NAMES and parameter.default is None
 
 
-def _is_alike(choice: Any) -> bool:
+def _is_alike(choice: Any, names: Collection[str]) -> bool:
     kind = typing.get_origin(choice) or choice
     return isinstance(kind, type) and any(
-        one.__name__ in _ALIKE and one.__module__.startswith("sqlalchemy.") for one in kind.__mro__
+        one.__name__ in names and one.__module__.startswith("sqlalchemy.") for one in kind.__mro__
     )
 
 
@@ -196,7 +199,7 @@ def _cannot_inject(parameter: Parameter, events: tuple[type[DomainEvent], ...], 
     hint = parameter.hint
     shown = str(hint) if batch else getattr(hint, "__name__", str(hint))
     cure = f"a {'batch ' if batch else ''}handler can ask for the event ({handled}), Session, Connection or {delivery}"
-    if any(_is_alike(choice) for choice in parameter.choices):
-        shown = next(getattr(one, "__name__", str(one)) for one in parameter.choices if _is_alike(one))
+    if alike := [choice for choice in parameter.choices if _is_alike(choice, _ALIKE | _FROM_ELSEWHERE)]:
+        shown = getattr(alike[0], "__name__", str(alike[0]))
         cure = "async handlers too share the delivery's transaction through a Session or Connection"
     return what + f"is {shown}, which can't be injected: {cure}"

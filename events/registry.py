@@ -135,12 +135,13 @@ def check_parentheses(events: Iterable[object], decorator: str) -> None:
     """Raises DefinitionError if these are no events but what was to be decorated: it would never be registered."""
     for one in events:
         if isinstance(one, type):
-            decorated = not issubclass(one, DomainEvent) and callable(getattr(one, "handle", None))
+            decorated = not issubclass(one, DomainEvent) and one.__module__ != "builtins"
         else:
             decorated = callable(one) or isinstance(one, classmethod | property)
         if decorated:
+            why = f"; {one.__name__} is no event, which is a subclass of DomainEvent" if isinstance(one, type) else ""
             raise DefinitionError(
-                f"@{decorator} at {place_of(one)} needs the event classes, in parentheses: @{decorator}(SomeEvent)"
+                f"@{decorator} at {place_of(one)} needs the event classes, in parentheses: @{decorator}(SomeEvent){why}"
             )
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from events.errors import EventDataError, TransactionMisused, UnawaitedCoroutine
 
+LONGEST = timedelta(days=3650)  # a delay; databases and clocks know no end of time
 # Attempts that can only end the same way: wrong data stays wrong, and wrong code stays wrong until it is deployed.
 HOPELESS: tuple[type[BaseException], ...] = (EventDataError, UnawaitedCoroutine, TransactionMisused)
 
@@ -29,12 +30,20 @@ class RetryAfter(Exception):
     """Raised by a handler: "not now; try me again in `delay`". Counts as an attempt like any other failure.
 
     `delay` is a timedelta or a number of seconds; it replaces the policy's backoff and is not capped by it.
+    Raises ValueError for one that is negative, or over ten years.
     """
 
     def __init__(self, delay: timedelta | float, reason: str = "") -> None:
-        self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        if isinstance(delay, timedelta):
+            self.delay = delay
+        elif delay <= LONGEST.total_seconds():
+            self.delay = timedelta(seconds=delay)
+        else:
+            self.delay = timedelta.max
         if self.delay < timedelta(0):
             raise ValueError(f"RetryAfter({delay!r}): a delay can't be negative")
+        if self.delay > LONGEST:
+            raise ValueError(f"RetryAfter({delay!r}): ten years at most; to give up, raise what never=... names")
         super().__init__(reason or f"retry after {self.delay}")
 
 
@@ -66,6 +75,8 @@ class Retry:
             raise ValueError(f"Retry(max_attempts={self.max_attempts}): at least 1, the first run counts")
         if self.backoff < timedelta(0) or self.max_backoff < timedelta(0):
             raise ValueError("Retry(backoff, max_backoff): a delay can't be negative")
+        if max(self.backoff, self.max_backoff) > LONGEST:
+            raise ValueError("Retry(backoff, max_backoff): a delay is ten years at most")
         if self.factor < 1:
             raise ValueError(f"Retry(factor={self.factor}): at least 1, or the delays would shrink")
         if not 0 <= self.jitter < 1:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
@@ -137,6 +137,12 @@ def _moment(before: datetime, after: datetime, path: tuple[str, ...]) -> Differe
     return None if _same_moment(before, after) else Difference(path, before, after)
 
 
+def _clock(before: time, after: time, path: tuple[str, ...]) -> Difference | None:
+    """`==` takes a time of a zone whose offset depends on the day for one without a zone."""
+    same = before == after and before.fold == after.fold and (before.tzinfo is None) == (after.tzinfo is None)
+    return None if same else Difference(path, before, after)
+
+
 def _same_moment(before: datetime, after: datetime) -> bool:
     """Python finds no two times equal in the hour that comes twice in autumn, so the clock and its offset are asked."""
     if before.tzinfo is after.tzinfo is UTC:
@@ -204,13 +210,13 @@ _Compare = Callable[[Any, Any, tuple[str, ...]], Difference | None]
 _NAMES: dict[type, tuple[str, ...]] = {}  # of the fields of models
 _EXACT = {str, int, bool, bytes, type(None), UUID, date, timedelta}  # of one type and equal: there is no more to ask
 _COMPARED: dict[type, _Compare] = {
-    float: _number, complex: _complex, Decimal: _decimal, datetime: _moment, list: _row, tuple: _row, deque: _row,
-    set: _set, frozenset: _set, dict: _mapping, OrderedDict: _ordered, MappingProxyType: _mapping,
+    float: _number, complex: _complex, Decimal: _decimal, datetime: _moment, time: _clock, list: _row, tuple: _row,
+    deque: _row, set: _set, frozenset: _set, dict: _mapping, OrderedDict: _ordered, MappingProxyType: _mapping,
     **dict.fromkeys(_EXACT, _plainly),
 }  # fmt: skip
 _FAMILIES: tuple[tuple[type, _Compare], ...] = (
-    (BaseModel, _model), (datetime, _moment), (tuple, _row), (OrderedDict, _ordered), (dict, _mapping), (list, _row),
-    (deque, _row), (frozenset, _set), (set, _set), (float, _number), (Decimal, _decimal),
+    (BaseModel, _model), (datetime, _moment), (time, _clock), (tuple, _row), (OrderedDict, _ordered), (dict, _mapping),
+    (list, _row), (deque, _row), (frozenset, _set), (set, _set), (float, _number), (Decimal, _decimal),
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class SqlOutbox:
     def waiting(self) -> dict[str, timedelta]:
         with look(self._engine) as connection:
             return {
-                queue: max(timedelta(0), due_at - (now or datetime.now(UTC)))
+                queue: max(timedelta(0), due_at - (now or datetime.now(UTC))) if due_at else timedelta.max
                 for queue, due_at, now in connection.execute(_waiting(self._dialect), moments(self._dialect))
             }
 

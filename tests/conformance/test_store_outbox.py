@@ -3,6 +3,8 @@
 from datetime import timedelta
 from uuid import uuid4
 
+import pytest
+
 from events.letters import DeadLetterFilter
 from events.records import State, Wakeup
 from events.store.tables import event_deliveries
@@ -182,3 +184,20 @@ def test_due_in_tells_when_to_look_again(store: Store) -> None:
     assert timedelta(minutes=119) < (outbox.due_in(copies=False) or NOW) <= 2 * HOUR
     store.ledger.inbox.retry(claim, OOPS, 3 * HOUR)
     assert timedelta(minutes=179) < (outbox.due_in(copies=False) or NOW) <= 3 * HOUR
+
+
+def test_a_delivery_that_is_due_after_the_end_of_pythons_time_stops_nobody(store: Store) -> None:
+    # Given one that is due in the year 12026, as PostgreSQL can say, in a queue of its own; and one that is due now
+    if store.sqlite:
+        pytest.skip("it holds what Python writes")
+    store.subscribe("far", queue="slow", event_type="Far")
+    store.publish(event_type="Far")
+    store.ledger.outbox.fan_out(10)
+    store.foreign("UPDATE event_deliveries SET due_at = '12026-01-01 00:00:00+00'")
+    store.subscribe()
+    event_id = store.publish()
+    store.ledger.outbox.fan_out(10)
+    # Then the one waits for ever, and the other for nobody
+    assert store.ledger.outbox.waiting() == {"slow": timedelta.max, "q": timedelta(0)}
+    assert store.ledger.outbox.due_in(copies=False) == timedelta(0)
+    assert [wakeup.event_id for wakeup in store.take_due("q", 10)] == [event_id]

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from unittest.mock import patch
 
 import pytest
 
 from events.async_calling import run
 from events.calling import call
+from events.errors import UnawaitedCoroutine
 from support.waiting import eventually
 
 
@@ -150,3 +152,20 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
     assert os.read(read, 1) == b"1"
     os.close(read)
     os.close(write)
+
+
+def steps() -> Iterator[int]:
+    yield 1
+
+
+async def async_steps() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "lazy", [steps, async_steps, contextmanager(steps), asynccontextmanager(async_steps), lambda: map(print, [1])]
+)
+def test_a_handler_that_returns_what_nobody_runs_is_told_so(lazy: Callable[[], object]) -> None:
+    with pytest.raises(UnawaitedCoroutine, match=r"'lazy' returned a \w+, of which nothing has run"):
+        call(lambda: lazy(), {}, "lazy")
+    call(lambda: list(steps()), {}, "eager")

@@ -118,6 +118,34 @@ def test_a_field_named_aggregate_id_is_the_aggregates_id(event: DomainEvent, agg
     assert comes_back(event)
 
 
+@pytest.mark.parametrize("wrap", [lambda method: method, classmethod, staticmethod])
+def test_an_aggregate_id_that_would_have_to_be_called_is_refused(wrap: Callable[[Any], Any]) -> None:
+    with pytest.raises(DefinitionError, match="aggregate_id is read and not called; write @property"):
+        type("Called", (DomainEvent,), {"__module__": __name__, "aggregate_id": wrap(lambda self: "all")})
+
+
+class DoorOf(DomainEvent, aggregate_id="of"):
+    of: Any
+
+
+class Frame(BaseModel):
+    wood: str = "oak"
+
+
+class DoorOfFrame(DomainEvent, aggregate_id="frame"):
+    frame: Frame = Frame()
+
+
+class DoorOfTwo(DomainEvent, aggregate_id="two"):
+    two: tuple[int, int] = (1, 2)
+
+
+@pytest.mark.parametrize("event", [DoorOfFrame(), DoorOfTwo(), DoorOf(of=[1]), DoorOf(of={"a": 1})])
+def test_what_is_no_id_is_no_aggregates_id(event: DomainEvent) -> None:
+    with pytest.raises(PublishError, match=r"its aggregate_id is a \w+, which is no id"):
+        encode(event, max_bytes=1000)
+
+
 def test_a_field_named_aggregate_id_beside_another_one_is_refused() -> None:
     with pytest.raises(DefinitionError, match="says that the aggregate's id is in 'door'"):
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType, Optional, Protocol, T
 
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import Connection, insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from typing_extensions import TypeAliasType
 
 from events import DefinitionError, Delivery, DomainEvent, handles, on_migrate, publish, translates
@@ -95,7 +95,7 @@ def test_a_batch_may_say_its_list_in_many_ways(annotation: object) -> None:
 @pytest.mark.parametrize(
     "annotation",
     [AsyncSession, AsyncSession | None, Annotated[AsyncSession, 1], scoped_session, scoped_session[Session], Missed,
-     Missed | None, list[Hit], list[Delivery] | None],
+     Missed | None, list[Hit], list[Delivery] | None, Engine | None, AsyncEngine, sessionmaker, sessionmaker[Session]],
 )  # fmt: skip
 def test_a_default_hides_nothing_that_can_not_be_injected(annotation: object) -> None:
     with pytest.raises(DefinitionError, match=r"'hides' \(.*py:\d+\): parameter 'asked' is .*can't be injected"):
@@ -200,8 +200,19 @@ class Greeter:
     def handle(self, event: Hit) -> None: ...
 
 
+class Called:
+    def __call__(self, event: Hit) -> None: ...
+
+
+class Misspelt:
+    def handel(self, event: Hit) -> None: ...
+
+
 @pytest.mark.parametrize("decorator", [handles, translates])
-@pytest.mark.parametrize("decorated", [plain, Bell().ring, vars(Bell)["of_class"], functools.partial(plain), Greeter])
+@pytest.mark.parametrize(
+    "decorated",
+    [plain, Bell().ring, vars(Bell)["of_class"], functools.partial(plain), Greeter, Called, Misspelt],
+)
 def test_a_decorator_without_parentheses_is_refused(decorator: Any, decorated: Any) -> None:
     with pytest.raises(DefinitionError, match=rf"@{decorator.__name__} at .* in parentheses"):
         decorator(decorated)

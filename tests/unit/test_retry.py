@@ -38,10 +38,17 @@ def test_a_handler_may_name_its_own_delay() -> None:
     assert Retry(max_attempts=1).delay_after(RetryAfter(5), 1) is None
 
 
+@pytest.mark.parametrize("delay", [timedelta.max, timedelta(days=4_000_000), 1e12, float("inf")])
+def test_a_delay_that_no_clock_has_is_refused(delay: timedelta | float) -> None:
+    with pytest.raises(ValueError, match="ten years at most"):
+        RetryAfter(delay)
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [({"max_attempts": 0}, "max_attempts"), ({"jitter": 1}, "jitter"), ({"factor": 0.5}, "factor"),
-     ({"backoff": seconds(-1)}, "backoff"), ({"never": ("x",)}, "never")],
+     ({"backoff": seconds(-1)}, "backoff"), ({"never": ("x",)}, "never"),
+     ({"max_backoff": timedelta.max}, "ten years")],
 )  # fmt: skip
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
