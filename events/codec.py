@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -128,8 +129,19 @@ def _read(
 ) -> DomainEvent:
     """The row's own columns come last, since in JSON the last of two equal keys counts."""
     comma = "," if data[1:-1].strip() else ""
-    columns = f'"event_id":"{event_id}","occurred_at":"{occurred_at.isoformat()}","metadata":{metadata}}}'
-    return event_class.model_validate_json(data[:-1] + comma + columns, extra="ignore", by_name=True, by_alias=True)
+    columns = f'"event_id":"{event_id}","occurred_at":"{occurred_at.isoformat()}","metadata":{metadata}'
+    for name, alias in _aliases(event_class):  # pydantic looks for these first
+        value = metadata if name == "metadata" else f'"{event_id if name == "event_id" else occurred_at.isoformat()}"'
+        columns += f",{json.dumps(alias)}:{value}"
+    whole = f"{data[:-1]}{comma}{columns}}}"
+    return event_class.model_validate_json(whole, extra="ignore", by_name=True, by_alias=True)
+
+
+@lru_cache(1000)
+def _aliases(event_class: type[DomainEvent]) -> tuple[tuple[str, str], ...]:
+    """Of the fields that every event has, those that an `alias_generator` has given other names."""
+    fields = event_class.model_fields
+    return tuple((name, alias) for name in RESERVED if isinstance(alias := fields[name].validation_alias, str))
 
 
 def _problems(error: ValidationError, event_class: type[DomainEvent]) -> str:
@@ -181,7 +193,10 @@ def _as_declared(event: DomainEvent, again: DomainEvent, found: Difference | Non
     seen: set[str] = set()
     while found is not None and isinstance(found.before, Enum) and len(found.path) == 1 and found.path[0] not in seen:
         seen.add(name := found.path[0])
-        event = event.model_copy(update={name: getattr(declared, name)})
+        value = getattr(declared, name)
+        if value is not found.before and value != found.before.value:  # a validator made another of it
+            break
+        event = event.model_copy(update={name: value})
         found = fields_differ(event, again)
     return found
 

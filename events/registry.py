@@ -9,6 +9,7 @@ stay the same when code moves. Everything that can be wrong is found while the m
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,6 +30,7 @@ Decorated = TypeVar("Decorated")
 
 GROUP = 50  # deliveries of one handler that may share a message and a transaction under a backlog
 MAX_BATCH = 1000
+_QUEUE = re.compile(r"\S{1,200}(?<!\.dead)")
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,14 @@ def check_events(events: Iterable[type[DomainEvent]], what: str) -> None:
 
 def remember(handler: Handler) -> None:
     """Register it. Raises DefinitionError if its name is that of another."""
-    if not 0 < len(handler.name) <= MAX_NAME:
-        raise DefinitionError(f"handler at {handler.defined_at}: a name has 1 to {MAX_NAME} characters")
+    if not 0 < len(handler.name) <= MAX_NAME or not handler.name.isprintable():
+        raise DefinitionError(f"handler at {handler.defined_at}: a name has 1 to {MAX_NAME} printable characters")
+    queue = handler.queue
+    if queue is not None and not (isinstance(queue, str) and _QUEUE.fullmatch(queue) and queue.isprintable()):
+        raise DefinitionError(
+            f"handler {handler.name!r} ({handler.defined_at}): queue={queue!r}; use 1 to 200 characters without "
+            f"spaces, which don't end in .dead, as the queues of dead letters do"
+        )
     other = _handlers.get(handler.name)
     if other is not None and other != handler and not _replaces(handler, other):
         cure = "give one of them name=..."
@@ -235,7 +243,12 @@ def as_limit(limit: timedelta | float | None, label: str, where: str) -> timedel
     """A time limit, however it was written."""
     if limit is None:
         return None
-    as_delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
+    try:
+        as_delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
+    except (TypeError, ValueError, OverflowError):
+        raise DefinitionError(
+            f"handler {label!r} ({where}): time_limit={limit!r} is no time; use seconds or a timedelta"
+        ) from None
     if as_delta < timedelta(seconds=1):
         raise DefinitionError(f"handler {label!r} ({where}): time_limit={limit!r} is under one second")
     return as_delta
@@ -250,7 +263,7 @@ def _as_batch(batch: int, label: str, where: str) -> int:
 def _as_linger(linger: timedelta | float, batch: int | None, label: str, where: str) -> timedelta:
     try:
         as_delta = linger if isinstance(linger, timedelta) else timedelta(seconds=linger)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DefinitionError(
             f"handler {label!r} ({where}): linger={linger!r} is no time; use seconds or a timedelta"
         ) from None

@@ -10,6 +10,7 @@ from datetime import timedelta
 from events.errors import EventDataError, TransactionMisused, UnawaitedCoroutine
 
 LONGEST = timedelta(days=3650)  # a delay; databases and clocks know no end of time
+MOST_ATTEMPTS = 1_000_000_000  # what a column of the ledger holds
 # Attempts that can only end the same way: wrong data stays wrong, and wrong code stays wrong until it is deployed.
 HOPELESS: tuple[type[BaseException], ...] = (EventDataError, UnawaitedCoroutine, TransactionMisused)
 
@@ -71,6 +72,13 @@ class Retry:
     def __post_init__(self) -> None:
         never = (self.never,) if isinstance(self.never, type) else tuple(self.never)
         object.__setattr__(self, "never", never)
+        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool):
+            raise ValueError(f"Retry(max_attempts={self.max_attempts!r}): a whole number")
+        if self.max_attempts > MOST_ATTEMPTS:
+            raise ValueError(f"Retry(max_attempts={self.max_attempts}): {MOST_ATTEMPTS:,} at most")
+        for name in ("backoff", "max_backoff"):
+            if not isinstance(getattr(self, name), timedelta):
+                raise ValueError(f"Retry({name}={getattr(self, name)!r}): a timedelta, such as seconds(1)")
         if self.max_attempts < 1:
             raise ValueError(f"Retry(max_attempts={self.max_attempts}): at least 1, the first run counts")
         if self.backoff < timedelta(0) or self.max_backoff < timedelta(0):

@@ -18,6 +18,7 @@ from events.setting_rules import broken_rules
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
 BROKERS = ("redis", "rediss", "amqp", "amqps")
+_LONGEST = timedelta(days=36_500)
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -36,6 +37,8 @@ def duration(value: Any) -> timedelta:
         if match is None:
             raise ValueError("use a number of seconds, or one with a unit: 500ms, 30s, 5m, 1h, 30d")
         seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"use a time of {_LONGEST.days:,} days at most")
     if seconds <= 0:
         raise ValueError("use a time above zero, such as 30s")
     return timedelta(seconds=seconds)
@@ -221,8 +224,8 @@ class Settings(BaseSettings):
     @field_validator("queue")
     @classmethod
     def _queue_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[\w.-]{1,100}", value):
-            raise ValueError("use 1 to 100 letters, digits, '.', '_' or '-'")
+        if not re.fullmatch(r"[\w.-]{1,100}(?<!\.dead)", value):
+            raise ValueError("use 1 to 100 letters, digits, '.', '_' or '-', which don't end in .dead")
         return value
 
     @field_validator("lease")

@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from events import DomainEvent, EventDataError, Metadata, PayloadTooLarge, PublishError
 from events.codec import decode, encode
@@ -184,6 +185,33 @@ class Vague(DomainEvent):
 def test_the_member_of_an_enum_is_refused_where_nothing_says_what_it_is(value: Any) -> None:
     with pytest.raises(PublishError, match="anything"):
         encode(Vague(anything=value), max_bytes=1000)
+
+
+class Camels(DomainEvent):
+    model_config = ConfigDict(alias_generator=to_camel)
+    seat_number: int = 1
+
+
+def test_what_a_row_says_of_itself_in_its_data_is_not_believed() -> None:
+    # Given a row whose data has, under the names that aliases give them, what its columns say otherwise
+    row = encode(Camels(), max_bytes=1000)
+    odd = '{"eventId": "00000000-0000-0000-0000-0000000000ff", "occurredAt": "2000-01-01T00:00:00Z", "seatNumber": 2}'
+    event = decode(replace(row, event_data=odd))
+    assert isinstance(event, Camels)
+    assert (event.event_id, event.occurred_at, event.seat_number) == (row.id, row.timestamp, 2)
+
+
+class Level(IntEnum):
+    LOW, HIGH = 1, 2
+
+
+class Raised(DomainEvent):
+    level: Annotated[Level, AfterValidator(lambda level: max(level, Level.HIGH))] = Level.HIGH
+
+
+def test_a_member_that_a_validator_makes_another_of_is_refused() -> None:
+    with pytest.raises(PublishError, match="level"):
+        encode(Raised().model_copy(update={"level": Level.LOW}), max_bytes=1000)
 
 
 def test_in_a_field_of_its_kind_it_becomes_its_value_and_hides_nothing_else() -> None:

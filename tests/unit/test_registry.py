@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -124,3 +125,23 @@ def test_all_modules_of_a_package_are_loaded_and_a_broken_one_is_named(
         load_handlers(["package_of_handlers"])
     with pytest.raises(ConfigurationError, match="EVENTS_HANDLERS: can't import 'absent_module'"):
         load_handlers(["absent_module"])
+
+
+def hears(event: Rang) -> None: ...
+
+
+@pytest.mark.parametrize("queue", ["", "a b", "a\0b", "q" * 201, "events.dead", 5])
+def test_a_queue_that_no_broker_takes_is_refused_at_import(queue: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"handler 'queued' \(.*py:\d+\): queue=.*; use 1 to 200 characters"):
+        handles(Rang, name="queued", queue=queue)(hears)
+
+
+@pytest.mark.parametrize("limit", ["5", float("nan"), float("inf")])
+def test_a_time_limit_that_is_no_time_is_refused_at_import(limit: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"'limited'.*time_limit=.* is no time"):
+        handles(Rang, name="limited", time_limit=limit)(hears)
+
+
+def test_a_name_that_no_ledger_takes_is_refused_at_import() -> None:
+    with pytest.raises(DefinitionError, match="printable"):
+        handles(Rang, name="a\0b")(hears)

@@ -48,7 +48,9 @@ def test_a_delay_that_no_clock_has_is_refused(delay: timedelta | float) -> None:
     ("wrong", "named"),
     [({"max_attempts": 0}, "max_attempts"), ({"jitter": 1}, "jitter"), ({"factor": 0.5}, "factor"),
      ({"backoff": seconds(-1)}, "backoff"), ({"never": ("x",)}, "never"),
-     ({"max_backoff": timedelta.max}, "ten years")],
+     ({"max_backoff": timedelta.max}, "ten years"), ({"max_attempts": "3"}, "max_attempts"),
+     ({"max_attempts": True}, "max_attempts"), ({"max_attempts": 1.5}, "max_attempts"),
+     ({"max_attempts": 10**12}, "at most"), ({"backoff": 1}, "backoff=1.: a timedelta")],
 )  # fmt: skip
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
