@@ -26,6 +26,15 @@ _TRIGGERS = f"""
     JOIN pg_namespace ON pg_namespace.oid = relnamespace JOIN pg_proc ON pg_proc.oid = tgfoid
     WHERE NOT tgisinternal AND {_OURS} AND lower(proname) = ANY(:names)
 """
+# Who writes to the first of these writes to the second: to a partition, or by a foreign key's ON DELETE and ON UPDATE.
+_TABLES = """
+    SELECT lower(parent.relname), '' FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+    JOIN pg_class parent ON parent.oid = inhparent WHERE lower(child.relname) = ANY(:names)
+    UNION SELECT lower(parent.relname), '' FROM pg_constraint JOIN pg_class child ON child.oid = conrelid
+    JOIN pg_class parent ON parent.oid = confrelid
+    WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+    AND lower(child.relname) = ANY(:names)
+"""
 _VIEWS = f"""
     SELECT lower(viewname), '' FROM pg_views JOIN pg_namespace ON nspname = schemaname
     WHERE {_OURS} AND definition ~* :pattern
@@ -69,6 +78,7 @@ def _read(connection: Connection) -> dict[str, Touch]:
             *connection.execute(functions, {"pattern": pattern}),
             *connection.execute(text(_VIEWS), {"pattern": pattern}),
             *connection.execute(text(_TRIGGERS), {"names": list(found)}),
+            *connection.execute(text(_TABLES), {"names": list(found)}),
         ]
         found = {name: worst for name, _ in callers if name not in names}
     return names

@@ -79,6 +79,8 @@ TOUCHES: dict[str, Callable[[Connection, str], None]] = {
     "a function that sets": _says("SELECT be_tenant('PLACE')"),
     "a function that calls one that sets": _says("SELECT be_tenant_too('PLACE')"),
     "a trigger that sets": _says("INSERT INTO tenants VALUES ('PLACE')"),
+    "a partition's trigger": _says("INSERT INTO parts VALUES ('PLACE')"),
+    "a trigger behind a foreign key": _says("INSERT INTO owners VALUES ('PLACE')", "DELETE FROM owners"),
     "search_path": _says("SET LOCAL search_path = elsewhere"),
     "search_path for good": _says("SET search_path = elsewhere"),
     "role": _says("SET ROLE nobody_special"),
@@ -111,6 +113,12 @@ SCHEMA = [
     "CREATE FUNCTION on_tenant() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM be_tenant_too(NEW.name); "
     "RETURN NEW; END$$",
     "CREATE TRIGGER on_tenant BEFORE INSERT ON tenants FOR EACH ROW EXECUTE FUNCTION on_tenant()",
+    "CREATE TABLE parts (name text) PARTITION BY LIST (name)",
+    "CREATE TABLE any_part PARTITION OF parts DEFAULT",
+    "CREATE TRIGGER on_part BEFORE INSERT ON any_part FOR EACH ROW EXECUTE FUNCTION on_tenant()",
+    "CREATE TABLE owners (name text PRIMARY KEY)",
+    "CREATE TABLE owned (name text REFERENCES owners ON DELETE CASCADE)",
+    "CREATE TRIGGER on_owned BEFORE DELETE ON owned FOR EACH ROW EXECUTE FUNCTION on_tenant()",
     "DO $$ BEGIN CREATE ROLE nobody_special; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
     "GRANT ALL ON notes, tenants TO nobody_special",
 ]  # fmt: skip
