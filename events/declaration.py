@@ -1,10 +1,11 @@
 """What an event's class may not say, since it would be taken for something else: found when the class is made."""
 
 import inspect
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel, FutureDate, FutureDatetime
 from pydantic.fields import FieldInfo
 
 from events.errors import DefinitionError
@@ -61,12 +62,24 @@ def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> Non
                 f"{where}: field {name!r} says exclude=True, so it would not be stored; "
                 f"leave that out, and say masked={name!r} if nobody shall see it"
             )
+        if any(part in (FutureDate, FutureDatetime) for part in _parts(field.annotation, field.metadata)):
+            raise DefinitionError(
+                f"{where}: field {name!r} has to be in the future, and isn't any more when a handler gets it late; "
+                f"check that where the event is made"
+            )
         for key in {name, *_keys(field)}:
             if (other := owners.setdefault(key, name)) != name:
                 raise DefinitionError(
                     f"{where}: {key!r} means field {other!r} as well as field {name!r}, so that an event can't be "
                     f"read; rename the field or its alias"
                 )
+
+
+def _parts(*hints: Any) -> Iterator[Any]:
+    """An annotation, and all that it is made of."""
+    for hint in hints:
+        yield hint
+        yield from _parts(*(hint if isinstance(hint, list) else typing.get_args(hint)))
 
 
 def aggregate_field(cls: type[BaseModel], said: str | None, own: Sequence[str], where: str) -> str | None:

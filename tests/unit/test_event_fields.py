@@ -5,7 +5,18 @@ from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, PrivateAttr, computed_field, create_model
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FutureDate,
+    FutureDatetime,
+    PrivateAttr,
+    computed_field,
+    create_model,
+)
 
 from events import DefinitionError, DomainEvent, IntegrationEvent, PublishError, handles
 from events.codec import decode, encode
@@ -116,6 +127,12 @@ def test_a_field_named_aggregate_id_is_the_aggregates_id(event: DomainEvent, agg
     assert encode(event, max_bytes=1000).aggregate_id == aggregate_id
     assert outgoing(event, "/here").aggregate_id == aggregate_id
     assert comes_back(event)
+
+
+@pytest.mark.parametrize("kind", [FutureDate, FutureDatetime, FutureDate | None, list[dict[str, FutureDatetime]]])
+def test_what_has_to_be_in_the_future_is_refused(kind: Any) -> None:
+    with pytest.raises(DefinitionError, match="'value' has to be in the future"):
+        create_model("Planned", __base__=DomainEvent, value=(kind, ...))
 
 
 @pytest.mark.parametrize("wrap", [lambda method: method, classmethod, staticmethod])
