@@ -74,8 +74,9 @@ def replaces(new: Origin, old: Origin, what: str) -> bool:
     if not new.is_again(old):
         return False
     if new.module != old.module and not {new.module, old.module} & {*_SCRIPTS}:
-        others = [sys.modules.get(one.module) for one in (new, old)]
-        if None not in others and others[0] is not others[1]:
+        now, before = (sys.modules.get(one.module) for one in (new, old))
+        # Else who was taken out of sys.modules is imported anew. What isn't put there is a copy: a plug-in's, say.
+        if now is None or (before is not None and before is not now):
             raise DefinitionError(
                 f"{new.file} is imported under two names, {old.module} and {new.module}, so that {what} is there "
                 f"twice; import it by one name, in EVENTS_HANDLERS too"

@@ -1,6 +1,7 @@
 """A module that is run again replaces what it defined; two definitions of one name in one run are an error."""
 
 import importlib
+import importlib.util
 import linecache
 import sys
 import textwrap
@@ -224,3 +225,24 @@ def test_a_cell_of_a_notebook_replaces_what_an_earlier_one_defined(caplog: pytes
     with pytest.raises(DefinitionError, match="two handlers"):
         run(3, "for n in (1, 2):\n  @handles(InACell)\n  def looped_in_a_cell(event: InACell) -> None: ...")
     linecache.checkcache()
+
+
+def test_one_source_that_is_loaded_under_several_names_by_hand_is_an_error(module: Module, tmp_path: Path) -> None:
+    # Given a plug-in that is loaded for each tenant, as importlib's manual does it
+    module("plugged_in", "class PluggedIn(DomainEvent): pass")
+    source = tmp_path / "plug_in_template.py"
+    source.write_text(
+        HEAD + "from plugged_in import PluggedIn\n@handles(PluggedIn)\ndef audits(event: PluggedIn): ...\n"
+    )
+
+    def load(name: str) -> None:
+        spec = importlib.util.spec_from_file_location(name, source)
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+    load("tenant_a")
+    with pytest.raises(DefinitionError, match=r"under two names, tenant_a and tenant_b, so that handler 'audits' is"):
+        load("tenant_b")
+    # And one that is loaded again by its name replaces what it defined
+    load("tenant_a")
