@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from events.codec import decode
+from events.codec import NUL, decode
 from events.dead_letters import NoSuchDeadLetter
 from events.envelope import Envelope
 from events.errors import EventDataError, EventsError
@@ -52,7 +52,7 @@ class Correcting:
             confirm: is given the dead letter before anything is done; what it raises ends it.
         Raises:
             EditingIsOff, NoSuchDeadLetter, WhichHandler.
-            EventDataError: the event's class refuses the corrected data, or isn't loaded.
+            EventDataError: the event's class refuses the corrected data, or isn't loaded, or no database keeps it.
         """
         if not self._allowed:
             raise EditingIsOff("to correct dead letters is switched off; EVENTS_EDIT=on switches it on")
@@ -61,6 +61,8 @@ class Correcting:
         if event is None:
             raise NoSuchDeadLetter(f"event {event_id} was deleted; there is nothing to correct")
         data = json.dumps(_object(event) | dict(changes), ensure_ascii=False)
+        if NUL.search(data):
+            raise EventDataError(f"event {event_id}: the corrected data contains a NUL character; remove it")
         corrected_id = uuid7()
         decode(_envelope(event, corrected_id, data))
         confirm(letter)
