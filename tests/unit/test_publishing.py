@@ -1,15 +1,20 @@
 """publish(): in the caller's transaction, alone, many at once, inside a handler, from asyncio."""
 
 import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, event, select
+from pydantic import BaseModel
+from sqlalchemy import create_engine, event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.sql.dml import UpdateBase
 
 from events import (
     DomainEvent,
+    EventIdTaken,
     PayloadTooLarge,
     PublishError,
     SchemaError,
@@ -149,3 +154,67 @@ def test_a_database_without_a_ledger_is_named(tmp_path: Path) -> None:
     with engine.connect() as connection, pytest.raises(SchemaError, match=r"other\.db.*events migrate"):
         publish(Uttered(), session=connection)
     engine.dispose()
+
+
+class Customer(BaseModel, frozen=True):
+    """Is its id, as far as `==` goes."""
+
+    id: int
+    name: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Customer) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return self.id
+
+
+@dataclass
+class Amount:
+    value: int
+    unit: str = field(compare=False, default="EUR")
+
+
+class Bought(DomainEvent):
+    anything: Any = None
+    customer: Customer = Customer(id=1, name="a")
+    amount: Amount = Amount(1)
+    tags: frozenset[str] = frozenset("xyz")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [({"anything": 1}, {"anything": True}), ({"anything": {"a": [0]}}, {"anything": {"a": [False]}}), ({},
+      {"customer": Customer(id=1, name="b")}), ({}, {"amount": Amount(1, "USD")})],
+)  # fmt: skip
+def test_what_only_seems_equal_is_another_event(
+    events_pipeline: InlinePipeline, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    # Given a stored event
+    event = Bought(**one)
+    publish(event)
+    # When it comes again, its set in another order, then that is nothing new
+    publish(event.model_copy(update={"tags": frozenset("zyx")}))
+    # And when another has its id, and Python's `==` takes what differs for equal, then that is said
+    with pytest.raises(EventIdTaken, match="event_data"):
+        publish(event.model_copy(update=other))
+
+
+def test_a_session_that_routes_publishes_where_it_writes(events_pipeline: InlinePipeline) -> None:
+    # Given a session that sends what reads to one engine and what writes to another
+    reader, writer = (create_engine(get_engine().url) for _ in range(2))
+
+    class Routing(Session):
+        def get_bind(self, mapper: Any = None, *, clause: Any = None, **_: Any) -> Any:
+            return writer if isinstance(clause, UpdateBase) else reader
+
+    with Routing() as session:
+        # When it publishes, then the event is in the transaction that its rows are in
+        publish(Uttered(), session=session)
+        connection = session.connection(bind_arguments={"clause": insert(event_store)})
+        assert connection.engine is writer
+        assert connection.scalar(select(func.count()).select_from(event_store)) == 1
+        session.rollback()
+    reader.dispose()
+    writer.dispose()
+    assert stored() == []
