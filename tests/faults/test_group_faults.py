@@ -55,6 +55,13 @@ def test_a_backlog_arrives_in_fewer_messages_than_deliveries(mode: str, tmp_path
         publish(before := [shop.Tick() for _ in range(50)])
         system.settled(50)
         first.stop()
+
+        def is_fast() -> bool:
+            paces = system.pipeline.ledger.subscriptions.paces().items()
+            (pace,) = [pace for name, pace in paces if name == "counts"]
+            return pace.seconds is not None and pace.seconds < GROUP_TIME / 4
+
+        was_fast = is_fast()
         events = [shop.Tick() for _ in range(MANY)]
         publish(events)
         # When a worker starts
@@ -64,14 +71,12 @@ def test_a_backlog_arrives_in_fewer_messages_than_deliveries(mode: str, tmp_path
         assert system.effects() == each_once([*before, *events])
         assert {row.attempts - row.attempts_before for row in system.deliveries()} == {1}
 
-        # And far fewer tasks were run than there were deliveries
-        def tasks() -> int:
-            return worker.log.read_text().count("succeeded in")
-
+        # And far fewer tasks were run than there were deliveries, if the machine was fast enough all the time
         worker.stop()
-        (pace,) = [pace for name, pace in system.pipeline.ledger.subscriptions.paces().items() if name == "counts"]
-        most = 0.8 if pace.seconds is not None and pace.seconds < GROUP_TIME / 4 else 1  # by how fast the machine is
-        assert 0 < tasks() <= MANY * most
+        tasks = worker.log.read_text().count("succeeded in")
+        assert tasks
+        if was_fast and is_fast():
+            assert tasks <= MANY * 0.8
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from events import PublishError, publish
 from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
-from support.exploring import explore_machine, long_enough
+from support.exploring import SECONDS, explore_machine, long_enough
 from support.publishers import DRIVERS, Application, Basket, CountedUp, Row, create_tables, empty_tables, found
 from support.store import together
 
@@ -271,4 +271,4 @@ def migrated(url: str) -> str:
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # it warns of much that these applications do
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections that were cut
 def test_an_event_is_there_if_and_only_if_its_row_is(migrated: str) -> None:
-    explore_machine(type("Publishing", (Publishing,), {"url": migrated}), examples=15, steps=25)
+    explore_machine(type("Publishing", (Publishing,), {"url": migrated}), examples=15 if SECONDS else 8, steps=25)

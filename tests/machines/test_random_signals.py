@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -81,12 +82,13 @@ class Cell:
     def signal(self, system: System) -> None:
         numbers = [getattr(signal, f"SIG{name}") for name in self.signals]
         for number in numbers:
-            if self.target == "group":
-                os.killpg(self.worker.pid, number)
-            elif self.target == "main":
-                os.kill(self.worker.pid, number)
-            elif (child := self._child(system)) is not None:
-                os.kill(child, number)
+            with suppress(ProcessLookupError):  # the first of two may have ended it
+                if self.target == "group":
+                    os.killpg(self.worker.pid, number)
+                elif self.target == "main":
+                    os.kill(self.worker.pid, number)
+                elif (child := self._child(system)) is not None:
+                    os.kill(child, number)
             time.sleep(0.3)  # as people and supervisors do
         if self.load == "ends in time":
             self.release.touch()
@@ -95,7 +97,7 @@ class Cell:
         if self.held is not None:
             return next(iter(system.started_by(self.held.event_id)))
         path = Path(f"/proc/{self.worker.pid}/task/{self.worker.pid}/children")
-        children = path.read_text().split()
+        children = path.read_text().split() if path.exists() else []
         return int(children[0]) if children else None
 
     def check_end(self, system: System) -> None:

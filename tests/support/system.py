@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -48,7 +48,8 @@ class Process:
 
     def kill(self) -> None:
         """kill -9 of the whole process group: nothing gets to say goodbye."""
-        os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
 
     def terminate(self) -> None:

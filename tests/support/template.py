@@ -60,8 +60,9 @@ class Forked:
         return self.returncode
 
     def terminate(self) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            if self.poll() is None:
+                os.kill(self.pid, signal.SIGTERM)
 
 
 class _Template:
