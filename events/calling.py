@@ -11,8 +11,6 @@ from typing import Any
 from events.async_calling import run
 from events.errors import UnawaitedCoroutine
 
-# What does its work when somebody asks for its values, which nobody does.
-_LAZY = (GeneratorType, AsyncGeneratorType, _GeneratorContextManagerBase, map, filter)
 _forgotten: ContextVar[list[str] | None] = ContextVar("events_forgotten_coroutines", default=None)
 
 
@@ -30,7 +28,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
         result = function(**arguments)
         if inspect.isawaitable(result):
             run(result)
-        elif isinstance(result, _LAZY):
+        elif _never_ran(result):
             raise UnawaitedCoroutine(
                 f"handler {name!r} returned a {type(result).__name__}, of which nothing has run; run it in the handler"
             )
@@ -42,6 +40,14 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
             f"handler {name!r} called {', '.join(forgotten)} without `await`, so it never ran; "
             f"make the handler `async def` and await it"
         )
+
+
+def _never_ran(result: object) -> bool:
+    """Whether it does its work when somebody asks for its values, which nobody does, and nobody has."""
+    begun_by = getattr(result, "gen", None) if isinstance(result, _GeneratorContextManagerBase) else result
+    if isinstance(begun_by, GeneratorType):
+        return inspect.getgeneratorstate(begun_by) == inspect.GEN_CREATED
+    return isinstance(begun_by, AsyncGeneratorType | map | filter)
 
 
 def _watch_coroutines() -> None:

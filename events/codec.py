@@ -15,8 +15,9 @@ from enum import Enum
 from functools import lru_cache
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from events.declaration import keys_of
 from events.envelope import Envelope
 from events.errors import EventDataError, NewerEvent, PayloadTooLarge, PublishError
 from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, aggregate_of, ambiguity, event_named
@@ -24,6 +25,7 @@ from events.masking import KEY
 from events.round_trip import Difference, difference, fields_differ, shown
 
 _EXCLUDED = set(RESERVED)
+_NO_IDS = (BaseModel, tuple, list, dict, set, frozenset)
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON text
 _USUAL = re.compile(r'\{("correlation_id": ?"[^"\\]*")?\}')  # metadata
 _EXPONENT = re.compile(r"[:,\[]-?\d+(?:\.\d+)?[eE]")  # in compact JSON: there may be one outside of texts
@@ -58,6 +60,7 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | Non
     except Exception as error:  # of pydantic, or of a serializer of the application's own
         told = type(error).__name__ if event.masked_fields else error
         raise PublishError(f"event {event.event_name} {event.event_id} can't be written as JSON: {told}") from error
+    _check_aggregate(event, aggregate_id)
     if len(data) * _BYTES_A_CHARACTER > max_bytes and (size := len(data.encode())) > max_bytes:
         raise PayloadTooLarge(
             f"event {event.event_name} has {size:,} bytes of data, over the limit of {max_bytes:,} bytes "
@@ -130,18 +133,18 @@ def _read(
     """The row's own columns come last, since in JSON the last of two equal keys counts."""
     comma = "," if data[1:-1].strip() else ""
     columns = f'"event_id":"{event_id}","occurred_at":"{occurred_at.isoformat()}","metadata":{metadata}'
-    for name, alias in _aliases(event_class):  # pydantic looks for these first
-        value = metadata if name == "metadata" else f'"{event_id if name == "event_id" else occurred_at.isoformat()}"'
-        columns += f",{json.dumps(alias)}:{value}"
+    if aliases := _aliases(event_class):  # which pydantic looks for first
+        own = {"event_id": f'"{event_id}"', "occurred_at": f'"{occurred_at.isoformat()}"', "metadata": metadata}
+        columns += "".join(f",{json.dumps(alias)}:{own[name]}" for name, alias in aliases)
     whole = f"{data[:-1]}{comma}{columns}}}"
     return event_class.model_validate_json(whole, extra="ignore", by_name=True, by_alias=True)
 
 
 @lru_cache(1000)
 def _aliases(event_class: type[DomainEvent]) -> tuple[tuple[str, str], ...]:
-    """Of the fields that every event has, those that an `alias_generator` has given other names."""
+    """Other names that an `alias_generator` has given to the fields that every event has."""
     fields = event_class.model_fields
-    return tuple((name, alias) for name in RESERVED if isinstance(alias := fields[name].validation_alias, str))
+    return tuple((name, key) for name in RESERVED for key in dict.fromkeys(keys_of(fields[name])))
 
 
 def _problems(error: ValidationError, event_class: type[DomainEvent]) -> str:
@@ -211,6 +214,17 @@ def _class_that_reads(event: DomainEvent) -> type[DomainEvent]:
 
 def _file(event_class: type[DomainEvent]) -> str:
     return event_class.defined_at.rpartition(":")[0]
+
+
+def _check_aggregate(event: DomainEvent, aggregate_id: str) -> None:
+    """Raises PublishError if the id is the text of something that is none: of a list, a model, a method."""
+    field = event.aggregate_field
+    made_of: object = event.aggregate_id if field is None else getattr(event, field)
+    if (isinstance(made_of, _NO_IDS) or callable(made_of)) and str(made_of) == aggregate_id:
+        raise PublishError(
+            f"event {event.event_name} ({event.defined_at}): its aggregate_id is a {type(made_of).__name__}, "
+            f"which is no id; give a str, an int or a UUID"
+        )
 
 
 def _plain_numbers(data: str) -> str:

@@ -67,7 +67,7 @@ def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> Non
                 f"{where}: field {name!r} has to be in the future, and isn't any more when a handler gets it late; "
                 f"check that where the event is made"
             )
-        for key in {name, *_keys(field)}:
+        for key in {name, *keys_of(field)}:
             if (other := owners.setdefault(key, name)) != name:
                 raise DefinitionError(
                     f"{where}: {key!r} means field {other!r} as well as field {name!r}, so that an event can't be "
@@ -118,7 +118,7 @@ def _names_of(kind: type) -> set[str]:
     return {name for name in names if not name.startswith(("__", "model_", "_abc_"))}
 
 
-def _keys(field: FieldInfo) -> Iterator[str]:
+def keys_of(field: FieldInfo) -> Iterator[str]:
     """All that its value may be called in JSON."""
     for alias in (field.alias, field.validation_alias, field.serialization_alias):
         choices: Sequence[Any] = alias.choices if isinstance(alias, AliasChoices) else (alias,)

@@ -23,7 +23,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from events import declaration, origin
-from events.errors import DefinitionError, PublishError
+from events.errors import DefinitionError
 
 RESERVED = ("event_id", "occurred_at", "metadata")
 MAX_NAME = 255  # event_store.event_type and aggregate_id are varchar(255)
@@ -185,17 +185,9 @@ class DomainEvent(BaseModel):
 
 
 def aggregate_of(event: DomainEvent) -> str:
-    """The aggregate's id as text, "" if it has none. Raises PublishError if it is none."""
+    """The aggregate's id as text, "" if it has none."""
     value: object = event.aggregate_id
-    made_of = value if event.aggregate_field is None else getattr(event, event.aggregate_field)
-    if type(value) is str and (type(made_of) is str or str(made_of) != value):
-        return value
-    if callable(made_of) or isinstance(made_of, BaseModel | tuple | list | dict | set | frozenset):
-        raise PublishError(
-            f"event {type(event).__name__} ({event.defined_at}): its aggregate_id is a {type(made_of).__name__}, "
-            f"which is no id; give a str, an int or a UUID"
-        )
-    return "" if value is None else str(value)
+    return value if type(value) is str else "" if value is None else str(value)
 
 
 def own_fields(event_class: type[DomainEvent]) -> list[str]:

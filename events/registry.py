@@ -243,12 +243,7 @@ def as_limit(limit: timedelta | float | None, label: str, where: str) -> timedel
     """A time limit, however it was written."""
     if limit is None:
         return None
-    try:
-        as_delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
-    except (TypeError, ValueError, OverflowError):
-        raise DefinitionError(
-            f"handler {label!r} ({where}): time_limit={limit!r} is no time; use seconds or a timedelta"
-        ) from None
+    as_delta = _as_time(limit, f"handler {label!r} ({where}): time_limit")
     if as_delta < timedelta(seconds=1):
         raise DefinitionError(f"handler {label!r} ({where}): time_limit={limit!r} is under one second")
     return as_delta
@@ -261,17 +256,19 @@ def _as_batch(batch: int, label: str, where: str) -> int:
 
 
 def _as_linger(linger: timedelta | float, batch: int | None, label: str, where: str) -> timedelta:
-    try:
-        as_delta = linger if isinstance(linger, timedelta) else timedelta(seconds=linger)
-    except (TypeError, ValueError, OverflowError):
-        raise DefinitionError(
-            f"handler {label!r} ({where}): linger={linger!r} is no time; use seconds or a timedelta"
-        ) from None
+    as_delta = _as_time(linger, f"handler {label!r} ({where}): linger")
     if as_delta and batch is None:
         raise DefinitionError(f"handler {label!r} ({where}): linger is for batch handlers; say batch=..., too")
     if not timedelta(0) <= as_delta <= timedelta(hours=1):
         raise DefinitionError(f"handler {label!r} ({where}): linger={linger!r}; use 0 to one hour")
     return as_delta
+
+
+def _as_time(value: timedelta | float, what: str) -> timedelta:
+    try:
+        return value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):
+        raise DefinitionError(f"{what}={value!r} is no time; use seconds or a timedelta") from None
 
 
 def place_of(target: Any) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from events.errors import EventDataError, TransactionMisused, UnawaitedCoroutine
 
-LONGEST = timedelta(days=3650)  # a delay; databases and clocks know no end of time
+LONGEST = timedelta(days=3650)  # a delay; after the year 9999 PostgreSQL goes on, and Python doesn't
 MOST_ATTEMPTS = 1_000_000_000  # what a column of the ledger holds
 # Attempts that can only end the same way: wrong data stays wrong, and wrong code stays wrong until it is deployed.
 HOPELESS: tuple[type[BaseException], ...] = (EventDataError, UnawaitedCoroutine, TransactionMisused)
@@ -35,16 +35,13 @@ class RetryAfter(Exception):
     """
 
     def __init__(self, delay: timedelta | float, reason: str = "") -> None:
-        if isinstance(delay, timedelta):
-            self.delay = delay
-        elif delay <= LONGEST.total_seconds():
-            self.delay = timedelta(seconds=delay)
-        else:
-            self.delay = timedelta.max
-        if self.delay < timedelta(0):
-            raise ValueError(f"RetryAfter({delay!r}): a delay can't be negative")
-        if self.delay > LONGEST:
-            raise ValueError(f"RetryAfter({delay!r}): ten years at most; to give up, raise what never=... names")
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if not 0 <= seconds <= LONGEST.total_seconds():
+            raise ValueError(
+                f"RetryAfter({delay!r}): a delay can't be negative, and is ten years at most; to give up, raise what "
+                f"never=... names"
+            )
+        self.delay = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
         super().__init__(reason or f"retry after {self.delay}")
 
 

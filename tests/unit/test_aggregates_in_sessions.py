@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session, make_transient
 
 from events import get_engine
@@ -140,6 +140,20 @@ def test_a_flush_that_failed_gives_back_what_earlier_ones_published() -> None:
         other.commit()
     session.close()
     assert stored() == ["new"]
+
+
+def test_a_record_that_is_refused_leaves_nothing() -> None:
+    # Given a session that begins by hand, between two transactions
+    with Session(get_engine(), autobegin=False) as session:
+        with session.begin():
+            session.add(shelf := Shelf(id=1, name="new"))
+        before = stored()
+        # When something is recorded there, then that is refused, and a later commit publishes nothing
+        with pytest.raises(InvalidRequestError):
+            shelf.record(ToldOfShelf(words="lost"))
+        with session.begin():
+            shelf.name = "other"
+    assert stored() == before
 
 
 def test_a_copy_by_make_transient_or_pickle_has_its_events() -> None:

@@ -158,6 +158,12 @@ def steps() -> Iterator[int]:
     yield 1
 
 
+def begun() -> Iterator[int]:
+    found = steps()
+    next(found)
+    return found
+
+
 async def async_steps() -> AsyncIterator[int]:
     yield 1
 
@@ -168,4 +174,6 @@ async def async_steps() -> AsyncIterator[int]:
 def test_a_handler_that_returns_what_nobody_runs_is_told_so(lazy: Callable[[], object]) -> None:
     with pytest.raises(UnawaitedCoroutine, match=r"'lazy' returned a \w+, of which nothing has run"):
         call(lambda: lazy(), {}, "lazy")
+    # And who has run it may return it
     call(lambda: list(steps()), {}, "eager")
+    call(begun, {}, "begun")
