@@ -18,6 +18,7 @@ from events.ports import Shared
 from events.publishing import Running, running
 from events.records import Claim
 from events.registry import Handler
+from events.sessions import connection_of
 
 
 class Calls:
@@ -74,7 +75,7 @@ def run_handler(
 
     def joined() -> Connection:
         if session is not None:
-            return session.connection()
+            return connection_of(session)
         if shared is not None:
             shared.secure()
         return connection

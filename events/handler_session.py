@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, TextClause, event
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from events.errors import HandlerError
 
 log = logging.getLogger("events.delivery")
 
 _OURS = __name__.partition(".")[0] + "."
+_WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "WITH")
 
 
 class HandlerSession(Session):
@@ -29,6 +30,8 @@ class HandlerSession(Session):
         self.bind, self.join_transaction_mode, self._handler = connection, "create_savepoint", handler
         self._ended = False
         self._committed = False  # as far as it knows
+        self._changed = False  # something, in the transaction that it is in
+        self._dropped = False  # such a change, by close()
         self._ends: list[Any] = []  # its transactions that have ended
         dispatch: Any = self.dispatch
         dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
@@ -49,8 +52,30 @@ class HandlerSession(Session):
         assert isinstance(self.bind, Connection)
         return self.bind
 
+    def connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:
+        self.see((bind_arguments or {}).get("clause"))
+        return super().connection(bind_arguments, execution_options)
+
+    def see(self, statement: Any) -> None:
+        """Called before it is executed, or what publish() writes."""
+        self._changed = self._changed or _may_change(statement)
+
+    def flush(self, *arguments: Any, **options: Any) -> None:
+        self._changed = self._changed or self._has_changes()
+        super().flush(*arguments, **options)
+
+    def close(self) -> None:
+        self._dropped = self._dropped or (not self._ended and (self._changed or self._has_changes()))
+        super().close()
+
     def finish(self) -> None:
         """The handler has returned: flush, as a commit does. What was loaded stays so, for hooks after the commit."""
+        if self._dropped:
+            raise HandlerError(
+                f"handler {self._handler!r} closed its Session (close(), or the end of `with session:`) with changes in "
+                f"it that it had not committed, so they are undone. Leave it open: what it holds is committed when the "
+                f"handler returns; or say what is meant before, commit() or rollback()"
+            )
         before, self.expire_on_commit = self.expire_on_commit, False
         try:
             self.commit()
@@ -75,8 +100,12 @@ class HandlerSession(Session):
     def _keep_commit(self, _: Session) -> None:
         self._committed = True
 
+    def _has_changes(self) -> bool:
+        return bool(self.new or self.deleted or self.dirty)
+
     def _keep_end(self, _: Session, transaction: Any) -> None:
         if transaction.parent is None:
+            self._changed = False
             self._ends.append(transaction)
         else:  # of begin_nested()
             dispatch: Any = self.dispatch
@@ -89,6 +118,12 @@ class HandlerSession(Session):
                 hook(*arguments)
             except Exception:
                 log.exception("a session's hook failed after a delivery of %s had ended", self._handler)
+
+
+@event.listens_for(HandlerSession, "do_orm_execute")
+def _see(state: ORMExecuteState) -> None:
+    if isinstance(state.session, HandlerSession):
+        state.session.see(state.statement)
 
 
 @cache
@@ -147,6 +182,12 @@ class _Kept:
 
     def __bool__(self) -> bool:
         return True
+
+
+def _may_change(statement: Any) -> bool:
+    if isinstance(statement, TextClause):
+        return statement.text.lstrip(" \n\t(").upper().startswith(_WRITES)
+    return bool(getattr(statement, "is_dml", False))
 
 
 def _is_ours(listener: Any) -> bool:

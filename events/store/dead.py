@@ -26,11 +26,11 @@ from events.store.engine import look, now_plus
 from events.store.homing import home
 from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
-from events.store.tables import event_deliveries, event_store, in_state, waits
+from events.store.tables import event_actions, event_deliveries, event_store, in_state, waits
 from events.store.turns import in_turn
 from events.store.types import stored_json
 
-_DELIVERY, _EVENT = event_deliveries.c, event_store.c
+_DELIVERY, _EVENT, _ACTION = event_deliveries.c, event_store.c, event_actions.c
 
 
 class SqlDeadLetterBox:
@@ -97,7 +97,7 @@ class SqlDeadLetterBox:
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
         def work(connection: Connection) -> int:
             back = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
-            return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back)
+            return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back, ~_is_replaced())
 
         return in_turn(self._engine, work)
 
@@ -140,9 +140,10 @@ class SqlDeadLetterBox:
         action: Action,
         actor: str,
         values: dict[str, Any],
+        *also: ColumnElement[bool],
     ) -> int:
         # Asked of each row as it is when it is locked: what another operator has just changed is left alone.
-        condition, found = _conditions(wanted, state), {}
+        condition, found = [*_conditions(wanted, state), *also], {}
         if wanted.limit is not None:  # the oldest first: who stops it and begins again goes on with the next ones
             some = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
@@ -225,6 +226,18 @@ def _conditions(wanted: DeadLetterFilter, state: State = State.DEAD) -> list[Col
     if wanted.aggregate_id is not None:
         conditions.append(exists().where(its_event, event.aggregate_id == wanted.aggregate_id))
     return conditions
+
+
+def _is_replaced() -> ColumnElement[bool]:
+    """Whether a corrected copy took the delivery's place, which is the last that an operator did to it."""
+    last = (
+        select(_ACTION.action)
+        .where(_ACTION.event_id == _DELIVERY.event_id, _ACTION.handler == _DELIVERY.handler)
+        .order_by(_ACTION.acted_at.desc(), _ACTION.id.desc())
+        .limit(1)
+        .correlate(event_deliveries)
+    )
+    return func.coalesce(last.scalar_subquery(), "") == Action.EDIT.value
 
 
 def _is(column: ColumnElement[str], text: str) -> ColumnElement[bool]:

@@ -82,23 +82,27 @@ class SqlEventLog:
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         require_transaction(connection)
         with as_ourselves(connection):
-            self._write(connection, envelopes)
-        self._check.see(connection)
+            tables = self._write(connection, envelopes)
+        for table in tables:
+            self._check.see(connection, table)
 
     def stored(self, connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:
         return stored(connection, ids)
 
-    def _write(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
+    def _write(self, connection: Connection, envelopes: Sequence[Envelope]) -> Collection[int]:
+        """The tables in which they are now: in PostgreSQL the search path decides that with each statement."""
+        tables = set[int]()
         try:
-            write_once(connection, envelopes, lambda some: self._insert(connection, some))
+            write_once(connection, envelopes, lambda some: self._insert(connection, some, tables))
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
+        return tables
 
-    def _insert(self, connection: Connection, envelopes: Sequence[Envelope]) -> Collection[UUID]:
-        """The ids of those that were not there."""
+    def _insert(self, connection: Connection, envelopes: Sequence[Envelope], tables: set[int]) -> Collection[UUID]:
+        """The ids of those that were not there; adds the tables in which they are."""
         if len(envelopes) > _AT_ONCE:
             parts = (envelopes[start : start + _AT_ONCE] for start in range(0, len(envelopes), _AT_ONCE))
-            return [written for part in parts for written in self._insert(connection, part)]
+            return [written for part in parts for written in self._insert(connection, part, tables)]
         rows = [_texts(envelope, connection) for envelope in envelopes]
         values = tuple(value for row in rows for value in row)
         if len(rows) > 1 and connection.dialect.name == "postgresql":
@@ -106,9 +110,14 @@ class SqlEventLog:
         mark = _mark(connection.dialect)
         statement = _statement(mark, len(rows) if mark == "?" else min(len(rows), 2), self._wakes(connection))
         with connection.exec_driver_sql(statement, values, execution_options=_PLAIN) as result:
-            if len(rows) == 1:
-                return [envelopes[0].id] if result.rowcount == 1 else []
-            return [UUID(str(row[0])) for row in result]
+            if mark == "?":
+                tables.add(0)  # SQLite has one
+                if len(rows) == 1:
+                    return [envelopes[0].id] if result.rowcount == 1 else []
+                return [UUID(str(row[0])) for row in result]
+            written = result.all()
+        tables.update(row[0] for row in written)
+        return [envelopes[0].id] * len(written) if len(rows) == 1 else [UUID(str(row[1])) for row in written]
 
     def _wakes(self, connection: Connection) -> bool:
         if not self._notify or connection.dialect.name != "postgresql" or is_two_phase(connection):
@@ -125,7 +134,8 @@ def _mark(dialect: Dialect) -> str:
 
 @lru_cache(64)
 def _statement(mark: str, count: int, wakes: bool) -> str:
-    """The INSERT. Of several it returns the ids that were new; on PostgreSQL they come as an array for each column."""
+    """The INSERT. Of several it returns the ids that were new; on PostgreSQL they come as an array for each column, and
+    it returns the table, too."""
     into = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
     once = "ON CONFLICT (id) DO NOTHING"
     if mark == "?":
@@ -138,8 +148,8 @@ def _statement(mark: str, count: int, wakes: bool) -> str:
     )
     rows = f"SELECT * FROM unnest({given})" if count > 1 else f"VALUES ({given})"
     # In the same statement, so that it costs no round trip; relays hear it when the transaction has committed.
-    told = (["id"] if count > 1 else []) + ([f"pg_notify('{CHANNEL}', '')"] if wakes else [])
-    return f"{into} {rows} {once}" + (f" RETURNING {', '.join(told)}" if told else "")
+    told = ["tableoid"] + (["id"] if count > 1 else []) + ([f"pg_notify('{CHANNEL}', '')"] if wakes else [])
+    return f"{into} {rows} {once} RETURNING {', '.join(told)}"
 
 
 def _texts(envelope: Envelope, connection: Connection) -> tuple[Any, ...]:

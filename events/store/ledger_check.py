@@ -18,7 +18,8 @@ log = logging.getLogger("events.publishing")
 _ASK_EVERY = 60.0  # seconds after which a ledger that couldn't be reached is asked again
 # Neither can fail in a transaction that works, so that the caller's never suffers.
 _TABLE = (
-    "SELECT current_database(), coalesce(to_regclass('event_store')::oid::bigint, 0),"
+    "SELECT current_database(), coalesce(to_regclass('event_store')::oid::bigint, 0), (SELECT relnamespace::regnamespace"
+    "::text FROM pg_catalog.pg_class WHERE oid = to_regclass('event_store')::oid),"
     " has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()')::oid, 'EXECUTE')"
 )
 _SERVER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
@@ -31,6 +32,7 @@ class Identity(NamedTuple):
     server: int | None
     database: str
     table: int
+    schema: str = ""
 
 
 def identity_of(connection: Connection) -> Identity:
@@ -42,8 +44,8 @@ def identity_of(connection: Connection) -> Identity:
     if connection.dialect.name == "sqlite":
         files = connection.exec_driver_sql("PRAGMA database_list", execution_options=OURS).all()
         return _of_file(next((file for _, name, file in files if name == "main"), ""))
-    database, table, may_ask = ask(_TABLE)
-    return Identity("postgresql", ask(_SERVER)[0] if may_ask else None, database, table)
+    database, table, schema, may_ask = ask(_TABLE)
+    return Identity("postgresql", ask(_SERVER)[0] if may_ask else None, database, table, schema or "")
 
 
 class LedgerCheck:
@@ -61,18 +63,22 @@ class LedgerCheck:
         self._engine = engine
         self._given = given
         self._own: Identity | None = None
-        self._seen: WeakKeyDictionary[Dialect, Identity] = WeakKeyDictionary()  # by engine
+        self._usual = 0  # the table into which one publishes through its own engine
+        self._seen: WeakKeyDictionary[Dialect, dict[int, Identity]] = WeakKeyDictionary()  # by engine and table
         self._compared: dict[Identity, object] = {}
         self._next_try = 0.0
 
-    def see(self, connection: Connection) -> None:
-        """Something was published in this transaction."""
+    def see(self, connection: Connection, table: int) -> None:
+        """Something was published in this transaction, into the table with this oid, or 0."""
         dialect = connection.dialect
-        if dialect is self._engine.dialect:
-            return
-        where = self._seen.get(dialect)
+        seen = self._seen.setdefault(dialect, {})
+        if dialect is self._engine.dialect and not seen:  # as long as it leads to one table, that is its own
+            self._usual = self._usual or table
+            if table == self._usual:
+                return
+        where = seen.get(table)
         if where is None:
-            where = self._seen[dialect] = identity_of(connection)
+            where = seen[table] = identity_of(connection)
         if where in self._compared:
             return
         if where.dialect != self._engine.dialect.name or where.dialect == "sqlite" or self._own is not None:
@@ -103,7 +109,14 @@ class LedgerCheck:
         own = self._own
         if self._engine.dialect.name == "sqlite":
             own = _of_file(self._engine.url.database or "")
-        if own is None or _are_different(own, where):
+        if own is not None and own[:3] == where[:3] and own.schema != where.schema:
+            log.warning(
+                "events are published into the ledger in schema %s of %s, to which search_path leads there, but "
+                "workers read the one in schema %s: they never see them; drop the ledger that is too many, or have "
+                "search_path find the workers' first",
+                where.schema, _shown(engine), own.schema,
+            )  # fmt: skip
+        elif own is None or _are_different(own, where):
             log.warning(
                 "events are published into the ledger in %s, but %s is %s: workers that run with that never see them; "
                 "set EVENTS_DATABASE_URL, here and for the workers, to the database that the application writes to",

@@ -83,6 +83,42 @@ def test_the_same_ledger_by_another_engine_is_no_reason_to_warn(
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("driver", DRIVERS["postgresql"])
+def test_a_search_path_that_leads_to_another_ledger_is_warned_of_whenever_it_is_set(
+    store: Store, pipeline: Pipeline, driver: str, ours: bool, count: int, warnings: Callable[[], list[str]]
+) -> None:
+    # Given two tenants' schemas with a ledger each, and an application that has published where it should
+    with store.ledger.engine.begin() as connection:
+        for tenant in ("tenant_1", "tenant_2"):
+            connection.execute(text(f"CREATE SCHEMA {tenant}"))
+            connection.execute(text(f"CREATE TABLE {tenant}.event_store (LIKE event_store INCLUDING ALL)"))
+    application = Application(pipeline, driver, ours=ours)
+
+    def into(tenant: str) -> None:
+        with application.engine.begin() as connection:
+            connection.execute(text(f"SET LOCAL search_path = {tenant}, public"))
+            publish([CountedUp(number=number) for number in range(count)], session=connection)
+
+    def is_warned() -> bool:
+        for tenant in ("tenant_1", "tenant_2"):
+            application.do(lambda tenant=tenant: into(tenant))
+        return len(warnings()) >= 2
+
+    application.do(lambda: into("public"))
+    # When it publishes for its tenants, again and again
+    eventually(is_warned, "it is warned of both")
+    application.do(lambda: into("public"))
+    is_warned()
+    # Then it is warned once of each, by name
+    assert sorted(one.split("schema ")[1].split()[0] for one in warnings()) == ["tenant_1", "tenant_2"]
+    assert all("workers read the one in schema public" in one for one in warnings())
+    assert store.count() == 2 * count
+    application.close()
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 @pytest.mark.parametrize(("own", "warns"), [("sqlite:///none.db", True), ("postgresql://localhost:1/none", False)])
 def test_a_ledger_out_of_reach_hinders_nobody(
     store: Store, own: str, warns: bool, warnings: Callable[[], list[str]]

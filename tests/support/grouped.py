@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, insert, select, update
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, make_url, select, update
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, get_engine, handles, publish
@@ -15,7 +16,7 @@ from events.pipeline import use_pipeline
 from events.records import Group
 from events.settings import Settings
 from events.store.tables import event_deliveries, event_store
-from events.testing import InlinePipeline
+from events.testing import InlinePipeline, migrated_file
 from support.store import HOUR
 
 tables = MetaData()
@@ -193,6 +194,8 @@ def in_use(url: str) -> Iterator[InlinePipeline]:
 
     A group takes all the time that it needs: how slow the machine is has a test of its own (tests/unit/test_groups.py).
     """
+    if (file := make_url(url).database) and url.startswith("sqlite"):
+        Path(file).write_bytes(migrated_file())
     pipeline = InlinePipeline(Settings(database_url=url, broker_url=""))
     pipeline.migrate()
     use_pipeline(pipeline)
