@@ -29,12 +29,18 @@ class WhichHandler(EventsError):
 
 
 class Correcting:
-    """Edit and replay. `allowed`: the setting EVENTS_EDIT."""
+    """Edit and replay.
 
-    def __init__(self, box: DeadLetterBox, history: History, *, allowed: bool) -> None:
+    Args:
+        allowed: the setting EVENTS_EDIT.
+        max_bytes: limits the corrected data, as it does what is published.
+    """
+
+    def __init__(self, box: DeadLetterBox, history: History, *, allowed: bool, max_bytes: int) -> None:
         self._box = box
         self._history = history
         self._allowed = allowed
+        self._max_bytes = max_bytes
 
     def correct(
         self,
@@ -52,7 +58,8 @@ class Correcting:
             confirm: is given the dead letter before anything is done; what it raises ends it.
         Raises:
             EditingIsOff, NoSuchDeadLetter, WhichHandler.
-            EventDataError: the event's class refuses the corrected data, or isn't loaded, or no database keeps it.
+            EventDataError: the event's class refuses the corrected data, or isn't loaded, or no database keeps it, or
+                it is too large.
         """
         if not self._allowed:
             raise EditingIsOff("to correct dead letters is switched off; EVENTS_EDIT=on switches it on")
@@ -61,6 +68,11 @@ class Correcting:
         if event is None:
             raise NoSuchDeadLetter(f"event {event_id} was deleted; there is nothing to correct")
         data = json.dumps(_object(event) | dict(changes), ensure_ascii=False)
+        if (size := len(data.encode())) > self._max_bytes:
+            raise EventDataError(
+                f"event {event_id}: the corrected data has {size:,} bytes, over the limit of {self._max_bytes:,} bytes "
+                f"(EVENTS_MAX_PAYLOAD_BYTES)"
+            )
         if NUL.search(data):
             raise EventDataError(f"event {event_id}: the corrected data contains a NUL character; remove it")
         corrected_id = uuid7()

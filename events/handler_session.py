@@ -72,8 +72,8 @@ class HandlerSession(Session):
         """The handler has returned: flush, as a commit does. What was loaded stays so, for hooks after the commit."""
         if self._dropped:
             raise HandlerError(
-                f"handler {self._handler!r} closed its Session (close(), or the end of `with session:`) with changes in "
-                f"it that it had not committed, so they are undone. Leave it open: what it holds is committed when the "
+                f"handler {self._handler!r} closed its Session (close(), or the end of `with session:`) with changes "
+                f"that it had not committed, so they are undone. Leave it open: what it holds is committed when the "
                 f"handler returns; or say what is meant before, commit() or rollback()"
             )
         before, self.expire_on_commit = self.expire_on_commit, False

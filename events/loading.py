@@ -7,6 +7,7 @@ events or handlers.
 """
 
 import importlib
+import logging
 import pkgutil
 import re
 import sys
@@ -17,9 +18,16 @@ from types import ModuleType
 
 from events.errors import ConfigurationError, EventsError
 
+log = logging.getLogger("events.loading")
+
 _DEFINES = re.compile(r"\b(?:handles|translates|on_migrate|DomainEvent|IntegrationEvent)\b")
+_HANDLES = re.compile(r"@(?:\w+\.)*handles\b")
 _TEST_NAME = re.compile(r"(?:test_\w*|\w*_test|tests)")
 _TEST = re.compile(r"\bpytest\b|\bunittest\b|^\s*(?:async )?def test_", re.MULTILINE)
+_PASSED_OVER = (
+    "%s.%s is not imported: it is in no package, or none itself, and says nothing of events or handlers; if there are "
+    "any, add an __init__.py to its folder"
+)
 
 
 def load_handlers(modules: Iterable[str]) -> None:
@@ -43,14 +51,24 @@ def _import_all_of(package: ModuleType, *, only_defining: bool = False) -> None:
             continue
         source = _source(folders, name)
         if (is_package and name == "tests") or _is_test(name, source):
+            if _HANDLES.search(source):
+                log.warning(
+                    "%s.%s has handlers and was taken for a test, by its name and what is in it: they don't run; "
+                    "rename it, or name it in EVENTS_HANDLERS",
+                    package.__name__, name,
+                )  # fmt: skip
             continue
-        if not only_defining or is_package or _DEFINES.search(source):
+        if only_defining and not is_package and not _DEFINES.search(source):
+            log.info(_PASSED_OVER, package.__name__, name)
+        else:
             found = _imported(f"{package.__name__}.{name}")
             if is_package:
                 _import_all_of(found)
     for name in sorted(set(_bare_folders(folders)) - set(names)):
         if name != "tests" and _has_definitions(folders, name):
             _import_all_of(_imported(f"{package.__name__}.{name}"), only_defining=True)
+        elif name != "tests" and any(True for folder in folders for _ in Path(folder, name).rglob("*.py")):
+            log.info(_PASSED_OVER, package.__name__, name)
 
 
 def _source(folders: Iterable[str], name: str) -> str:

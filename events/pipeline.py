@@ -54,7 +54,9 @@ class Pipeline:
             self.hooks.add(tracing)
         self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes, tracing)
         self.dead_letters = DeadLetters(self.ledger.dead, self.ledger.subscriptions.masked)
-        self.correcting = Correcting(self.ledger.dead, self.ledger.history, allowed=settings.edit)
+        self.correcting = Correcting(
+            self.ledger.dead, self.ledger.history, allowed=settings.edit, max_bytes=settings.max_payload_bytes
+        )
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(

@@ -1,13 +1,19 @@
 """What a caller may give as `session=`: what ends the transaction that the event belongs to. All else is refused."""
 
+import logging
 import sys
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Transaction, insert, table
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
 from events.errors import PublishError
+
+log = logging.getLogger("events.publishing")
+
+_warned: WeakSet[Engine] = WeakSet()
 
 _WRITE = insert(table("event_store"))  # for a session that sends what reads to one database and what writes to another
 _CURES = {
@@ -30,7 +36,9 @@ def connection_of(session: object) -> Connection:
     if isinstance(session, scoped_session):
         session = session()
     if isinstance(session, Session):
-        return session.connection(bind_arguments={"clause": _WRITE})
+        connection = session.connection(bind_arguments={"clause": _WRITE})
+        _warn_of_other_databases(session, connection)
+        return connection
     if (asyncio := _asyncio()) is not None and isinstance(
         session, (asyncio.AsyncSession, asyncio.AsyncConnection, asyncio.async_scoped_session)
     ):
@@ -48,6 +56,26 @@ def async_session_of(session: object) -> Any:
     if isinstance(session, (Connection, Session, scoped_session)):
         raise PublishError(f"session= is a {type(session).__name__}, not of asyncio: use `publish(event, session=...)`")
     raise _refused(session, "an AsyncSession, async_scoped_session or AsyncConnection")
+
+
+def _warn_of_other_databases(session: Session, connection: Connection) -> None:
+    """Of those in its `binds`: what is written there is another transaction, which may end in another way."""
+    binds = getattr(session, "binds", None) or getattr(session, "_Session__binds", {})  # since, and before, 2.1
+    for engine in {bind.engine for bind in binds.values()}:
+        if engine is connection.engine or engine in _warned or session.twophase:
+            continue
+        _warned.add(engine)
+        log.warning(
+            "publish(session=...) of a session with binds=: the event is written to %s, but what is bound to %s is "
+            "another transaction, and either may be committed without the other; record() in an AggregateRoot of that "
+            "other database, publish(session=session.connection(bind_arguments={'mapper': ...})), or twophase=True "
+            "keep them together",
+            _shown(connection.engine), _shown(engine),
+        )  # fmt: skip
+
+
+def _shown(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
 
 
 def _refused(session: object, wanted: str) -> PublishError:

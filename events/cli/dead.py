@@ -182,14 +182,17 @@ def restore(
     handler: filters.Handler = None,
     actor: filters.Actor = None,
 ) -> None:
-    """What was discarded is a dead letter again.
+    """What was discarded is a dead letter again. Not what `edit` discarded: its corrected copy took its place.
 
     Example: events dead restore 01931c9e-0000-7000-8000-000000000000
     """
     count = get_pipeline().dead_letters.restore(event_ids, actor or filters.actor(), handler)
     console.print(f"{count} restored", highlight=False)
     if not count:
-        typer.echo("events: none of these is discarded", err=True)
+        typer.echo(
+            "events: none of these is discarded, or `events dead edit` put a corrected copy in its place "
+            "(`events show` tells)", err=True,
+        )  # fmt: skip
         raise typer.Exit(1)
 
 

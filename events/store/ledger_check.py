@@ -18,8 +18,8 @@ log = logging.getLogger("events.publishing")
 _ASK_EVERY = 60.0  # seconds after which a ledger that couldn't be reached is asked again
 # Neither can fail in a transaction that works, so that the caller's never suffers.
 _TABLE = (
-    "SELECT current_database(), coalesce(to_regclass('event_store')::oid::bigint, 0), (SELECT relnamespace::regnamespace"
-    "::text FROM pg_catalog.pg_class WHERE oid = to_regclass('event_store')::oid),"
+    "SELECT current_database(), coalesce(to_regclass('event_store')::oid::bigint, 0),"
+    " (SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class WHERE oid = to_regclass('event_store')::oid),"
     " has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()')::oid, 'EXECUTE')"
 )
 _SERVER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
+from events.event import uuid7
 from events.history import EventFilter, timeline
 from events.identity import SENT_AS, received_id
 from events.inspection import Inspection, NoSuchEvent
@@ -141,6 +142,20 @@ def test_what_was_discarded_can_be_restored_once(store: Store) -> None:
     event = store.ledger.history.event(event_id)
     assert event is not None
     assert [(one.action, one.actor) for one in event.actions] == [("discard", "ann"), ("restore", "bob")]
+
+
+def test_what_a_corrected_copy_replaced_is_not_restored_but_the_copy_is(store: Store) -> None:
+    # Given a dead letter that was corrected, whose copy died, was corrected again, and whose second copy was discarded
+    box, bodies, ids = store.ledger.dead, ('{"a": 1}', '{"a": 2}'), [*store.dead()]
+    for body in bodies:
+        ids.append(uuid7())
+        assert box.correct(ids[-2], "hear", body, ids[-1], "ann")
+        store.ledger.inbox.bury(store.claim(store.take()[0]), OOPS)
+    assert box.discard(DeadLetterFilter(), "ann") == 1
+    # When all of them are restored
+    # Then only the last one is a dead letter again: what it replaced would run beside it
+    assert box.restore(DeadLetterFilter(event_ids=ids), "bob") == 1
+    assert [letter.event_id for letter in box.find(DeadLetterFilter())] == [ids[-1]]
 
 
 def test_what_is_pruned_takes_its_history_along(store: Store) -> None:

@@ -155,6 +155,8 @@ def test_wrong_data_is_corrected_and_run_again(store: Store) -> None:
     assert "EVENTS_EDIT=on" in careful.is_refused(1, "dead", "edit", event_id, '{"amount": 5}')
     assert "'amount'" in bold.is_refused(1, "dead", "edit", event_id, '{"amount": "many"}')
     assert "NUL" in bold.is_refused(1, "dead", "edit", event_id, r'{"note": "a\u0000b"}')
+    small = Operator(store.url, **shop, EVENTS_EDIT="on", EVENTS_MAX_PAYLOAD_BYTES="60")
+    assert "EVENTS_MAX_PAYLOAD_BYTES" in small.is_refused(1, "dead", "edit", event_id, f'{{"note": "{60 * "a"}"}}')
     assert "no JSON" in bold.is_refused(2, "dead", "edit", event_id, "amount=5")
     assert "events dead list" in bold.is_refused(1, "dead", "edit", uuid4(), '{"amount": 5}')
     garbage = died(store, replace(placed(1), event_data='"garbage"'))

@@ -94,3 +94,28 @@ def test_a_module_that_can_not_be_imported_is_named(package: Package, source: st
     name = package({"__init__.py": "", "orders/broken.py": f"# handles\n{source}\n"})
     with pytest.raises(ConfigurationError, match=rf"EVENTS_HANDLERS: can't import '{name}\.orders\.broken': \w+"):
         load_handlers([name])
+
+
+def test_handlers_in_what_is_taken_for_a_test_are_told_of(package: Package, caplog: pytest.LogCaptureFixture) -> None:
+    # Given a handler whose module looks like one of tests, beside a module of tests
+    handler = HANDLER.format(event="Driven").replace("on_Driven", "test_drive")
+    name = package({"__init__.py": "", "test_drive.py": handler, "test_other.py": "import pytest\n" + BOOM})
+    # When the package is loaded
+    assert loaded(name) == set()
+    # Then a warning names it and the cure, which works
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"{name}.test_drive has handlers" in warning
+    assert "EVENTS_HANDLERS" in warning
+    load_handlers([f"{name}.test_drive"])
+    assert handler_named("test_drive")
+
+
+def test_modules_that_are_passed_over_are_told_of(package: Package, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "events.loading")
+    name = package({
+        "__init__.py": "", "bare/orders.py": HANDLER.format(event="Told"), "bare/other.py": "", "scripts/x.py": BOOM,
+        "templates/page.html": "",
+    })  # fmt: skip
+    assert loaded(name) == {"bare", "bare.orders"}
+    told = [record.getMessage().split()[0] for record in caplog.records]
+    assert told == [f"{name}.bare.other", f"{name}.scripts"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, GetPydanticSchema
 from pydantic_core import core_schema
-from sqlalchemy import create_engine, event, func, insert, select
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.sql.dml import UpdateBase
@@ -243,3 +243,27 @@ def test_a_session_that_routes_publishes_where_it_writes(events_pipeline: Inline
     reader.dispose()
     writer.dispose()
     assert stored() == []
+
+
+@pytest.mark.parametrize("other", [True, False])
+@pytest.mark.parametrize("twophase", [True, False])
+def test_a_session_with_binds_is_told_once_that_its_rows_are_another_transaction(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool, twophase: bool
+) -> None:
+    # Given sessions whose rows go to another engine, to the same one, or to both at once in two phases
+    here = get_engine()
+    there = create_engine(f"sqlite:///{tmp_path / 'other.db'}") if other else here
+    thing = Table("things", MetaData(), Column("id", Integer))
+    # When they publish
+    for _ in range(2):
+        session = Session(here, binds={thing: there}, twophase=twophase)
+        if twophase:  # SQLite knows nothing of it
+            session.connection = lambda **_: connection  # type: ignore[method-assign, assignment]
+        with session, here.connect() as connection:
+            publish(Uttered(words="here"), session=session)
+            session.rollback()
+    # Then the dangerous ones are told of both databases, once
+    told = [record.getMessage() for record in caplog.records if "binds=" in record.getMessage()]
+    assert len(told) == (other and not twophase)
+    assert all("other.db" in one and "twophase=True" in one for one in told)
+    there.dispose()
