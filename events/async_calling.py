@@ -38,14 +38,15 @@ class _Loop:
     def is_usable(self) -> bool:
         return self.pid == os.getpid() and not self.loop.is_closed()  # a fork inherits the loop, not its thread
 
-    def run(self, awaitable: Awaitable[Any]) -> None:
+    def run(self, awaitable: Awaitable[Any]) -> Any:
         """SystemExit and the like are carried here: raised there, they would end the loop."""
         raised: list[BaseException] = []
+        returned: list[Any] = []
         ended = threading.Event()
 
         async def guarded() -> None:
             try:
-                await awaitable
+                returned.append(await awaitable)
             except BaseException as error:
                 raised.append(error)
             finally:
@@ -68,18 +69,19 @@ class _Loop:
             raise
         if raised:
             raise raised[0]
+        return returned[0] if returned else None
 
     def give_up(self) -> None:
         """It hangs, and would take the next handler along."""
         _of_this_thread.loop = None
 
 
-def run(awaitable: Awaitable[Any]) -> None:
-    """Await it on this thread's loop; return when it is done, raise what it raised."""
+def run(awaitable: Awaitable[Any]) -> Any:
+    """Await it on this thread's loop; return what it returned when it is done, raise what it raised."""
     loop: _Loop | None = getattr(_of_this_thread, "loop", None)
     if loop is None or not loop.is_usable:
         loop = _of_this_thread.loop = _Loop()
-    loop.run(awaitable)
+    return loop.run(awaitable)
 
 
 def _turn(loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from asyncio import Future
 from collections.abc import Callable
 from contextlib import _GeneratorContextManagerBase
 from contextvars import ContextVar
@@ -27,10 +28,10 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
     try:
         result = function(**arguments)
         if inspect.isawaitable(result):
-            run(result)
-        elif _never_ran(result):
+            result = run(result)
+        if _has_not_run(result):
             raise UnawaitedCoroutine(
-                f"handler {name!r} returned a {type(result).__name__}, of which nothing has run; run it in the handler"
+                f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; do so in it"
             )
         del result
     finally:
@@ -42,8 +43,10 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
         )
 
 
-def _never_ran(result: object) -> bool:
-    """Whether it does its work when somebody asks for its values, which nobody does, and nobody has."""
+def _has_not_run(result: object) -> bool:
+    """Whether it does its work when somebody awaits it or asks for its values, which nobody does, and nobody has."""
+    if isinstance(result, Future):
+        return not result.done()
     begun_by = getattr(result, "gen", None) if isinstance(result, _GeneratorContextManagerBase) else result
     if isinstance(begun_by, GeneratorType):
         return inspect.getgeneratorstate(begun_by) == inspect.GEN_CREATED

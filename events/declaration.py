@@ -1,5 +1,6 @@
 """What an event's class may not say, since it would be taken for something else: found when the class is made."""
 
+import dataclasses
 import inspect
 import typing
 from collections.abc import Iterator, Sequence
@@ -75,11 +76,25 @@ def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> Non
                 )
 
 
-def _parts(*hints: Any) -> Iterator[Any]:
-    """An annotation, and all that it is made of."""
+def _parts(*hints: Any, within: frozenset[Any] = frozenset()) -> Iterator[Any]:
+    """An annotation, and all that it is made of; `within`: of which classes this is a part."""
     for hint in hints:
         yield hint
-        yield from _parts(*(hint if isinstance(hint, list) else typing.get_args(hint)))
+        if isinstance(hint, type) and hint not in within:
+            yield from _parts(*_hints_of(hint), within=within | {hint})
+        yield from _parts(*(hint if isinstance(hint, list) else typing.get_args(hint)), within=within)
+
+
+def _hints_of(kind: type) -> list[Any]:
+    """Of its fields: of a model, a dataclass, a TypedDict or a named tuple."""
+    if issubclass(kind, BaseModel):
+        return [part for field in kind.model_fields.values() for part in (field.annotation, *field.metadata)]
+    if not (dataclasses.is_dataclass(kind) or hasattr(kind, "__total__") or hasattr(kind, "_fields")):
+        return []
+    try:
+        return list(typing.get_type_hints(kind, include_extras=True).values())
+    except Exception:  # names that are not defined yet
+        return []
 
 
 def aggregate_field(cls: type[BaseModel], said: str | None, own: Sequence[str], where: str) -> str | None:

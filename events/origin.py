@@ -40,10 +40,12 @@ class Origin:
     test: str = ""
 
     def is_again(self, earlier: "Origin") -> bool:
-        """The same module, run again."""
-        return (self.file == earlier.file or self.is_interactive(earlier)) and not (
-            self.body() is earlier.body() and self.space is earlier.space and self.test == earlier.test
-        )
+        """The same module, run again. What has no file, but is executed as a text, is another one in another place."""
+        if self.body() is earlier.body() and self.space is earlier.space and self.test == earlier.test:
+            return False
+        if self.is_interactive(earlier):
+            return True
+        return self.file == earlier.file and (not self.file.startswith("<") or self.test != earlier.test)
 
     def body(self) -> CodeType | None:
         """Its compiled body, while anybody has it."""

@@ -168,12 +168,32 @@ async def async_steps() -> AsyncIterator[int]:
     yield 1
 
 
+def test_an_async_handler_that_returns_what_it_doesnt_await_is_told_so() -> None:
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    async def returns_a_task() -> object:
+        return asyncio.create_task(work())
+
+    async def returns_a_coroutine() -> object:
+        return work()
+
+    with pytest.raises(UnawaitedCoroutine, match="'lazy' returned a Task, which nobody runs or awaits"):
+        call(returns_a_task, {}, "lazy")
+    with pytest.raises(UnawaitedCoroutine, match=r"called .*work\(\) without `await`"):
+        call(returns_a_coroutine, {}, "lazy")
+
+
 @pytest.mark.parametrize(
     "lazy", [steps, async_steps, contextmanager(steps), asynccontextmanager(async_steps), lambda: map(print, [1])]
 )
 def test_a_handler_that_returns_what_nobody_runs_is_told_so(lazy: Callable[[], object]) -> None:
-    with pytest.raises(UnawaitedCoroutine, match=r"'lazy' returned a \w+, of which nothing has run"):
-        call(lambda: lazy(), {}, "lazy")
+    async def lazy_async() -> object:
+        return lazy()
+
+    for handler in (lambda: lazy(), lazy_async):
+        with pytest.raises(UnawaitedCoroutine, match=r"'lazy' returned a \w+, which nobody runs or awaits"):
+            call(handler, {}, "lazy")
     # And who has run it may return it
     call(lambda: list(steps()), {}, "eager")
     call(begun, {}, "begun")

@@ -1,7 +1,8 @@
 """Names of fields and of attributes, aliases, generics: what would be taken for something else is refused at import."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from pydantic import (
     computed_field,
     create_model,
 )
+from typing_extensions import TypedDict
 
 from events import DefinitionError, DomainEvent, IntegrationEvent, PublishError, handles
 from events.codec import decode, encode
@@ -129,7 +131,29 @@ def test_a_field_named_aggregate_id_is_the_aggregates_id(event: DomainEvent, agg
     assert comes_back(event)
 
 
-@pytest.mark.parametrize("kind", [FutureDate, FutureDatetime, FutureDate | None, list[dict[str, FutureDatetime]]])
+class Plan(BaseModel):
+    by: FutureDate
+    next: "Plan | None" = None
+
+
+@dataclass
+class Term:
+    ends: FutureDatetime
+
+
+class Slot(NamedTuple):
+    day: FutureDate
+
+
+class Dates(TypedDict):
+    plans: list[Plan]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [FutureDate, FutureDatetime, FutureDate | None, list[dict[str, FutureDatetime]], Plan, Term, Slot, Dates,
+     tuple[Plan, ...] | None],
+)  # fmt: skip
 def test_what_has_to_be_in_the_future_is_refused(kind: Any) -> None:
     with pytest.raises(DefinitionError, match="'value' has to be in the future"):
         create_model("Planned", __base__=DomainEvent, value=(kind, ...))

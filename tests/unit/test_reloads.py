@@ -178,6 +178,17 @@ def test_a_reload_replaces_even_where_lines_have_moved(module: Module) -> None:
     assert event_named("Reloaded") is again.Reloaded
 
 
+@pytest.mark.parametrize("module", ["plugins", None])
+def test_one_text_that_is_executed_several_times_makes_several(module: str | None) -> None:
+    # Given a text that is executed, as plug-ins and templates are
+    source = HEAD + f"class Executed_{module}(DomainEvent): of: str = KIND\n"
+    names = {"__name__": module} if module else {}
+    exec(source, {**names, "KIND": "first"})
+    # When it is executed once more, for something else, then the second isn't taken for a reload of the first
+    with pytest.raises(DefinitionError, match="two events"):
+        exec(source, {**names, "KIND": "second"})
+
+
 def test_a_script_may_be_imported_by_its_name_as_well(module: Module, tmp_path: Path) -> None:
     # Given a script that runs
     named = module(
