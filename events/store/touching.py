@@ -40,6 +40,7 @@ _STARTS = [
     (Touch.TRANSACTION, r"set\s+(local|transaction|constraints)\b|lock\b|begin\b|start\b"),
     (Touch.CONNECTION, r"declare\b.*\bwith\s+hold\b"),
     (Touch.TRANSACTION, r"declare\b"),
+    (Touch.CONNECTION, r"update\s+(only\s+)?(\"?pg_catalog\"?\s*\.\s*)?\"?pg_settings\b"),
     (Touch.CONNECTION, r"(set|reset|discard|listen|unlisten|prepare|deallocate|load|attach|detach)\b"),
     (Touch.TRANSACTION, r"pragma\s+defer_foreign_keys\b"),
     (Touch.CONNECTION, r"pragma\s+[\w.\"]+\s*(=|\((?!.*\b(table|index)_))"),
@@ -50,7 +51,7 @@ _STARTS = [
 _STARTS_OF = [(touch, re.compile(pattern, re.S)) for touch, pattern in _STARTS]
 _ANYWHERE = [
     (Touch.CONNECTION, re.compile(r"\bpg_(try_)?advisory_(un)?lock|\bsetseed\b|\binto\s+temp|\bpg_temp\b")),
-    (Touch.TRANSACTION, re.compile(r"\bpg_(try_)?advisory_xact_lock|\bpg_export_snapshot\b")),
+    (Touch.TRANSACTION, re.compile(r"\bpg_(try_)?advisory_xact_lock|\bpg_export_snapshot\b|\btxid_current|\bpg_current_xact")),
 ]
 _SET_CONFIG = re.compile(r"\bset_config\b")
 # In the body of a function a statement may begin anywhere; of what is found there, "UPDATE t SET x" is none.

@@ -13,6 +13,8 @@ QUIET = [
     "INSERT INTO a VALUES ('COMMIT; SET ROLE bob')",
     'SELECT 1 AS "SET ROLE bob; COMMIT"',
     r"SELECT E'it\'s; COMMIT'",
+    "UPDATE settings SET setting = 1",
+    "SELECT * FROM pg_settings",
     "SELECT 1 /* /* COMMIT; */ ; COMMIT; */",
 ]
 TOUCHES = [
@@ -22,6 +24,9 @@ TOUCHES = [
     ("CREATE TEMP TABLE t (x int) ON COMMIT DROP", Touch.TRANSACTION),
     ("SET LOCAL app.x = 'a'", Touch.TRANSACTION),
     ("SET ROLE bob", Touch.CONNECTION),
+    ("UPDATE pg_settings SET setting = '1' WHERE name = 'x'", Touch.CONNECTION),
+    ("SELECT txid_current()", Touch.TRANSACTION),
+    ("SELECT pg_current_xact_id()::text", Touch.TRANSACTION),
     ("COMMIT", Touch.END),
     ("SELECT \"set_config\"('a', 'b', true)", Touch.TRANSACTION),
 ]
