@@ -30,7 +30,7 @@ _NO_SQL = re.compile(rf"\be'(?:\\.|''|[^'\\])*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\
 _BODY = re.compile(r"(\bcreate\b[^;]*?\b(?:begin\s+atomic|trigger\b[^;]*?\bbegin)\b).*?;\s*end\b", re.S)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 _START = re.compile(r"(?:^|;)[\s(]*([a-z][^;]*)")  # of each statement in a text of several
-_SUSPECT = re.compile(r"set_config|advisory|\btemp|setseed|snapshot")
+_SUSPECT = re.compile(r"set_config|advisory|\btemp|setseed|snapshot|txid|xact|pg_settings")
 
 _STARTS = [
     (Touch.END, r"(commit|end|abort|prepare\s+transaction)\b|rollback\b(?!(\s+(work|transaction))?\s+to\b)"),
@@ -40,7 +40,6 @@ _STARTS = [
     (Touch.TRANSACTION, r"set\s+(local|transaction|constraints)\b|lock\b|begin\b|start\b"),
     (Touch.CONNECTION, r"declare\b.*\bwith\s+hold\b"),
     (Touch.TRANSACTION, r"declare\b"),
-    (Touch.CONNECTION, r"update\s+(only\s+)?(\"?pg_catalog\"?\s*\.\s*)?\"?pg_settings\b"),
     (Touch.CONNECTION, r"(set|reset|discard|listen|unlisten|prepare|deallocate|load|attach|detach)\b"),
     (Touch.TRANSACTION, r"pragma\s+defer_foreign_keys\b"),
     (Touch.CONNECTION, r"pragma\s+[\w.\"]+\s*(=|\((?!.*\b(table|index)_))"),
@@ -50,8 +49,17 @@ _STARTS = [
 ]  # fmt: skip
 _STARTS_OF = [(touch, re.compile(pattern, re.S)) for touch, pattern in _STARTS]
 _ANYWHERE = [
-    (Touch.CONNECTION, re.compile(r"\bpg_(try_)?advisory_(un)?lock|\bsetseed\b|\binto\s+temp|\bpg_temp\b")),
-    (Touch.TRANSACTION, re.compile(r"\bpg_(try_)?advisory_xact_lock|\bpg_export_snapshot\b|\btxid_current|\bpg_current_xact")),
+    (
+        Touch.CONNECTION,
+        re.compile(
+            r"\bpg_(try_)?advisory_(un)?lock|\bsetseed\b|\binto\s+temp|\bpg_temp\b|"
+            r"\bupdate\s[^;]*?\bpg_settings\"?\s+set\b"
+        ),
+    ),
+    (
+        Touch.TRANSACTION,
+        re.compile(r"\bpg_(try_)?advisory_xact_lock|\bpg_export_snapshot\b|\btxid_current|\bpg_current_xact"),
+    ),
 ]
 _SET_CONFIG = re.compile(r"\bset_config\b")
 # In the body of a function a statement may begin anywhere; of what is found there, "UPDATE t SET x" is none.
