@@ -9,7 +9,9 @@ leaves running on it goes on.
 import asyncio
 import logging
 import os
+import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Awaitable
 from concurrent.futures import CancelledError, wait
@@ -21,6 +23,7 @@ _CANCEL_GRACE = 5.0  # seconds that a cancelled coroutine has to clean up before
 _LOOK = 1.0  # seconds
 
 _of_this_thread = threading.local()
+_at_work: dict[int, tuple[Awaitable[Any], threading.Thread]] = {}  # by the thread that waits for it
 
 
 class _Loop:
@@ -53,6 +56,7 @@ class _Loop:
                 ended.set()
 
         future = asyncio.run_coroutine_threadsafe(guarded(), self.loop)
+        _at_work[threading.get_ident()] = (awaitable, self._thread)
         try:
             while not future.done():
                 wait([future], _LOOK)
@@ -67,6 +71,8 @@ class _Loop:
                 log.warning("an async handler doesn't end when it is cancelled; its event loop is given up")
                 self.give_up()
             raise
+        finally:
+            _at_work.pop(threading.get_ident(), None)
         if raised:
             raise raised[0]
         return returned[0] if returned else None
@@ -82,6 +88,18 @@ def run(awaitable: Awaitable[Any]) -> Any:
     if loop is None or not loop.is_usable:
         loop = _of_this_thread.loop = _Loop()
     return loop.run(awaitable)
+
+
+def stack_of(thread: int) -> list[str]:
+    """Where the async handler stands for which this thread waits, outermost first; empty if it waits for none."""
+    awaited, turns_on = _at_work.get(thread, (None, None))
+    if getattr(awaited, "cr_running", False) and turns_on is not None:
+        return traceback.format_stack(sys._current_frames().get(turns_on.ident or 0))
+    found = []
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        found += traceback.format_stack(frame, limit=1)
+        awaited = getattr(awaited, "cr_await", None)
+    return found
 
 
 def _turn(loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from events.async_calling import stack_of
 from events.ports import Inbox
 from events.records import Claim
 from events.registry import handler_named
@@ -98,8 +99,9 @@ class Heartbeat:
                         run.on_late = None
                         late()
                     if now - run.extended >= third:
-                        self._inbox.extend(run.claims, self._lease)
-                        run.extended = now  # not before: after an outage it is late, and comes at once
+                        whole = self._inbox.extend(run.claims, self._lease) == len(run.claims)
+                        # Not before: after an outage it is late, and comes at once. What was locked comes soon.
+                        run.extended = now if whole else now - third * 3 / 4
                 except Exception as error:
                     first = run.claims[0]
                     self._throttle.warn(f"can't extend the lease of {first.handler} {first.envelope.id}: {error}")
@@ -115,4 +117,6 @@ def _told(run: _Run, now: float) -> str:
 
 def _stack(thread: int) -> str:
     frame = sys._current_frames().get(thread)
-    return "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame is not None else "(it has just ended)"
+    if frame is None:
+        return "(it has just ended)"
+    return "".join((stack_of(thread) or traceback.format_stack(frame))[-_FRAMES:])

@@ -55,7 +55,7 @@ def durability(pipeline: Pipeline) -> list[Finding]:
 def connections(pipeline: Pipeline) -> list[Finding]:
     if pipeline.ledger.engine.dialect.name == "sqlite":
         return []
-    most = int(_value(pipeline, "SHOW max_connections")) - int(_value(pipeline, "SHOW superuser_reserved_connections"))
+    most, limited_by, where = min(_limits(pipeline))
     workers = pipeline.ledger.workers.alive(ALIVE)
     # Each handler has its delivery's connection, each process that runs handlers one for heartbeats; the main process
     # relays, listens, and says that it lives.
@@ -63,16 +63,30 @@ def connections(pipeline: Pipeline) -> list[Finding]:
     kept = sum(_kept(worker, worker.pool_size) for worker in workers)
     says = (
         f"{len(workers)} workers use up to {needed} connections at a time, and more if handlers call get_engine(); "
-        f"they keep up to {kept} open; the server allows {most}"
+        f"they keep up to {kept} open; the {where} allows {most}"
     )
     if needed > most:
-        cure = "raise max_connections, lower --concurrency, or put PgBouncer between (EVENTS_LISTEN=off)"
+        cure = f"raise {limited_by}, lower --concurrency, or put PgBouncer between (EVENTS_LISTEN=off)"
         return [error("connections", says, cure)]
     if kept > most:
         helps = sum(_kept(worker, 1) for worker in workers) <= most
-        cure = "lower EVENTS_POOL_SIZE, or raise max_connections" if helps else "raise max_connections"
+        cure = f"lower EVENTS_POOL_SIZE, or raise {limited_by}" if helps else f"raise {limited_by}"
         return [warning("connections", says, cure)]
     return [ok("connections", says)]
+
+
+def _limits(pipeline: Pipeline) -> list[tuple[int, str, str]]:
+    """Of connections: how many, what to raise, and who sets it."""
+    reserved = int(_value(pipeline, "SHOW superuser_reserved_connections"))
+    found = [(int(_value(pipeline, "SHOW max_connections")) - reserved, "max_connections", "server")]
+    for where, query in (
+        ("role", "SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user"),
+        ("database", "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database()"),
+    ):
+        limit = _value(pipeline, query)
+        if limit is not None and limit >= 0:  # -1: none
+            found.append((limit, f"the {where}'s CONNECTION LIMIT", where))
+    return found
 
 
 def _processes(worker: WorkerInfo) -> int:

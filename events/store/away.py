@@ -21,7 +21,8 @@ SUSPECTED, AWAY = 8, 100
 _MARK, _LOST = "events_of_ledger", "events_connection_lost"
 _FULL, _READ_ONLY = ("53100",), "25006"
 _SQLSTATES = ("08", "531", "532", "533", "57P", "58000", "58030", _READ_ONLY)  # or how they begin
-_CONTENTION = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_LOCKED = "55P03"
+_CONTENTION = {"40001", "40P01", _LOCKED}  # serialization failure, deadlock, lock not available
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _SQLITE_AWAY = _SQLITE_FULL | {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
@@ -80,6 +81,11 @@ def is_contention(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     return _sqlstate(error.orig) in _CONTENTION or bool(_sqlite_codes(error.orig) & _BUSY)
+
+
+def is_locked(error: DBAPIError) -> bool:
+    """A lock was waited for as long as one may, and somebody else has it still."""
+    return _sqlstate(error.orig) == _LOCKED
 
 
 def pardons(engine: Engine, error: BaseException) -> int:

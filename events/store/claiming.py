@@ -1,5 +1,6 @@
 """To take deliveries that were sent, each for the attempt that its wake-up names, with what their events hold."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -20,14 +21,19 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
 from events.records import State
-from events.store.engine import is_relaxed, look, moment, moments, transaction
+from events.store.away import is_locked
+from events.store.engine import is_patient, is_relaxed, look, moment, moments, transaction
 from events.store.keys import is_key, key_table, key_values, not_started
 from events.store.tables import event_deliveries, event_store, in_state, is_paused, was_due
 from events.store.types import readable, stored_json
 
+log = logging.getLogger("events.delivery")
+
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
+_PATIENCE = "5s"  # for which a claim waits for somebody else's lock
 _ENVELOPE = (
     _EVENT.aggregate_id,
     _EVENT.event_type,
@@ -51,10 +57,15 @@ def take(
     values = keys | {"of_handler": handler} | moments(dialect, lease=lease)
     values |= {"by": worker[:255], "of_several": len(attempts) > 1}
     if dialect == "postgresql":  # allows all of it in one statement and one round trip
-        with look(engine) as connection:
-            rows = connection.execute(_taking_at_once(), values).all()
-            if len(rows) < len(attempts):
-                connection.execute(_setting_aside(dialect), values)
+        try:
+            with look(engine) as connection:
+                rows = connection.execute(_taking_at_once(), values).all()
+                if len(rows) < len(attempts):
+                    connection.execute(_setting_aside(dialect), values)
+        except DBAPIError as error:
+            if not is_locked(error):
+                raise
+            rows = _take_free(engine, values)
     else:
         with transaction(engine) as connection:
             taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
@@ -65,7 +76,27 @@ def take(
     return sorted(rows, key=lambda row: place[row.event_id])
 
 
+def _take_free(engine: Engine, values: dict[str, Any]) -> Sequence[Row[Any]]:
+    """But what somebody has locked, and doesn't let go: it stays as it is, and is sent again when it is overdue."""
+    with transaction(engine) as connection:
+        found = connection.execute(_free(), values).all()
+        free = values | key_values("postgresql", [tuple(row) for row in found])
+        rows = connection.execute(_taking_at_once(), free).all()
+        if len(rows) < len(found):
+            connection.execute(_setting_aside("postgresql"), free)
+    log.warning("%d deliveries of %s are locked by another transaction, and left until it ends",
+                len(values["keys_event_id"]) - len(found), values["of_handler"])  # fmt: skip
+    return rows
+
+
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+
+@cache
+def _free() -> Any:
+    keys = key_table("postgresql")
+    found = select(*keys.c).where(is_key(keys))
+    return found.with_for_update(skip_locked=True, of=event_deliveries)
 
 
 @cache
@@ -76,7 +107,7 @@ def _taking_at_once() -> Any:
     )
     found = events.subquery("found")
     envelope = [column for column in found.c if column.name not in keys.c]
-    taking = _to_running("postgresql", found).where(is_relaxed())
+    taking = _to_running("postgresql", found).where(is_relaxed(), is_patient(_PATIENCE))
     return taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)
 
 

@@ -255,3 +255,8 @@ def relaxed_commit(connection: Connection) -> None:
 def is_relaxed() -> ColumnElement[bool]:
     """Always true; to be part of a statement that is a transaction of its own, for which it does `relaxed_commit`."""
     return select(func.set_config("synchronous_commit", "off", literal(True))).scalar_subquery() == "off"
+
+
+def is_patient(seconds: str) -> ColumnElement[bool]:
+    """Always true, as `is_relaxed`: the statement waits for a lock for so long, such as "5s", and fails then."""
+    return select(func.set_config("lock_timeout", seconds, literal(True))).scalar_subquery() == seconds

@@ -8,7 +8,24 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, ScalarSelect, Text, Update, and_, case, cast, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    ScalarSelect,
+    Text,
+    Update,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from events.records import HELD, State
 from events.store.engine import look, now_plus, transaction
@@ -59,6 +76,7 @@ def bring_home(engine: Engine, limit: int) -> int:
     moved = {"queue": home()}
     with transaction(engine) as connection:
         count = 0
+        astray: ColumnElement[bool] = false()
         for which, values in (
             (and_(in_state(State.PENDING), _DELIVERY.queue.in_(queues), held), back),
             (and_(in_state(State.PAUSED), held), back),
@@ -68,9 +86,17 @@ def bring_home(engine: Engine, limit: int) -> int:
             some = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).limit(limit)
             these = tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some.with_for_update(skip_locked=True))
             count += connection.execute(update(event_deliveries).where(these).values(values)).rowcount
+            astray = or_(astray, which)
         if count:
             wake_relays(connection)
-        else:
-            done = update(event_subscriptions).where(changed_at < now_plus(connection, -_AT_LAST))
-            connection.execute(done.values(changed_at=None))
+        # Not before all are home: what somebody has locked was passed over.
+        elif not connection.scalar(select(exists().where(astray))):
+            old = changed_at < now_plus(connection, -_AT_LAST)
+            free = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).in_(
+                select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
+                .where(old)
+                .correlate(None)
+                .with_for_update(skip_locked=True)
+            )
+            connection.execute(update(event_subscriptions).where(free).values(changed_at=None))
     return count

@@ -21,7 +21,7 @@ from events.store.catalog import Catalog
 from events.store.claiming import take
 from events.store.engine import look, moment, moments, now_plus, relaxed_commit, transaction
 from events.store.failing import fail, interrupt
-from events.store.keys import is_key, key_table, key_values
+from events.store.keys import is_key, key_table, key_values, unlocked
 from events.store.lending import OURS, lent, settle
 from events.store.listener import wake_relays
 from events.store.passing import passed_on
@@ -115,7 +115,10 @@ class SqlInbox:
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
         with transaction(self._background) as connection:
             relaxed_commit(connection)
-            return _write(connection, claims, due_at=now_plus(connection, lease))
+            return connection.execute(
+                _extending(self._dialect).values(due_at=now_plus(connection, lease)),
+                _claim_values(self._dialect, claims),
+            ).rowcount
 
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
         settle(connection)
@@ -237,6 +240,14 @@ def _claim_values(dialect: str, claims: Collection[Claim]) -> dict[str, Any]:
 def _still_ours(dialect: str) -> Update:
     keys = key_table(dialect)
     return update(event_deliveries).where(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
+
+
+@cache
+def _extending(dialect: str) -> Update:
+    """Where somebody has the lock, it is tried again a moment later: others must not wait for it."""
+    keys = key_table(dialect)
+    mine = and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
+    return update(event_deliveries).where(unlocked(mine))
 
 
 @cache

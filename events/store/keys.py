@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -63,6 +64,18 @@ def locked(connection: Connection, which: "Select[Any]") -> dict[str, Any]:
     """
     return key_values(
         connection.dialect.name, [(event_id, handler, 0) for event_id, handler in connection.execute(which)]
+    )
+
+
+def unlocked(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Of the deliveries of which this is true, those that nobody has locked.
+
+    For what is done again and again, by a thread that must not wait: whoever has the lock may be a process that is
+    stopped, or on a machine that vanished.
+    """
+    found = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).correlate(None)
+    return tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(
+        found.with_for_update(skip_locked=True, of=event_deliveries)
     )
 
 

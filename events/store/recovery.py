@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, select, true, update
+from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, select, true, tuple_, update
 
 from events.letters import DeadLetter, DeadLetterFilter
 from events.outcome import Outcome
@@ -15,7 +15,7 @@ from events.store.dead import find, sizes_of
 from events.store.engine import look, now_plus, relaxed_commit, transaction
 from events.store.failing import fail, interrupt
 from events.store.homing import bring_home
-from events.store.keys import is_key, key_table, key_values, locked, not_started, wakeup_values
+from events.store.keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 
@@ -38,7 +38,7 @@ class SqlRecovery:
             relaxed_commit(connection)
             connection.execute(
                 update(event_deliveries)
-                .where(not_started(self._dialect))
+                .where(unlocked(not_started(self._dialect)))
                 .values(due_at=now_plus(connection, stale_after), worker=holder[:255]),
                 wakeup_values(self._dialect, wakeups),
             )
@@ -73,9 +73,9 @@ class SqlRecovery:
             )
             again = {"state": waits(), "due_at": now}
             lost = and_(late, _DELIVERY.worker.is_(None), _MESSAGE.in_(oldest))
-            count = connection.execute(update(event_deliveries).where(lost).values(again)).rowcount
             of_the_silent = and_(late, _DELIVERY.worker.is_not(None))
-            return count + connection.execute(update(event_deliveries).where(of_the_silent).values(again)).rowcount
+            sending = update(event_deliveries).values(again)
+            return sum(connection.execute(sending.where(unlocked(which))).rowcount for which in (lost, of_the_silent))
 
     def unpause(self, limit: int) -> int:
         # By the deliveries, not by the switches: whatever left them paused, they are found for as long as they are.
@@ -85,7 +85,8 @@ class SqlRecovery:
             forgotten = connection.scalar(select(exists().where(old)))
         if forgotten:
             with transaction(self._engine) as connection:
-                connection.execute(delete(event_handlers).where(old))
+                free = select(_HANDLER.handler).where(old).correlate(None).with_for_update(skip_locked=True)
+                connection.execute(delete(event_handlers).where(_HANDLER.handler.in_(free)))
         if not resumed:
             return 0
         with transaction(self._engine) as connection:
@@ -141,11 +142,17 @@ class SqlRecovery:
         return len(rows)
 
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
-        uncopied = _DELIVERY.copied.is_(False)
+        key = tuple_(_DELIVERY.event_id, _DELIVERY.handler)
+        uncopied = select(*key).where(in_state(State.DEAD), _DELIVERY.copied.is_(False))
+        newest = uncopied.order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id).limit(limit)
         with look(self._engine) as connection:
-            sizes: list[int] = list(connection.scalars(sizes_of(DeadLetterFilter(limit=limit), uncopied)))
+            # What somebody has locked couldn't be marked, and would be copied again and again.
+            free = [tuple(row) for row in connection.execute(newest.with_for_update(skip_locked=True))]
+            if not free:
+                return []
+            sizes = connection.scalars(sizes_of(DeadLetterFilter(limit=limit), key.in_(free)))
             some = len([total for total in accumulate(sizes) if total <= _AT_ONCE])
-            return find(connection, DeadLetterFilter(limit=max(some, 1)), uncopied) if sizes else []
+            return find(connection, DeadLetterFilter(limit=max(some, 1)), key.in_(free))
 
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:
         with transaction(self._engine) as connection:
@@ -153,7 +160,7 @@ class SqlRecovery:
             keys, death = key_table(self._dialect), _DELIVERY.attempts + _DELIVERY.replays
             connection.execute(
                 update(event_deliveries)
-                .where(is_key(keys), death == keys.c.number, in_state(State.DEAD))
+                .where(unlocked(and_(is_key(keys), death == keys.c.number, in_state(State.DEAD))))
                 .values(copied=True),
                 key_values(self._dialect, [(one.event_id, one.handler, one.attempts + one.replays) for one in letters]),
             )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Text, and_, cast, func, select, text, update
+from sqlalchemy import Connection, Engine, Text, and_, cast, func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.records import ALIVE, Pace, Subscription, WorkerInfo
@@ -100,7 +100,10 @@ class SqlSubscriptions:
     def note_pace(self, handler: str, seconds: float) -> None:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)
-            connection.execute(update(event_subscriptions).where(_SUBSCRIPTION.handler == handler).values(pace=seconds))
+            theirs = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).where(_SUBSCRIPTION.handler == handler)
+            free = theirs.correlate(None).with_for_update(skip_locked=True)  # a handler doesn't wait for a hint
+            key = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
+            connection.execute(update(event_subscriptions).where(key.in_(free)).values(pace=seconds))
 
 
 def one_at_a_time(connection: Connection) -> None:

@@ -33,7 +33,9 @@ class SqlWorkers:
         with transaction(self._engine) as connection:
             now = now_plus(connection)
             old = now_plus(connection, -_FORGOTTEN_AFTER)
-            connection.execute(delete(event_workers).where((_WORKER.name == worker.name) | (_WORKER.seen_at < old)))
+            known = select(_WORKER.name).where((_WORKER.name == worker.name) | (_WORKER.seen_at < old)).correlate(None)
+            free = known.with_for_update(skip_locked=True)  # the lock may be that of a process that never ends
+            connection.execute(delete(event_workers).where(_WORKER.name.in_(free)))
             connection.execute(event_workers.insert().values(**values | {"started_at": now, "seen_at": now}))
 
     def renew(self, name: str, activity: Mapping[str, Mapping[str, float]]) -> bool:

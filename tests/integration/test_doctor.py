@@ -14,7 +14,7 @@ import kombu
 import pytest
 import redis
 from servers import free_port
-from sqlalchemy import update
+from sqlalchemy import make_url, text, update
 
 from events.records import Subscription, WorkerInfo
 from events.settings import Settings
@@ -135,6 +135,29 @@ def test_connections_of_threads_are_counted_as_threads_use_them(doctor: Doctor, 
     told = {finding["check"]: finding for finding in doctor(database_url=database.url)["findings"]}
     assert told["connections"]["level"] == "error", told["connections"]
     assert "EVENTS_POOL_SIZE" not in told["connections"]["cure"]
+
+
+@pytest.mark.parametrize("where", ["role", "database"])
+def test_a_limit_of_the_role_or_the_database_counts_as_well(
+    doctor: Doctor, database: PostgresDatabase, where: str
+) -> None:
+    # Given a role, or a database, that may have fewer connections than a worker uses
+    ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
+    migrate(ledger.engine)
+    ledger.workers.announce(worker(pool="thread", concurrency=60))
+    role = f"limited_{database.name}"
+    with ledger.engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT {40 if where == 'role' else -1}"))
+        connection.execute(text(f"ALTER DATABASE {database.name} CONNECTION LIMIT {40 if where == 'database' else -1}"))
+    # Then that is what is compared, and named in the cure
+    url = make_url(database.url).set(username=role).render_as_string(hide_password=False)
+    told = {finding["check"]: finding for finding in doctor(database_url=url)["findings"]}["connections"]
+    assert told["level"] == "error", told
+    assert f"the {where} allows 40" in told["found"]
+    assert f"raise the {where}'s CONNECTION LIMIT" in told["cure"]
+    with ledger.engine.begin() as connection:
+        connection.execute(text(f"DROP ROLE {role}"))
+    ledger.close()
 
 
 def test_what_runs_over_its_time_limit_is_found(doctor: Doctor, database: PostgresDatabase) -> None:

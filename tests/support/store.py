@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from sqlalchemy import Text, cast, event, func, select, update
+from sqlalchemy import Text, cast, event, func, select, text, update
 
 from events.envelope import Envelope
 from events.records import Claim, Failure, Subscription, Wakeup, WorkerInfo
@@ -107,6 +107,10 @@ class Store:
     def count(self, table: Any = event_store) -> int:
         with self.ledger.engine.connect() as connection:
             return connection.scalar(select(func.count()).select_from(table)) or 0
+
+    def count_of(self, table: str, where: str) -> int:
+        with self.ledger.engine.connect() as connection:
+            return int(connection.scalar(text(f"SELECT count(*) FROM {table} WHERE {where}")))
 
     def foreign(self, statement: str, *values: Any) -> None:
         """Run SQL as a program does that knows nothing of this package; parameters are written `?`."""

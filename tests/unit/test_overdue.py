@@ -1,5 +1,6 @@
 """A handler that nothing ends is told of: in the log, where it stands, and to whoever asks for the process's health."""
 
+import asyncio
 import logging
 import threading
 from datetime import timedelta
@@ -27,11 +28,40 @@ def waits_for_what_never_comes() -> None:
     go_on.wait(60)
 
 
+class HangingAsync(Hanging):
+    pass
+
+
+class Blocking(Hanging):
+    pass
+
+
+@handles(HangingAsync, retry=Retry(max_attempts=1), group=False, time_limit=seconds(1))
+async def hangs_for_long_and_awaits(event: HangingAsync) -> None:
+    await awaits_what_never_comes()
+
+
+async def awaits_what_never_comes() -> None:
+    while not go_on.is_set():
+        await asyncio.sleep(0.05)
+
+
+@handles(Blocking, retry=Retry(max_attempts=1), group=False, time_limit=seconds(1))
+async def hangs_for_long_and_blocks(event: Blocking) -> None:
+    waits_for_what_never_comes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "stands_at"),
+    [(Hanging, "waits_for_what_never_comes"), (HangingAsync, "awaits_what_never_comes"),
+     (Blocking, "waits_for_what_never_comes")],
+)  # fmt: skip
 def test_what_runs_over_its_limit_is_named_with_where_it_stands(
-    events_pipeline: InlinePipeline, caplog: pytest.LogCaptureFixture
+    events_pipeline: InlinePipeline, caplog: pytest.LogCaptureFixture, kind: type[Hanging], stands_at: str
 ) -> None:
     # Given a handler that runs over its limit, on a pool that has no limits
-    event = Hanging()
+    event = kind()
+    go_on.clear()
     publish(event)
     events_pipeline.subscribe()
     events_pipeline.relay().step()
@@ -42,14 +72,14 @@ def test_what_runs_over_its_limit_is_named_with_where_it_stands(
         run.start()
         try:
             # Then it is told of, with its event, and again when it has taken twice as long
-            eventually(lambda: caplog.text.count("hangs_for_long has run for") >= 2, "it is told of twice")
+            eventually(lambda: caplog.text.count(" has run for ") >= 2, "it is told of twice")
             (told,) = deliverer.overdue()
         finally:
             go_on.set()
             run.join()
     assert f"on event {event.event_id}" in told
     assert "its time limit of 1 s" in told
-    assert "waits_for_what_never_comes" in caplog.text
+    assert f"in {stands_at}" in caplog.text
     assert deliverer.overdue() == []
 
 
