@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from events.records import Subscription, WorkerInfo
 from events.settings import Settings
 from events.store import migrate, open_ledger
 from events.store.tables import event_deliveries, event_workers
+from support.operator import events
 from support.servers import PostgresDatabase, own_server, server_url
 from support.store import Store
 
@@ -41,10 +40,8 @@ def doctor(tmp_path: Path) -> Doctor:
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
         (tmp_path / "nothing.py").touch()
         values = {"handlers": "nothing"} | settings
-        done = subprocess.run(
-            [sys.executable, "-m", "events", "doctor", "--json"], cwd=tmp_path, capture_output=True, text=True,
-            timeout=60, env=environment | {f"EVENTS_{name.upper()}": value for name, value in values.items()},
-        )  # fmt: skip
+        environment |= {f"EVENTS_{name.upper()}": value for name, value in values.items()}
+        done = events("doctor", "--json", environment=environment, folder=tmp_path)
         assert "Traceback" not in done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         report["level"] = {finding["check"]: finding["level"] for finding in report["findings"]}

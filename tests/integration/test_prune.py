@@ -1,14 +1,13 @@
 """`events prune`, as an operator runs it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from support.operator import Operator
 from support.store import Store
 
 
@@ -18,8 +17,7 @@ def url(tmp_path: Path) -> str:
 
 
 def events(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "EVENTS_DATABASE_URL": url, "EVENTS_HANDLERS": "shop"}
-    return subprocess.run([sys.executable, "-m", "events", *arguments], env=environment, capture_output=True, text=True)
+    return Operator(url, EVENTS_HANDLERS="shop").runs(*arguments)
 
 
 def test_it_counts_and_then_deletes(url: str) -> None:

@@ -1,13 +1,12 @@
 """`events unhandled`, as an operator runs it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support.operator import Operator
 from support.store import Store
 
 
@@ -17,11 +16,7 @@ def url(tmp_path: Path) -> str:
 
 
 def events(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "EVENTS_DATABASE_URL": url, "EVENTS_HANDLERS": "shop"}
-    return subprocess.run(
-        [sys.executable, "-m", "events", *arguments], env=environment, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    return Operator(url, EVENTS_HANDLERS="shop").runs(*arguments)
 
 
 def test_an_operator_lists_counts_and_drops_what_waits_in_vain(url: str) -> None:

@@ -4,7 +4,25 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from support.template import Forked
+
+
+def events(
+    *arguments: object, environment: dict[str, str], given: str = "", folder: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """`python -m events ARGUMENTS`, to its end."""
+    with TemporaryFile("w+") as reads, TemporaryFile("w+") as writes, TemporaryFile("w+") as complains:
+        reads.write(given)
+        reads.seek(0)
+        command = ["events", *map(str, arguments)]
+        run = Forked(command, environment, folder or Path.cwd(), (reads, writes, complains))
+        code = run.wait(120)
+        for file in (writes, complains):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, code, writes.read(), complains.read())
 
 
 class Operator:
@@ -15,18 +33,13 @@ class Operator:
         self._environment = wide | environment
 
     def runs(self, *arguments: object, given: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._command(arguments), env=self._environment, input=given, capture_output=True, text=True
-        )
+        return events(*arguments, environment=self._environment, given=given)
 
     def begins(self, *arguments: object) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            self._command(arguments), env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    @staticmethod
-    def _command(arguments: Iterable[object]) -> list[str]:
-        return [sys.executable, "-m", "events", *map(str, arguments)]
+            [sys.executable, "-m", "events", *map(str, arguments)], env=self._environment, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
 
     def sees(self, *arguments: object, given: str = "") -> str:
         done = self.runs(*arguments, given=given)

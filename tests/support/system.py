@@ -33,7 +33,8 @@ class Process:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        self._popen = Forked(arguments, environment, log)
+        with Path(os.devnull).open() as nothing, log.open("w") as file:
+            self._popen = Forked(arguments, environment, log.parent, (nothing, file, file))
         self.pid = self._popen.pid
 
     def alive(self) -> bool:

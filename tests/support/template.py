@@ -19,7 +19,7 @@ import sys
 import threading
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LONGEST = 1 << 17  # bytes of an order
 LIBRARIES = [
@@ -31,15 +31,20 @@ INTERPRETERS = {"PYTHONPATH", "PYTHONUNBUFFERED"}  # variables that are the inte
 
 
 class Forked:
-    """`python -m ARGUMENTS` with this environment, in the folder of the log: what subprocess.Popen would give."""
+    """`python -m ARGUMENTS` with this environment, in this folder: what subprocess.Popen would give.
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
+    Args:
+        files: its standard input, output and error.
+    """
+
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], folder: Path, files: tuple[IO[Any], IO[Any], IO[Any]]
+    ) -> None:
         unheeded = {name for name in environment if name.startswith("PYTHON")} - INTERPRETERS
         assert not unheeded, f"a forked process can't heed {unheeded}"
-        order = {"arguments": arguments, "environment": environment, "folder": str(log.parent)}
+        order = {"arguments": arguments, "environment": environment, "folder": str(folder)}
         self._ended, told = os.pipe()
-        with log.open("w") as file:
-            self.pid = _template().fork(order, [file.fileno(), told])
+        self.pid = _template().fork(order, [told, *(file.fileno() for file in files)])
         os.close(told)
         self.returncode: int | None = None
 
@@ -106,16 +111,18 @@ def serve(orders: socket.socket) -> list[str] | None:
         while True:
             for key, _ in selector.select():
                 if key.fileobj is orders:
-                    order, files, *_ = socket.recv_fds(orders, LONGEST, 2)
+                    order, given, *_ = socket.recv_fds(orders, LONGEST, 4)
                     if not order:
                         return None
+                    ended, *files = given
                     if (pid := os.fork()) == 0:
                         watched = [one.fd for one in selector.get_map().values() if one.fileobj is not orders]
-                        for other in [*watched, *told.values(), files[1]]:
+                        for other in [*watched, *told.values(), ended]:
                             os.close(other)
-                        return _become(json.loads(order), files[0], orders)
-                    os.close(files[0])
-                    told[pid] = files[1]
+                        return _become(json.loads(order), files, orders)
+                    for file in files:
+                        os.close(file)
+                    told[pid] = ended
                     selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
                 else:
                     pidfd, pid = key.fd, key.data
@@ -127,13 +134,13 @@ def serve(orders: socket.socket) -> list[str] | None:
                     os.close(told.pop(pid))
 
 
-def _become(order: dict[str, Any], log: int, orders: socket.socket) -> list[str]:
+def _become(order: dict[str, Any], files: list[int], orders: socket.socket) -> list[str]:
     os.setsid()
     orders.send(str(os.getpid()).encode())  # only now: who is told may signal the whole group
     orders.close()
-    for number in (1, 2):
-        os.dup2(log, number)
-    os.close(log)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
