@@ -7,6 +7,7 @@ files of its own.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -26,6 +27,7 @@ LIBRARIES = [
     *("celery.bin.celery", "celery.apps.worker", "celery.worker.consumer", "celery.concurrency.prefork"),
     *("kombu.transport.redis", "kombu.transport.pyamqp", "sqlalchemy.orm", "sqlalchemy.ext.asyncio", "psycopg"),
     *("sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite", "pydantic_settings", "typer", "rich.console"),
+    *("typer.rich_utils", "rich.markdown", "rich.progress", "rich.traceback", "sqlite3"),
 ]
 INTERPRETERS = {"PYTHONPATH", "PYTHONUNBUFFERED"}  # variables that are the interpreter's, and heeded here
 
@@ -152,6 +154,8 @@ def _become(order: dict[str, Any], files: list[int], orders: socket.socket) -> l
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
+    gc.collect()
+    gc.freeze()  # what is shared stays shared: no collector writes to it
     if arguments := serve(socket.socket(fileno=int(sys.argv[1]))):
         sys.argv[1:] = arguments[1:]
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
