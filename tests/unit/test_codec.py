@@ -83,7 +83,7 @@ def row(data: str, event_type: str = "Assembled", **columns: object) -> Envelope
     return Envelope(**values)  # type: ignore[arg-type]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # tests run side by side
+@settings(suppress_health_check=[HealthCheck.too_slow])  # tests run side by side
 @given(assembled)
 def test_what_goes_in_comes_out_equal(event: Assembled) -> None:
     envelope = encode(event, max_bytes=10_000_000)
