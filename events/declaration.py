@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel, FutureDate, FutureDatetime
@@ -63,7 +63,7 @@ def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> Non
                 f"{where}: field {name!r} says exclude=True, so it would not be stored; "
                 f"leave that out, and say masked={name!r} if nobody shall see it"
             )
-        if any(part in (FutureDate, FutureDatetime) for part in _parts(field.annotation, field.metadata)):
+        if any(part in (FutureDate, FutureDatetime) for part in _parts([field.annotation, field.metadata], set())):
             raise DefinitionError(
                 f"{where}: field {name!r} has to be in the future, and isn't any more when a handler gets it late; "
                 f"check that where the event is made"
@@ -76,13 +76,14 @@ def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> Non
                 )
 
 
-def _parts(*hints: Any, within: frozenset[Any] = frozenset()) -> Iterator[Any]:
-    """An annotation, and all that it is made of; `within`: of which classes this is a part."""
+def _parts(hints: Iterable[Any], seen: set[type]) -> Iterator[Any]:
+    """Annotations, and all that they are made of; of the classes in `seen` no more than once."""
     for hint in hints:
         yield hint
-        if isinstance(hint, type) and hint not in within:
-            yield from _parts(*_hints_of(hint), within=within | {hint})
-        yield from _parts(*(hint if isinstance(hint, list) else typing.get_args(hint)), within=within)
+        if isinstance(hint, type) and hint not in seen:
+            seen.add(hint)
+            yield from _parts(_hints_of(hint), seen)
+        yield from _parts(hint if isinstance(hint, list) else typing.get_args(hint), seen)
 
 
 def _hints_of(kind: type) -> list[Any]:

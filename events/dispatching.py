@@ -9,7 +9,7 @@ from datetime import timedelta
 from events.grouping import is_untried, make_groups
 from events.hooks import Hooks
 from events.ports import Outbox, Subscriptions, Transport
-from events.records import Due, Express, Group, Pace
+from events.records import Due, Express, Group, Handled, Pace
 from events.sending import Sending
 
 _PACES_EVERY = 0.2  # seconds, at most, between looks at how fast handlers are
@@ -38,7 +38,8 @@ class Dispatch:
     """Used by one relay, in one thread.
 
     Args:
-        handlers: send only deliveries of these; None for all. A worker without a broker runs what it feeds itself.
+        handlers: send only deliveries of these; None for all. A worker without a broker runs what it feeds itself, and
+            what it can't run it would take from who can, again and again.
         queues: send only to these queues; None for all.
     """
 
@@ -49,7 +50,7 @@ class Dispatch:
         transport: Transport,
         limits: RelayLimits,
         hooks: Hooks,
-        handlers: Collection[str] | None,
+        handlers: Collection[Handled] | None,
         queues: Collection[str] | None,
     ) -> None:
         self._subscriptions = subscriptions

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, TextClause, event
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from events.errors import HandlerError
 
@@ -32,6 +32,7 @@ class HandlerSession(Session):
         self._committed = False  # as far as it knows
         self._changed = False  # something, in the transaction that it is in
         self._dropped = False  # such a change, by close()
+        self._before: dict[SessionTransaction, bool] = {}  # savepoints: whether something had changed when they were set
         self._ends: list[Any] = []  # its transactions that have ended
         dispatch: Any = self.dispatch
         dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
@@ -106,6 +107,7 @@ class HandlerSession(Session):
     def _keep_end(self, _: Session, transaction: Any) -> None:
         if transaction.parent is None:
             self._changed = False
+            self._before.clear()
             self._ends.append(transaction)
         else:  # of begin_nested()
             dispatch: Any = self.dispatch
@@ -182,6 +184,17 @@ class _Kept:
 
     def __bool__(self) -> bool:
         return True
+
+
+@event.listens_for(HandlerSession, "after_transaction_create")
+def _begun(session: HandlerSession, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session._before[transaction] = session._changed
+
+
+@event.listens_for(HandlerSession, "after_soft_rollback")
+def _undone(session: HandlerSession, transaction: SessionTransaction) -> None:
+    session._changed = session._before.get(transaction, session._changed)
 
 
 def _may_change(statement: Any) -> bool:

@@ -28,7 +28,7 @@ from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
 from events.receiving import Acceptance, Receiver
-from events.records import Subscription
+from events.records import Handled, Subscription
 from events.registry import all_handlers, place_of, remember
 from events.relay import Relay
 from events.sessions import async_session_of
@@ -81,7 +81,7 @@ class Pipeline:
     def relay(
         self,
         *,
-        handlers: Collection[str] | None = None,
+        handlers: Collection[Handled] | None = None,
         queues: Collection[str] | None = None,
         max_messages: int | None = None,
     ) -> Relay:

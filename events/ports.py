@@ -11,7 +11,19 @@ from sqlalchemy import Connection
 
 from events.envelope import Envelope
 from events.letters import DeadLetter, Parked
-from events.records import Claim, Due, Express, Failure, FannedOut, Group, Pace, Subscription, Wakeup, WorkerInfo
+from events.records import (
+    Claim,
+    Due,
+    Express,
+    Failure,
+    FannedOut,
+    Group,
+    Handled,
+    Pace,
+    Subscription,
+    Wakeup,
+    WorkerInfo,
+)
 
 
 class EventLog(Protocol):
@@ -96,7 +108,7 @@ class Outbox(Protocol):
         queue: str,
         limit: int,
         stale_after: timedelta,
-        handlers: Collection[str] | None,
+        handlers: Collection[Handled] | None,
         but: Collection[str],
         group: Callable[[Sequence[Due]], list[Group]],
     ) -> list[Group]:

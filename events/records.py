@@ -92,6 +92,9 @@ class Wakeup:
 Group = tuple[Wakeup, ...]  # wake-ups of one handler that share a message; mostly one
 
 
+Handled = tuple[str, str]  # a handler, and the name of an event that it handles
+
+
 @dataclass(frozen=True, slots=True)
 class Express:
     """Which new deliveries need not wait for others.
@@ -107,7 +110,7 @@ class Express:
     messages: int
     in_flight: int
     stale_after: timedelta
-    handlers: Collection[str] | None = None
+    handlers: Collection[Handled] | None = None
     queues: Collection[str] | None = None
 
 

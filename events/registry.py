@@ -123,6 +123,11 @@ def all_handlers() -> Iterator[Handler]:
     return iter(tuple(_handlers.values()))
 
 
+def all_handled() -> set[tuple[str, str]]:
+    """Each handler with each event that it handles, by name: what this process can run."""
+    return {(handler.name, event.event_name) for handler in all_handlers() for event in handler.events}
+
+
 def without_handlers(modules: Iterable[str]) -> str:
     """What to say if none was loaded, bridges aside, and what to do; else "". `modules`: of EVENTS_HANDLERS."""
     if any(handler.origin is not None for handler in _handlers.values()):

@@ -17,6 +17,7 @@ from events.errors import TransportError, Unsendable
 from events.hooks import Hooks
 from events.letters import DeadLetter
 from events.ports import Listener, Outbox, Recovery, Subscriptions, Transport
+from events.records import Handled
 from events.throttle import Throttle
 from events.watchdog import Pulse
 
@@ -48,7 +49,7 @@ class Relay:
         limits: RelayLimits,
         hooks: Hooks | None = None,
         *,
-        handlers: Collection[str] | None = None,
+        handlers: Collection[Handled] | None = None,
         queues: Collection[str] | None = None,
     ) -> None:
         self._subscriptions = subscriptions

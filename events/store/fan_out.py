@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     null,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -64,7 +65,7 @@ def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         values |= {
             "few": express.events, "room": express.messages, "in_flight": express.in_flight,
             "stale_after": express.stale_after, "base": secrets.randbits(61),
-            "handlers": list(express.handlers or ()), "queues": list(express.queues or ()),
+            "handlers": sorted(express.handlers or ()), "queues": list(express.queues or ()),
         }  # fmt: skip
     with look(engine) as connection:
         rows = connection.execute(statement, values).all()
@@ -129,7 +130,8 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
         keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer),
     ]
     if of_some:
-        at_once.append(_SUBSCRIPTION.handler.in_(bindparam("handlers", expanding=True)))
+        handled = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
+        at_once.append(handled.in_(bindparam("handlers", expanding=True)))
     waits = _waits().label("waits")
     wanted = _wanted(mine, waits, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
         keeping_up, keeping_up.c.queue == _SUBSCRIPTION.queue

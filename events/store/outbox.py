@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, Engine, Select, Update, and_, bindparam, exists, func, or_, select, tuple_, update
 
 from events.ports import Listener
-from events.records import Due, Express, Failure, FannedOut, Group, State, Wakeup
+from events.records import Due, Express, Failure, FannedOut, Group, Handled, State, Wakeup
 from events.store.arrivals import is_anything_new
 from events.store.engine import look, moment, moments, now_plus, transaction
 from events.store.fan_out import fan_out
@@ -54,12 +54,14 @@ class SqlOutbox:
         queue: str,
         limit: int,
         stale_after: timedelta,
-        handlers: Collection[str] | None,
+        handlers: Collection[Handled] | None,
         but: Collection[str],
         group: Callable[[Sequence[Due]], list[Group]],
     ) -> list[Group]:
         due = _due(self._dialect, of_some=handlers is not None, but_some=bool(but))
-        which = {"of_queue": queue, "most": limit, "these": list(handlers or ()), "but": list(but)}
+        which = {"of_queue": queue, "most": limit, "but": list(but)}
+        if handlers is not None:
+            which |= {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
         with transaction(self._engine) as connection:
             rows = self._at_home(connection, due, which)
             groups = group([
@@ -175,8 +177,10 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
         .with_for_update(skip_locked=True)
     )
     if of_some:
-        mine = _DELIVERY.handler.in_(bindparam("these", expanding=True))
-        query = query.where(or_(mine, home().is_(None)))
+        mine = tuple_(_DELIVERY.handler, _DELIVERY.event_type).in_(bindparam("these", expanding=True))
+        # Older code wrote no event type: who has the handler takes it, and passes it on if need be.
+        perhaps = and_(_DELIVERY.event_type.is_(None), _DELIVERY.handler.in_(bindparam("names", expanding=True)))
+        query = query.where(or_(mine, perhaps, home().is_(None)))
     if but_some:
         query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
     return query

@@ -16,7 +16,7 @@ from celery import bootsteps
 
 from events.errors import EventsError
 from events.pipeline import Pipeline
-from events.registry import all_handlers, without_handlers
+from events.registry import all_handled, without_handlers
 from events.relay import Relay
 from events.settings import redact
 from events.transport.memory import MemoryTransport
@@ -110,7 +110,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             return
         slots = int(worker.concurrency or 1)
         worker.relay = self._relay = self._pipeline.relay(
-            handlers={handler.name for handler in all_handlers()} if local else None,
+            handlers=all_handled() if local else None,
             queues=sorted(worker.app.amqp.queues.consume_from) if local else None,
             max_messages=slots * _PER_SLOT if local else None,
         )

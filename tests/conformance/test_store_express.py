@@ -111,7 +111,7 @@ def test_where_workers_dont_keep_up_it_waits(store: Store) -> None:
 
 @on_postgres
 @pytest.mark.parametrize(
-    "express", [replace(ALL, messages=2), replace(ALL, handlers=["hear"]), replace(ALL, queues=["quick"])]
+    "express", [replace(ALL, messages=2), replace(ALL, handlers=[("hear", "Said")]), replace(ALL, queues=["quick"])]
 )
 def test_only_what_the_sender_has_room_and_handlers_for_is_sent(store: Store, express: Express) -> None:
     # Given handlers in two queues, and two new events

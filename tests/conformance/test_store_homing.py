@@ -41,7 +41,7 @@ def relay_of(store: Store, queues: Queues, *handlers: str) -> Relay:
     ledger = store.ledger
     return Relay(
         ledger.subscriptions, ledger.outbox, ledger.recovery, queues, limits,  # type: ignore[arg-type]
-        handlers=handlers or None, queues=["q"] if handlers else None,
+        handlers=[(name, "Said") for name in handlers] or None, queues=["q"] if handlers else None,
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def everything_hot(store: Store) -> None:
     store.publish(*(uuid4() for _ in range(20)))
     assert ledger.outbox.fan_out(100).events == 20
     express = Express(8, 100, 64, HOUR)
-    for allowed in (express, replace(express, handlers=["hear"], queues=["q"])):
+    for allowed in (express, replace(express, handlers=[("hear", "Said")], queues=["q"])):
         store.publish()
         assert ledger.outbox.fan_out(100, allowed).events == 1
     assert set(ledger.outbox.waiting()) == {"q", "elsewhere"}

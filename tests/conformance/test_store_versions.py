@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
 
 from events.letters import DeadLetterFilter
-from events.records import Subscription
+from events.records import Express, Subscription
 from events.store.tables import event_subscriptions
 from events.upkeep import NoSuchHandler, StillRunning, Upkeep
-from support.store import NOW, OOPS, Store, together
+from support.store import HOUR, NOW, OOPS, Store, together
 
 OLD = Subscription("Said", "hear", "old", 3, masked=("iban",))
 NEW = replace(OLD, queue="new", max_attempts=9, masked=("card",))
@@ -77,6 +78,31 @@ def test_old_code_that_starts_late_and_leaves_takes_nothing_from_newer_code(stor
     assert [one.handler for one in store.take_due("new", 10)] == []
     store.ledger.outbox.fan_out(10)
     assert [one.event_type for one in store.take_due("new", 10)] == ["Seen"]
+
+
+@pytest.mark.parametrize("by", ["look", "fan-out"])
+def test_without_a_broker_a_worker_takes_only_what_it_can_run_of_a_handler(store: Store, by: str) -> None:
+    # Given a handler that takes two events, of which older code knows one, and deliveries of both
+    store.subscribe(event_type="Said")
+    store.subscribe(event_type="Seen")
+    old = [("hear", "Said")]
+    ids = {kind: store.publish(event_type=kind) for kind in ("Said", "Seen")}
+
+    def taken(handlers: list[tuple[str, str]]) -> list[UUID]:
+        return [one.event_id for one in store.take_due("q", 10, HOUR, handlers)]
+
+    # When a worker of older code looks, however often
+    if by == "fan-out" and not store.sqlite:
+        found = store.ledger.outbox.fan_out(10, Express(8, 100, 64, HOUR, old, None))
+        assert [one.event_id for group in found.sent for one in group] == [ids["Said"]]
+    else:
+        store.ledger.outbox.fan_out(10)
+        assert taken(old) == [ids["Said"]]
+    assert taken(old) == []
+    # Then the other waits for one of newer code; what the oldest code has fanned out names no event, and is for both
+    assert taken([*old, ("hear", "Seen")]) == [ids["Seen"]]
+    store.foreign("UPDATE event_deliveries SET event_type = NULL, state = 'pending', due_at = created_at")
+    assert set(taken(old)) == set(ids.values())
 
 
 def test_the_newest_definition_counts_without_flapping_while_several_versions_live(store: Store) -> None:

@@ -162,7 +162,7 @@ class Fleet:
         ledger, transport = self.pipeline.ledger, self.broker if worker is None else worker.queues
         with running(worker.code if worker else {}):
             relay = self.pipeline.relay(
-                handlers=set(worker.code) if worker and local else None,
+                handlers=registry.all_handled() if worker and local else None,
                 queues=worker.reads if worker and local else None,
                 max_messages=8 if local else None,
             )

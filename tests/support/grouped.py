@@ -14,6 +14,7 @@ from events import Delivery, DomainEvent, Retry, get_engine, handles, publish
 from events.outcome import Outcome, Result
 from events.pipeline import use_pipeline
 from events.records import Group
+from events.registry import handler_named
 from events.settings import Settings
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline, migrated_file
@@ -131,7 +132,8 @@ def sent_together(pipeline: InlinePipeline, handler: str) -> Group:
     outbox = pipeline.ledger.outbox
     outbox.fan_out(1000)
     queue = pipeline.settings.queue
-    (group,) = outbox.take_due(queue, 1000, HOUR, [handler], (), lambda due: [tuple(one.wakeup for one in due)])
+    its = [(handler, event.event_name) for event in handler_named(handler).events]
+    (group,) = outbox.take_due(queue, 1000, HOUR, its, (), lambda due: [tuple(one.wakeup for one in due)])
     return group
 
 

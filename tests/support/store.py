@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import Text, cast, event, func, select, text, update
 
 from events.envelope import Envelope
-from events.records import Claim, Failure, Subscription, Wakeup, WorkerInfo
+from events.records import Claim, Failure, Handled, Subscription, Wakeup, WorkerInfo
 from events.settings import Settings
 from events.store import Ledger, open_ledger
 from events.store.tables import event_deliveries, event_store
@@ -64,7 +64,7 @@ class Store:
         return self.take_due("q", limit, stale_after)
 
     def take_due(
-        self, queue: str, limit: int, stale_after: timedelta = HOUR, handlers: Collection[str] | None = None
+        self, queue: str, limit: int, stale_after: timedelta = HOUR, handlers: Collection[Handled] | None = None
     ) -> list[Wakeup]:
         """Each in a message of its own."""
         groups = self.ledger.outbox.take_due(

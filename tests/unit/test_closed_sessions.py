@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, String, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from events import Retry, get_engine, handles, publish
@@ -78,6 +79,11 @@ def _and_go_on(session: Session) -> None:
     session.add(Page(name="another"))
 
 
+def _before_a_savepoint_that_is_undone(session: Session) -> None:
+    session.add(Page(name="new"))
+    _rolled_back_to_a_savepoint(session)
+
+
 DROPS: dict[str, Callable[[Session], object]] = {
     "add": lambda session: session.add(Page(name="new")),
     "flush": _flushed,
@@ -92,6 +98,7 @@ DROPS: dict[str, Callable[[Session], object]] = {
     "query": lambda session: session.query(Page).update({"name": "new"}),
     "publish": lambda _: publish(Noticed(of="here")),
     "publish by session": lambda session: publish(Noticed(of="here"), session=session),
+    "before a savepoint": _before_a_savepoint_that_is_undone,
     "after a commit": _once_more_after_a_commit,
     "close and go on": _and_go_on,
 }
@@ -114,12 +121,29 @@ def _begun(session: Session) -> None:
         session.add(Page(name="new"))
 
 
+def _unless_it_is_there(session: Session) -> None:
+    try:
+        with session.begin_nested():
+            session.add(Page(id=1, name="there already"))
+    except IntegrityError:
+        pass
+
+
+def _rolled_back_to_a_savepoint(session: Session) -> None:
+    savepoint = session.begin_nested()
+    session.execute(insert(Page).values(name="new"))
+    publish(Noticed(of="here"))
+    savepoint.rollback()
+
+
 MEANS_IT: dict[str, Callable[[Session], object]] = {
     "commit": _committed,
     "roll back": _rolled_back,
     "begin": _begun,
     "read": lambda session: session.scalars(select(Page)).all(),
     "read by text": lambda session: session.execute(text("SELECT count(*) FROM pages")).scalar(),
+    "unless it is there": _unless_it_is_there,
+    "roll back to a savepoint": _rolled_back_to_a_savepoint,
     "nothing": lambda _: None,
 }
 PROGRAMS = {name: _within(change) for name, change in (DROPS | MEANS_IT).items()}
@@ -130,7 +154,7 @@ def pipeline(tmp_path: Any) -> Iterator[InlinePipeline]:
     with in_use(f"sqlite:///{tmp_path / 'events.db'}") as pipeline:
         Base.metadata.create_all(get_engine())
         with Session(get_engine()) as session:
-            session.add(Page(name="there before"))
+            session.add(Page(id=1, name="there before"))
             session.commit()
         yield pipeline
 

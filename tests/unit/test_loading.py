@@ -113,8 +113,8 @@ def test_handlers_in_what_is_taken_for_a_test_are_told_of(package: Package, capl
 def test_modules_that_are_passed_over_are_told_of(package: Package, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "events.loading")
     name = package({
-        "__init__.py": "", "bare/orders.py": HANDLER.format(event="PassedOver"), "bare/other.py": "", "scripts/x.py": BOOM,
-        "templates/page.html": "",
+        "__init__.py": "", "bare/orders.py": HANDLER.format(event="PassedOver"), "bare/other.py": "",
+        "scripts/x.py": BOOM, "templates/page.html": "",
     })  # fmt: skip
     assert loaded(name) == {"bare", "bare.orders"}
     told = [record.getMessage().split()[0] for record in caplog.records]
