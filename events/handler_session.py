@@ -32,7 +32,9 @@ class HandlerSession(Session):
         self._committed = False  # as far as it knows
         self._changed = False  # something, in the transaction that it is in
         self._dropped = False  # such a change, by close()
-        self._before: dict[SessionTransaction, bool] = {}  # savepoints: whether something had changed when they were set
+        self._before: dict[
+            SessionTransaction, bool
+        ] = {}  # savepoints: whether something had changed when they were set
         self._ends: list[Any] = []  # its transactions that have ended
         dispatch: Any = self.dispatch
         dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
