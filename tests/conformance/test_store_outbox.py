@@ -58,10 +58,10 @@ def test_take_due_keeps_to_limit_queue_and_handlers(store: Store) -> None:
     outbox.fan_out(10)
     # Then only what was asked for is taken, and only once
     assert store.take_due("elsewhere", 10) == []
-    assert store.take_due("q", 10, HOUR, ["c"]) == []
-    first = store.take_due("q", 2, HOUR, ["a"])
+    assert store.take_due("q", 10, HOUR, [("c", "Said"), ("a", "Sung")]) == []
+    first = store.take_due("q", 2, HOUR, [("a", "Said")])
     assert [(wakeup.handler, wakeup.queue, wakeup.attempt) for wakeup in first] == [("a", "q", 1)] * 2
-    assert len(store.take_due("q", 10, HOUR, ["a"])) == 1
+    assert len(store.take_due("q", 10, HOUR, [("a", "Said")])) == 1
     assert outbox.in_flight() == {"q": {"a": 3}}
     assert [wakeup.handler for wakeup in store.take_due("q", 10)] == ["b"] * 3
 

@@ -102,6 +102,8 @@ class Cell:
 
     def check_end(self, system: System) -> None:
         """Of the worker."""
+        if self.restarts:
+            eventually(lambda: self.worker.log.read_text().count("ready.") > 1, f"{self}: it has started anew")
         if self.target == "child" or self.restarts:
             assert self.worker.alive(), f"{self}: it has ended"
             return

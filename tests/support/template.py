@@ -158,4 +158,5 @@ if __name__ == "__main__":
     gc.freeze()  # what is shared stays shared: no collector writes to it
     if arguments := serve(socket.socket(fileno=int(sys.argv[1]))):
         sys.argv[1:] = arguments[1:]
+        sys.orig_argv = [sys.executable, "-m", *arguments]  # by which Celery starts itself anew on SIGHUP
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
