@@ -93,8 +93,9 @@ def run(awaitable: Awaitable[Any]) -> Any:
 def stack_of(thread: int) -> list[str]:
     """Where the async handler stands for which this thread waits, outermost first; empty if it waits for none."""
     awaited, turns_on = _at_work.get(thread, (None, None))
-    if getattr(awaited, "cr_running", False) and turns_on is not None:
-        return traceback.format_stack(sys._current_frames().get(turns_on.ident or 0))
+    now = sys._current_frames().get(turns_on.ident or 0) if turns_on is not None else None
+    if getattr(awaited, "cr_running", False) and now is not None:
+        return traceback.format_stack(now)
     found = []
     while (frame := getattr(awaited, "cr_frame", None)) is not None:
         found += traceback.format_stack(frame, limit=1)

@@ -126,8 +126,8 @@ class HandlerSession(Session):
 
 @event.listens_for(HandlerSession, "do_orm_execute")
 def _see(state: ORMExecuteState) -> None:
-    if isinstance(state.session, HandlerSession):
-        state.session.see(state.statement)
+    assert isinstance(state.session, HandlerSession)
+    state.session.see(state.statement)
 
 
 @cache

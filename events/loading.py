@@ -65,9 +65,10 @@ def _import_all_of(package: ModuleType, *, only_defining: bool = False) -> None:
             if is_package:
                 _import_all_of(found)
     for name in sorted(set(_bare_folders(folders)) - set(names)):
-        if name != "tests" and _has_definitions(folders, name):
+        files = [file for folder in folders for file in Path(folder, name).rglob("*.py")] if name != "tests" else []
+        if any(_DEFINES.search(file.read_text("utf-8", errors="replace")) for file in files):
             _import_all_of(_imported(f"{package.__name__}.{name}"), only_defining=True)
-        elif name != "tests" and any(True for folder in folders for _ in Path(folder, name).rglob("*.py")):
+        elif files:
             log.info(_PASSED_OVER, package.__name__, name)
 
 
@@ -93,14 +94,6 @@ def _bare_folders(folders: Iterable[str]) -> Iterator[str]:
                 for one in folder.iterdir()
                 if one.name.isidentifier() and one.name != "__pycache__" and one.is_dir()
             )
-
-
-def _has_definitions(folders: Iterable[str], name: str) -> bool:
-    return any(
-        _DEFINES.search(one.read_text("utf-8", errors="replace"))
-        for folder in folders
-        for one in Path(folder, name).rglob("*.py")
-    )
 
 
 def _imported(name: str) -> ModuleType:

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Transaction, insert, table
+from sqlalchemy import Connection, Engine, FromClause, Transaction, insert, table
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
 from events.errors import PublishError
@@ -61,9 +61,12 @@ def async_session_of(session: object) -> Any:
 def _warn_of_other_databases(session: Session, connection: Connection) -> None:
     """Of those in its `binds`: what is written there is another transaction, which may end in another way."""
     binds = getattr(session, "binds", None) or getattr(session, "_Session__binds", {})  # since, and before, 2.1
-    for engine in {bind.engine for bind in binds.values()}:
+    for key, bind in binds.items():
+        engine = bind.engine
         if engine is connection.engine or engine in _warned or session.twophase:
             continue
+        if session.get_bind(**{"clause" if isinstance(key, FromClause) else "mapper": key}).engine is not engine:
+            continue  # the session decides otherwise, as a handler's does
         _warned.add(engine)
         log.warning(
             "publish(session=...) of a session with binds=: the event is written to %s, but what is bound to %s is "

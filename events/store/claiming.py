@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     String,
     Update,
+    and_,
     bindparam,
     cast,
     func,
@@ -26,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from events.records import State
 from events.store.away import is_locked
 from events.store.engine import is_patient, is_relaxed, look, moment, moments, transaction
-from events.store.keys import is_key, key_table, key_values, not_started
+from events.store.keys import is_key, key_table, key_values, not_started, unlocked
 from events.store.tables import event_deliveries, event_store, in_state, is_paused, was_due
 from events.store.types import readable, stored_json
 
@@ -138,7 +139,8 @@ _IS_PAUSED = is_paused(bindparam("of_handler", type_=String), event_deliveries)
 @cache
 def _setting_aside(dialect: str) -> Update:
     """Sent before the handler was paused, or by a relay that didn't know: no attempt is counted."""
-    return update(event_deliveries).where(not_started(dialect), _IS_PAUSED).values(state=State.PAUSED, due_at=was_due())
+    these = unlocked(and_(not_started(dialect), _IS_PAUSED))
+    return update(event_deliveries).where(these).values(state=State.PAUSED, due_at=was_due())
 
 
 def _to_running(dialect: str, keys: FromClause) -> Update:

@@ -238,16 +238,19 @@ def _claim_values(dialect: str, claims: Collection[Claim]) -> dict[str, Any]:
 
 @cache
 def _still_ours(dialect: str) -> Update:
-    keys = key_table(dialect)
-    return update(event_deliveries).where(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
+    return update(event_deliveries).where(_are_still_ours(dialect))
 
 
 @cache
 def _extending(dialect: str) -> Update:
     """Where somebody has the lock, it is tried again a moment later: others must not wait for it."""
+    return update(event_deliveries).where(unlocked(_are_still_ours(dialect)))
+
+
+def _are_still_ours(dialect: str) -> ColumnElement[bool]:
+    """The deliveries are running with the attempts that `_claim_values` says."""
     keys = key_table(dialect)
-    mine = and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
-    return update(event_deliveries).where(unlocked(mine))
+    return and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
 
 
 @cache

@@ -195,6 +195,18 @@ def test_a_claim_takes_what_is_free_and_leaves_the_rest_as_it_was(
     assert len(store.ledger.inbox.claim("hear", {ids[1]: 1}, "w1", HOUR)) == 1
 
 
+def test_a_claim_of_a_paused_handler_waits_for_nobody(store: Store) -> None:
+    # Given a delivery that was sent before its handler was paused, and that a ghost has
+    store.subscribe()
+    ids = [store.publish(), store.publish()]
+    attempts = {one.event_id: one.attempt for one in store.take()}
+    store.ledger.switches.pause("hear", "ann")
+    with ghost(store, "event_deliveries", f"event_id = '{ids[0]}'"):
+        # When a worker claims it, with another, then it has none, and sets aside what is free
+        assert store.ledger.inbox.claim("hear", attempts, "w1", HOUR) == []
+        assert [store.row(one).state for one in ids] == ["sent", "paused"]
+
+
 def test_who_waits_knows_it(store: Store) -> None:
     """The test of these tests: what does wait for a lock is an error here."""
     store.subscribe()

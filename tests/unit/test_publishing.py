@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, GetPydanticSchema
 from pydantic_core import core_schema
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 from sqlalchemy.sql.dml import UpdateBase
 
 from events import (
@@ -35,6 +35,15 @@ class Uttered(DomainEvent, aggregate_id="who"):
 
 class Answered(DomainEvent):
     words: str = ""
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Uttering(Base):
+    __tablename__ = "uttering"
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 answers: list[Answered] = []
@@ -247,16 +256,17 @@ def test_a_session_that_routes_publishes_where_it_writes(events_pipeline: Inline
 
 @pytest.mark.parametrize("other", [True, False])
 @pytest.mark.parametrize("twophase", [True, False])
+@pytest.mark.parametrize("by", ["table", "class"])
 def test_a_session_with_binds_is_told_once_that_its_rows_are_another_transaction(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool, twophase: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: bool, twophase: bool, by: str
 ) -> None:
     # Given sessions whose rows go to another engine, to the same one, or to both at once in two phases
     here = get_engine()
     there = create_engine(f"sqlite:///{tmp_path / 'other.db'}") if other else here
-    thing = Table("things", MetaData(), Column("id", Integer))
+    things: Any = Table("things", MetaData(), Column("id", Integer)) if by == "table" else Uttering
     # When they publish
     for _ in range(2):
-        session = Session(here, binds={thing: there}, twophase=twophase)
+        session = Session(here, binds={things: there}, twophase=twophase)
         if twophase:  # SQLite knows nothing of it
             session.connection = lambda **_: connection  # type: ignore[method-assign, assignment]
         with session, here.connect() as connection:
@@ -266,4 +276,20 @@ def test_a_session_with_binds_is_told_once_that_its_rows_are_another_transaction
     told = [record.getMessage() for record in caplog.records if "binds=" in record.getMessage()]
     assert len(told) == (other and not twophase)
     assert all("other.db" in one and "twophase=True" in one for one in told)
+    there.dispose()
+
+
+def test_a_session_whose_rows_go_where_its_events_go_is_told_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a session with binds that decides by itself where to go, as that of a handler does
+    class Deciding(Session):
+        def get_bind(self, *_: Any, **__: Any) -> Any:
+            return get_engine()
+
+    there = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    things = Table("things", MetaData(), Column("id", Integer))
+    with Deciding(get_engine(), binds={things: there, Uttering: there}) as session:
+        publish(Uttered(words="here"), session=session)
+    assert "binds=" not in caplog.text
     there.dispose()
