@@ -32,9 +32,7 @@ class HandlerSession(Session):
         self._committed = False  # as far as it knows
         self._changed = False  # something, in the transaction that it is in
         self._dropped = False  # such a change, by close()
-        self._before: dict[
-            SessionTransaction, bool
-        ] = {}  # savepoints: whether something had changed when they were set
+        self._before: dict[SessionTransaction, bool] = {}  # savepoints: whether something had changed by then
         self._ends: list[Any] = []  # its transactions that have ended
         dispatch: Any = self.dispatch
         dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
@@ -130,6 +128,17 @@ def _see(state: ORMExecuteState) -> None:
     state.session.see(state.statement)
 
 
+@event.listens_for(HandlerSession, "after_transaction_create")
+def _begun(session: HandlerSession, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session._before[transaction] = session._changed
+
+
+@event.listens_for(HandlerSession, "after_soft_rollback")
+def _undone(session: HandlerSession, transaction: SessionTransaction) -> None:
+    session._changed = session._before.get(transaction, session._changed)
+
+
 @cache
 def handler_session(kind: type[Session]) -> type[HandlerSession]:
     """The class of a handler's session, which is of the application's own class as well, if the handler asks for it."""
@@ -186,17 +195,6 @@ class _Kept:
 
     def __bool__(self) -> bool:
         return True
-
-
-@event.listens_for(HandlerSession, "after_transaction_create")
-def _begun(session: HandlerSession, transaction: SessionTransaction) -> None:
-    if transaction.nested:
-        session._before[transaction] = session._changed
-
-
-@event.listens_for(HandlerSession, "after_soft_rollback")
-def _undone(session: HandlerSession, transaction: SessionTransaction) -> None:
-    session._changed = session._before.get(transaction, session._changed)
 
 
 def _may_change(statement: Any) -> bool:

@@ -38,7 +38,21 @@ def closes(event: Closing, session: Session) -> None:
         session.add(Page(name=event.place))
 
 
-HANDLER_OF[Closing] = "closes"
+class OwnSession(Session):
+    """The application's own class, which a handler may ask for."""
+
+
+class ClosingOwn(Item):
+    pass
+
+
+@handles(ClosingOwn, retry=Retry(max_attempts=1))
+def closes_its_own(event: ClosingOwn, session: OwnSession) -> None:
+    closes(event, session)  # type: ignore[arg-type]
+
+
+HANDLER_OF |= {Closing: "closes", ClosingOwn: "closes_its_own"}
+KINDS = [Closing, ClosingOwn]
 
 
 def _within(change: Callable[[Session], object]) -> Callable[[Session], None]:
@@ -164,10 +178,13 @@ def _pages() -> int:
         return connection.scalar(select(func.count()).select_from(Page)) or 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", DROPS)
-def test_changes_that_a_handler_drops_by_closing_its_session_are_an_error(pipeline: InlinePipeline, what: str) -> None:
+def test_changes_that_a_handler_drops_by_closing_its_session_are_an_error(
+    pipeline: InlinePipeline, what: str, kind: type[Item]
+) -> None:
     # Given three deliveries of one group, of which one closes its session with changes in it
-    events = three(Closing, what)
+    events = three(kind, what)
     # When they run
     outcomes = run_together(pipeline, *events)
     # Then that one is run alone, and a dead letter that tells the cure; its neighbours are not affected
@@ -178,9 +195,10 @@ def test_changes_that_a_handler_drops_by_closing_its_session_are_an_error(pipeli
     assert (_pages(), noticed()) == (3, 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", MEANS_IT)
-def test_who_says_what_is_meant_may_close_it(pipeline: InlinePipeline, what: str) -> None:
-    outcomes = run_together(pipeline, *three(Closing, what))
+def test_who_says_what_is_meant_may_close_it(pipeline: InlinePipeline, what: str, kind: type[Item]) -> None:
+    outcomes = run_together(pipeline, *three(kind, what))
     assert outcomes == [SUCCEEDED] * 3
     saved = what in ("commit", "begin")
     assert (_pages(), noticed()) == (3 + saved, int(what == "commit"))
