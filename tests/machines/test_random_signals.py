@@ -58,6 +58,15 @@ class Cell:
     def restarts(self) -> bool:
         return set(self.signals) == {"HUP"} and self.target != "child"
 
+    @property
+    def codes(self) -> set[int]:
+        """Those that it may end with."""
+        if self.signals in COLD:
+            return {1}
+        if self.signals == ["HUP", "TERM"]:  # Python starts anew: for a moment the kernel's own answer holds
+            return {0, -signal.SIGTERM}
+        return {0, 1} if "INT" in self.signals else {0}
+
     def start(self, system: System) -> None:
         queue, limit = signalled.queues[self.number], "60s" if self.load == "ends in time" else f"{DEADLINE}s"
         arguments = ["celery", "-A", "events", "worker", "-P", self.pool, "-c", "2", "-l", "INFO", "-Q", queue]
@@ -107,9 +116,8 @@ class Cell:
         if self.target == "child" or self.restarts:
             assert self.worker.alive(), f"{self}: it has ended"
             return
-        code = self.worker.exit_code()
-        cold = self.signals in COLD
-        assert code == 1 if cold else code in (0, 1 if "INT" in self.signals else 0), f"{self}: exit code {code}"
+        code, cold = self.worker.exit_code(), self.signals in COLD
+        assert code in self.codes, f"{self}: exit code {code}"
         if not self.events:
             return
         # What ran is done, or waits as if it had never begun
