@@ -1,6 +1,7 @@
 """An application that publishes, by any driver of its own: what it writes, and what of it is found in the end."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -115,6 +116,9 @@ class Application:
     def close(self) -> None:
         if self._runner is not None and self._asyncio is not None:
             self._runner.run(self._asyncio.dispose())
+            for thread in threading.enumerate():  # of aiosqlite's connections, each of which tells the loop of its end
+                if "_connection_worker_thread" in thread.name:
+                    thread.join(5)
             self._runner.close()
         elif not self._ours:
             self.engine.dispose()
