@@ -7,7 +7,8 @@
 | `name` | the scheme up to `+` | the handler is `bridge.<name>`; keep it, as deliveries are stored under it |
 | `direction` | `out` | `out`, `in` or `both` |
 | `forward` | EVENTS_FORWARD | event types that it forwards; `*` for all |
-| `format` | `flat` | `flat` or `structured` (CloudEvents JSON) |
+| `accept` | | inbound: event types that it takes besides public ones; `*` for all |
+| `format` | `flat` | `flat` or `structured` (CloudEvents JSON); of HTTP also `webhook`: `{type, timestamp, data}` |
 | `prefix` | `events` | what addresses begin with |
 | `group` | EVENTS_QUEUE | who shares what comes in; each service that reads the same needs its own |
 | `redeliver` | `60s` | what was received and not acknowledged for so long goes to another |
@@ -23,7 +24,7 @@ from events.errors import ConfigurationError
 from events.settings import Settings, duration, redact
 
 EXCHANGE = "domain_events"  # of RabbitMQ, unless the URL says another
-COMMON = ("name", "direction", "forward", "format", "prefix", "group", "redeliver", "ca")
+COMMON = ("name", "direction", "forward", "accept", "format", "prefix", "group", "redeliver", "ca")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Address:
         scheme: which kind it is.
         url: without the parameters that are ours.
         forward: event types, `*` for all; empty for those that are declared public.
+        accept: event types that may come in besides those that are declared public, `*` for all.
+        form: what messages look like, see events.wire.
         ca: a file of certificates to trust; "" for the system's, or what SSL_CERT_FILE names.
         options: the kind's own parameters.
         timeout: seconds after which a silent server is taken for lost.
@@ -45,13 +48,19 @@ class Address:
     outbound: bool = True
     inbound: bool = False
     forward: tuple[str, ...] = ()
-    structured: bool = False
+    accept: tuple[str, ...] = ()
+    form: str = "flat"
     prefix: str = "events"
     group: str = "events"
     redeliver: float = 60.0
     ca: str = ""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
     timeout: float = 5.0
+
+    @property
+    def sealed(self) -> bool:
+        """Bodies are signed, and what stands beside them is not."""
+        return bool(self.options.get("secret"))
 
     def number(self, option: str, default: int) -> int:
         """An option that is a whole number above zero. Raises ConfigurationError."""
@@ -87,8 +96,9 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
     if direction not in ("out", "in", "both"):
         raise wrong(url, f"direction={direction}", "use out, in or both")
     form = given.get("format", "flat")
-    if form not in ("flat", "structured"):
-        raise wrong(url, f"format={form}", "use flat or structured")
+    forms = ("flat", "structured", "webhook") if scheme.startswith("http") else ("flat", "structured")
+    if form not in forms:
+        raise wrong(url, f"format={form}", f"use {' or '.join(forms)}")
     prefix, group = given.get("prefix", "events"), given.get("group", settings.queue)
     for option, value in (("prefix", prefix), ("group", group)):
         if not re.fullmatch(r"[\w-]{1,100}", value):
@@ -100,7 +110,8 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
         outbound=direction != "in",
         inbound=direction != "out",
         forward=_names(given.get("forward", "")) or tuple(settings.forward),
-        structured=form == "structured",
+        accept=_names(given.get("accept", "")),
+        form=form,
         prefix=prefix,
         group=group,
         redeliver=_seconds(url, given.get("redeliver", "60s")),

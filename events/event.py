@@ -17,12 +17,13 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from events import declaration, origin
+from events import declaration, masks, origin
 from events.errors import DefinitionError
 
 RESERVED = ("event_id", "occurred_at", "metadata")
@@ -118,11 +119,10 @@ class DomainEvent(BaseModel):
         cls._origin = origin.here()
         cls._is_named = bool(name)
         cls._declared_aggregate_id = aggregate_id
-        cls.masked_fields = tuple(
-            dict.fromkeys((*cls.masked_fields, *((masked,) if isinstance(masked, str) else masked)))
-        )
+        cls._masks = tuple(dict.fromkeys((*cls._masks, *((masked,) if isinstance(masked, str) else masked))))
 
     _declared_aggregate_id: ClassVar[str | None] = None
+    _masks: ClassVar[tuple[str, ...]] = ()  # as they are declared
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -132,12 +132,11 @@ class DomainEvent(BaseModel):
         where = f"event {cls.__name__} ({cls.defined_at})"
         declaration.check_fields(cls, DomainEvent, where)
         cls.aggregate_field = declaration.aggregate_field(cls, cls._declared_aggregate_id, own_fields(cls), where)
-        for field in cls.masked_fields:
-            if field.partition(".")[0] not in cls.model_fields:
-                known = ", ".join(own_fields(cls)) or "none"
-                raise DefinitionError(f"{where} says masked={field!r}, but has no such field; its fields: {known}")
-            if field == cls.aggregate_field:
-                raise DefinitionError(f"{where} masks {field!r}, its aggregate's id, which has a column of its own")
+        if cls.aggregate_field in cls._masks:
+            raise DefinitionError(
+                f"{where} masks {cls.aggregate_field!r}, its aggregate's id, which has a column of its own"
+            )
+        cls.masked_fields = masks.spellings(cls, cls._masks, own_fields(cls), where)
         if cls.masked_fields and not cls.model_config.get("hide_input_in_errors"):
             cls.model_config = cls.model_config | ConfigDict(hide_input_in_errors=True)
             cls.model_rebuild(force=True, raise_errors=False)
@@ -164,8 +163,14 @@ class DomainEvent(BaseModel):
         """
         return data
 
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        if cls.masked_fields:  # it waited for classes that were not there yet, and knows their aliases now
+            where = f"event {cls.__name__} ({cls.defined_at})"
+            cls.masked_fields = masks.spellings(cls, cls._masks, own_fields(cls), where)
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        hidden = {field.partition(".")[0] for field in self.masked_fields}
+        hidden = {field.partition(".")[0] for field in self._masks}
         for name, value in super().__repr_args__():
             yield name, "***" if name in hidden else value
 
@@ -193,6 +198,13 @@ def aggregate_of(event: DomainEvent) -> str:
 def own_fields(event_class: type[DomainEvent]) -> list[str]:
     """The names of an event's own fields, which are what `event_store.event_data` holds."""
     return [field for field in event_class.model_fields if field not in RESERVED]
+
+
+@lru_cache(1000)
+def keys(event_class: type[DomainEvent]) -> frozenset[str]:
+    """All that the event's own fields may be called in JSON."""
+    fields = event_class.model_fields
+    return frozenset(key for name in own_fields(event_class) for key in (name, *declaration.keys_of(fields[name])))
 
 
 def fingerprint(event_class: type[DomainEvent]) -> str:

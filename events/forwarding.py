@@ -71,8 +71,9 @@ class Forwarding:
 
     def __call__(self, events: list[DomainEvent]) -> None:
         """Send these; see events.bridging.Publisher.send."""
+        to = self._address
         messages = [
-            outgoing(event, self._source, structured=self._address.structured, masked=is_public(type(event)))
+            outgoing(event, self._source, form=to.form, masked=is_public(type(event)), sealed=to.sealed)
             for event in events
             if not self._came_from_there(event)
         ]

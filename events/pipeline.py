@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from events import aggregate as aggregates
 from events import bridges, store
+from events.acceptance import Acceptance
 from events.bridge_url import Address
 from events.bridging import Bridge
 from events.correcting import Correcting
@@ -23,11 +24,12 @@ from events.event import DomainEvent, all_events
 from events.forwarding import bridge_handlers
 from events.hooks import Hooks
 from events.inspection import Inspection
+from events.integration import is_public
 from events.overview import EventMetrics
 from events.parking import ParkedMessages
 from events.ports import Transport
 from events.publishing import Publisher, running
-from events.receiving import Acceptance, Receiver
+from events.receiving import Receiver
 from events.records import Handled, Subscription
 from events.registry import all_handlers, place_of, remember
 from events.relay import Relay
@@ -61,7 +63,7 @@ class Pipeline:
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(
             self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source,
-            settings.source,
+            settings.source, lambda bridge: bridges.accepted_by(bridge, settings),
         )  # fmt: skip
         self.parked = ParkedMessages(
             self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked, self.ledger.subscriptions.masked
@@ -136,15 +138,16 @@ class Pipeline:
         known = self.acceptance.refresh
         subscriber = bridge.subscriber(lambda: {*known(), *(event.event_name for event in all_events())})
         return Receiver(
-            address.name, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox, self.hooks, worker
-        )
+            address.name, address.accept, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox,
+            self.hooks, worker,
+        )  # fmt: skip
 
     def subscriptions(self) -> list[Subscription]:
         """What this process's handlers want."""
         return [
             Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
                          handler.retry.max_attempts, handler.most, handler.batch, handler.linger,
-                         event.masked_fields)
+                         event.masked_fields, is_public(event))
             for handler in all_handlers()
             for event in handler.events
         ]  # fmt: skip

@@ -81,8 +81,8 @@ class Subscriptions(Protocol):
     def masked(self) -> dict[str, set[str]]:
         """Event type to the fields that nobody is shown, as far as handlers know."""
 
-    def event_types(self) -> set[str]:
-        """Those that any handler is subscribed to."""
+    def event_types(self) -> dict[str, bool]:
+        """Those that any handler is subscribed to, and whether they are public (events.integration)."""
 
     def note_pace(self, handler: str, seconds: float) -> None:
         """How long one delivery of it takes on average, as a worker measured it."""

@@ -12,19 +12,19 @@ from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError, ProgrammingError
 
+from events.acceptance import Acceptance
 from events.bridging import HANDLER, Received, Subscriber
-from events.errors import EventIdTaken, TransportError
+from events.errors import TransportError
+from events.forms import NOT_STORED, Unacceptable, is_attribute
 from events.hooks import Hooks
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
-from events.returning import is_known
 from events.storable import storable
 from events.throttle import Throttle
-from events.wire import ID_TAKEN, NOT_STORED, Arrival, OwnEvent, Unacceptable, incoming, is_attribute
+from events.wire import Arrival, OwnEvent
 
 log = logging.getLogger("events.bridges")
 
@@ -33,72 +33,21 @@ _OUT_OF_ORDER = (ProgrammingError, InternalError)  # a table is missing, or may 
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # between tries while the server or the database is away
 
 
-class Acceptance:
-    """Which messages become events, and which.
-
-    Args:
-        subscribed: event types that handlers anywhere are subscribed to.
-        max_bytes: limits the data of each.
-        own_source: what this service calls itself; what it has sent is not taken for another's. Empty if it is unnamed.
-        source: the same; if it is unnamed, what everybody is called who is.
-    """
-
-    def __init__(
-        self, log: EventLog, subscribed: Callable[[], Collection[str]], max_bytes: int, own_source: str = "",
-        source: str = "",
-    ) -> None:  # fmt: skip
-        self._log = log
-        self._subscribed = subscribed
-        self._max_bytes = max_bytes
-        self._own_source = own_source
-        self._source = source or own_source
-        self._known: frozenset[str] = frozenset()
-
-    def refresh(self) -> frozenset[str]:
-        """Ask the ledger anew."""
-        self._known = frozenset(self._subscribed())
-        return self._known
-
-    def envelope(self, received: Received, bridge: str) -> Arrival:
-        """Raises Unacceptable, OwnEvent."""
-        return incoming(received, bridge, self._known.__contains__, self._max_bytes, self._own_source)
-
-    def write(self, connection: Connection, arrivals: Sequence[Arrival]) -> None:
-        """Those that are not stored. Raises Unacceptable if one of them has the id of another event."""
-        ids = [one.former for one in arrivals if one.former is not None]
-        known = self._log.stored(connection, ids) if ids else {}
-        try:
-            new = [one for one in arrivals if not is_known(one, known, self._source)]
-            if new:
-                self._log.append(connection, new)
-        except EventIdTaken as error:
-            raise Unacceptable(ID_TAKEN, f"of its source and id is another event: {error.found}") from error
-
-    def publish_parked(self, message: Parked, connection: Connection) -> bool:
-        """A message that was parked, again, now that the cause may be gone: False if it still can't be accepted."""
-        self.refresh()
-        bridge = str(message.properties["bridge"])
-        try:
-            self.write(connection, [self.envelope(_unparked(message), bridge)])
-        except (Unacceptable, OwnEvent) as error:
-            log.warning("parked message %s of bridge %s still can't be accepted: %s", message.id, bridge, error)
-            return False
-        return True
-
-
 class Receiver:
     """The loop of one inbound bridge; run by one thread.
 
     Args:
+        accept: event types that it takes besides public ones, `*` for all.
         inbox: knows whether an error means that the database is away.
         worker: shown with parked messages.
     """
 
     def __init__(
-        self, name: str, subscriber: Subscriber, acceptance: Acceptance, events: EventLog, lot: ParkingLot,
-        inbox: Inbox, hooks: Hooks, worker: str,
+        self, name: str, accept: Collection[str], subscriber: Subscriber, acceptance: Acceptance, events: EventLog,
+        lot: ParkingLot, inbox: Inbox, hooks: Hooks, worker: str,
     ) -> None:  # fmt: skip
         self._name = name
+        self._accept = accept
         self._subscriber = subscriber
         self._acceptance = acceptance
         self._events = events
@@ -183,7 +132,7 @@ class Receiver:
         accepted, refused = [], []
         for one in received:
             try:
-                accepted.append((one, self._acceptance.envelope(one, self._name)))
+                accepted.append((one, self._acceptance.envelope(one, self._name, self._accept)))
             except Unacceptable as error:
                 refused.append((one, error))
             except OwnEvent:
@@ -229,10 +178,3 @@ def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -
         uuid5(NAMESPACE_URL, place) if received.position else uuid4(),
         f"{HANDLER}{bridge}", error.reason, str(error), received.body, properties, worker,
     )  # fmt: skip
-
-
-def _unparked(message: Parked) -> Received:
-    kept = message.properties
-    return Received(
-        message.body, kept["headers"], kept["address"], kept.get("position", ""), kept.get("event_type", "")
-    )

@@ -46,7 +46,7 @@ HELD = datetime(9999, 1, 1, tzinfo=UTC)  # due when a worker has its handler aga
 class Subscription:
     """A handler wants an event type: a row that workers write when they start and that the relay fans out by.
 
-    `masked`: fields of the event that nobody is shown.
+    `masked`: fields of the event that nobody is shown. `public`: it is an integration event.
     """
 
     event_type: str
@@ -57,11 +57,15 @@ class Subscription:
     batch: bool = False  # the handler takes them all in one call
     linger: timedelta = timedelta(0)  # how long a batch waits for more
     masked: tuple[str, ...] = ()
+    public: bool = False
 
     @property
     def definition(self) -> str:
         """A short name of how its deliveries travel, the same wherever code says the same."""
-        said = (self.queue, self.max_attempts, self.most, self.batch, self.linger.total_seconds())
+        said: tuple[object, ...] = (
+            self.queue, self.max_attempts, self.most, self.batch, self.linger.total_seconds()
+        )  # fmt: skip
+        said += ("public",) if self.public else ()
         return hashlib.blake2s(repr(said).encode(), digest_size=8).hexdigest()
 
 

@@ -11,39 +11,28 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from events.bridging import KEY, Message, Received
 from events.codec import NUL, decode
 from events.envelope import Envelope
-from events.errors import EventDataError, EventsError, NewerEvent
-from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named
+from events.errors import EventDataError, NewerEvent
+from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named, keys
+from events.forms import FLAT_NAMES, SEALED, STRUCTURED, TOO_LARGE, UNREADABLE, WRONG, Unacceptable, first_word, form_of
 from events.identity import CAUSE_SENT_AS, SENT_AS, former_id, placed_id, received_id, sender_of
 from events.masking import KEY as MASKED
 from events.masking import without
 from events.storable import storable
 from events.tracing import HEADERS, carried
 
-STRUCTURED = "application/cloudevents+json"
-FLAT_NAMES = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
+FLAT, STRUCTURED_FORM, WEBHOOK = "flat", "structured", "webhook"  # what `?format=` may say
 FORWARDER = "forwardedby"  # an attribute: who sends on what came from somebody else
-_PREFIX = re.compile(r"^(ce[-_]|cloudevents[:_])")
+_MILLISECONDS = re.compile(r"\d{12,14}")
+_YEAR_1973 = 1e11  # in milliseconds: what is less is in seconds, or nobody's time
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXCLUDED = set(RESERVED)
-
-
-UNREADABLE, UNKNOWN, WRONG = "bridge: unreadable", "bridge: unknown event", "bridge: wrong data"
-TOO_LARGE, NOT_STORED, ID_TAKEN = "bridge: too large", "bridge: not stored", "bridge: id taken"
-REASONS = (UNREADABLE, UNKNOWN, WRONG, TOO_LARGE, NOT_STORED, ID_TAKEN)
-
-
-class Unacceptable(EventsError):
-    """A message that can't become an event. `reason`: one of REASONS, to count by."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +44,53 @@ class Arrival(Envelope):
         former: the id that it would have were it one of ours, or received by older code.
         named: the message says its source.
         forwarded: somebody else than its source sent it.
+        sent_as: the id that it has at its source; "" if the message says none.
     """
 
     source: str = ""
     former: UUID | None = None
     named: bool = False
     forwarded: bool = False
+    sent_as: str = ""
 
 
-def outgoing(event: DomainEvent, source: str, *, structured: bool = False, masked: bool = False) -> Message:
+def outgoing(
+    event: DomainEvent, source: str, *, form: str = FLAT, masked: bool = False, sealed: bool = False
+) -> Message:
     """The message of an event. What came from elsewhere keeps its source and its id, whoever sends it on.
 
     Args:
         source: what we call ourselves.
+        form: FLAT, STRUCTURED_FORM or WEBHOOK.
         masked: fields that nobody is shown are sent, too; else they are left out.
+        sealed: only the body can be trusted where it arrives, as it is signed: it says all that is beside it.
     """
     data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
     if event.masked_fields and not masked:
         data = without(data, event.masked_fields)
+    attributes = _attributes(event, source)
+    trace = carried(event.metadata)
+    to = (str(event.event_id), event.event_name, attributes.get("subject", ""))
+    if form == STRUCTURED_FORM:
+        head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
+        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
+    if form == WEBHOOK:
+        said = {name: value for name, value in attributes.items() if name not in ("specversion", "time")}
+        head = json.dumps(said | {"timestamp": attributes["time"]}, ensure_ascii=False)
+        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), attributes=attributes, trace=trace)
+    when = attributes["time"]
+    ours = dict(zip(FLAT_NAMES, (attributes["id"], event.event_name, to[2], when, when), strict=True))
+    if sealed:
+        ours |= {name: attributes[plain] for name, plain in SEALED.items() if plain in attributes}
+    own = keys(type(event))
+    ours = {name: value for name, value in ours.items() if name not in own}
+    comma = "," if data != "{}" and ours else ""
+    body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
+    return Message(*to, body.encode(), attributes=attributes, trace=trace)
+
+
+def _attributes(event: DomainEvent, source: str) -> dict[str, str]:
+    """Of CloudEvents 1.0."""
     extra = event.metadata.model_extra or {}
     sender = sender_of(event.event_id, extra)
     whose, sent_as = sender or (source, str(event.event_id))
@@ -81,7 +99,7 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
         "id": sent_as,
         "source": whose,
         "type": event.event_name,
-        "time": (when := event.occurred_at.isoformat().replace("+00:00", "Z")),
+        "time": event.occurred_at.isoformat().replace("+00:00", "Z"),
         "schemaversion": str(event.schema_version),
     }
     if aggregate_id := aggregate_of(event):
@@ -92,16 +110,7 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
         attributes["causationid"] = str(extra.get(CAUSE_SENT_AS) or event.metadata.causation_id)
     if sender is not None:
         attributes[FORWARDER] = source
-    trace = carried(event.metadata)
-    to = (str(event.event_id), event.event_name, aggregate_id)
-    if structured:
-        head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
-        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
-    ours = dict(zip(FLAT_NAMES, (sent_as, event.event_name, aggregate_id, when, when), strict=True))
-    ours = {name: value for name, value in ours.items() if name not in type(event).model_fields}
-    comma = "," if data != "{}" and ours else ""
-    body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
-    return Message(*to, body.encode(), attributes=attributes, trace=trace)
+    return attributes
 
 
 class OwnEvent(Exception):
@@ -112,19 +121,21 @@ class OwnEvent(Exception):
 
 
 def incoming(
-    received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str = ""
+    received: Received, bridge: str, admit: Callable[[str], None], max_bytes: int, own_source: str = ""
 ) -> Arrival:
     """The row of a message.
 
     Its id is made of its source and the id that it has there; without an id of the message's place and position, and
     without a position it is random. The same message always has the same id, then, except in the last case.
 
+    Args:
+        admit: raises Unacceptable for event types that are not to come in.
     Raises:
-        Unacceptable: it is no event, not one that this service knows, or its data is wrong.
+        Unacceptable: it is no event, none that may come in, or its data is wrong.
         OwnEvent: its source is `own_source`.
     """
     try:
-        return _envelope(received, bridge, is_known, max_bytes, own_source)
+        return _envelope(received, bridge, admit, max_bytes, own_source)
     except (Unacceptable, OwnEvent):
         raise
     except Exception as error:  # whatever nobody has thought of: it would come again and again, and fail each time
@@ -132,36 +143,29 @@ def incoming(
 
 
 def _envelope(
-    received: Received, bridge: str, is_known: Callable[[str], bool], max_bytes: int, own_source: str
+    received: Received, bridge: str, admit: Callable[[str], None], max_bytes: int, own_source: str
 ) -> Arrival:
-    body = _object(received.body)
-    attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if is_attribute(name)}
-    if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or "specversion" in body:
-        attributes |= {name: str(value) for name, value in body.items() if isinstance(value, str | int)}
-        data = _data_of(body)
-        flat: dict[str, Any] = {}
-    else:
-        data = flat = body
+    form = form_of(received)
+    attributes, data = form.attributes, form.data
     source = attributes.get("source") or f"{bridge}:{received.address}"
     if source == own_source:
         raise OwnEvent
-    event_type = _first(attributes.get("type"), flat.get("eventType"), received.event_type)
+    event_type = first_word(attributes.get("type"), form.beside.get("eventType"), received.event_type)
     if not event_type:
         raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
+    admit(event_type)
     event_class = event_named(event_type)
-    if len(event_type) > MAX_NAME or not (event_class is not None or is_known(event_type)):
-        raise Unacceptable(UNKNOWN, f"no event named {event_type[:200]!r} is known or subscribed to here")
-    own = event_class.model_fields if event_class is not None else {}
+    own = keys(event_class) if event_class is not None else ()
     if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
-        data = {name: value for name, value in data.items() if name not in FLAT_NAMES or name in own}
-    said = {name: value for name, value in flat.items() if name in FLAT_NAMES and name not in own}
-    sent_as = _first(attributes.get("id"), said.get("eventId"))
+        data = {name: value for name, value in data.items() if name in own or name not in (*FLAT_NAMES, *SEALED)}
+    said = {name: value for name, value in form.beside.items() if name not in own}
+    sent_as = first_word(attributes.get("id"), said.get("eventId"), received.headers.get("webhook-id"))
     if len(sent_as) > MAX_NAME:
         raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
-    when = _first(attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
+    when = next(filter(None, (attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))), "")
     envelope = Envelope(
         id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
-        aggregate_id=_first(attributes.get("subject"), said.get("aggregateId")),
+        aggregate_id=first_word(attributes.get("subject"), said.get("aggregateId")),
         event_type=event_type,
         event_data=_text(data, max_bytes),
         version=1,
@@ -187,13 +191,8 @@ def _envelope(
     return Arrival(
         envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
         _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as) if sent_as else None,
-        named=bool(attributes.get("source")), forwarded=FORWARDER in attributes,
+        named=bool(attributes.get("source")), forwarded=FORWARDER in attributes, sent_as=sent_as,
     )  # fmt: skip
-
-
-def is_attribute(header: str) -> bool:
-    """Whether it is an attribute of a CloudEvent, on any protocol."""
-    return _PREFIX.match(header) is not None
 
 
 def _metadata(
@@ -208,45 +207,26 @@ def _metadata(
     return metadata | (trace if "traceparent" in trace else {})
 
 
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise Unacceptable(UNREADABLE, f"its body is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise Unacceptable(UNREADABLE, "its body is JSON, but no object")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _data_of(cloud_event: Mapping[str, Any]) -> dict[str, Any]:
-    data = cloud_event.get("data", {})
-    if not isinstance(data, dict) or "data_base64" in cloud_event:
-        raise Unacceptable(UNREADABLE, "the CloudEvent's data is no JSON object")
-    return data
-
-
-def _first(*values: Any) -> str:
-    return next((value for value in values if isinstance(value, str) and value), "")
-
-
 def _id(sent_as: str, source: str, position: str, place: str) -> UUID:
     if sent_as:
         return received_id(source, sent_as)
     return placed_id(place, position) if position else uuid4()
 
 
-def _time(given: str) -> datetime:
-    if not given:
+def _time(given: Any) -> datetime:
+    """Of ISO 8601, or of milliseconds since 1970, as JavaScript has them."""
+    if given == "":
         return datetime.now(UTC)
     try:
-        found = datetime.fromisoformat(given)
-        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        if isinstance(given, str) and not _MILLISECONDS.fullmatch(given):
+            found = datetime.fromisoformat(given)
+            return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        if isinstance(given, str | int | float) and float(given) >= _YEAR_1973:
+            return _EPOCH + timedelta(milliseconds=float(given))
     except (ValueError, OverflowError):
-        raise Unacceptable(WRONG, f"its time is no ISO 8601: {given[:100]!r}") from None
+        pass
+    cure = "" if isinstance(given, str) else "; is it in seconds?"
+    raise Unacceptable(WRONG, f"its time is neither ISO 8601 nor milliseconds since 1970: {str(given)[:100]!r}{cure}")
 
 
 def _version(given: str) -> int:

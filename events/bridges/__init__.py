@@ -9,7 +9,7 @@ from events.bridging import Bridge
 from events.errors import ConfigurationError
 from events.settings import Settings
 
-__all__ = ["configured", "open_bridge", "opened"]
+__all__ = ["accepted_by", "configured", "open_bridge", "opened"]
 
 _FILES = {  # scheme to module, and to the extra that brings its client
     "http": ("http", "http"),
@@ -54,6 +54,11 @@ def configured(name: str, settings: Settings) -> tuple[Address, Bridge]:
         known = ", ".join(found) or "none"
         raise ConfigurationError(f"EVENTS_BRIDGES has no bridge named {name!r}, only {known}; give its URL")
     return found[name]
+
+
+def accepted_by(name: str, settings: Settings) -> tuple[str, ...]:
+    """What the one of this name takes besides public events; nothing if none of EVENTS_BRIDGES has it."""
+    return next((address.accept for address, _ in opened(settings) if address.name == name), ())
 
 
 def _kind(url: str) -> Any:

@@ -10,10 +10,12 @@ from contextlib import suppress
 from email.message import Message
 
 from events.bridging import Received, unquoted_value
-from events.wire import STRUCTURED, UNREADABLE, Unacceptable, incoming
+from events.forms import STRUCTURED, UNREADABLE, Unacceptable
+from events.wire import incoming
 
 BATCH = "application/cloudevents-batch+json"
 MOST_EVENTS = 1000  # in a request: all are stored in one step, for which its sender waits
+_HARMLESS = ("webhook-id", "traceparent", "tracestate")  # whoever changes them changes no event
 _TOLERANCE = 300.0  # seconds that a signature may be old
 
 
@@ -58,34 +60,44 @@ def check(headers: Message, body: bytes, token: str, key: bytes) -> None:
     raise Refused(401, "webhook-signature is missing or wrong")
 
 
-def messages(headers: Message, body: bytes, path: str, limit: int) -> list[Received]:
-    """Those of a request, perhaps none. Raises Refused: not all of them can be parsed."""
+def messages(headers: Message, body: bytes, path: str, limit: int, *, signed: bool) -> list[Received]:
+    """Those of a request, perhaps none. `signed`: what stands beside its body can't be trusted, except `webhook-id`.
+
+    Raises Refused: not all of them can be parsed, or the headers say otherwise than what is signed.
+    """
     kept = _kept(headers)
+    is_batch = body.lstrip().startswith(b"[") if signed else kept.get("content-type", "").startswith(BATCH)
+    beside = {name: kept.pop(name) for name in tuple(kept) if signed and name not in _HARMLESS}
     position = headers.get("webhook-id", "")
-    if not kept.get("content-type", "").startswith(BATCH):
-        found = [Received(body, kept, path, position)]
-    else:
-        try:
-            several = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise Refused(400, f"the batch is no JSON: {error}") from None
-        if not isinstance(several, list):
-            raise Refused(400, "the batch is no JSON array")
-        if len(several) > MOST_EVENTS:
-            raise Refused(413, f"at most {MOST_EVENTS:,} events are taken in a batch, and these are {len(several):,}")
-        kept = {"content-type": STRUCTURED}
-        found = [
-            Received(json.dumps(one).encode(), kept, path, f"{position} {number}" if position else "")
-            for number, one in enumerate(several)
-        ]
+    found = _batch(body, path, position) if is_batch else [Received(body, kept, path, position)]
     for number, one in enumerate(found):
         try:
-            incoming(one, "http", lambda _: True, limit)
+            arrival = incoming(one, "http", lambda _: None, limit)
         except Unacceptable as error:  # of what can be read, and not accepted, the ledger keeps a parked message
-            if error.reason == UNREADABLE:
-                which = f"event {number + 1} of {len(found)}: " if len(found) > 1 else ""
-                raise Refused(400, which + str(error).split("\n")[0][:500]) from None
+            if error.reason != UNREADABLE:
+                continue
+            which = f"event {number + 1} of {len(found)}: " if len(found) > 1 else ""
+            cure = "; with a secret only what is signed counts, which is the body" if "ce-type" in beside else ""
+            raise Refused(400, which + str(error).split("\n")[0][:500] + cure) from None
+        if not is_batch and beside.get("ce-id", position) not in (position, arrival.sent_as):
+            raise Refused(400, "ce-id is another than webhook-id, and not signed")
     return found
+
+
+def _batch(body: bytes, path: str, position: str) -> list[Received]:
+    try:
+        several = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the batch is no JSON: {error}") from None
+    if not isinstance(several, list):
+        raise Refused(400, "the batch is no JSON array")
+    if len(several) > MOST_EVENTS:
+        raise Refused(413, f"at most {MOST_EVENTS:,} events are taken in a batch, and these are {len(several):,}")
+    kept = {"content-type": STRUCTURED}
+    return [
+        Received(json.dumps(one).encode(), kept, path, f"{position} {number}" if position else "")
+        for number, one in enumerate(several)
+    ]
 
 
 def _kept(headers: Message) -> dict[str, str]:
@@ -93,7 +105,7 @@ def _kept(headers: Message) -> dict[str, str]:
     kept: dict[str, str] = {}
     for name, value in headers.items():
         name = name.lower()
-        if name.startswith("ce-") or name in ("content-type", "traceparent", "tracestate"):
+        if name.startswith("ce-") or name in ("content-type", *_HARMLESS):
             if name in kept:  # which of them counts, others between us might see differently
                 raise Refused(400, f"the header {name} is there twice")
             kept[name] = unquoted_value(value)

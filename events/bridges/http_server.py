@@ -94,7 +94,7 @@ class Subscriber:
     def take(self, headers: Message, body: bytes) -> None:
         """A request, in its own thread; returns when its events are committed. Raises Refused."""
         check(headers, body, self.token, self.key)
-        waiting = Waiting(messages(headers, body, self.path, self.limit))
+        waiting = Waiting(messages(headers, body, self.path, self.limit, signed=bool(self.key)))
         if not waiting.received:  # an empty batch
             return
         try:

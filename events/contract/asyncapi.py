@@ -6,13 +6,15 @@ from typing import Any
 
 from events.bridging import HANDLER
 from events.contract.routes import Route
-from events.contract.schemas import bodies, flat, headers, structured
+from events.contract.schemas import bodies, flat, headers, structured, webhook
 from events.event import DomainEvent
 from events.integration import is_public
 from events.registry import Handler
+from events.wire import FLAT
 
 VERSION = "3.0.0"
-_STRUCTURED, _DATA = "structured", "data"  # what keys end with, of messages and schemas
+_AROUND = {"structured": ("application/cloudevents+json", structured), "webhook": ("application/json", webhook)}
+_DATA = "data"  # what the key of a schema ends with that is of the event's own fields alone
 
 Node = dict[str, Any]
 
@@ -48,14 +50,13 @@ def document(
             "receive": [route for route in routes if route.inbound] if comes_in else None,
         }
         used = [route for way in ways.values() for route in way or ()]
-        if any(route.structured for route in used):
-            messages[f"{key}.{_STRUCTURED}"] = _message(event) | {
-                "contentType": "application/cloudevents+json",
-                "payload": structured(event, f"{own}.{_DATA}"),
-            }
+        for form in sorted({route.form for route in used} & _AROUND.keys()):
+            content_type, around = _AROUND[form]
+            payload = around(event, f"{own}.{_DATA}")
+            messages[f"{key}.{form}"] = _message(event) | {"contentType": content_type, "payload": payload}
             schemas[f"{own}.{_DATA}"] = schemas[own]
-        if any(not way or not all(route.structured for route in way) for way in ways.values() if way is not None):
-            beside = [route.headers for route in used if not route.structured]
+        if any(not way or any(route.form == FLAT for route in way) for way in ways.values() if way is not None):
+            beside = [route.headers for route in used if route.form == FLAT]
             prefixes = [prefix for prefix in beside if prefix is not None]
             messages[key] = _message(event) | {"payload": {"$ref": f"#/components/schemas/{own}"}}
             if prefixes or not beside:
@@ -95,12 +96,12 @@ def _directions(event: type[DomainEvent], handlers: Iterable[Handler], brought: 
 
 def _channels(event: type[DomainEvent], key: str, routes: Iterable[Route]) -> dict[str, Node]:
     """Where it is found: one channel for each address and form; with no bridge, one named after it."""
-    places: dict[tuple[str, bool], list[Route]] = {}
+    places: dict[tuple[str, str], list[Route]] = {}
     for route in routes:
-        places.setdefault((route.address(event.event_name), route.structured), []).append(route)
+        places.setdefault((route.address(event.event_name), route.form), []).append(route)
     found: dict[str, Node] = {}
-    for (address, whole), there in (places or {(event.event_name, False): []}).items():
-        said = f"{key}.{_STRUCTURED}" if whole else key
+    for (address, form), there in (places or {(event.event_name, FLAT): []}).items():
+        said = key if form == FLAT else f"{key}.{form}"
         channel: Node = {"address": address, "messages": {said: {"$ref": f"#/components/messages/{said}"}}}
         if there:
             channel["servers"] = [{"$ref": f"#/servers/{route.name}"} for route in there]

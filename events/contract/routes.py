@@ -27,7 +27,7 @@ class Route:
         forward: event types; empty for those that are public, `*` for all.
         prefix: what addresses begin with.
         headers: what CloudEvents attributes begin with in the headers; None if nothing stands beside the body.
-        structured: the body is one CloudEvent, and nothing stands beside it.
+        form: what messages look like: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member.
         stream: the one place for all events, if it is not one for each.
     """
 
@@ -40,7 +40,7 @@ class Route:
     forward: tuple[str, ...] = ()
     prefix: str = "events"
     headers: str | None = "ce-"
-    structured: bool = False
+    form: str = "flat"
     stream: str = ""
 
     def takes(self, event: type[DomainEvent]) -> bool:
@@ -90,6 +90,6 @@ def _route(address: Address) -> Route:
         forward=address.forward,
         prefix=address.options.get("exchange", EXCHANGE) if amqp else address.prefix,
         headers=None if "pubsub" in address.scheme else _PREFIXES.get(protocol, "ce-"),
-        structured=address.structured,
+        form=address.form,
         stream=address.options.get("topic" if protocol.startswith("kafka") else "stream", ""),
     )

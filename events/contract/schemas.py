@@ -3,12 +3,14 @@
 AsyncAPI's schemas are those of draft 07 and a little more, and pydantic's of draft 2020-12: what differs is rewritten.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import DataclassSchema, ModelSchema
 
-from events.event import RESERVED, DomainEvent
+from events.event import DomainEvent, keys
 from events.integration import is_public
 
 _WHERE = "#/components/schemas/"
@@ -38,7 +40,26 @@ Schema = dict[str, Any]
 
 
 class _Generate(GenerateJsonSchema):
-    """A field whose type has no JSON Schema (a class of the application's) is said to be anything."""
+    """Names fields as they are sent: by their aliases where a class says `serialize_by_alias`, and only there.
+
+    A field whose type has no JSON Schema (a class of the application's) is said to be anything.
+    """
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        with self._named_as(schema["cls"].model_config):
+            return super().model_schema(schema)
+
+    def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
+        with self._named_as(getattr(schema["cls"], "__pydantic_config__", {})):
+            return super().dataclass_schema(schema)
+
+    @contextmanager
+    def _named_as(self, config: Mapping[str, Any]) -> Iterator[None]:
+        outside, self.by_alias = self.by_alias, bool(config.get("serialize_by_alias"))
+        try:
+            yield
+        finally:
+            self.by_alias = outside
 
     def handle_invalid_for_json_schema(self, schema: object, error_info: str) -> JsonSchemaValue:  # noqa: ARG002
         return {}
@@ -65,7 +86,7 @@ def bodies(events: Sequence[type[DomainEvent]]) -> tuple[dict[type[DomainEvent],
 
 def flat(event: type[DomainEvent], own: Schema) -> Schema:
     """The event's own fields and, beside them, what is said of every event; an own field of such a name goes first."""
-    envelope = {name: dict(one) for name, one in _ENVELOPE.items() if name not in own["properties"]}
+    envelope = {name: dict(one) for name, one in _ENVELOPE.items() if name not in keys(event)}
     if "eventType" in envelope:
         envelope["eventType"]["const"] = event.event_name
     required = [*own["required"], *envelope]
@@ -77,6 +98,14 @@ def structured(event: type[DomainEvent], schema: str) -> Schema:
     attributes = headers(event, [""])["properties"] | {"datacontenttype": {"const": "application/json"}}
     data = {"data": {"$ref": _WHERE + schema}}
     return {"type": "object", "properties": attributes | data, "required": [*_REQUIRED, "data"]}
+
+
+def webhook(event: type[DomainEvent], schema: str) -> Schema:
+    """The same as Standard Webhooks has it: type, timestamp and data, and what else a CloudEvent says."""
+    whole = structured(event, schema)["properties"]
+    whole["timestamp"] = whole["time"]
+    properties = {name: one for name, one in whole.items() if name not in ("specversion", "time", "datacontenttype")}
+    return {"type": "object", "properties": properties, "required": ["type", "timestamp", "data"]}
 
 
 def headers(event: type[DomainEvent], prefixes: Iterable[str]) -> Schema:
@@ -93,11 +122,11 @@ def headers(event: type[DomainEvent], prefixes: Iterable[str]) -> Schema:
 
 def _own(event: type[DomainEvent], schema: Schema) -> Schema:
     """The event's own fields, as far as they are sent."""
-    computed = event.model_computed_fields
+    computed, names = event.model_computed_fields, keys(event)
     own = {
         name: value
         for name, value in schema.get("properties", {}).items()
-        if name not in RESERVED and name not in computed  # which are not stored, and so not sent
+        if name in names and name not in computed  # which are not stored, and so not sent
     }
     for path in event.masked_fields:
         name, _, within = path.partition(".")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Text, and_, cast, func, select, text, tuple_, update
+from sqlalchemy import Connection, Engine, Integer, Text, and_, cast, func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.records import ALIVE, Pace, Subscription, WorkerInfo
@@ -93,9 +93,10 @@ class SqlSubscriptions:
                 found.setdefault(event_type, set()).update(json.loads(fields))
         return found
 
-    def event_types(self) -> set[str]:
+    def event_types(self) -> dict[str, bool]:
+        query = select(_SUBSCRIPTION.event_type, func.max(cast(_SUBSCRIPTION.public, Integer)))
         with look(self._engine) as connection:
-            return set(connection.scalars(select(_SUBSCRIPTION.event_type).distinct()))
+            return {name: bool(public) for name, public in connection.execute(query.group_by(_SUBSCRIPTION.event_type))}
 
     def note_pace(self, handler: str, seconds: float) -> None:
         with transaction(self._engine) as connection:
@@ -142,7 +143,7 @@ def _changes(row: Mapping[str, Any] | None, one: Subscription, living: Sequence[
     """The columns of the row as they are to be, None if they are; `moves`: its deliveries may be in a wrong place."""
     ours: dict[str, Any] = {
         "queue": one.queue, "max_attempts": one.max_attempts, "most": one.most, "batch": one.batch,
-        "linger": one.linger.total_seconds(), "definition": one.definition,
+        "linger": one.linger.total_seconds(), "public": one.public, "definition": one.definition,
     }  # fmt: skip
     key = {"handler": one.handler, "event_type": one.event_type}
     if row is None:

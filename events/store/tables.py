@@ -184,6 +184,7 @@ event_subscriptions = Table(
     Column("pace", Float),  # seconds that one delivery takes, as workers measure it; unknown at first
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
     Column("masked", Json, nullable=False, server_default=text("'[]'")),  # fields that nobody is shown: list of names
+    Column("public", Boolean, nullable=False, server_default=false()),  # the event may come from other services
     Column("definition", String(32)),  # see Subscription.definition
     Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order in which they first came
     Column("orphaned_at", UtcDateTime),  # since when no living worker has it, while others live

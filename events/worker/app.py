@@ -9,11 +9,11 @@ from billiard import current_process
 from billiard import pool as billiard_pool
 from celery import Celery, signals
 
+from events.forms import REASONS as OF_BRIDGES
 from events.monitoring.moved import Moved
 from events.monitoring.tally import Tally
 from events.pipeline import Pipeline
 from events.registry import all_handlers
-from events.wire import REASONS as OF_BRIDGES
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining

@@ -32,7 +32,7 @@ class Others:
         self.prefix = f"test-{uuid4().hex[:8]}"
         self.line = Forwarder(server_url("REDIS"))
         server = self.line.url.partition("://")[2]
-        self.url = f"redis+streams://{server}?name=redis&direction=both&prefix={self.prefix}"
+        self.url = f"redis+streams://{server}?name=redis&direction=both&accept=*&prefix={self.prefix}"
         self._client = redis.Redis.from_url(server_url("REDIS"), decode_responses=True)
 
     def got(self, *ids: UUID, name: str = "OrderPlaced") -> list[str]:

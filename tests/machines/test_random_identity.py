@@ -16,13 +16,14 @@ from events import DomainEvent
 from events.bridging import Received
 from events.codec import decode
 from events.errors import EventIdTaken
+from events.forms import ID_TAKEN
 from events.hooks import Hooks
 from events.identity import SENT_AS, received_id
 from events.pipeline import Pipeline
 from events.receiving import Receiver
 from events.settings import Settings
 from events.store.tables import event_parked, event_store
-from events.wire import FORWARDER, ID_TAKEN, outgoing
+from events.wire import FORWARDER, outgoing
 from support.exploring import explore_machine, long_enough
 
 OURS = "/events"  # what everybody is called who says nothing else
@@ -76,7 +77,7 @@ class Identities(RuleBasedStateMachine):
             connection.execute(delete(event_parked))
         ledger: Any = self.pipeline.ledger
         self.server = Played()
-        self.receiver = Receiver("played", self.server, self.pipeline.acceptance, ledger.events, ledger.parked,
+        self.receiver = Receiver("played", ("*",), self.server, self.pipeline.acceptance, ledger.events, ledger.parked,
                                  ledger.inbox, Hooks(), "test")  # fmt: skip
         self.ours: dict[UUID, Content] = {}
         self.older: dict[UUID, tuple[str, Content]] = {}  # received by older code: under the sender's own id

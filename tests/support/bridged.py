@@ -37,11 +37,11 @@ BothEnds = Callable[["Link"], tuple[Publisher, Subscriber]]
 class Link:
     """A bridge under test: its server, and addresses that nobody else uses."""
 
-    def __init__(self, scheme: str, server: str) -> None:
+    def __init__(self, scheme: str, server: str, accept: str = "*") -> None:
         host = server.partition("://")[2]
         self.scheme = scheme
         self.prefix = f"test-{uuid4().hex[:8]}"
-        common = f"prefix={self.prefix}&name=link&{FAST}"
+        common = f"prefix={self.prefix}&name=link&accept={accept}&{FAST}"
         self.url = f"{scheme}://{host}{'&' if '?' in host else '?'}{common}"
         if "jetstream" in scheme:
             self.url += f"&stream={self.prefix}"
@@ -156,9 +156,9 @@ def will_remember(server: Machine | Mock, link: Link) -> bool:
     return any(link.prefix.encode() in text for text in names)
 
 
-def send(publisher: Publisher, events: Sequence[DomainEvent], *, structured: bool = False) -> None:
+def send(publisher: Publisher, events: Sequence[DomainEvent], *, form: str = "flat", sealed: bool = False) -> None:
     """As the handler of a bridge does."""
-    publisher.send([outgoing(event, "/test", structured=structured) for event in events])
+    publisher.send([outgoing(event, "/test", form=form, sealed=sealed) for event in events])
 
 
 def insist(publisher: Publisher, events: Sequence[DomainEvent]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, computed_field, create_model
+from pydantic.alias_generators import to_camel
 
 from events import DomainEvent, IntegrationEvent, handles, translates
 from events.contract.asyncapi import document
@@ -20,6 +21,7 @@ from events.contract.routes import Route, routes_of
 from events.event import RESERVED
 from events.registry import handler_named
 from events.settings import Settings
+from events.wire import outgoing
 from support.field_types import TYPES
 from support.size import FULL
 
@@ -118,7 +120,7 @@ HANDLERS = [handler_named(name) for name in ("tell_the_theatre", "close_seat", "
 BRIDGES = [
     Route("redis", "redis", "cache:6379", "/0", inbound=True),
     Route("rabbit", "amqps", "mq:5671", prefix="shop", headers="cloudEvents_"),
-    Route("nats", "nats", "n:4222", structured=True),
+    Route("nats", "nats", "n:4222", form="structured"),
     Route("kafka", "kafka", "k:9092", forward=("TicketSold",), headers="ce_"),
 ]
 
@@ -205,6 +207,42 @@ def test_a_schema_is_true_of_what_is_sent() -> None:
     assert "Metadata" not in made["components"]["schemas"]
 
 
+class Inner(BaseModel):
+    the_price: int = Field(1, alias="thePrice")
+
+
+class InnerByAlias(Inner):
+    model_config = ConfigDict(serialize_by_alias=True)
+
+
+@pytest.mark.parametrize("form", ["flat", "structured", "webhook"])
+@pytest.mark.parametrize("generator", [None, to_camel])
+@pytest.mark.parametrize("by_alias", [False, True])
+def test_fields_are_called_in_it_what_they_are_called_in_what_is_sent(
+    by_alias: bool, generator: Callable[[str], str] | None, form: str
+) -> None:
+    # Given an event with aliases, of its own and within
+    config = ConfigDict(alias_generator=generator, serialize_by_alias=by_alias)
+    told: type[DomainEvent] = create_model(
+        "Told", __base__=type("Base", (IntegrationEvent,), {"__module__": __name__, "model_config": config}),
+        seat_no=(int, 1), guest_no=(int, Field(2, alias="GuestNo")), event_no=(int, Field(3, alias="timestamp")),
+        inner=(Inner, Inner()), named=(InnerByAlias, InnerByAlias()), several=(list[InnerByAlias], [InnerByAlias()]),
+    )  # fmt: skip
+    made = document([told], HANDLERS, [Route("http", "http", "h", form=form)])
+    (message,) = made["components"]["messages"].values()
+    sent = json.loads(outgoing(told(), "/us", form=form).body)
+    # Then the document has the names of the message, at every level
+    payload = message["payload"]
+    described = resolve(made, payload["$ref"]) if "$ref" in payload else payload
+    assert set(sent) <= set(described["properties"])
+    assert set(described["required"]) <= set(sent)
+    if form != "flat":
+        sent, described = sent["data"], resolve(made, described["properties"]["data"]["$ref"])
+    assert set(sent) == set(described["properties"])
+    for name, model in (("inner", Inner), ("named", InnerByAlias)):
+        assert set(resolve(made, f"#/components/schemas/{model.__name__}")["properties"]) == set(sent[name])
+
+
 def test_whatever_a_field_can_be_has_a_schema() -> None:
     # Given an event for each type of field, those that JSON Schema knows nothing of among them
     allowed = ConfigDict(arbitrary_types_allowed=True)
@@ -278,7 +316,7 @@ def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
 
 
 def test_a_structured_message_is_one_cloud_event() -> None:
-    made = document([TicketSoldV1], HANDLERS, [route for route in BRIDGES if route.structured])
+    made = document([TicketSoldV1], HANDLERS, [route for route in BRIDGES if route.form == "structured"])
     check(made)
     (message,) = made["components"]["messages"].values()
     assert message["contentType"] == "application/cloudevents+json"
@@ -315,7 +353,7 @@ def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
         "messages"
     ].values()
     assert "headers" not in message
-    assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.structured) == (True, False, True)
+    assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.form) == (True, False, "structured")
 
 
 def test_the_official_parser_takes_it(tmp_path: Path) -> None:

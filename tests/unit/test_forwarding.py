@@ -62,7 +62,7 @@ def test_what_a_url_says_and_what_is_left_for_the_client() -> None:
     url = "redis+streams://h/0?name=shop&direction=both&forward=A,B&format=structured&maxlen=5&ssl_check_hostname=no"
     address, _ = open_bridge(url, settings(queue="q", broker_timeout="2s"))
     assert (address.name, address.outbound, address.inbound, address.forward) == ("shop", True, True, ("A", "B"))
-    assert (address.structured, address.group, address.timeout) == (True, "q", 2.0)
+    assert (address.form, address.group, address.timeout) == ("structured", "q", 2.0)
     assert (address.options, address.url) == ({"maxlen": "5"}, "redis+streams://h/0?ssl_check_hostname=no")
     plain, _ = open_bridge("redis+streams://h", settings(forward=("*",)))
     assert (plain.name, plain.outbound, plain.inbound, plain.forward) == ("redis", True, False, ("*",))

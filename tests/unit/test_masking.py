@@ -1,17 +1,22 @@
 """Fields that an event's class masks are shown to nobody, wherever the event is shown."""
 
 import json
+import re
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from pydantic import ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from events import DefinitionError, DomainEvent, EventDataError
 from events.codec import decode, encode
 from events.envelope import Envelope
 from events.masking import HIDDEN, mask, mask_foreign
+from events.wire import outgoing
 
 SECRET = "DE89370400440532013000"
 
@@ -110,3 +115,79 @@ def test_a_field_that_is_not_there_or_is_the_aggregates_id_cannot_be_masked() ->
 
         class Keyed(DomainEvent, aggregate_id="iban", masked=("iban",)):
             iban: str
+
+
+class Karte(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
+
+    card_number: str
+    kind: str = "x"
+
+
+@dataclass
+class Owner:
+    name: str
+    since: int = 0
+
+
+class Aliased(DomainEvent, masked=("iban", "card.card_number", "cards.card_number", "by_name.any.card_number",
+                                   "owner.name", "raw.secret", "later.card_number")):  # fmt: skip
+    model_config = ConfigDict(populate_by_name=True)
+
+    iban: str = Field(SECRET, validation_alias=AliasChoices("IBAN", AliasPath("bank", "iban")))
+    card: Karte = Field(Karte(card_number=SECRET), alias="Karte")
+    cards: list[Karte] = Field([Karte(card_number=SECRET)], serialization_alias="Karten")
+    by_name: dict[str, Karte] = {"any": Karte(card_number=SECRET)}  # noqa: RUF012 - pydantic copies it
+    owner: Owner | None = Owner(SECRET)
+    raw: dict[str, Any] = {"secret": SECRET}  # noqa: RUF012 - pydantic copies it
+    later: "Later" = Field(default_factory=lambda: Later(card_number=SECRET))
+    shown: str = "shown"
+
+
+class Later(Karte):
+    """Named before it is there."""
+
+
+class AliasedByAlias(Aliased):
+    model_config = ConfigDict(serialize_by_alias=True)
+
+
+@pytest.mark.parametrize("kind", [Aliased, AliasedByAlias])
+@pytest.mark.parametrize("by_alias", [False, True])
+def test_whatever_a_masked_field_is_called_it_is_hidden(kind: type[Aliased], by_alias: bool) -> None:
+    # Given an event as we write it, or as others do, by names or by aliases
+    event = kind()
+    data = event.model_dump_json(by_alias=by_alias, exclude={"event_id", "occurred_at", "metadata"})
+    assert data.count(SECRET) == 7
+    whole = '{"specversion": "1.0", "data": ' + data + "}"
+    # Then nobody is shown what is masked, and all see what is not
+    for shown in (mask(data, "{}", kind.event_name, {}), mask(data, "{}", "T", {"T": kind.masked_fields}),
+                  mask_foreign(whole.encode(), {}).decode()):  # fmt: skip
+        assert SECRET not in shown
+        assert '"shown"' in shown
+    # And no bridge sends it
+    for form in ("flat", "structured", "webhook"):
+        sent = outgoing(event, "/us", form=form).body.decode()
+        assert SECRET not in sent
+        assert '"shown"' in sent
+
+
+@pytest.mark.parametrize("key", ["IBAN", "iban", "bank"])
+def test_a_foreign_row_by_any_alias_is_masked(key: str) -> None:
+    assert SECRET not in mask(json.dumps({key: SECRET}), "{}", "Aliased", {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("card.number", "'card' has nothing named 'number'"),
+        ("cards.kindd", "'cards' has nothing named 'kindd'"),
+        ("by_name.any.number", "'by_name.any' has nothing named 'number'"),
+        ("owner.nam", "'owner' has nothing named 'nam'"),
+        ("shown.x", "'shown' has nothing named 'x'"),
+        ("IBAN", "has no such field"),
+    ],
+)
+def test_a_misspelt_mask_is_found_at_every_level(wrong: str, why: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(why)):
+        type("Misspelt", (Aliased,), {"__module__": __name__}, masked=(wrong,))

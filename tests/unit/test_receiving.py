@@ -12,11 +12,12 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from events import DomainEvent
+from events.acceptance import Acceptance
 from events.bridging import Received
 from events.envelope import Envelope
 from events.errors import TransportError
 from events.hooks import Hooks
-from events.receiving import Acceptance, Receiver
+from events.receiving import Receiver
 from events.store.away import mark
 from events.store.tables import event_store
 from events.testing import InlinePipeline
@@ -97,7 +98,7 @@ def database(events_pipeline: InlinePipeline) -> Refusing:
 def receiver(events_pipeline: InlinePipeline, server: Server, database: Refusing) -> Iterator[Receiver]:
     ledger: Any = events_pipeline.ledger
     acceptance = Acceptance(database, ledger.subscriptions.event_types, 10_000)
-    receiver = Receiver("played", server, acceptance, database, ledger.parked, ledger.inbox, Hooks(), "test")
+    receiver = Receiver("played", ("*",), server, acceptance, database, ledger.parked, ledger.inbox, Hooks(), "test")
     yield receiver
     receiver.stop()
 

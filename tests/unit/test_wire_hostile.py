@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from events import DomainEvent
 from events.bridging import Received
-from events.wire import OwnEvent, Unacceptable, incoming
+from events.forms import Unacceptable
+from events.wire import OwnEvent, incoming
 
 
 class Rung(DomainEvent, aggregate_id="bell"):
@@ -38,7 +39,7 @@ def no_json(constant: str) -> None:
 def test_it_is_an_event_or_is_refused(body: bytes, headers: dict[str, str], position: str, event_type: str) -> None:
     received = Received(body, headers, "a", position, event_type)
     try:
-        envelope = incoming(received, "b", {"Foreign", "Rung"}.__contains__, 10_000, "/us")
+        envelope = incoming(received, "b", lambda _: None, 10_000, "/us")
     except (Unacceptable, OwnEvent):
         return
     for text in (envelope.event_data, envelope.metadata, envelope.aggregate_id, envelope.event_type):
@@ -68,7 +69,7 @@ def test_it_is_an_event_or_is_refused(body: bytes, headers: dict[str, str], posi
 )
 def test_what_once_was_asked_for_again_and_again_is_refused(event_type: str, body: bytes) -> None:
     with pytest.raises(Unacceptable):
-        incoming(Received(body, {}, "a", "1", event_type), "b", {"Foreign"}.__contains__, 1_000_000)
+        incoming(Received(body, {}, "a", "1", event_type), "b", lambda _: None, 1_000_000)
 
 
 @pytest.mark.parametrize("depth", range(100, 1_100, 7))
@@ -76,7 +77,7 @@ def test_how_deep_it_may_be_is_somebodys_limit_and_nobodys_end(depth: int) -> No
     body = b'{"bell": "b", "deep": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
     for event_type in ("Rung", "Foreign"):
         try:
-            found = incoming(Received(body, {}, "a", "1", event_type), "b", {"Foreign"}.__contains__, 1_000_000)
+            found = incoming(Received(body, {}, "a", "1", event_type), "b", lambda _: None, 1_000_000)
         except Unacceptable:
             continue
         assert found.id == uuid5(NAMESPACE_URL, "b:a at 1")

@@ -18,15 +18,15 @@ from support.waiting import eventually
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
+@pytest.mark.parametrize("form", ["flat", "structured"])
 def test_what_is_sent_is_stored_there_as_it_was(
-    publisher: Publisher, listening: Receiver, theirs: Service, features: Features, structured: bool
+    publisher: Publisher, listening: Receiver, theirs: Service, features: Features, form: str
 ) -> None:
     # Given an event with everything that an event has
     metadata = Metadata(correlation_id="request-7", traceparent=TRACE)
     event = shop.OrderPlaced(order='ö "7" 100%', amount=3, metadata=metadata)
     # When it is sent, and received
-    send(publisher, [event], structured=structured)
+    send(publisher, [event], form=form)
     received(listening, theirs, 1)
     # Then it is the same event
     row = theirs.rows()[event.event_id]
@@ -35,7 +35,7 @@ def test_what_is_sent_is_stored_there_as_it_was(
     # And it tells which way it came, and of which request and trace it is
     kept = json.loads(row.metadata)
     assert kept["bridge"] == "link"
-    if features.headers or structured:
+    if features.headers or form == "structured":
         assert (kept["source"], kept["correlation_id"], kept["traceparent"]) == ("/test", "request-7", TRACE)
 
 
@@ -58,7 +58,7 @@ def test_an_event_is_its_source_and_its_id(publisher: Publisher, listening: Rece
     other, third = (event.model_copy(update={"amount": amount}) for amount in (2, 3))
     said = [(event, "/a"), (other, "/b"), (event, "/a"), (third, "/a"), (shop.OrderPlaced(order="last"), "/a")]
     for one, source in said:
-        message = outgoing(one, source, structured=True)
+        message = outgoing(one, source, form="structured")
         publisher.send([replace(message, event_id=str(uuid4()))])  # servers may have repeats of their own
     # When all that is received
     parked = theirs.pipeline.parked.counts

@@ -127,6 +127,43 @@ def test_only_what_is_signed_is_taken(service: Service, sender: Sender, port: in
         assert status(body, now) == 202
 
 
+def test_a_captured_request_is_one_event_whatever_is_put_beside_it(service: Service, sender: Sender, port: int) -> None:
+    # Given a receiver that knows a secret, and a request of a partner's
+    receiver = service.receiver(Link("http", f"http://127.0.0.1:{port}/events"), f"&secret={SECRET}")
+    receiver.step(0.01)
+    body = json.dumps({"type": "OrderPlaced", "timestamp": "2026-11-28T09:30:01Z", "data": {"order": "o"}}).encode()
+    now = str(int(datetime.now(UTC).timestamp()))
+    signed = {"webhook_id": "msg-1", "webhook_timestamp": now, "webhook_signature": signature(KEY, "msg-1", now, body)}
+    with AtWork(receiver):
+        # When it is sent again and again, with other attributes
+        assert sender.post(body, **signed) == (202, "")
+        others = [{"ce_type": "OrderConfirmed", "ce_source": "/x", "ce_specversion": "1.0"}, {"ce_subject": "o-2"},
+                  {"ce_type": "AlwaysFails", "Content_Type": "application/cloudevents+json"}]  # fmt: skip
+        assert [sender.post(body, **signed, **one)[0] for one in others[:2]] == [202, 202]
+        assert sender.post(body, **signed, ce_id="msg-2") == (400, "ce-id is another than webhook-id, and not signed")
+        sender.post(body, **signed, **others[2])
+    # Then there is one event, of the type that was signed
+    ((_, row),) = service.rows().items()
+    assert (row.event_type, json.loads(row.metadata)["sender_event_id"]) == ("OrderPlaced", "msg-1")
+    assert service.pipeline.parked.counts() == {}
+
+
+def test_a_partner_s_token_runs_no_private_event(service: Service, sender: Sender, port: int) -> None:
+    # Given a receiver that names no private event, and one that names one
+    link = Link("http", f"http://127.0.0.1:{port}/events", accept="OrderConfirmed")
+    receiver = service.receiver(link, "&token=t0ken")
+    receiver.step(0.01)
+    with AtWork(receiver):
+        # When somebody who has the token sends private events of ours
+        for kind in ("OrderPlaced", "OrderConfirmed"):
+            body = json.dumps({"eventType": kind, "eventId": f"{kind}-1", "order": "o"}).encode()
+            assert sender.post(body, Authorization="Bearer t0ken") == (202, "")
+    # Then the one that is named is stored, and the other is parked, with the cure
+    assert [row.event_type for row in service.rows().values()] == ["OrderConfirmed"]
+    (parked,) = service.pipeline.parked.find()
+    assert (parked.reason, "?accept=OrderPlaced" in parked.detail) == ("bridge: private event", True)
+
+
 def test_while_nothing_can_be_stored_senders_are_told_to_come_again(service: Service, port: int) -> None:
     # Given a receiver whose ledger takes nothing: what it received is not acknowledged
     link = Link("http", f"http://127.0.0.1:{port}/events")
