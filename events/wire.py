@@ -25,6 +25,7 @@ from events.masking import KEY as MASKED
 from events.masking import without
 from events.storable import storable
 from events.tracing import HEADERS, carried
+from events.unwrapping import unwrapped_value
 
 STRUCTURED = "application/cloudevents+json"
 FLAT_NAMES = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
@@ -96,12 +97,12 @@ def outgoing(event: DomainEvent, source: str, *, structured: bool = False, maske
     to = (str(event.event_id), event.event_name, aggregate_id)
     if structured:
         head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
-        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
+        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED, occurred_at=event.occurred_at)
     ours = dict(zip(FLAT_NAMES, (sent_as, event.event_name, aggregate_id, when, when), strict=True))
     ours = {name: value for name, value in ours.items() if name not in type(event).model_fields}
     comma = "," if data != "{}" and ours else ""
     body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
-    return Message(*to, body.encode(), attributes=attributes, trace=trace)
+    return Message(*to, body.encode(), attributes=attributes, trace=trace, occurred_at=event.occurred_at)
 
 
 class OwnEvent(Exception):
@@ -210,7 +211,7 @@ def _metadata(
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = unwrapped_value(json.loads(text, parse_constant=_refuse))
     except (ValueError, RecursionError) as error:
         raise Unacceptable(UNREADABLE, f"its body is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -223,7 +224,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _data_of(cloud_event: Mapping[str, Any]) -> dict[str, Any]:
-    data = cloud_event.get("data", {})
+    data = unwrapped_value(cloud_event.get("data", {}))
     if not isinstance(data, dict) or "data_base64" in cloud_event:
         raise Unacceptable(UNREADABLE, "the CloudEvent's data is no JSON object")
     return data
