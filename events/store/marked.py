@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Integer, Select, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Integer, Select, bindparam, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.overview import MarkedByOthers
@@ -26,8 +26,10 @@ SHOWN = timedelta(days=1)  # of how long ago operators are told
 
 
 def is_any_unsettled() -> ColumnElement[bool]:
-    """Whether there is something to `settle`."""
-    return exists(select(_EVENT.id).where(is_marked_by_others, has_mark(Mark.NOT_YET)))
+    """Whether there is something to `settle`. Ordered, though it is but one: see events.store.arrivals."""
+    first: Select[Any] = select(literal_column("1")).select_from(event_store)
+    first = first.where(is_marked_by_others, has_mark(Mark.NOT_YET))
+    return first.order_by(_EVENT.created_at).limit(1).scalar_subquery().is_not(None)
 
 
 def settle(engine: Engine, limit: int, *, handle: bool) -> Settled:

@@ -106,8 +106,11 @@ def has_mark(mark: Mark) -> ColumnElement[bool]:
     return event_store.c.fanned_out == literal_column(str(mark.value))
 
 
-# Another program has marked it as processed. What we fan out is not in the index, neither before nor after that.
-is_marked_by_others = and_(is_processed, event_store.c.fanned_out != literal_column(str(Mark.FANNED_OUT.value)))
+# Another program has marked it as processed. What we fan out is not in the index, neither before nor after that. It is
+# written otherwise than `is_processed`, so that PostgreSQL can't look for it among all that is.
+is_marked_by_others = and_(
+    event_store.c.processed.is_not(false()), event_store.c.fanned_out != literal_column(str(Mark.FANNED_OUT.value))
+)
 Index(
     "event_store_marked",
     event_store.c.fanned_out,

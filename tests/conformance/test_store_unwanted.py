@@ -62,6 +62,7 @@ def looks(store: Store) -> None:
     outbox = store.ledger.outbox
     outbox.fan_out(100)
     outbox.fan_out(100, Express(8, 100, 64, HOUR))
+    outbox.settle_marked(100)
     outbox.due_in(copies=True)
 
 

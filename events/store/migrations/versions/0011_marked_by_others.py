@@ -24,7 +24,7 @@ def upgrade() -> None:
         op.execute("UPDATE event_store SET fanned_out = 0 WHERE processed IS NOT true")
     else:
         op.execute("UPDATE event_store SET fanned_out = 1 WHERE processed IS 1")
-    marked = sa.text(f"processed = {'true' if postgresql else '1'} AND fanned_out != 1")
+    marked = sa.text(f"processed IS NOT {'false' if postgresql else '0'} AND fanned_out != 1")
     op.create_index(
         "event_store_marked",
         "event_store",
