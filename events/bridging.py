@@ -8,6 +8,7 @@ the ledger and acknowledges, in this order (events.receiving).
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 from urllib.parse import quote, unquote
 
@@ -50,6 +51,7 @@ class Message:
         content_type: of the body.
         attributes: CloudEvents attributes by their plain names (`id`, `source`, `type`); none if the body has them.
         trace: `traceparent` and `tracestate`, as far as there are any.
+        occurred_at: when the event happened, aware.
     """
 
     event_id: str
@@ -59,6 +61,7 @@ class Message:
     content_type: str = "application/json"
     attributes: Mapping[str, str] = field(default_factory=dict)
     trace: Mapping[str, str] = field(default_factory=dict)
+    occurred_at: datetime | None = None
 
     def headers(self, prefix: str = "ce-", *, quoted: bool = False) -> dict[str, str]:
         """All that stands beside the body, for protocols that have room for it.

@@ -23,6 +23,7 @@ from events.errors import EventDataError, NewerEvent, PayloadTooLarge, PublishEr
 from events.event import MAX_NAME, RESERVED, DomainEvent, Metadata, aggregate_of, ambiguity, event_named
 from events.masking import KEY
 from events.round_trip import Difference, difference, fields_differ, shown
+from events.unwrapping import unwrapped
 
 _EXCLUDED = set(RESERVED)
 _NO_IDS = (BaseModel, tuple, list, dict, set, frozenset)
@@ -112,7 +113,7 @@ def decode(envelope: Envelope) -> DomainEvent:
         )
     if envelope.timestamp is None:
         raise EventDataError(f"{where}: event_store.timestamp is no date and time of the years 1 to 9999")
-    data = envelope.event_data.strip()
+    data = unwrapped(envelope.event_data).strip()
     if not (data.startswith("{") and data.endswith("}")):
         found = "" if event_class.masked_fields else f": {shown(data)}"
         raise EventDataError(f"{where}: event_data is not a JSON object{found}")

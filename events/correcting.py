@@ -18,6 +18,7 @@ from events.event import uuid7
 from events.history import EventRecord
 from events.letters import DeadLetter, DeadLetterFilter
 from events.operator_ports import DeadLetterBox, History
+from events.unwrapping import unwrapped
 
 
 class EditingIsOff(EventsError):
@@ -95,7 +96,7 @@ class Correcting:
 def _object(event: EventRecord) -> dict[str, Any]:
     """What a foreign program stored may be anything."""
     try:
-        found = json.loads(event.data)
+        found = json.loads(unwrapped(event.data))
     except ValueError:
         found = None
     if not isinstance(found, dict):

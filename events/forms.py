@@ -14,6 +14,7 @@ from typing import Any
 
 from events.bridging import Received
 from events.errors import EventsError
+from events.unwrapping import unwrapped_value
 
 STRUCTURED = "application/cloudevents+json"
 FLAT_NAMES = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
@@ -109,7 +110,7 @@ def _check_cloud_event(attributes: Mapping[str, str]) -> None:
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = unwrapped_value(json.loads(text, parse_constant=_refuse))
     except (ValueError, RecursionError) as error:
         raise Unacceptable(UNREADABLE, f"its body is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -124,7 +125,7 @@ def _refuse(constant: str) -> Any:
 def _data_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The member `data`, or `data_base64`, which is JSON all the same."""
     if "data_base64" not in body:
-        data = body.get("data", {})
+        data = unwrapped_value(body.get("data", {}))
     elif "data" in body:
         raise Unacceptable(UNREADABLE, "it has data and data_base64; a CloudEvent has one of them")
     else:

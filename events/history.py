@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from events.outcome import Outcome
-from events.records import HELD, State
+from events.records import HELD, Mark, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One event, with all that is known of it."""
+    """One event, with all that is known of it. `fanned_out`: or so another program says, see `mark`."""
 
     event_id: UUID
     event_type: str
@@ -95,12 +95,28 @@ class EventRecord:
     occurred_at: datetime | None
     published_at: datetime | None
     fanned_out: bool
+    mark: Mark
     data: str
     metadata: str
     deliveries: Sequence[DeliveryRecord]
     attempts: Sequence[AttemptRecord]
     actions: Sequence[ActionRecord]
     caused: Sequence[Found]
+
+    @property
+    def fan_out(self) -> str:
+        """What is to be said of it; nothing if it went as usual."""
+        if not self.fanned_out:
+            return "not yet fanned out: no handler has subscribed to it, or no relay runs"
+        return _OF_MARK.get(self.mark, "")
+
+
+_BY_OTHERS = "another program marked it as processed"
+_OF_MARK = {
+    Mark.NOT_YET: f"{_BY_OTHERS}, and no relay has looked at it since",
+    Mark.ALL_THE_SAME: f"{_BY_OTHERS}; its handlers run all the same",
+    Mark.LEFT: f"{_BY_OTHERS}, and it is left to that program",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from events.codec import decode
 from events.envelope import Envelope
 from events.errors import EventIdTaken, EventsError
 from events.event import DomainEvent, own_fields
+from events.unwrapping import unwrapped
 
 SENT_AS = "sender_event_id"  # in an event's metadata: the id that it has where it came from
 CAUSE_SENT_AS = "causation_sender_event_id"  # the same of its cause
@@ -126,7 +127,7 @@ def _keys_that_differ(first: Mapping[str, Any], second: Mapping[str, Any]) -> It
 
 def _parsed(text: str) -> Any:
     """Numbers by their value, as databases keep them: 1e2 is 100. But 1 is not true, which it is for Python."""
-    return json.loads(text, parse_float=_number, parse_int=_number)
+    return json.loads(unwrapped(text), parse_float=_number, parse_int=_number)
 
 
 def _number(text: str) -> tuple[str, Decimal]:

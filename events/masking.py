@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from events.event import all_events, event_named
+from events.unwrapping import unwrapped, unwrapped_value
 
 HIDDEN = "***"
 KEY = "masked"  # in an event's metadata
@@ -22,6 +23,7 @@ def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Colle
         data, metadata: JSON texts.
         declared: event type to the fields that handlers know to be masked.
     """
+    data = unwrapped(data)
     known = event_named(event_type)
     fields = {*declared.get(event_type, ()), *_named(metadata), *(known.masked_fields if known else ())}
     if not fields:
@@ -30,6 +32,8 @@ def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Colle
         shown = json.loads(data)
     except ValueError:
         return HIDDEN  # nobody can tell what is in it
+    if isinstance(shown, str):
+        return HIDDEN
     for field in fields:
         _hide(shown, field.split("."))
     return json.dumps(shown, ensure_ascii=False)
@@ -37,7 +41,7 @@ def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Colle
 
 def without(data: str, fields: Collection[str]) -> str:
     """The data, a JSON text, with these fields left out: for whoever would take `***` for a value."""
-    left = json.loads(data)
+    left = json.loads(unwrapped(data))
     for field in fields:
         _remove(left, field.split("."))
     return json.dumps(left, ensure_ascii=False)
@@ -53,9 +57,13 @@ def mask_foreign(body: bytes, declared: Mapping[str, Collection[str]]) -> bytes:
     if not fields:
         return body
     try:
-        shown = json.loads(body)
+        shown = unwrapped_value(json.loads(body))
     except ValueError:
         return HIDDEN.encode()
+    if isinstance(shown, str):
+        return HIDDEN.encode()
+    if isinstance(shown, dict) and "data" in shown:
+        shown["data"] = unwrapped_value(shown["data"])
     for field in fields:
         _hide(shown, field.split("."))
         _hide(shown, ["data", *field.split(".")])

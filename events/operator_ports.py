@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
 from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
-from events.overview import Overview, UnhandledType
+from events.overview import MarkedByOthers, Overview, UnhandledType
 
 
 class DeadLetterBox(Protocol):
@@ -70,6 +70,9 @@ class Overviews(Protocol):
 
     def unfinished(self) -> Overview:
         """The cheap one."""
+
+    def marked_by_others(self) -> MarkedByOthers:
+        """What another program marked as processed; cheap unless that was much within a day."""
 
     def running(self) -> list[tuple[str, float, str, int]]:
         """By handler: for how many seconds the oldest delivery has run, on which worker, and how many run."""

@@ -94,6 +94,28 @@ class HandlerMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkedByOthers:
+    """Events that another program marked as processed before they were fanned out, and for which there is a handler.
+
+    Attributes:
+        waiting: the relay has yet to look at them.
+        handled: within a day, their handlers run all the same.
+        left: within a day, their handlers don't: they are left to that program, or handlers subscribed later.
+    """
+
+    waiting: int = 0
+    handled: int = 0
+    left: int = 0
+
+    def told(self) -> str:
+        """In words; nothing if there are none."""
+        parts = [f"{self.handled:,} of the last day were handled all the same"] if self.handled else []
+        parts += [f"{self.left:,} of the last day were left to it"] if self.left else []
+        parts += [f"{self.waiting:,} wait for the relay"] if self.waiting else []
+        return f"another program marks events as processed: {', '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The whole ledger at one moment.
 

@@ -164,9 +164,12 @@ class Pipeline:
         """Raises SchemaError, with the command to run, when the database isn't ready; ConfigurationError if away."""
         store.check_schema(self.ledger.engine)
 
-    def migrate(self) -> list[str]:
-        """Create or update the tables, then whatever the application does @on_migrate; the revisions applied."""
-        applied = store.migrate(self.ledger.engine)
+    def migrate(self, *, leave_existing: bool = False) -> list[str]:
+        """Create or update the tables, then whatever the application does @on_migrate; the revisions applied.
+
+        `leave_existing`: see events.store.migrate.
+        """
+        applied = store.migrate(self.ledger.engine, leave_existing=leave_existing)
         with self.ledger.events.begin() as connection:
             for create in _on_migrate:
                 create(connection)

@@ -20,6 +20,7 @@ from events.records import (
     Group,
     Handled,
     Pace,
+    Settled,
     Subscription,
     Wakeup,
     WorkerInfo,
@@ -96,6 +97,10 @@ class Outbox(Protocol):
 
         `express` allows to mark some as sent at once: where workers keep up, nothing else waits, and few are new.
         """
+
+    def settle_marked(self, limit: int) -> Settled:
+        """Of events that another program marked as processed, up to `limit` become deliveries all the same, or are
+        left to it, whichever EVENTS_MARKED_BY_OTHERS says. Each is looked at once."""
 
     def waiting(self) -> dict[str, timedelta]:
         """Queues that deliveries wait for, and the time until the earliest of each is due; zero if it is."""

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from uuid import UUID
 
 from events.envelope import Envelope
@@ -118,6 +118,15 @@ class Express:
     queues: Collection[str] | None = None
 
 
+class Mark(IntEnum):
+    """What relays have made of an event. That alone: `processed` may be what another program says of it."""
+
+    NOT_YET = 0
+    FANNED_OUT = 1
+    ALL_THE_SAME = 2  # fanned out, though another program had marked it as processed
+    LEFT = 3  # to that program
+
+
 @dataclass(frozen=True, slots=True)
 class FannedOut:
     """So many `events` became deliveries: some are marked as `sent` and have to be, the others are `waiting`.
@@ -132,6 +141,21 @@ class FannedOut:
     waiting: int = 0
     published: Counter[str] = field(default_factory=Counter, compare=False)
     made: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Events that another program had marked as processed.
+
+    Attributes:
+        looked_at: how many there were.
+        fanned_out: those that were all the same.
+        left: those that were not, though there is a handler for them.
+    """
+
+    looked_at: int = 0
+    fanned_out: FannedOut = FannedOut()
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

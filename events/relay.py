@@ -59,7 +59,7 @@ class Relay:
         self._limits = limits
         self._hooks = hooks or Hooks()
         self._dispatch = Dispatch(subscriptions, outbox, transport, limits, self._hooks, handlers, queues)
-        self._throttle = Throttle(log)
+        self._throttle, self._throttle_marked = Throttle(log), Throttle(log)
         self._holder = f"{socket.gethostname()}.{os.getpid()}"
         self._stopping = threading.Event()
         self._listener: Listener | None = None
@@ -156,7 +156,9 @@ class Relay:
         return new.events + due
 
     def _look_after(self) -> None:
-        """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy."""
+        """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy, events
+        that another program marked as processed."""
+        self._settle_marked()
         if (ago := self._outage.ended_ago()) is not None and (
             expired := self._recovery.expire_leases(self._limits.batch, self._outage.since(), ago)
         ):
@@ -178,6 +180,19 @@ class Relay:
                 log.warning("%d wake-ups of queue %s got lost; sending them again", found, queue)
         if self._transport.copies_dead_letters:
             self._copy_dead_letters()
+
+    def _settle_marked(self) -> None:
+        settled = self._outbox.settle_marked(self._limits.batch)
+        if settled.looked_at == self._limits.batch:
+            self._next_look = 0.0  # there may be more
+        if settled.fanned_out.events:
+            self._hooks.fanned_out(settled.fanned_out)
+        for count, what in ((settled.fanned_out.events, "run all the same"), (settled.left, "don't run")):
+            if count:
+                self._throttle_marked.warn(
+                    f"another program marked {count} events as processed before they were fanned out; their handlers "
+                    f"{what} (EVENTS_MARKED_BY_OTHERS, docs/migrating.md)"
+                )
 
     def _copy_dead_letters(self) -> None:
         while letters := self._recovery.take_uncopied(self._limits.batch):

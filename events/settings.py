@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     broker_timeout: Duration = Field(
         timedelta(seconds=5), description="A broker that is silent this long while we send is taken for lost."
     )
+    marked_by_others: Literal["handle", "leave"] = Field(
+        "handle",
+        description="Events that another program marks as `processed`: `handle` runs their handlers all the same, "
+        "`leave` leaves them to it; see docs/migrating.md.",
+    )
     edit: bool = Field(
         False, description="Whether `events dead edit` may correct the data of a dead letter and run it again."
     )

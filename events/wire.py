@@ -73,11 +73,17 @@ def outgoing(
     to = (str(event.event_id), event.event_name, attributes.get("subject", ""))
     if form == STRUCTURED_FORM:
         head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
-        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED)
+        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED, occurred_at=event.occurred_at)
     if form == WEBHOOK:
         said = {name: value for name, value in attributes.items() if name not in ("specversion", "time")}
         head = json.dumps(said | {"timestamp": attributes["time"]}, ensure_ascii=False)
-        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), attributes=attributes, trace=trace)
+        return Message(
+            *to,
+            f'{head[:-1]}, "data": {data}}}'.encode(),
+            attributes=attributes,
+            trace=trace,
+            occurred_at=event.occurred_at,
+        )
     when = attributes["time"]
     ours = dict(zip(FLAT_NAMES, (attributes["id"], event.event_name, to[2], when, when), strict=True))
     if sealed:
@@ -86,7 +92,7 @@ def outgoing(
     ours = {name: value for name, value in ours.items() if name not in own}
     comma = "," if data != "{}" and ours else ""
     body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
-    return Message(*to, body.encode(), attributes=attributes, trace=trace)
+    return Message(*to, body.encode(), attributes=attributes, trace=trace, occurred_at=event.occurred_at)
 
 
 def _attributes(event: DomainEvent, source: str) -> dict[str, str]:

@@ -4,6 +4,9 @@ Events go to a durable topic exchange, `domain_events` (`?exchange=`), with the 
 confirms each batch. An event that no queue takes comes back: by default it is tried again, and is a dead letter in the
 end (`?mandatory=fail`); `?mandatory=log` is for exchanges to which nobody need be listening.
 
+To a topic exchange `*Event` is a word and no pattern: a queue that is bound by it gets nothing that is called
+otherwise. So events whose names match it are sent to that very word, too (`?bcc=`).
+
 Inbound reads a durable quorum queue (`?queue=`, by default exchange and group), bound to the events that are known
 here, or to the patterns of `?bind=`. A consumer whose connection ends gives back what it has not acknowledged.
 """
@@ -15,7 +18,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
-import amqp
 from amqp.exceptions import AMQPError, PreconditionFailed
 
 from events.bridge_url import Address, wrong
@@ -37,14 +39,16 @@ class Bridge:
     """Keeps the contract of events.bridging.Bridge."""
 
     features: ClassVar[Features] = Features(ids=False, retained=False)
-    options: ClassVar[frozenset[str]] = frozenset({"exchange", "mandatory", "queue", "bind"})
+    options: ClassVar[frozenset[str]] = frozenset({"exchange", "mandatory", "bcc", "queue", "bind"})
 
     def __init__(self, address: Address) -> None:
         mandatory = address.options.get("mandatory", "fail")
         if mandatory not in ("fail", "log"):
             raise wrong(address.url, f"mandatory={mandatory}", "use fail or log")
-        bindings = [("bind", pattern) for pattern in client.bindings_of(address)]
-        for option, name in (("exchange", client.exchange_of(address)), ("queue", client.queue_of(address)), *bindings):
+        names = [("exchange", client.exchange_of(address)), ("queue", client.queue_of(address))]
+        names += [("bind", pattern) for pattern in client.bindings_of(address)]
+        names += [("bcc", pattern) for pattern in client.copied_to(address)]
+        for option, name in names:
             if not 0 < len(name.encode()) <= client.LONGEST_NAME:
                 raise wrong(address.url, f"{option}={name}", f"use a name of 1 to {client.LONGEST_NAME} bytes")
         self._address = address
@@ -63,6 +67,7 @@ class Publisher:
         self._address = address
         self._exchange = client.exchange_of(address)
         self._fails = address.options.get("mandatory", "fail") == "fail"
+        self._words = client.copied_to(address)
         self._lock = threading.Lock()
         self._throttle = Throttle(log)
         self._connection: Any = None
@@ -102,12 +107,7 @@ class Publisher:
             memory.clear()
         try:
             for message in messages:
-                headers = message.headers("cloudEvents_")
-                content_type = headers.pop("content-type")
-                outgoing = amqp.Message(
-                    message.body, content_type=content_type, delivery_mode=2, message_id=message.event_id,
-                    type=message.event_type, application_headers=headers,
-                )  # fmt: skip
+                outgoing = client.as_sent(message, self._words)
                 self._sent[self._confirms.published + 1] = message
                 self._channel.basic_publish(outgoing, self._exchange, message.event_type, mandatory=True)
             self._confirms.wait()

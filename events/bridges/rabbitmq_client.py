@@ -1,9 +1,11 @@
 """How the bridge to RabbitMQ connects: by py-amqp, but without waits that never end, and no message can break it."""
 
 import logging
+import re
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from struct import unpack_from
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +17,7 @@ from amqp.method_framing import frame_handler
 from amqp.serialization import loads
 
 from events.bridge_url import EXCHANGE, Address
-from events.bridging import Received
+from events.bridging import Message, Received
 from events.errors import TransportError
 from events.settings import redact
 
@@ -92,6 +94,34 @@ def queue_of(address: Address) -> str:
 def bindings_of(address: Address) -> list[str]:
     """Patterns that somebody wants instead of the names of events."""
     return [one.strip() for one in address.options.get("bind", "").split(",") if one.strip()]
+
+
+def copied_to(address: Address) -> list[str]:
+    """What queues are bound by as if it were a pattern: see `as_sent`."""
+    return [one.strip() for one in address.options.get("bcc", "*Event").split(",") if one.strip()]
+
+
+def as_sent(message: Message, patterns: Sequence[str]) -> Any:
+    """The message for py-amqp, which goes to those `patterns`, too, that the event's name matches if `*` is a part of a
+    word.
+
+    RabbitMQ takes these keys, and then away, from the header BCC. Each queue gets the message once, by however many
+    keys it is bound. A name of one word goes to no other queue by such a key, which is a word as well.
+    """
+    headers: dict[str, Any] = dict(message.headers("cloudEvents_"))
+    content_type = headers.pop("content-type")
+    keys = [one for one in patterns if re.fullmatch(re.escape(one).replace(r"\*", "[^.]*"), message.event_type)]
+    if keys:
+        headers["BCC"] = keys
+    return amqp.Message(
+        message.body, content_type=content_type, delivery_mode=2, message_id=message.event_id, type=message.event_type,
+        timestamp=_seconds(message.occurred_at), application_headers=headers,
+    )  # fmt: skip
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    """AMQP's timestamp, which begins in 1970; None for what is older."""
+    return int(moment.timestamp()) if moment is not None and moment.timestamp() >= 0 else None
 
 
 @contextmanager

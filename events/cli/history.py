@@ -93,8 +93,8 @@ def _print(event: EventRecord) -> None:
         console.print(f"{label:<12} {value}", markup=False, highlight=False)
     rows = [[one.handler, one.queue, one.state, one.attempts, one.replays] for one in event.deliveries]
     print_table("Deliveries", ["handler", "queue", "state", "attempts", "replays"], rows, right=["attempts", "replays"])
-    if not event.fanned_out:
-        console.print("not yet fanned out: no handler has subscribed to it, or no relay runs")
+    if event.fan_out:
+        console.print(event.fan_out)
     happened = [
         [one.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], one.what, one.handler, one.who, escape(one.detail[:160])]
         for one in timeline(event)

@@ -1,7 +1,9 @@
 """`events migrate` and `events status`."""
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from functools import partial
+from typing import Annotated
 
 import typer
 
@@ -15,8 +17,16 @@ from events.registry import load_handlers
 from events.settings import redact
 
 
-def migrate(as_json: AsJson = False) -> None:
+def migrate(
+    leave_existing: Annotated[
+        bool, typer.Option("--leave-existing", help="Never handle what an event_store of others has unprocessed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Create or update the tables in EVENTS_DATABASE_URL; safe to run twice, and by two machines at once.
+
+    An event_store that another program has made is adopted, with its rows: what is processed is history, and what is
+    not is handled, unless --leave-existing is said (docs/migrating.md).
 
     The application's own tables (functions marked @on_migrate in EVENTS_HANDLERS) are made too.
 
@@ -27,7 +37,7 @@ def migrate(as_json: AsJson = False) -> None:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:  # the ledger needs no handlers: a web-only machine can migrate it
         typer.echo(f"events: {error} (the ledger is migrated all the same)", err=True)
-    applied = pipeline.migrate()
+    applied = pipeline.migrate(leave_existing=leave_existing)
     database = redact(pipeline.settings.database_url)
     if as_json:
         print_json({"database": database, "applied": applied})
@@ -45,11 +55,11 @@ def status(as_json: AsJson = False) -> None:
     pipeline = get_pipeline()
     pipeline.check()
     with console.status("counting") if console.is_terminal and not as_json else nullcontext():
-        found = pipeline.ledger.overviews.take()
+        found, marked = pipeline.ledger.overviews.take(), pipeline.ledger.overviews.marked_by_others()
     settings = pipeline.settings
     where = {"database": redact(settings.database_url), "broker": redact(settings.broker_url) or "none"}
     if as_json:
-        print_json(where | _as_dict(found))
+        print_json(where | _as_dict(found) | {"marked_by_others": asdict(marked)})
         return
     say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
     say(f"database {where['database']}, broker {where['broker']}")
@@ -66,6 +76,8 @@ def status(as_json: AsJson = False) -> None:
         waiting = {one.event_type: one.waiting for one in found.event_types}
         named = ", ".join(f"{name} {waiting.get(name, 0):,}" for name in found.unhandled_types)
         say(f"waiting for a handler (events unhandled list): {named}")
+    if told := marked.told():
+        say(f"{told} (docs/migrating.md)")
     if found.lag:
         say(f"the oldest event has waited {found.lag:,.1f} s to be fanned out")
     if found.oldest:

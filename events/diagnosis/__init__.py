@@ -20,6 +20,7 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
         database.reachable,
         database.durability,
         database.schema,
+        database.marked_by_others,
         database.connections,
         database.clock,
         workers.presence,

@@ -29,6 +29,17 @@ def schema(pipeline: Pipeline) -> list[Finding]:
     return [ok("schema", "up to date")]
 
 
+def marked_by_others(pipeline: Pipeline) -> list[Finding]:
+    """Another program that marks events as processed, as if it had the table for itself."""
+    found = pipeline.ledger.overviews.marked_by_others()
+    if not (told := found.told()):
+        return [ok("processed", "no other program marks events as processed")]
+    cure = "when its work is done by handlers here, stop it; see docs/migrating.md"
+    if pipeline.settings.marked_by_others == "leave":
+        cure += ", or set EVENTS_MARKED_BY_OTHERS=handle for handlers here to run as well"
+    return [warning("processed", told, cure)]
+
+
 def durability(pipeline: Pipeline) -> list[Finding]:
     if pipeline.ledger.engine.dialect.name == "sqlite":
         mode = _value(pipeline, "PRAGMA journal_mode")

@@ -2,9 +2,9 @@
 
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
-of events.ports or events.operator_ports, with the help of `fan_out`, `arrivals`, `claiming`, `failing`, `turns`,
-`callers`, `ledger_check` and `wake_ups`; `schema` migrates; `engine`, `session`, `pooling` and `types` hold what
-differs between databases, and their connections.
+of events.ports or events.operator_ports, with the help of `fan_out`, `marked`, `arrivals`, `claiming`, `failing`,
+`turns`, `callers`, `ledger_check` and `wake_ups`; `schema` migrates, and `adopting` takes over a table of others;
+`engine`, `session`, `pooling` and `types` hold what differs between databases, and their connections.
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def open_ledger(settings: Settings) -> Ledger:
             check=LedgerCheck(engine, given="database_url" in settings.model_fields_set),
         ),
         subscriptions=SqlSubscriptions(background),
-        outbox=SqlOutbox(background, listen=settings.listen),
+        outbox=SqlOutbox(background, listen=settings.listen, handle_marked=settings.marked_by_others == "handle"),
         recovery=SqlRecovery(background),
         inbox=SqlInbox(engine, background),
         dead=SqlDeadLetterBox(engine),

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
-from events.records import State
+from events.records import Mark, State
 from events.store.actions import remember
 from events.store.engine import look, now_plus
 from events.store.homing import home
@@ -114,7 +114,8 @@ class SqlDeadLetterBox:
                 connection.scalars(select(stored_json(_EVENT.metadata)).where(_EVENT.id == event_id)).one()
             )
             told |= {"causation_id": str(event_id), "corrects": str(event_id)}
-            changed = {"id": corrected_id, "event_data": data, "metadata": json.dumps(told), "processed": True}
+            changed = {"id": corrected_id, "event_data": data, "metadata": json.dumps(told), "processed": True,
+                       "fanned_out": Mark.FANNED_OUT.value}  # fmt: skip
             values = [literal(value, _EVENT[name].type).label(name) for name, value in changed.items()]
             kept = [_EVENT.aggregate_id, _EVENT.event_type, _EVENT.version, _EVENT.timestamp, _EVENT.schema_version]
             event = select(*values, now.label("created_at"), *kept).where(_EVENT.id == event_id)

@@ -29,14 +29,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from events.records import Express, FannedOut, State, Wakeup
+from events.records import Express, FannedOut, Mark, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
 from events.store.engine import look, moment, moments, transaction
 from events.store.keys import key_table, key_values
 from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
-_COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
+COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
+MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event_type, _DELIVERY.state)
+_DONE = {"processed": True, "fanned_out": Mark.FANNED_OUT.value}
 
 
 def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
@@ -52,7 +54,7 @@ def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         values |= key_values("sqlite", [(one, "", 0) for one in ids])
         rows = connection.execute(_making_of_keys(), values).all()
         connection.execute(_marking_of_keys(), values)
-    return _told(len(ids), rows)
+    return told(len(ids), rows)
 
 
 def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
@@ -69,10 +71,10 @@ def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         }  # fmt: skip
     with look(engine) as connection:
         rows = connection.execute(statement, values).all()
-    return _told(rows[0].events if rows else 0, rows)
+    return told(rows[0].events if rows else 0, rows)
 
 
-def _told(events: int, rows: Sequence[Any]) -> FannedOut:
+def told(events: int, rows: Sequence[Any]) -> FannedOut:
     """The rows are the deliveries that were made."""
     return FannedOut(
         events,
@@ -87,8 +89,6 @@ def _told(events: int, rows: Sequence[Any]) -> FannedOut:
     )
 
 
-_MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event_type, _DELIVERY.state)
-
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
 
 _IS_ANYTHING_NEW = select(is_anything_new())
@@ -98,20 +98,20 @@ _IS_ANYTHING_NEW = select(is_anything_new())
 def _making_of_keys() -> Any:
     keys = key_table("sqlite")
     mine = select(_EVENT.id, _EVENT.event_type).join(keys, _EVENT.id == keys.c.event_id).subquery()
-    rows = _wanted(mine, _waits(), moment("sqlite"), moment("sqlite"))
-    into = sqlite.insert(event_deliveries).from_select(_COLUMNS, rows)
-    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*_MADE)
+    rows = deliveries_of(mine, first_state(), moment("sqlite"), moment("sqlite"))
+    into = sqlite.insert(event_deliveries).from_select(COLUMNS, rows)
+    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*MADE)
 
 
 @cache
 def _marking_of_keys() -> Any:
-    return update(event_store).where(_EVENT.id.in_(select(key_table("sqlite").c.event_id))).values(processed=True)
+    return update(event_store).where(_EVENT.id.in_(select(key_table("sqlite").c.event_id))).values(**_DONE)
 
 
 @cache
 def _making() -> "Select[Any]":
     mine, now = new_events("postgresql").cte("mine"), moment("postgresql")
-    return _marked_and_made(mine, _COLUMNS, _wanted(mine, _waits(), now, now))
+    return _marked_and_made(mine, COLUMNS, deliveries_of(mine, first_state(), now, now))
 
 
 @cache
@@ -132,8 +132,8 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     if of_some:
         handled = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
         at_once.append(handled.in_(bindparam("handlers", expanding=True)))
-    waits = _waits().label("waits")
-    wanted = _wanted(mine, waits, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
+    waits = first_state().label("waits")
+    wanted = deliveries_of(mine, waits, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
         keeping_up, keeping_up.c.queue == _SUBSCRIPTION.queue
     )
     one = wanted.subquery("wanted").c
@@ -145,7 +145,7 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
         case((one.at_once, now), else_=null()),
         case((one.at_once, bindparam("base", type_=BigInteger) + one.place), else_=null()),
     )  # fmt: skip
-    return _marked_and_made(mine, (*_COLUMNS, "sent_at", "message"), rows)
+    return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows)
 
 
 def _keeping_up(in_some: bool) -> CTE:
@@ -166,13 +166,13 @@ def _keeping_up(in_some: bool) -> CTE:
     return select(queues, on_the_way).where(~waits).cte("keeping_up").prefix_with("MATERIALIZED")
 
 
-def _waits() -> ColumnElement[str]:
+def first_state() -> ColumnElement[str]:
     """The state of a new delivery that is not sent at once."""
     paused = is_paused(_SUBSCRIPTION.handler, event_subscriptions)
     return case((paused, State.PAUSED.value), else_=State.PENDING.value)
 
 
-def _wanted(events: Any, *columns: Any) -> "Select[Any]":
+def deliveries_of(events: Any, *columns: Any) -> "Select[Any]":
     """Each of these events (columns id and event_type) with each handler that subscribed to it."""
     return select(events.c.id, _SUBSCRIPTION.handler, _SUBSCRIPTION.queue, events.c.event_type, *columns).join_from(
         events, event_subscriptions, _SUBSCRIPTION.event_type == events.c.event_type
@@ -181,10 +181,10 @@ def _wanted(events: Any, *columns: Any) -> "Select[Any]":
 
 def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]") -> "Select[Any]":
     """A row for each delivery that was made, in the order of the events, with the number of these."""
-    marked = update(event_store).where(_EVENT.id == mine.c.id).values(processed=True).returning(_EVENT.id).cte("marked")
+    marked = update(event_store).where(_EVENT.id == mine.c.id).values(**_DONE).returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])
-    made = insert.returning(*_MADE).cte("made")
+    made = insert.returning(*MADE).cte("made")
     events = select(func.count()).select_from(marked).scalar_subquery().label("events")
     in_line = (mine.c.timestamp, mine.c.id, made.c.handler)
     return select(made, events).join_from(made, mine, mine.c.id == made.c.event_id).order_by(*in_line)

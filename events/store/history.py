@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, u
 
 from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found
 from events.identity import as_uuid, sender_of
+from events.records import Mark
 from events.store.engine import look
 from events.store.tables import (
     event_actions,
@@ -52,6 +53,7 @@ class SqlHistory:
                     _EVENT.schema_version,
                     _EVENT.timestamp.label("occurred_at"),
                     _EVENT.processed.label("fanned_out"),
+                    _EVENT.fanned_out.label("mark"),
                     stored_json(_EVENT.event_data).label("data"),
                     stored_json(_EVENT.metadata).label("metadata"),
                 ).where(_EVENT.id == event_id)
@@ -63,7 +65,7 @@ class SqlHistory:
                 names.append(sender[1])  # by which it is known where it came from
             caused = select(*_FOUND).where(causation_id().in_(names)).order_by(_EVENT.created_at, _EVENT.id)
             return EventRecord(
-                **row._mapping,
+                **dict(row._mapping) | {"mark": Mark(row.mark)},
                 deliveries=_records(connection, event_deliveries, event_id, DeliveryRecord, "handler"),
                 attempts=_records(connection, event_attempts, event_id, AttemptRecord, "ended_at"),
                 actions=_records(connection, event_actions, event_id, ActionRecord, "acted_at"),

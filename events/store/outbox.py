@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, Update, and_, bindparam, exists, func, or_, select, tuple_, update
 
 from events.ports import Listener
-from events.records import Due, Express, Failure, FannedOut, Group, Handled, State, Wakeup
+from events.records import Due, Express, Failure, FannedOut, Group, Handled, Settled, State, Wakeup
 from events.store.arrivals import is_anything_new
 from events.store.engine import look, moment, moments, now_plus, transaction
 from events.store.fan_out import fan_out
 from events.store.homing import home, sending_home
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
+from events.store.marked import is_any_unsettled, settle
 from events.store.passing import passed_on
 from events.store.tables import event_deliveries, in_state, waits
 from events.store.waiting import heads
@@ -25,15 +26,23 @@ _DELIVERY = event_deliveries.c
 
 
 class SqlOutbox:
-    """Fan-out, and what is due."""
+    """Fan-out, and what is due.
 
-    def __init__(self, engine: Engine, *, listen: bool) -> None:
+    Args:
+        handle_marked: what another program marked as processed is handled all the same, and not left to it.
+    """
+
+    def __init__(self, engine: Engine, *, listen: bool, handle_marked: bool = True) -> None:
         self._engine = engine
         self._dialect = engine.dialect.name
         self._listen = listen
+        self._handle_marked = handle_marked
 
     def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
         return fan_out(self._engine, limit, express)
+
+    def settle_marked(self, limit: int) -> Settled:
+        return settle(self._engine, limit, handle=self._handle_marked)
 
     def waiting(self) -> dict[str, timedelta]:
         with look(self._engine) as connection:
@@ -212,4 +221,5 @@ def _due_in(dialect: str) -> "Select[Any]":
         select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
         select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
     ]
-    return select(is_anything_new(), uncopied, now, *(one.scalar_subquery() for one in earliest))
+    arrived = or_(is_anything_new(), is_any_unsettled())
+    return select(arrived, uncopied, now, *(one.scalar_subquery() for one in earliest))

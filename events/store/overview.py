@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
-from events.overview import LATELY, EventMetrics, HandlerMetrics, Orphan, Overview
+from events.overview import LATELY, EventMetrics, HandlerMetrics, MarkedByOthers, Orphan, Overview
 from events.records import ALIVE, State, WorkerInfo
 from events.store.arrivals import first_stored
 from events.store.engine import look, now_plus
+from events.store.marked import marked_by_others
 from events.store.parked import SqlParkingLot
 from events.store.tables import (
     event_attempts,
@@ -77,6 +78,9 @@ class SqlOverviews:
 
     def unfinished(self) -> Overview:
         return self.take(finished=False)
+
+    def marked_by_others(self) -> MarkedByOthers:
+        return marked_by_others(self._engine)
 
     def running(self) -> list[tuple[str, float, str, int]]:
         query = select(_DELIVERY.handler, _DELIVERY.started_at, _DELIVERY.worker).where(in_state(State.RUNNING))

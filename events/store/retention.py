@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from events.letters import ParkedState, Pruned
-from events.records import State
+from events.records import Mark, State
 from events.store.engine import now_plus, transaction
 from events.store.tables import (
     event_actions,
@@ -34,6 +34,7 @@ from events.store.tables import (
     event_deliveries,
     event_parked,
     event_store,
+    has_mark,
     is_processed,
 )
 from events.store.turns import in_turn
@@ -104,7 +105,8 @@ class SqlRetention:
 def _finished(ids: Sequence[Any], before: datetime) -> Any:
     """Of these events, those that nobody has anything left to do with."""
     in_use = exists().where(_DELIVERY.event_id == _EVENT.id, ~_is_done(before))
-    return select(_EVENT.id).where(_EVENT.id.in_(ids), is_processed, ~in_use)
+    # What another program marked as processed, and no relay has looked at, may have handlers yet.
+    return select(_EVENT.id).where(_EVENT.id.in_(ids), is_processed, ~has_mark(Mark.NOT_YET), ~in_use)
 
 
 def _is_done(before: datetime) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from events.errors import ConfigurationError, SchemaError
 from events.settings import redact
+from events.store.adopting import adopt
 from events.store.engine import transaction
 
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
@@ -14,11 +15,16 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_310_579_604_112  # any number, the same for all who migrate
 
 
-def migrate(engine: Engine) -> list[str]:
+def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
     """Bring the tables up to date; the revisions that were applied, none if they were.
 
     One transaction: it happens as a whole or not at all, and two processes at once take turns.
-    Raises ConfigurationError if the database can't be reached, SchemaError if it is newer than this version.
+
+    Args:
+        leave_existing: in an event_store that another program has made, what is not processed stays unhandled.
+    Raises:
+        ConfigurationError: the database can't be reached.
+        SchemaError: it is newer than this version, or has tables that can't become the ledger's.
     """
     from alembic import command  # here: whoever only looks at the ledger need not load it
     from alembic.config import Config
@@ -31,6 +37,8 @@ def migrate(engine: Engine) -> list[str]:
             _refuse_newer(before, engine)
             if before == _revisions()[-1]:
                 return []
+            if before is None:
+                adopt(connection, leave=leave_existing)
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.set_main_option("path_separator", "os")

@@ -1,17 +1,31 @@
 """What SQLite doesn't do by itself, and foreign programs rely on: one form of ids, and columns of one type."""
 
+
+def bare(id_: str) -> str:
+    """SQL: an id without its hyphens."""
+    return f"replace({id_}, '-', '')"
+
+
+def is_no_uuid(id_: str) -> str:
+    """SQL: whether it has no canonical form."""
+    return f"length({bare(id_)}) <> 32 OR {bare(id_)} GLOB '*[^0-9a-fA-F]*'"
+
+
+def canonical(id_: str) -> str:
+    """SQL: the id in lower case, with its hyphens."""
+    parts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+    return "lower(" + " || '-' || ".join(f"substr({bare(id_)}, {start}, {length})" for start, length in parts) + ")"
+
+
 # Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is.
 # The same event again, in another spelling, is left out; another event of that id breaks the primary key, or what else
 # the INSERT says of that. What is no UUID at all is refused at once.
-_BARE = "replace(NEW.id, '-', '')"
-_CANONICAL = "lower(" + " || '-' || ".join(
-    f"substr({_BARE}, {start}, {length})" for start, length in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-) + ")"  # fmt: skip
+_CANONICAL = canonical("NEW.id")
 CANONICAL_ID = f"""
 CREATE TRIGGER event_store_canonical_id AFTER INSERT ON event_store
 WHEN NEW.id IS NOT {_CANONICAL}
 BEGIN
-    SELECT RAISE(ABORT, 'event_store.id is no UUID') WHERE length({_BARE}) <> 32 OR {_BARE} GLOB '*[^0-9a-fA-F]*';
+    SELECT RAISE(ABORT, 'event_store.id is no UUID') WHERE {is_no_uuid("NEW.id")};
     DELETE FROM event_store
     WHERE rowid = NEW.rowid AND EXISTS (
         SELECT 1 FROM event_store AS known

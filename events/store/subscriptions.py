@@ -25,6 +25,7 @@ _KEY = ("handler", "event_type")
 _JSON = ("masked", "definitions")
 _REMEMBERED = 50  # definitions
 _BATCH = 1000
+_OFF = timedelta(seconds=10)  # that other programs' clocks may be, some of which count whole seconds
 _LOCK = 7_310_579_604_113  # any number, the same for all who change subscriptions
 DEFAULT_MAX_ATTEMPTS = 8  # of a handler whose subscription is gone
 
@@ -53,7 +54,8 @@ class SqlSubscriptions:
                 if change.pop("moves"):
                     change["changed_at"], moves = now_plus(connection), True
                 upsert = _INSERTS[connection.dialect.name](event_subscriptions)
-                upsert = upsert.values(change | {"updated_at": now_plus(connection)})
+                times = {"updated_at": now_plus(connection), "subscribed_at": now_plus(connection, -_OFF)}
+                upsert = upsert.values(change | times)
                 news = {name: upsert.excluded[name] for name in (*change, "updated_at") if name not in _KEY}
                 connection.execute(upsert.on_conflict_do_update(index_elements=_KEY, set_=news))
         while moves and bring_home(self._engine, _BATCH):

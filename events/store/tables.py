@@ -15,9 +15,11 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Select,
+    SmallInteger,
     String,
     Table,
     Text,
+    and_,
     case,
     false,
     literal_column,
@@ -27,7 +29,7 @@ from sqlalchemy import (
     true,
 )
 
-from events.records import State
+from events.records import Mark, State
 from events.store.types import (
     Id,
     Json,
@@ -53,12 +55,14 @@ event_store = Table(
     Column("event_data", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
-    Column("processed", Boolean, nullable=False, server_default=false()),  # fanned out to deliveries
+    Column("processed", Boolean, nullable=False, server_default=false()),  # fanned out, or so another program says
     Column("created_at", UtcDateTime, nullable=False, server_default=utc_now()),
     Column("schema_version", Integer, nullable=False, server_default=text("1")),
     Column("metadata", Json, nullable=False, server_default=text("'{}'")),
+    Column("fanned_out", SmallInteger, nullable=False, server_default=text("0")),  # a Mark
     PrimaryKeyConstraint("id", name="event_store_pkey"),
 )
+
 # Written so that the planner sees that the index has what is asked for: `IS false` would not do.
 is_unprocessed = event_store.c.processed == false()
 Index(
@@ -94,6 +98,26 @@ Index(  # of one type, by age
     event_store.c.id,
     postgresql_where=is_processed,
     sqlite_where=is_processed,
+)
+
+
+def has_mark(mark: Mark) -> ColumnElement[bool]:
+    """Written out, as the states of deliveries are."""
+    return event_store.c.fanned_out == literal_column(str(mark.value))
+
+
+# Another program has marked it as processed. What we fan out is not in the index, neither before nor after that. It is
+# written otherwise than `is_processed`, so that PostgreSQL can't look for it among all that is.
+is_marked_by_others = and_(
+    event_store.c.processed.is_not(false()), event_store.c.fanned_out != literal_column(str(Mark.FANNED_OUT.value))
+)
+Index(
+    "event_store_marked",
+    event_store.c.fanned_out,
+    event_store.c.created_at,
+    event_store.c.event_type,
+    postgresql_where=is_marked_by_others,
+    sqlite_where=is_marked_by_others,
 )
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
 # "What did this event cause?" Events that nothing caused, which are most, are not in it.
@@ -189,6 +213,8 @@ event_subscriptions = Table(
     Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order in which they first came
     Column("orphaned_at", UtcDateTime),  # since when no living worker has it, while others live
     Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong place: see events.store.homing
+    # For the first time: what was stored before, and others processed, is not for it. NULL: nobody wrote that down.
+    Column("subscribed_at", UtcDateTime),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
 

@@ -16,11 +16,11 @@ FULL = "bench_full"
 # Ids that grow with time, as the package makes them; three deliveries an event, as in all targets.
 _ID = "(lpad(to_hex(1600000000000 + n), 12, '0') || '70008000' || lpad(to_hex({salt}), 12, '0'))::uuid"
 _EVENTS = """
-    INSERT INTO event_store (id, aggregate_id, event_type, event_data, timestamp, processed, created_at)
+    INSERT INTO event_store (id, aggregate_id, event_type, event_data, timestamp, processed, fanned_out, created_at)
     SELECT {id}, '', {type}, jsonb_build_object('number', n, 'customer', 'Duke Leto Atreides', 'lines', (
         SELECT jsonb_agg(jsonb_build_object('article', 'spice, harvested by crawler ' || line, 'quantity', '12.5 kg',
                                             'price', '199.90')) FROM generate_series(0, 4) AS line)),
-        now() - interval '1 day', true, now() - interval '1 day'
+        now() - interval '1 day', true, 1, now() - interval '1 day'
     FROM generate_series(1, {count}) AS n
 """
 _FINISHED = """

@@ -10,12 +10,12 @@ SELECT n AS hundredth,
             ELSE 'CustomerMoved' END AS event_type
 FROM generate_series(0, 99) n;
 
-INSERT INTO event_store (id, aggregate_id, event_type, event_data, timestamp, processed, created_at, metadata)
+INSERT INTO event_store (id, aggregate_id, event_type, event_data, timestamp, processed, fanned_out, created_at, metadata)
 SELECT ('0193a000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
        'order-' || n % 100000,
        CASE WHEN n BETWEEN :events / 2 AND :events / 2 + 99 THEN 'Refunded' ELSE event_type END,
        jsonb_build_object('order', 'order-' || n % 100000, 'amount', n % 900, 'lines', jsonb_build_array(n, n + 1)),
-       now() - (:events - n) * interval '200 ms', true, now() - (:events - n) * interval '200 ms',
+       now() - (:events - n) * interval '200 ms', true, 1, now() - (:events - n) * interval '200 ms',
        jsonb_build_object('correlation_id', '0193a000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))
 FROM generate_series(1, :events) n JOIN kinds ON hundredth = n % 100;
 

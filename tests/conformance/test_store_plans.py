@@ -25,8 +25,8 @@ def store(empty: Store) -> Store:
     empty.subscribe()
     empty.subscribe("slow", queue="elsewhere", event_type="Piled")
     fill = f"""
-        INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed, created_at)
-        SELECT gen_random_uuid(), 'a', CASE WHEN n <= {FINISHED} THEN 'Said' ELSE 'Piled' END, '{{}}', true,
+        INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed, fanned_out, created_at)
+        SELECT gen_random_uuid(), 'a', CASE WHEN n <= {FINISHED} THEN 'Said' ELSE 'Piled' END, '{{}}', true, 1,
                now() - interval '1 hour'
         FROM generate_series(1, {FINISHED} + {BACKLOG}) n;
         INSERT INTO event_deliveries (event_id, handler, queue, state, due_at, created_at, finished_at)
@@ -69,6 +69,7 @@ def everything_hot(store: Store) -> None:
         assert ledger.outbox.fan_out(100, allowed).events == 1
     assert set(ledger.outbox.waiting()) == {"q", "elsewhere"}
     ledger.outbox.due_in(copies=True)
+    ledger.outbox.settle_marked(10)
     ledger.outbox.in_flight()
     first, second, third, *others = store.take_due("q", 20)
     assert len(others) == 17

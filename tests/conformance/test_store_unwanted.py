@@ -19,8 +19,8 @@ postgres_only = pytest.mark.parametrize("url", ["postgres"], indirect=True)  # p
 FEW_PAGES = 120
 
 _FILL = f"""
-    INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed)
-    SELECT gen_random_uuid(), 'a', 'Said', '{{}}', true FROM generate_series(1, 2000);
+    INSERT INTO event_store (id, aggregate_id, event_type, event_data, processed, fanned_out)
+    SELECT gen_random_uuid(), 'a', 'Said', '{{}}', true, 1 FROM generate_series(1, 2000);
     INSERT INTO event_store (id, aggregate_id, event_type, event_data)
     SELECT gen_random_uuid(), 'a', 'Unheard', '{{}}' FROM generate_series(1, {MANY});
 """
@@ -62,6 +62,7 @@ def looks(store: Store) -> None:
     outbox = store.ledger.outbox
     outbox.fan_out(100)
     outbox.fan_out(100, Express(8, 100, 64, HOUR))
+    outbox.settle_marked(100)
     outbox.due_in(copies=True)
 
 

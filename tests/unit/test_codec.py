@@ -117,6 +117,27 @@ def test_a_nan_survives() -> None:
     assert again.value != again.value
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_data_that_is_a_string_of_json_is_the_object_in_it(times: int) -> None:
+    # Given an event that was JSON already when an ORM made JSON of it
+    data = r' {"Label": "a \"b\" \u00fc", "more": ["{"]} '
+    for _ in range(times):
+        data = json.dumps(data)
+    # Then it is read as it was meant
+    event = decode(row(data, "Named"))
+    assert isinstance(event, Named)
+    assert event.label == 'a "b" ü'
+
+
+@pytest.mark.parametrize(
+    "data",
+    ['"text"', '"{"', '"[1]"', r'"\"5\""', '"', '""', json.dumps('{"Label": 7}'), json.dumps(r'{"Label": "\ud800"}')],
+)
+def test_a_string_of_anything_else_is_a_clear_error(data: str) -> None:
+    with pytest.raises(EventDataError, match="event Named"):
+        decode(row(data, "Named"))
+
+
 def test_unknown_fields_of_stored_data_are_ignored_and_the_rows_own_columns_win() -> None:
     envelope = row('{"Label": "x", "future": {"a": 1}, "event_id": "not this", "metadata": 7}', "Named")
     event = decode(envelope)

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from events import DefinitionError, DomainEvent, EventDataError
 from events.codec import decode, encode
 from events.envelope import Envelope
-from events.masking import HIDDEN, mask, mask_foreign
+from events.masking import HIDDEN, mask, mask_foreign, without
 from events.wire import outgoing
 
 SECRET = "DE89370400440532013000"
@@ -191,3 +191,30 @@ def test_a_foreign_row_by_any_alias_is_masked(key: str) -> None:
 def test_a_misspelt_mask_is_found_at_every_level(wrong: str, why: str) -> None:
     with pytest.raises(DefinitionError, match=re.escape(why)):
         type("Misspelt", (Aliased,), {"__module__": __name__}, masked=(wrong,))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_data_that_is_a_string_of_json_is_masked_as_the_object_in_it(times: int) -> None:
+    # Given an event of which an ORM has made a string, once or twice
+    data = '{"iban": "' + SECRET + '", "n": 1}'
+    for _ in range(times):
+        data = json.dumps(data)
+    # Then it is shown as what it is, without what is masked
+    assert mask(data, "{}", "Foreign", {"Foreign": {"iban"}}) == '{"iban": "***", "n": 1}'
+    assert json.loads(mask(data, "{}", "Foreign", {})) == {"iban": SECRET, "n": 1}
+    assert without(data, ["iban"]) == '{"n": 1}'
+    # And so it is in a message of somebody else's, or in the data of a CloudEvent
+    for body in (data, json.dumps({"specversion": "1.0", "data": data})):
+        shown = mask_foreign(body.encode(), {"Foreign": {"iban"}}).decode()
+        assert SECRET not in shown
+        assert '"n": 1' in shown
+
+
+@pytest.mark.parametrize("data", [f'"iban={SECRET}"', json.dumps(f'[{{"iban": "{SECRET}"}}]'), f'"{{iban: {SECRET}}}"'])
+def test_a_string_that_holds_no_object_is_hidden_altogether(data: str) -> None:
+    assert mask(data, "{}", "Foreign", {"Foreign": {"iban"}}) == HIDDEN
+    assert mask_foreign(data.encode(), {"Foreign": {"iban"}}).decode() == HIDDEN
+
+
+def test_half_a_surrogate_pair_in_a_string_of_json_can_be_printed() -> None:
+    assert mask(r'"{\"n\": \"\ud800\"}"', "{}", "Foreign", {}).encode() == rb'{"n": "\ud800"}'

@@ -51,7 +51,7 @@ WRONG = {
     "edit": "perhaps", "pool_size": "0", "handlers": "two words", "shutdown_timeout": "-5s", "watchdog": "never",
     "log_format": "xml", "forward": "OrderPlaced OrderPaid", "source": "my shop",
     "bridges": "redis+streams://u:secret@h, somewhere",
-    "http_port": "70000",
+    "http_port": "70000", "marked_by_others": "ignore",
 }  # fmt: skip
 
 

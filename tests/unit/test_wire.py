@@ -127,6 +127,19 @@ def test_without_headers_the_flat_body_says_enough() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
+def test_a_body_or_data_that_is_a_string_of_json_is_the_object_in_it(structured: bool) -> None:
+    # Given an event that was JSON already when its sender made JSON of it: all of it, or its data alone
+    sent = json.loads(outgoing(shelved(), "/lib", structured=structured).body)
+    whole = json.dumps(json.dumps(sent))
+    bodies = [whole, json.dumps(sent | {"data": json.dumps(sent["data"])})] if structured else [whole]
+    # When it comes in, then it is that event
+    for body in bodies:
+        found = accepted(Received(body.encode(), {}, "events:X", "1-0"))
+        assert (found["type"], found["time"]) == ("Shelved", WHEN)
+        assert found["data"] == {"library": 'Ü "1"', "titles": ["Dune"]}
+
+
 def test_an_own_field_of_such_a_name_stays_what_it_is() -> None:
     event = Timed(timestamp=7)
     message = outgoing(event, "/lib")
@@ -207,6 +220,9 @@ def test_what_came_from_elsewhere_keeps_its_source_and_its_id(form: str) -> None
         (b"\xff\xfe", {}, "unreadable"),
         (b"[" * 100_000, {}, "unreadable"),
         (b"[1]", {}, "unreadable"),
+        (b'"text"', {}, "unreadable"),
+        (b'"{"', {}, "unreadable"),
+        (b'"[1]"', {}, "unreadable"),
         (b'{"library": NaN}', {}, "unreadable"),
         (b'{"specversion": "1.0", "type": "Shelved", "data": "text"}', {}, "unreadable"),
         (b'{"library": 7}', {}, "wrong data"),

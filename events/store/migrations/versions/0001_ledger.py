@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from events.store.found_table import is_there
 from events.store.sqlite_triggers import CANONICAL_ID
 from events.store.types import Id, Json, UtcDateTime, utc_now
 
@@ -13,20 +14,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_table(
-        "event_store",
-        sa.Column("id", Id, nullable=False),
-        sa.Column("aggregate_id", sa.String(255), nullable=True),
-        sa.Column("event_type", sa.String(255), nullable=False),
-        sa.Column("event_data", Json, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False, server_default=sa.text("1")),
-        sa.Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
-        sa.Column("processed", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.Column("created_at", UtcDateTime, nullable=False, server_default=utc_now()),
-        sa.Column("schema_version", sa.Integer, nullable=False, server_default=sa.text("1")),
-        sa.Column("metadata", Json, nullable=False, server_default=sa.text("'{}'")),
-        sa.PrimaryKeyConstraint("id", name="event_store_pkey"),
-    )
+    if not is_there(op.get_bind()):  # else events.store.adopting has just brought it into this form
+        _create_event_store()
     unprocessed = (
         sa.text("processed = false") if op.get_bind().dialect.name == "postgresql" else sa.text("processed = 0")
     )
@@ -79,3 +68,20 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "sqlite":
         op.execute(CANONICAL_ID)
+
+
+def _create_event_store() -> None:
+    op.create_table(
+        "event_store",
+        sa.Column("id", Id, nullable=False),
+        sa.Column("aggregate_id", sa.String(255), nullable=True),
+        sa.Column("event_type", sa.String(255), nullable=False),
+        sa.Column("event_data", Json, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False, server_default=sa.text("1")),
+        sa.Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
+        sa.Column("processed", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("created_at", UtcDateTime, nullable=False, server_default=utc_now()),
+        sa.Column("schema_version", sa.Integer, nullable=False, server_default=sa.text("1")),
+        sa.Column("metadata", Json, nullable=False, server_default=sa.text("'{}'")),
+        sa.PrimaryKeyConstraint("id", name="event_store_pkey"),
+    )

@@ -1,0 +1,80 @@
+"""What SQLite needs for events.store.adopting. No column can be changed there: for that the table is made anew."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, false, inspect, text
+
+from events.store.found_table import NAME, FoundTable
+from events.store.sqlite_triggers import canonical, is_no_uuid
+from events.store.types import utc_now
+
+_ADDED = {"schema_version": "INTEGER NOT NULL DEFAULT 1", "metadata": "TEXT NOT NULL DEFAULT '{}'"}
+_DEFAULTS: dict[str, Any] = {
+    "version": text("1"),
+    "timestamp": utc_now(),
+    "processed": false(),
+    "created_at": utc_now(),
+}
+_NEEDED = ("processed", "created_at")  # defaults: who publishes by this package gives no values for these
+
+
+def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
+    """What no UPDATE can mend."""
+    kind = table.columns["id"].kind
+    if "INT" in kind or "BLOB" in kind:
+        yield f"id is {kind}, and has to hold UUIDs as text"
+        return
+    no_text = f"SELECT id FROM {NAME} WHERE typeof(id) <> 'text' OR {is_no_uuid('id')} LIMIT 1"
+    if (row := connection.exec_driver_sql(no_text).first()) is not None:
+        yield f"id holds {row[0]!r}, and has to hold UUIDs as text"
+        return
+    if re.search(r"\bWITHOUT\s+ROWID\b", _made_by(connection, "table")[0], re.IGNORECASE):
+        yield "it is made WITHOUT ROWID; make it anew with one"
+    if _is_made_anew(table) and (others := _referring(connection)):
+        columns = ", ".join(name for name in _NEEDED if table.columns[name].default is None) or "event_type"
+        yield f"{columns} can't be changed as long as {', '.join(others)} refers to the table; drop the foreign key"
+
+
+def mend(connection: Connection, table: FoundTable) -> None:
+    """Ids in the one form, the columns that it lacks, and the defaults that publishers rely on."""
+    connection.exec_driver_sql(f"UPDATE {NAME} SET id = {canonical('id')} WHERE id <> {canonical('id')}")
+    for name, definition in _ADDED.items():
+        if name not in table.columns:
+            connection.exec_driver_sql(f"ALTER TABLE {NAME} ADD COLUMN {name} {definition}")
+    if not _is_made_anew(table):
+        return
+    from alembic.migration import MigrationContext  # here: whoever only looks at the ledger need not load it
+    from alembic.operations import Operations
+
+    triggers = _made_by(connection, "trigger")
+    operations = Operations(MigrationContext.configure(connection))
+    with operations.batch_alter_table(NAME, recreate="always") as changing:
+        for name, default in _DEFAULTS.items():
+            own = table.columns[name].default is not None
+            changing.alter_column(name, nullable=False, server_default=False if own else default)
+        for name in ("event_type", "event_data"):
+            changing.alter_column(name, nullable=False)
+    for statement in triggers:
+        connection.exec_driver_sql(statement)
+
+
+def _is_made_anew(table: FoundTable) -> bool:
+    return table.columns["event_type"].nullable or any(table.columns[name].default is None for name in _NEEDED)
+
+
+def _made_by(connection: Connection, kind: str) -> list[str]:
+    """The statements that made the table, or its triggers."""
+    query = text("SELECT sql FROM sqlite_master WHERE type = :kind AND tbl_name = :name AND sql IS NOT NULL")
+    return list(connection.scalars(query, {"kind": kind, "name": NAME}))
+
+
+def _referring(connection: Connection) -> list[str]:
+    """Tables with a foreign key to it: while it is made anew their rows would have lost theirs."""
+    inspector = inspect(connection)
+    return [
+        name
+        for name in inspector.get_table_names()
+        if any(key["referred_table"] == NAME for key in inspector.get_foreign_keys(name))
+    ]

@@ -1,0 +1,353 @@
+"""An `event_store` that is there already: its rows, defaults and further columns stay, and it becomes the ledger's."""
+
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from events.errors import SchemaError
+from events.settings import Settings
+from events.store import check_schema, migrate, open_ledger
+from events.store.tables import metadata
+from support.store import Store, envelope
+
+POSTGRES = {
+    "id": "UUID PRIMARY KEY DEFAULT gen_random_uuid()",
+    "aggregate_id": "VARCHAR(255)",
+    "event_type": "VARCHAR(255) NOT NULL",
+    "event_data": "JSONB NOT NULL",
+    "version": "INTEGER DEFAULT 1",
+    "timestamp": "TIMESTAMPTZ NOT NULL",
+    "processed": "BOOLEAN DEFAULT FALSE",
+    "created_at": "TIMESTAMPTZ DEFAULT NOW()",
+}
+SQLITE = POSTGRES | {
+    "id": "TEXT PRIMARY KEY DEFAULT (lower(hex(randomblob(16))))",
+    "event_data": "JSON NOT NULL",
+    "timestamp": "TIMESTAMP NOT NULL",
+    "created_at": "TIMESTAMP DEFAULT CURRENT_TIMESTAMP",
+}
+ORM = {  # what an ORM makes whose defaults are the application's own
+    "id": "CHAR(32) NOT NULL, PRIMARY KEY (id)", "aggregate_id": "VARCHAR(255)", "event_type": "VARCHAR(255)",
+    "event_data": "JSON", "version": "INTEGER", "timestamp": "DATETIME", "processed": "BOOLEAN NOT NULL",
+    "created_at": "DATETIME",
+}  # fmt: skip
+INDEXES = [
+    "CREATE INDEX idx_unprocessed ON event_store (processed, timestamp) WHERE processed = FALSE",
+    "CREATE INDEX idx_aggregate ON event_store (aggregate_id, version)",
+]
+WHEN = "2026-01-31 09:30:00"
+postgres_only = pytest.mark.parametrize("url", ["postgres"], indirect=True)
+sqlite_only = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
+
+def made(store: Store, *statements: str, **columns: str) -> None:
+    """Another program makes its table; a column that is "" is left out."""
+    table = (SQLITE if store.sqlite else POSTGRES) | columns
+    definitions = sorted((f'"{name}" {kind}' for name, kind in table.items() if kind), key=lambda one: "PRIMARY" in one)
+    for statement in (f"CREATE TABLE event_store ({', '.join(definitions)})", *statements):
+        store.foreign(statement)
+
+
+def row(store: Store, *, event_type: str | None = "Said", **values: Any) -> UUID:
+    """It writes an event."""
+    event_id = uuid4()
+    given = {"id": str(event_id), "aggregate_id": "a-1", "event_type": event_type, "event_data": '{"n": 1}',
+             "version": 1, "timestamp": WHEN, "processed": False} | values  # fmt: skip
+    columns = {name: value for name, value in given.items() if value != ""}
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    store.foreign(f"INSERT INTO event_store ({names}) VALUES ({marks})", *columns.values())
+    return event_id
+
+
+def handled(store: Store) -> list[UUID]:
+    """Events that the handler of what was said gets, in order."""
+    store.subscribe()
+    return [store.claim(wakeup).envelope.id for wakeup in store.take()]
+
+
+def both_publish(store: Store) -> None:
+    """The other program goes on, as does this package, and both are heard."""
+    said = row(store, id="", timestamp=WHEN) if _has_default_id(store) else row(store)
+    ours = store.publish()
+    found = handled(store)
+    assert len(found) == 2
+    assert ours in found
+    assert _has_default_id(store) or said in found
+
+
+def _has_default_id(store: Store) -> bool:
+    with store.ledger.engine.connect() as connection:
+        if store.sqlite:
+            made_by = "SELECT sql FROM sqlite_master WHERE name = 'event_store'"
+            return "randomblob" in str(connection.exec_driver_sql(made_by).scalar())
+        return bool(connection.exec_driver_sql(
+            "SELECT column_default FROM information_schema.columns WHERE table_name = 'event_store' "
+            "AND column_name = 'id'"
+        ).scalar())  # fmt: skip
+
+
+def test_the_designs_table_is_adopted_with_its_rows(empty: Store, caplog: pytest.LogCaptureFixture) -> None:
+    # Given the table of an application, with what its own processor has done, and what it has not
+    made(empty, *INDEXES)
+    done = [row(empty, processed=True) for _ in range(3)]
+    waiting = [row(empty, timestamp=f"2026-01-31 09:30:0{second}") for second in range(2)]
+    # When it is migrated, then that is said
+    with caplog.at_level(logging.WARNING, "events.store"):
+        assert migrate(empty.ledger.engine)[0] == "0001"
+    check_schema(empty.ledger.engine)
+    assert "with 5 rows; 2 of them, not processed, are handled" in caplog.text
+    assert "the same as idx_aggregate, idx_unprocessed" in caplog.text
+    # And all its rows are there; those that were not processed are handled, and no others
+    assert empty.count() == 5
+    assert sorted(handled(empty)) == sorted(waiting)
+    assert [empty.ledger.outbox.settle_marked(10).looked_at, empty.ledger.outbox.fan_out(10).events] == [0, 0]
+    shown = empty.ledger.history.event(done[0])
+    assert shown is not None
+    assert (json.loads(shown.data), shown.deliveries, shown.fan_out) == ({"n": 1}, [], "")
+    # And whoever writes there may do so as before
+    both_publish(empty)
+    # And to migrate again changes nothing
+    assert migrate(empty.ledger.engine) == []
+
+
+def test_what_is_there_may_be_left(empty: Store) -> None:
+    # Given rows that nobody has processed
+    made(empty)
+    for _ in range(3):
+        row(empty)
+    # When the table is adopted from now on only, then none of them is handled, and what comes is
+    migrate(empty.ledger.engine, leave_existing=True)
+    assert handled(empty) == []
+    assert empty.count() == 3
+    both_publish(empty)
+
+
+@postgres_only
+def test_what_is_adopted_is_what_the_code_speaks_of(empty: Store) -> None:
+    made(empty, *INDEXES, version="SMALLINT", event_data="JSON", event_type="VARCHAR(40)", created_at="TIMESTAMPTZ(3)")
+    migrate(empty.ledger.engine)
+    options = {"compare_type": True, "include_object": lambda _, name, kind, *__: name != "events_schema"}
+    with empty.ledger.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+    assert [(kind, index.name) for kind, index in differences] == [
+        ("remove_index", "idx_aggregate"), ("remove_index", "idx_unprocessed"),
+    ]  # fmt: skip
+
+
+NULLS: dict[str, Any] = {"event_data": None, "version": None, "timestamp": None, "processed": None}
+SHAPES = {
+    "everything may be NULL, and is": (
+        {"event_type": "VARCHAR(255)", "event_data": "JSONB", "version": "INTEGER", "timestamp": "TIMESTAMPTZ",
+         "processed": "BOOLEAN", "created_at": "TIMESTAMPTZ"}, [], NULLS),
+    "texts without a limit": ({"aggregate_id": "TEXT", "event_type": "TEXT NOT NULL"}, [], {}),
+    "no aggregate but one": ({"aggregate_id": "VARCHAR(100) NOT NULL"}, [], {}),
+    "columns of its own": ({"tenant": "TEXT", "seen": "INTEGER NOT NULL DEFAULT 7"}, [], {"tenant": "t"}),
+    "metadata of its own": ({"metadata": "JSONB", "schema_version": "INTEGER"}, [], {"metadata": None}),
+    "our indexes' names": ({}, [one.replace("idx_", "event_store_") for one in INDEXES], {}),
+    "unique, but for the id": ({}, ["CREATE UNIQUE INDEX once ON event_store (aggregate_id, id)"], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_differs_without_harm_is_adopted(empty: Store, shape: str) -> None:
+    # Given a table of another shape, and an event in it
+    columns, statements, values = SHAPES[shape]
+    if empty.sqlite:
+        columns = {name: kind.replace("TIMESTAMPTZ", "TIMESTAMP") for name, kind in columns.items()}
+    made(empty, *statements, **columns)
+    event_id = row(empty, **values)
+    # When it is adopted, then the event is handled, or will be said to be no event; and all goes on
+    migrate(empty.ledger.engine)
+    assert handled(empty) == [event_id]
+    both_publish(empty)
+    both_publish(empty)
+
+
+@postgres_only
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"event_data": "JSON NOT NULL"},
+        {"version": "SMALLINT"},
+        {"version": "BIGINT NOT NULL DEFAULT 1"},
+        {"timestamp": "TIMESTAMP NOT NULL", "created_at": "TIMESTAMP(3) DEFAULT now()"},
+        {"timestamp": "TIMESTAMPTZ(0)"},
+        {"position": "BIGSERIAL NOT NULL UNIQUE"},
+        {"position": "BIGINT GENERATED ALWAYS AS IDENTITY"},
+    ],
+    ids=str,
+)
+def test_types_that_say_the_same_become_the_ledgers(empty: Store, columns: dict[str, str]) -> None:
+    # Given such a table in a database whose own time zone is UTC
+    empty.foreign(f"ALTER DATABASE \"{empty.path}\" SET timezone = 'UTC'")
+    made(empty, **columns)
+    event_id = row(empty)
+    # When it is adopted, then its times and data are what they were
+    migrate(empty.ledger.engine)
+    found = empty.ledger.history.event(event_id)
+    assert found is not None
+    assert found.occurred_at is not None
+    assert found.occurred_at.isoformat() == "2026-01-31T09:30:00+00:00"
+    assert json.loads(found.data) == {"n": 1}
+    assert handled(empty) == [event_id]
+    both_publish(empty)
+
+
+@sqlite_only
+def test_a_table_whose_defaults_are_its_applications_gets_defaults(empty: Store) -> None:
+    # Given what an ORM has made, with ids in its own spelling, an index and a trigger
+    noted = "CREATE TRIGGER noted AFTER INSERT ON event_store BEGIN INSERT INTO log VALUES (NEW.id); END"
+    made(empty, *INDEXES, "CREATE TABLE log (id TEXT)", noted, **ORM)
+    done, waiting = (row(empty, id=uuid4().hex.upper(), processed=one, created_at=WHEN) for one in (True, False))
+    before = {UUID(value[0]) for value in _all(empty, "SELECT id FROM event_store")}
+    # When it is adopted, then publishers need not know these columns, and what stood beside it stands there still
+    migrate(empty.ledger.engine)
+    assert done != waiting
+    (found,) = handled(empty)
+    assert {UUID(value[0]) for value in _all(empty, "SELECT id FROM event_store")} == before
+    assert {str(value[0]) for value in _all(empty, "SELECT id FROM event_store")} == {str(one) for one in before}
+    assert found in before
+    both_publish(empty)
+    assert len(_all(empty, "SELECT id FROM log")) == 4
+    names = {name for (name,) in _all(empty, "SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert {"idx_unprocessed", "idx_aggregate", "event_store_unprocessed", "event_store_aggregate"} <= names
+
+
+def _all(store: Store, query: str) -> list[Any]:
+    with store.ledger.engine.connect() as connection:
+        return list(connection.exec_driver_sql(query))
+
+
+BOTH_REFUSE = [
+    ({"processed": "", "timestamp": ""}, [], "it has no timestamp, processed; mend that, or rename"),
+    ({"id": "UUID"}, [], "its primary key is missing; it has to be id"),
+    ({"tenant": "INTEGER NOT NULL"}, [], "tenant is NOT NULL and has no default"),
+    ({"fanned_out": "INTEGER"}, [], "fanned_out is a column of ours that it should not have yet"),
+    (
+        {},
+        ["CREATE UNIQUE INDEX once ON event_store (aggregate_id, version)"],
+        "once makes aggregate_id, version unique",
+    ),
+    ({}, ["CREATE INDEX event_store_new ON event_store (version)"], "another kind is called event_store_new"),
+    ({"id": "INTEGER PRIMARY KEY"}, [], "id is INTEGER, and has to "),
+]
+POSTGRES_REFUSES = [
+    ({"id": "VARCHAR(36) PRIMARY KEY"}, [], r'id is VARCHAR\(36\), and has to be uuid: ALTER TABLE event_store ALTER '
+                                            r'COLUMN "id" TYPE uuid USING "id"::uuid'),
+    ({"aggregate_id": "UUID"}, [], r"aggregate_id is UUID, and has to be varchar\(255\)"),
+    ({"event_data": "TEXT"}, [], "event_data is TEXT, and has to be jsonb"),
+    ({"event_data": "TEXT", "processed": "INTEGER"}, [], "event_data is TEXT.*; processed is INTEGER"),
+    ({"version": "INTEGER GENERATED ALWAYS AS (1) STORED"}, [], "version is generated"),
+    ({"timestamp": "TIMESTAMP"}, ["SET_ZONE"], "timestamp is TIMESTAMP WITHOUT TIME ZONE, .* is Europe/Berlin, .* "
+                                               "AT TIME ZONE 'UTC'"),
+    ({"timestamp": "TIMESTAMPTZ(3)"}, ["CREATE VIEW seen AS SELECT timestamp FROM event_store"], "used by a view"),
+]  # fmt: skip
+SQLITE_REFUSES = [
+    ({"id": "BLOB PRIMARY KEY"}, [], "id is BLOB, and has to hold UUIDs as text"),
+    ({}, ["INSERT INTO event_store (id, event_type, event_data, timestamp) VALUES ('x', 'Said', '{}', '')"],
+     "id holds 'x', and has to hold UUIDs"),
+    ({"created_at": "TIMESTAMP"}, ["CREATE TABLE child (id TEXT REFERENCES event_store (id))"],
+     "created_at can't be changed as long as child refers to the table"),
+]  # fmt: skip
+REFUSED = [
+    *(("sqlite", *one) for one in (*BOTH_REFUSE, *SQLITE_REFUSES)),
+    *(("postgres", *one) for one in (*BOTH_REFUSE, *POSTGRES_REFUSES)),
+]
+
+
+@pytest.mark.parametrize(("url", "columns", "statements", "told"), REFUSED, indirect=["url"])
+def test_what_cannot_be_adopted_is_named_with_its_cure_and_stays_as_it_is(
+    empty: Store, columns: dict[str, str], statements: list[str], told: str
+) -> None:
+    # Given a table that can't become the ledger's
+    zone = f"ALTER DATABASE \"{empty.path}\" SET timezone = 'Europe/Berlin'"
+    made(empty, *(zone if one == "SET_ZONE" else one for one in statements), **columns)
+    # When it is migrated, then one line says why, and nothing has happened
+    for _ in range(2):
+        with pytest.raises(
+            SchemaError, match=f"^the database has an event_store that can't be adopted: .*{told}"
+        ) as no:
+            migrate(empty.ledger.engine)
+        assert "\n" not in str(no.value)
+    with pytest.raises(SchemaError, match="has no tables of events"):
+        check_schema(empty.ledger.engine)
+
+
+def test_events_without_a_type_and_ids_that_are_the_same_stand_in_the_way(empty: Store) -> None:
+    made(empty, event_type="VARCHAR(255)")
+    row(empty, event_type=None)
+    row(empty, event_type=None)
+    with pytest.raises(SchemaError, match="2 rows have no event_type; give them one, or delete them"):
+        migrate(empty.ledger.engine)
+    empty.foreign("DELETE FROM event_store")
+    if empty.sqlite:
+        one = uuid4()
+        for spelling in (one.hex, str(one)):
+            row(empty, id=spelling)
+        with pytest.raises(SchemaError, match=r"UNIQUE constraint failed: event_store\.id"):
+            migrate(empty.ledger.engine)
+
+
+def test_a_view_of_that_name_is_no_ledger(empty: Store) -> None:
+    empty.foreign("CREATE VIEW event_store AS SELECT 1 AS id")
+    with pytest.raises(SchemaError, match="it is no table; rename it"):
+        migrate(empty.ledger.engine)
+
+
+def test_other_tables_of_our_names_are_named(empty: Store) -> None:
+    empty.foreign("CREATE TABLE event_workers (name TEXT)")
+    with pytest.raises(SchemaError, match="has event_workers and no record that `events migrate` has made that"):
+        migrate(empty.ledger.engine)
+
+
+@postgres_only
+def test_who_does_not_own_the_table_is_told_to_be_its_owner(empty: Store) -> None:
+    # Given a role that may do much, but owns another's table no more than anybody
+    made(empty)
+    role = f"events_{uuid4().hex[:8]}"
+    empty.foreign(f"CREATE ROLE {role} LOGIN")
+    empty.foreign(f"GRANT ALL ON SCHEMA public TO {role}")
+    empty.foreign(f"GRANT ALL ON event_store TO {role}")
+    engine = empty.ledger.engine.url.set(username=role, password=None)
+    ledger = open_ledger(Settings(database_url=engine.render_as_string(hide_password=False), broker_url=""))
+    try:
+        # When it migrates, then it is told so
+        with pytest.raises(SchemaError, match="must be owner of table event_store; run `events migrate` as the role"):
+            migrate(ledger.engine)
+    finally:
+        ledger.close()
+        empty.foreign(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+        empty.foreign(f"DROP OWNED BY {role}")
+        empty.foreign(f"DROP ROLE {role}")
+
+
+@postgres_only
+def test_a_table_elsewhere_in_the_search_path_is_left_alone(empty: Store) -> None:
+    # Given the table of another program in the schema public, and a schema for the ledger before that
+    made(empty)
+    row(empty)
+    empty.foreign("CREATE SCHEMA ledger")
+    empty.foreign(f'ALTER DATABASE "{empty.path}" SET search_path = ledger, public')
+    # When it is migrated, then the ledger's own table is made there
+    migrate(empty.ledger.engine)
+    assert empty.count() == 0
+    with psycopg.connect(empty.url) as connection:
+        assert connection.execute("SELECT count(*) FROM public.event_store").fetchone() == (1,)
+
+
+def test_the_version_of_an_aggregate_is_kept(empty: Store) -> None:
+    made(empty)
+    row(empty, version=7)
+    migrate(empty.ledger.engine)
+    empty.subscribe()
+    assert empty.claim(empty.take()[0]).envelope.version == 7
+    with empty.ledger.events.begin() as connection:
+        empty.ledger.events.append(connection, [replace(envelope(uuid4()), version=8)])
+    assert empty.claim(empty.take()[0]).envelope.version == 8

@@ -1,0 +1,295 @@
+"""Events that another program marks as processed: handled all the same, or left to it, and each looked at once."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Engine, select, text, update
+
+from events.overview import MarkedByOthers
+from events.records import Mark, Settled, State
+from events.store import check_schema, migrate
+from events.store.engine import now_plus
+from events.store.outbox import SqlOutbox
+from events.store.tables import event_deliveries, event_store, event_subscriptions
+from support.store import HOUR, NOW, PAST, Store, together
+
+MARK = "UPDATE event_store SET processed = true WHERE processed = false"
+
+
+def marks(store: Store) -> dict[UUID, Mark]:
+    with store.ledger.engine.connect() as connection:
+        query = select(event_store.c.id, event_store.c.fanned_out)
+        return {row[0]: Mark(row[1]) for row in connection.execute(query)}
+
+
+def leaving(store: Store) -> SqlOutbox:
+    """A relay that leaves them to the other program."""
+    return SqlOutbox(store.ledger.background, listen=False, handle_marked=False)
+
+
+def told(store: Store, event_id: UUID) -> str:
+    found = store.ledger.history.event(event_id)
+    assert found is not None
+    return found.fan_out
+
+
+def test_what_another_program_marked_is_handled_all_the_same_and_once(store: Store) -> None:
+    # Given a relay that was away while another program marked what was published
+    outbox = store.ledger.outbox
+    store.subscribe("hear")
+    store.subscribe("see")
+    ids = [store.publish() for _ in range(5)]
+    store.foreign(MARK)
+    assert "no relay has looked at it" in told(store, ids[0])
+    assert store.ledger.overviews.marked_by_others() == MarkedByOthers(waiting=5)
+    assert outbox.due_in(copies=False) == NOW
+    # When it is back, then fan-out alone finds nothing, and yet each handler gets each event
+    assert outbox.fan_out(100).events == 0
+    first, second, third = (outbox.settle_marked(3) for _ in range(3))
+    assert [(one.looked_at, one.fanned_out.events, one.left) for one in (first, second)] == [(3, 3, 0), (2, 2, 0)]
+    assert third == Settled()
+    assert first.fanned_out.waiting == 6
+    assert first.fanned_out.made == {("Said", "hear"): 3, ("Said", "see"): 3}
+    taken = store.take()
+    assert sorted((one.event_id, one.handler) for one in taken) == sorted(
+        (one, handler) for one in ids for handler in ("hear", "see")
+    )
+    # And so it is said
+    assert store.ledger.overviews.marked_by_others() == MarkedByOthers(handled=5)
+    assert "its handlers run all the same" in told(store, ids[0])
+    assert outbox.due_in(copies=False) != NOW
+
+
+def test_what_we_fan_out_ourselves_is_nothing_of_that(store: Store) -> None:
+    # Given events that were fanned out, at whatever moment the other program marks them as well
+    store.subscribe()
+    ids = [store.publish() for _ in range(3)]
+    assert len(store.take()) == 3
+    store.foreign("UPDATE event_store SET processed = true")
+    # Then nothing is done about them, and nothing said
+    assert store.ledger.outbox.settle_marked(10) == Settled()
+    assert marks(store) == dict.fromkeys(ids, Mark.FANNED_OUT)
+    assert store.ledger.overviews.marked_by_others().told() == ""
+    assert told(store, ids[0]) == ""
+
+
+def test_they_may_be_left_to_that_program_for_good(store: Store) -> None:
+    # Given what another program marked, and a relay that leaves it
+    store.subscribe()
+    ids = [store.publish() for _ in range(3)]
+    store.foreign(MARK)
+    settled = leaving(store).settle_marked(10)
+    assert (settled.looked_at, settled.fanned_out.events, settled.left) == (3, 0, 3)
+    # Then none is handled, not even by a relay that would have
+    assert store.ledger.outbox.settle_marked(10) == Settled()
+    assert store.take() == []
+    assert store.ledger.overviews.marked_by_others() == MarkedByOthers(left=3)
+    assert "it is left to that program" in told(store, ids[0])
+    # Unless an operator has them looked at again, as docs/migrating.md says
+    store.foreign("UPDATE event_store SET fanned_out = 0 WHERE fanned_out = 3 AND event_type = 'Said'")
+    assert store.ledger.outbox.settle_marked(10).fanned_out.events == 3
+    assert len(store.take()) == 3
+
+
+def test_what_nobody_here_wants_is_that_programs_own(store: Store) -> None:
+    # Given events of a type that no handler here takes: of one the other program has marked, of one it hasn't
+    store.subscribe()
+    theirs = store.publish(event_type="Sung")
+    store.foreign(MARK)
+    assert store.ledger.outbox.settle_marked(10) == Settled(1)
+    waits = store.publish(event_type="Sung")
+    # Then nobody is told of it
+    assert store.ledger.overviews.marked_by_others() == MarkedByOthers()
+    # When a handler takes them at last, then it gets what waits, and no history
+    store.subscribe("sing", event_type="Sung")
+    assert [one.event_id for one in store.take()] == [waits]
+    assert store.ledger.outbox.settle_marked(10) == Settled()
+    assert marks(store) == {theirs: Mark.LEFT, waits: Mark.FANNED_OUT}
+
+
+def test_a_handler_gets_none_that_was_stored_before_it_subscribed(store: Store) -> None:
+    # Given events that another program marked, and no relay that would have looked at them
+    store.subscribe("early")
+    before = store.publish()
+    history = store.publish(event_type="Sung")
+    with store.ledger.events.begin() as connection:
+        connection.execute(update(event_store).values(created_at=now_plus(connection, -HOUR)))
+        long_ago = now_plus(connection, -2 * HOUR)
+        connection.execute(update(event_subscriptions).values(subscribed_at=long_ago))
+    store.foreign(MARK)
+    # When handlers subscribe, and an event comes after that
+    store.subscribe("late")
+    store.subscribe("late", event_type="Sung")
+    after = store.publish()
+    store.foreign(MARK)
+    settled = store.ledger.outbox.settle_marked(10)
+    # Then they get that one alone; whoever was subscribed before gets both
+    assert settled.fanned_out.made == {("Said", "early"): 2, ("Said", "late"): 1}
+    assert settled.left == 1
+    assert marks(store) == {before: Mark.ALL_THE_SAME, history: Mark.LEFT, after: Mark.ALL_THE_SAME}
+
+
+def test_an_event_of_the_second_in_which_a_handler_subscribed_is_its_own(store: Store) -> None:
+    # Given a program that writes whole seconds, as SQLite's CURRENT_TIMESTAMP has them
+    store.subscribe()
+    when = "CURRENT_TIMESTAMP" if store.sqlite else "date_trunc('second', now())"
+    store.foreign("INSERT INTO event_store (id, event_type, event_data, processed, created_at) "
+                  f"VALUES (?, 'Said', '{{}}', true, {when})", str(uuid4()))  # fmt: skip
+    assert store.ledger.outbox.settle_marked(10).fanned_out.events == 1
+
+
+def test_a_subscription_of_older_code_has_no_beginning(store: Store) -> None:
+    store.subscribe()
+    store.foreign("UPDATE event_subscriptions SET subscribed_at = NULL")
+    store.publish()
+    store.foreign(MARK)
+    assert store.ledger.outbox.settle_marked(10).fanned_out.events == 1
+    # And what newer code says of it later is not its beginning
+    store.subscribe(max_attempts=7)
+    store.publish()
+    store.foreign(MARK)
+    assert store.ledger.outbox.settle_marked(10).fanned_out.events == 1
+
+
+def test_what_older_code_of_ours_fanned_out_is_not_handled_twice(store: Store) -> None:
+    # Given a relay of the version before, which marks what it fans out as others do
+    store.subscribe("hear")
+    ids = [store.publish() for _ in range(3)]
+    assert len(store.take()) == 3
+    with store.ledger.events.begin() as connection:
+        connection.execute(update(event_store).values(fanned_out=Mark.NOT_YET.value))
+        connection.execute(update(event_deliveries).values(state=State.SUCCEEDED))
+    # When a newer one looks, even for a handler that came with it, then there is nothing to do or to tell
+    store.foreign("INSERT INTO event_subscriptions (handler, event_type, queue, max_attempts) "
+                  "VALUES ('see', 'Said', 'q', 1)")  # fmt: skip
+    settled = store.ledger.outbox.settle_marked(10)
+    assert (settled.looked_at, settled.fanned_out.events, settled.left) == (3, 0, 0)
+    assert store.take() == []
+    assert store.count(event_deliveries) == 3
+    assert marks(store) == dict.fromkeys(ids, Mark.FANNED_OUT)
+
+
+def test_what_was_processed_before_the_ledger_could_tell_is_history(store: Store) -> None:
+    # Given a ledger of the version before, with history and with what waits
+    store.subscribe()
+    done = store.publish()
+    store.foreign(MARK)
+    waits, unheard = store.publish(), store.publish(event_type="Unheard")
+    for statement in (
+        "DROP INDEX event_store_marked", "ALTER TABLE event_store DROP COLUMN fanned_out",
+        "ALTER TABLE event_subscriptions DROP COLUMN subscribed_at",
+        "UPDATE events_schema SET version_num = '0010'",
+    ):  # fmt: skip
+        store.foreign(statement)
+    # When it is migrated, then history stays history
+    assert migrate(store.ledger.engine)[0] == "0011"
+    check_schema(store.ledger.engine)
+    assert marks(store) == {done: Mark.FANNED_OUT, waits: Mark.NOT_YET, unheard: Mark.NOT_YET}
+    assert store.ledger.outbox.settle_marked(10) == Settled()
+    # And what waited is handled, though another program marks it now, as is what comes
+    comes = store.publish()
+    store.foreign(MARK)
+    assert store.ledger.outbox.settle_marked(10).fanned_out.events == 2
+    assert {one.event_id for one in store.take()} == {waits, comes}
+
+
+def test_a_paused_handler_stays_paused(store: Store) -> None:
+    store.subscribe()
+    store.ledger.switches.pause("hear", "ann")
+    event_id = store.publish()
+    store.foreign(MARK)
+    assert store.ledger.outbox.settle_marked(10).fanned_out.events == 1
+    assert store.row(event_id).state == State.PAUSED
+
+
+def test_nothing_is_pruned_that_no_relay_has_looked_at(store: Store) -> None:
+    # Given old events that another program marked while no relay ran
+    store.subscribe()
+    for kind in ("Said", "Sung"):
+        store.publish(event_type=kind)
+    store.foreign(MARK)
+    store.foreign("UPDATE event_subscriptions SET subscribed_at = NULL")
+    # When old events are pruned, then those stay
+    assert list(store.ledger.retention.prune(NOW, 10)) == []
+    # And when they were looked at, those go that were left; the others when they are handled
+    store.ledger.outbox.settle_marked(10)
+    assert [one.events for one in store.ledger.retention.prune(PAST, 10)] == [1]
+    with store.ledger.inbox.begin() as connection:
+        store.ledger.inbox.succeed(connection, [store.claim(store.take()[0])])
+    assert [one.events for one in store.ledger.retention.prune(PAST, 10)] == [1]
+
+
+def test_relays_and_another_program_at_once_hand_out_each_event_once(store: Store) -> None:
+    # Given two relays that fan out and look, and another program that marks what it finds, all at once
+    store.subscribe()
+    ids = [uuid4() for _ in range(300)]
+    done = threading.Event()
+
+    def publish() -> None:
+        for start in range(0, len(ids), 10):
+            store.publish(*ids[start : start + 10])
+        done.set()
+
+    def mark() -> None:
+        while not done.is_set():
+            store.foreign(MARK)
+        store.foreign(MARK)
+
+    def relay() -> int:
+        made, quiet = 0, 0
+        while quiet < 3:
+            new, settled = store.ledger.outbox.fan_out(7), store.ledger.outbox.settle_marked(7)
+            made += new.events + settled.fanned_out.events
+            quiet = quiet + 1 if done.is_set() and not new.events and not settled.looked_at else 0
+        return made
+
+    # When all is done
+    _, _, first, second = together(publish, mark, relay, relay)
+    last = relay()  # what was marked after both had ended
+    # Then each event has its delivery
+    assert first + second + last == len(ids)
+    assert sorted(one.event_id for one in store.take()) == sorted(ids)
+    assert set(marks(store).values()) <= {Mark.FANNED_OUT, Mark.ALL_THE_SAME}
+
+
+def test_to_look_for_them_reads_no_history(store: Store) -> None:
+    # Given a past, and what another program marked of it: much that was left long ago, and a little that is new
+    store.subscribe()
+    fill = """
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+        INSERT INTO event_store (id, event_type, event_data, processed, fanned_out, created_at)
+        SELECT {id}, 'Said', '{{}}', true, CASE WHEN i & 3 = 0 THEN 3 ELSE 1 END, {ago} FROM n
+    """
+    if store.sqlite:
+        uuid = "lower(printf('00000000-0000-4000-8000-%012x', i))"
+        store.foreign(fill.format(id=uuid, ago="'2020-01-01 00:00:00'"))
+    else:
+        store.foreign(fill.format(id="gen_random_uuid()", ago="now() - interval '3 days'"))
+    with store.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE event_store"))
+    store.publish()
+    store.foreign(MARK)
+    # When a relay and an operator look for it
+    with store.statements() as seen:
+        assert store.ledger.outbox.due_in(copies=True) == timedelta(0)
+        assert store.ledger.outbox.settle_marked(10).fanned_out.events == 1
+        assert store.ledger.overviews.marked_by_others() == MarkedByOthers(handled=1)
+        assert store.ledger.outbox.settle_marked(10) == Settled()
+    # Then they read a few rows of the index in which it stands
+    looks = [(statement, values) for statement, values in seen if "fanned_out != " in statement]
+    assert len(looks) >= 4
+    for statement, values in looks:
+        plan = _plan(store.ledger.engine, statement, values)
+        assert "event_store_marked" in plan, plan
+        assert "Seq Scan on event_store" not in plan, plan
+        assert "SCAN event_store" not in plan, plan
+
+
+def _plan(engine: Engine, statement: str, values: Any) -> str:
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"{explain} {statement}", values).all()
+        connection.rollback()
+    return "\n".join(str(row[-1]) for row in rows)
