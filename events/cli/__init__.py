@@ -2,6 +2,7 @@
 
 import io
 import sys
+from contextlib import suppress
 
 from sqlalchemy.exc import DBAPIError
 
@@ -53,7 +54,8 @@ def main() -> None:
     """Entry point; exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a letter gets its number, and no traceback
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # its descriptor became another's, since it was opened
+                stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except EventsError as error:

@@ -117,12 +117,12 @@ def catalog(
 def _print(found: Catalog) -> None:
     rows = [_row(event) for event in found.events]
     columns = ["event", "is", "fields", "published by", "handled by", "forwarded to"]
-    print_table(f"{len(rows):,} events", columns, rows, wrapped=columns[1:])
+    print_table(f"{len(rows):,} events", columns, rows, texts=columns[1:])
     translators = [one for one in found.handlers if one.kind == "translator"]
     if translators and is_terminal():  # a pipe has them in "published by"
         say("")
         rows = [[one.name, list(one.events), list(one.publishes)] for one in translators]
-        print_table("Translators", ["translator", "of", "into"], rows, wrapped=["of", "into"])
+        print_table("Translators", ["translator", "of", "into"], rows, texts=["of", "into"])
     hint("next: events catalog --html catalog.html | events asyncapi")
 
 

@@ -85,7 +85,7 @@ def groups(
     ]  # fmt: skip
     columns = ["group", "handler", "error", "in", "count", "first (UTC)", "last (UTC)", "replayed", "example"]
     title = "What was discarded, by how it failed" if discarded else "Dead letters that failed alike"
-    print_table(title, columns, rows, right=["count", "replayed"], wrapped=["example"])
+    print_table(title, columns, rows, right=["count", "replayed"], texts=["error", "example"])
     if found:
         does = "restore" if discarded else "replay"
         more = " --discarded" if discarded else ""
@@ -125,7 +125,8 @@ def show(
                 ("metadata", letter.metadata),
                 ("in", letter.place),
                 ("error", f"{letter.error_type}: {letter.error}"),
-            )
+            ),
+            whole=("data", "metadata"),
         )
         if letter.traceback:
             say_lines(letter.traceback)
@@ -137,7 +138,7 @@ def _print_letters(title: str, found: Sequence[DeadLetter], when: str) -> None:
         for letter in found
     ]
     columns = ["event id", "event", "handler", "attempts", when, "error"]
-    print_table(title, columns, rows, right=["attempts"], wrapped=["error"])
+    print_table(title, columns, rows, right=["attempts"], texts=["error"])
 
 
 def _attempts(letter: DeadLetter) -> str:

@@ -34,7 +34,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         rows = [[one.level, one.check, one.found, one.cure] for one in findings]
         title, columns = f"{errors} errors, {warnings} warnings", ["level", "check", "found", "cure"]
-        print_table(title, columns, rows, wrapped=["found", "cure"], styles=_COLOURS)
+        print_table(title, columns, rows, texts=["found", "cure"], styles=_COLOURS)
         if not errors and not warnings:
             hint("Nothing to mend.")
     if errors:

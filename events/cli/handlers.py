@@ -47,7 +47,7 @@ def list_(as_json: AsJson = False) -> None:
     ]  # fmt: skip
     columns = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", "state"]
     numbers = ["workers", "takes", "waiting", "running", "dead"]
-    print_table("Handlers", columns, rows, right=numbers, wrapped=["events", "state"])
+    print_table("Handlers", columns, rows, right=numbers, texts=["events", "state"])
     for line in (line for one in found for line in orphaned(one)):
         remark(line)
     if found:

@@ -18,6 +18,7 @@ from events.cli.output import (
     print_table,
     refused,
     remark,
+    say,
     say_lines,
 )
 from events.history import EventFilter, EventRecord, Found, timeline
@@ -107,8 +108,10 @@ def _print(event: EventRecord) -> None:
             ("occurred", moment(event.occurred_at)),
             ("data", event.data),
             ("metadata", event.metadata),
-        )
+        ),
+        whole=("data", "metadata"),
     )
+    say("")
     rows = [[one.handler, one.queue, one.state, one.attempts, one.replays] for one in event.deliveries]
     print_table("Deliveries", ["handler", "queue", "state", "attempts", "replays"], rows, right=["attempts", "replays"])
     if not event.fanned_out:
@@ -117,7 +120,8 @@ def _print(event: EventRecord) -> None:
         [one.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], one.what, one.handler, one.who, one.detail]
         for one in timeline(event)
     ]
-    print_table("Timeline", ["when (UTC)", "what", "handler", "who", "detail"], happened, wrapped=["detail"])
+    say("")
+    print_table("Timeline", ["when (UTC)", "what", "handler", "who", "detail"], happened, texts=["detail"])
 
 
 def _parsed(text: str) -> object:

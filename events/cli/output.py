@@ -6,16 +6,17 @@ Whatever is printed here can be printed: see events.printable. Nothing is markup
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from events.cli.tables import Column, Layout
+from events.cli.tables import INDENT, Column, Layout, wrapped
 from events.printable import printable
 from events.redaction import redact
 
@@ -23,6 +24,7 @@ console = Console(markup=False, emoji=False, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
+_LABEL = 13  # cells of the name of a field
 _MOST = 240  # characters of a text in a table on a terminal; pipes and --json get all of it
 
 
@@ -32,8 +34,13 @@ def is_terminal() -> bool:
 
 
 def say(text: object) -> None:
-    """A line on standard output."""
-    typer.echo(printable(text))
+    """A line on standard output, broken between words where a terminal would break it anywhere."""
+    text = printable(text)
+    if not is_terminal() or cell_len(text) <= console.width:
+        typer.echo(text)
+        return
+    first, *others = wrapped(text, console.width - len(INDENT))
+    typer.echo("\n".join([first, *(INDENT + line for line in others)]))
 
 
 def say_lines(text: object) -> None:
@@ -43,7 +50,10 @@ def say_lines(text: object) -> None:
 
 def remark(text: object) -> None:
     """A line that is no data: who reads a pipe gets it on standard error."""
-    typer.echo(printable(text), err=not is_terminal())
+    if is_terminal():
+        say(text)
+    else:
+        typer.echo(printable(text), err=True)
 
 
 def hint(text: str) -> None:
@@ -75,10 +85,13 @@ def heading(text: object) -> None:
         say(text)
 
 
-def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """One a line: what it is, and its value."""
+def print_fields(fields: Iterable[tuple[str, object]], *, whole: Collection[str] = ()) -> None:
+    """One a line: what it is, and its value. Those that are named `whole` can be copied: they are not broken."""
     for label, value in fields:
-        say(f"{label:<12} {'' if value is None else value}")
+        text = "" if value is None else printable(value)
+        room = console.width - _LABEL
+        lines = [text] if label in whole or not is_terminal() or cell_len(text) <= room else wrapped(text, room)
+        typer.echo(f"{label:<{_LABEL}}" + ("\n" + _LABEL * " ").join(lines))
 
 
 def print_json(value: Any) -> None:
@@ -99,7 +112,7 @@ def print_table(
     rows: Iterable[Sequence[object]],
     *,
     right: Sequence[str] = (),
-    wrapped: Sequence[str] = (),
+    texts: Sequence[str] = (),
     styles: Mapping[str, str] | None = None,
 ) -> None:
     """A table for people; into a pipe a line of titles and one for each row, between tabs, with nothing cut.
@@ -107,7 +120,7 @@ def print_table(
     Args:
         rows: cells: None is empty, a list has several lines, an int is written for people with separators.
         right: columns of numbers.
-        wrapped: columns of text, which may be broken between words, and are cut where they are long.
+        texts: columns of text, which may be broken between words, and are cut where they are long.
         styles: of rows, by the text of their first cell.
     """
     if not is_terminal():
@@ -115,7 +128,7 @@ def print_table(
         for row in rows:
             typer.echo("\t".join(", ".join(_lines(cell, grouped=False)) for cell in row))
         return
-    kinds = [Column(name, name in right, name in wrapped) for name in columns]
+    kinds = [Column(name, name in right, name in texts) for name in columns]
     cells = [[_text(cell) if kind.wraps else _lines(cell) for kind, cell in zip(kinds, row, strict=True)]
              for row in rows]  # fmt: skip
     layout = Layout(kinds, cells, console.width)

@@ -52,7 +52,7 @@ def list_(
         for message in found
     ]
     columns = ["id", "queue", "reason", "bytes", "parked (UTC)", "detail"]
-    print_table(f"{len(found):,} of {total:,} {what}", columns, rows, right=["bytes"], wrapped=["detail"])
+    print_table(f"{len(found):,} of {total:,} {what}", columns, rows, right=["bytes"], texts=["detail"])
     if found:
         does = "restore ID" if discarded else "replay ID | events parked discard ID"
         hint(f"next: events parked show ID | events parked {does}")
@@ -68,6 +68,7 @@ def show(message_id: ids.Message, as_json: AsJson = False) -> None:
     if as_json:
         print_json(_as_json(message))
         return
+    size = f"{len(message.body):,} bytes"
     print_fields(
         (
             ("id", message.id),
@@ -76,8 +77,9 @@ def show(message_id: ids.Message, as_json: AsJson = False) -> None:
             ("detail", message.detail),
             ("parked", f"{moment(message.parked_at)} by {message.worker}"),
             ("properties", json.dumps(message.properties, ensure_ascii=False)),
-            (f"{len(message.body):,} bytes", message.body[:_SHOWN].decode("utf-8", "backslashreplace")),
-        )
+            (size, message.body[:_SHOWN].decode("utf-8", "backslashreplace")),
+        ),
+        whole=("properties", size),
     )
     if len(message.body) > _SHOWN:
         remark(f"... all {len(message.body):,} bytes: events parked show {message.id} --json")

@@ -68,16 +68,14 @@ class Layout:
         return self._width - indent - sum(widths[one] for one in self._grid) - len(GAP) * (len(self._grid) - 1)
 
     def _take_out(self, widths: Sequence[int]) -> None:
-        """The one that takes most room: of text, else of names, else of numbers."""
-
-        def rank(index: int) -> tuple[int, int]:
-            column = self._columns[index]
-            return 2 if column.wraps else 0 if column.right else 1, widths[index]
-
-        worst = max(self._grid, key=rank)
-        self._grid.remove(worst)
-        is_name = not (self._columns[worst].wraps or self._columns[worst].right)
-        (self._heads if is_name else self._feet).append(worst)
+        """All texts; else the widest name; else the widest number."""
+        texts = [one for one in self._grid if self._columns[one].wraps]
+        names = [one for one in self._grid if not self._columns[one].right]
+        widest = [max(names or self._grid, key=widths.__getitem__)]
+        for taken in texts or widest:
+            if len(self._grid) > 1:
+                self._grid.remove(taken)
+                (self._feet if texts or not names else self._heads).append(taken)
         self._heads.sort()
         self._feet.sort()
 

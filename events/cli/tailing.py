@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from events.cli import filters
 from events.cli.output import as_json as to_json
-from events.cli.output import complain, console
+from events.cli.output import complain, console, is_terminal
 from events.history import EventFilter
 from events.pipeline import get_pipeline
 from events.printable import printable
@@ -73,7 +73,7 @@ def _print(one: Happening, *, as_json: bool) -> None:
         line.append(f" -> {printable(one.handler)}")
     line.append(f" {one.what}", style=_COLOURS.get(one.what, "bold"))
     if one.detail:
-        line.append(f" {printable(one.detail[:200] if console.is_terminal else one.detail)}")
+        line.append(f" {printable(one.detail[:200] if is_terminal() else one.detail)}")
     if one.who:
         line.append(f" ({printable(one.who)})", style="dim")
-    console.print(line, soft_wrap=True)
+    console.print(line, soft_wrap=not is_terminal())

@@ -1,4 +1,4 @@
-"""What others wrote is fit for a terminal: it can't command it, forge a line, turn the writing round, or stop the output."""
+"""What others wrote is fit for a terminal: it can't command it, forge a line, or turn the writing round."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ def test_what_is_fit_stays_as_it_is(text: str) -> None:
     [
         "Käse für 5\u00a0€",
         "日本語",
-        "نام\u200cها",
+        "\u0646\u0627\u0645\u200c\u0647\u0627",
         "👩\u200d👩\u200d👧 family",
         "x[/y] [bold]b[/] :smile:",
         "C:\\new\\table",
