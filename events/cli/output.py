@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len
 from rich.console import Console
-from rich.rule import Rule
 from rich.text import Text
 
 from events.cli.tables import INDENT, Column, Layout, wrapped
@@ -35,17 +34,12 @@ def is_terminal() -> bool:
 
 def say(text: object) -> None:
     """A line on standard output, broken between words where a terminal would break it anywhere."""
-    text = printable(text)
-    if not is_terminal() or cell_len(text) <= console.width:
-        typer.echo(text)
-        return
-    first, *others = wrapped(text, console.width - len(INDENT))
-    typer.echo("\n".join([first, *(INDENT + line for line in others)]))
+    typer.echo(_folded(printable(text), terminal=is_terminal()))
 
 
 def say_lines(text: object) -> None:
-    """Text of several lines, such as a traceback."""
-    typer.echo(printable(text, lines=True))
+    """Text of several lines, such as a traceback. Indented: whoever wrote it can forge no line of ours."""
+    typer.echo(INDENT + printable(text, lines=True).replace("\n", f"\n{INDENT}"))
 
 
 def remark(text: object) -> None:
@@ -69,7 +63,7 @@ def complain(text: object) -> None:
 
 def complaint(text: object) -> str:
     """The line with which a command fails, or complains."""
-    return f"events: {printable(redact(str(text)))}"
+    return _folded(f"events: {printable(redact(str(text)))}", terminal=sys.stderr.isatty())
 
 
 def refused(text: object) -> typer.BadParameter:
@@ -80,7 +74,10 @@ def refused(text: object) -> typer.BadParameter:
 def heading(text: object) -> None:
     """Above what belongs together."""
     if is_terminal():
-        console.print(Rule(Text(printable(text)), characters="─"))
+        lines = wrapped(printable(text), console.width)
+        for line in lines:
+            _print(line, "bold")
+        _print("─" * min(console.width, max(map(cell_len, lines), default=1)), "dim")
     else:
         say(text)
 
@@ -147,6 +144,12 @@ def print_table(
 def moment(value: datetime | None) -> str:
     """A time to the second, in UTC."""
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _folded(text: str, *, terminal: bool) -> str:
+    if not terminal or cell_len(text) <= console.width:
+        return text
+    return f"\n{INDENT}".join(wrapped(text, console.width - len(INDENT)))
 
 
 def _print(line: str, style: str = "") -> None:
