@@ -24,7 +24,7 @@ from events.errors import TransportError
 log = logging.getLogger("events.bridges")
 
 _LIMIT = 1024 * 1024  # bytes of a request
-_PER_PEER = 64  # connections of one client, or of the proxy through which all come
+_PER_PEER = 128  # connections of one client, or of the proxy through which all come
 _MOST_WAITING = 200  # requests; more are told to come again
 _GOODBYE = 3.0  # seconds that requests have for their answers when we end
 

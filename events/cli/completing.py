@@ -18,7 +18,7 @@ from events.pipeline import Pipeline, get_pipeline
 from events.prefixes import bounds
 from events.store.files import file_of
 
-_PATIENCE = 1.5  # seconds
+_PATIENCE = 2.0  # seconds
 _MOST = 50  # offers
 
 
