@@ -104,7 +104,7 @@ def retire(
     if dry_run:
         say(f"{upkeep.would_drop(handler, event):,} deliveries would be discarded")
         return
-    if not yes and (waiting := upkeep.would_drop(handler, event)):
+    if not yes and asking.can_ask() and (waiting := upkeep.would_drop(handler, event)):
         asking.confirm(f"Retire {handler}, and discard {waiting:,} deliveries that wait for it?", yes=yes)
     count = _with_spinner(
         "discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told, event_type=event)

@@ -113,7 +113,7 @@ def discard(
     """
     _say_which("discard", messages, everything)
     parked = get_pipeline().parked
-    if everything and not yes:
+    if everything and not yes and asking.can_ask():
         counts = parked.counts()
         total = counts.get(reason, 0) if reason else sum(counts.values())
         if total:
