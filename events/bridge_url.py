@@ -122,8 +122,9 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
 
 
 def wrong(url: str, what: str, cure: str) -> ConfigurationError:
-    """The complaint about a bridge's URL."""
-    return ConfigurationError(f"bridge {redact(url)}: {what + ': ' if what else ''}{cure}")
+    """The complaint about a bridge's URL; `what` may be a parameter of it."""
+    shown = redact(f"?{what}")[1:] + ": " if what else ""
+    return ConfigurationError(f"bridge {redact(url)}: {shown}{cure}")
 
 
 def _names(value: str) -> tuple[str, ...]:

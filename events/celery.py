@@ -10,8 +10,9 @@ from celery import Celery
 
 from events.errors import EventsError
 from events.pipeline import get_pipeline
+from events.printable import printable
+from events.redaction import redact
 from events.registry import load_handlers
-from events.settings import redact
 from events.worker.app import build_app
 
 
@@ -30,5 +31,5 @@ try:
     app = _build()
 except EventsError as error:
     if _run_by_celery():  # which would print a page of traceback around the one line that matters
-        sys.exit(f"events: {redact(str(error))}")
+        sys.exit(f"events: {printable(redact(str(error)))}")
     raise

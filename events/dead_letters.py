@@ -12,6 +12,7 @@ from events.masking import mask
 from events.operator_ports import DeadLetterBox
 
 BATCH = 200  # letters in one transaction: whoever stops it loses nothing of what is done
+RESTORED = 2000  # and of those that were discarded, for which nobody waits, and which no index finds
 
 Progress = Callable[[int, int], None]
 ALL = DeadLetterFilter()
@@ -53,11 +54,14 @@ class DeadLetters:
         for group in self._box.groups(replace(wanted, limit=None)):
             if group.key == key:
                 return replace(wanted, handler=group.handler, error_type=group.error_type, place=group.place)
-        raise NoSuchDeadLetter(f"no dead letter is of group {key!r} (any more); `events dead groups` shows all")
+        what, more = ("discarded delivery", " --discarded") if wanted.discarded else ("dead letter", "")
+        raise NoSuchDeadLetter(f"no {what} is of group {key!r} (any more); `events dead groups{more}` shows all")
 
     def show(self, event_id: UUID, handler: str | None = None) -> list[DeadLetter]:
         """The dead letters of one event, of all its handlers or one. Raises NoSuchDeadLetter."""
         found = self._box.find(DeadLetterFilter(event_ids=(event_id,), handler=handler))
+        if not found:
+            found = self._box.find(DeadLetterFilter(event_ids=(event_id,), handler=handler, discarded=True))
         if not found:
             of = f" of handler {handler!r}" if handler else ""
             raise NoSuchDeadLetter(f"event {event_id} has no dead letter{of}; `events dead list` shows what there is")
@@ -72,28 +76,29 @@ class DeadLetters:
             rate: at most so many a second.
             progress: is told how many are done, and of how many.
         """
-        return self._by_batches("replay", wanted, actor, rate, progress)
+        return self._by_batches("replay", replace(wanted, discarded=False), actor, rate, progress)
 
     def discard(self, wanted: DeadLetterFilter, actor: str, *, progress: Progress | None = None) -> int:
         """Give them up; how many. Their rows stay, in state `discarded`, until they are pruned: see `restore`."""
-        return self._by_batches("discard", wanted, actor, None, progress)
+        return self._by_batches("discard", replace(wanted, discarded=False), actor, None, progress)
 
-    def restore(self, event_ids: Collection[UUID], actor: str, handler: str | None = None) -> int:
-        """What was discarded is a dead letter again; how many."""
-        return self._box.restore(DeadLetterFilter(event_ids=event_ids, handler=handler), actor)
+    def restore(self, wanted: DeadLetterFilter, actor: str, *, progress: Progress | None = None) -> int:
+        """What was discarded is a dead letter again; how many. Not what `edit` discarded: its copy took its place."""
+        return self._by_batches("restore", replace(wanted, discarded=True), actor, None, progress)
 
     def _by_batches(
         self,
-        action: Literal["replay", "discard"],
+        action: Literal["replay", "discard", "restore"],
         wanted: DeadLetterFilter,
         actor: str,
         rate: float | None,
         progress: Progress | None,
     ) -> int:
         """No more than there were at first: what dies again meanwhile is not replayed again and again."""
-        act = self._box.replay if action == "replay" else self._box.discard
+        act = {"replay": self._box.replay, "discard": self._box.discard, "restore": self._box.restore}[action]
         total, done, begun = self._box.count(wanted), 0, time.monotonic()
-        size = BATCH if rate is None else max(1, min(BATCH, int(rate / 5)))
+        most = RESTORED if action == "restore" else BATCH
+        size = most if rate is None else max(1, min(most, int(rate / 5)))
         while done < total:
             count = act(replace(wanted, limit=min(size, total - done)), actor)
             done += count

@@ -9,6 +9,7 @@ from events.history import DeliveryRecord, EventFilter, EventRecord, Found
 from events.identity import as_uuid
 from events.masking import mask
 from events.operator_ports import History
+from events.prefixes import AT_ONCE, bounds, only_one
 
 
 class NoSuchEvent(EventsError):
@@ -32,14 +33,18 @@ class Inspection:
     def called(self, name: str) -> list[Found]:
         """Those that are meant by an id: the one that has it here, or else those that have it where they came from.
 
-        Raises NoSuchEvent.
+        Or else the one whose id here begins so. Raises NoSuchEvent, and AmbiguousId if there are several.
         """
         event_id = as_uuid(name)
         if event_id is not None and (own := self._history.event(event_id)) is not None:
             return [Found(own.event_id, own.event_type, own.aggregate_id, own.published_at)]
-        if not (found := self._history.find(EventFilter(sender_id=name))):
+        if found := self._history.find(EventFilter(sender_id=name)):
+            return found
+        around = bounds(name) if event_id is None else None
+        if around is None or not (begun := self._history.between(*around, AT_ONCE)):
             raise NoSuchEvent(f"the ledger has no event {name} (any more); `events find` looks for events")
-        return found
+        own = self.event(only_one(name, begun))
+        return [Found(own.event_id, own.event_type, own.aggregate_id, own.published_at)]
 
     def find(self, wanted: EventFilter) -> list[Found]:
         """Those that match, newest first."""

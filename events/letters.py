@@ -38,7 +38,8 @@ class DeadLetterFilter:
 
     Attributes:
         error: a part of the exception's type or text.
-        since, before: when they died.
+        since, before: when they died, or were discarded.
+        discarded: instead of dead letters, those that were discarded and can be restored.
         error_type, place: exactly these, as those of a FailureGroup are.
     """
 
@@ -52,6 +53,7 @@ class DeadLetterFilter:
     error_type: str | None = None
     place: str | None = None
     limit: int | None = None
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,12 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class ParkedFilter:
-    """Which parked messages; empty fields match all."""
+    """Which parked messages; empty fields match all. `discarded`: those that were discarded, instead."""
 
     ids: Collection[UUID] = field(default=())
     reason: str | None = None
     limit: int | None = None
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ class DeadLetterBox(Protocol):
 
     def count(self, wanted: DeadLetterFilter) -> int: ...
 
+    def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
+        """The first so many ids, from one to another, of events that have dead letters, or discarded ones."""
+
     def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
         """The largest first."""
 
@@ -30,7 +33,7 @@ class DeadLetterBox(Protocol):
         """Given up, until they are restored or pruned; the rows stay. How many were."""
 
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """What was discarded is a dead letter again; how many were."""
+        """What was discarded, and not for the sake of a corrected copy, is a dead letter again; how many were."""
 
     def correct(self, event_id: UUID, handler: str, data: str, corrected_id: UUID, actor: str) -> bool:
         """Discard a dead letter, and deliver a copy of its event, with this id and this data, to its handler alone.
@@ -47,6 +50,9 @@ class History(Protocol):
 
     def find(self, wanted: EventFilter) -> list[Found]:
         """Newest first."""
+
+    def between(self, first: UUID, last: UUID, limit: int) -> list[UUID]:
+        """The first so many ids of events, from one to another."""
 
     def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
         """Of these events, by event id."""
@@ -122,10 +128,13 @@ class ParkingLot(Protocol):
         """Keep a message, durable on return. An id that was parked already is left as it is."""
 
     def find(self, wanted: ParkedFilter) -> list[Parked]:
-        """Those still parked, newest first."""
+        """Newest first."""
 
-    def counts(self) -> dict[str, int]:
-        """How many are parked, by reason."""
+    def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
+        """The first so many ids, from one to another, of parked messages, or of discarded ones."""
+
+    def counts(self, *, discarded: bool = False) -> dict[str, int]:
+        """How many are parked, or discarded, by reason."""
 
     def replay(self, wanted: ParkedFilter, send: Callable[[Parked, Connection], bool]) -> int:
         """Give each to `send` and mark it replayed, one transaction a message; how many. A second click finds none.
@@ -134,7 +143,10 @@ class ParkingLot(Protocol):
         """
 
     def discard(self, wanted: ParkedFilter) -> int:
-        """Given up for good; the rows stay. How many were."""
+        """Given up, until they are restored or pruned; the rows stay. How many were."""
+
+    def restore(self, wanted: ParkedFilter) -> int:
+        """What was discarded is parked again; how many were."""
 
 
 class Unhandled(Protocol):

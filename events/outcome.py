@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from events.records import Failure
+from events.redaction import redact
 from events.storable import storable
 
 _OURS = __name__.partition(".")[0]
@@ -50,7 +51,7 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        trace = "".join(traceback.format_exception(error))
+        trace = redact("".join(traceback.format_exception(error)))
     except Exception:
         trace = f"{name}: (its traceback can't be printed)"
     if len(trace) > _MAX_TRACEBACK:
@@ -80,6 +81,6 @@ def _place_of(error: BaseException, home: str) -> str:
 
 def _text_of(error: BaseException) -> str:
     try:
-        return str(error)
+        return redact(str(error))
     except Exception:
         return "(its text can't be printed)"

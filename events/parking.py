@@ -38,17 +38,21 @@ class ParkedMessages:
         self._publish = publish
         self._masked = masked
 
-    def find(self, *, reason: str | None = None, limit: int | None = 50) -> list[Parked]:
-        """Newest first."""
-        return self._shown(self._lot.find(ParkedFilter(reason=reason, limit=limit)))
+    def find(self, *, reason: str | None = None, limit: int | None = 50, discarded: bool = False) -> list[Parked]:
+        """Newest first. `discarded`: those that were discarded and can be restored, instead."""
+        return self._shown(self._lot.find(ParkedFilter(reason=reason, limit=limit, discarded=discarded)))
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, *, discarded: bool = False) -> dict[str, int]:
         """How many, by reason."""
-        return self._lot.counts()
+        return self._lot.counts(discarded=discarded)
 
     def show(self, message_id: UUID) -> Parked:
-        """One of them. Raises NoSuchParkedMessage."""
-        found = self._lot.find(ParkedFilter(ids=(message_id,)))
+        """One of them, parked or discarded. Raises NoSuchParkedMessage."""
+        found = [
+            one
+            for discarded in (False, True)
+            for one in self._lot.find(ParkedFilter(ids=(message_id,), discarded=discarded))
+        ]
         if not found:
             raise NoSuchParkedMessage(f"no message {message_id} is parked; `events parked list` shows what there is")
         return self._shown(found)[0]
@@ -61,8 +65,12 @@ class ParkedMessages:
         return self._lot.replay(ParkedFilter(ids=ids, reason=reason), self._send)
 
     def discard(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
-        """Give them up for good; how many. The rows stay, in state `discarded`."""
+        """Give them up; how many. Their rows stay, in state `discarded`, until they are pruned: see `restore`."""
         return self._lot.discard(ParkedFilter(ids=ids, reason=reason))
+
+    def restore(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
+        """What was discarded is parked again; how many."""
+        return self._lot.restore(ParkedFilter(ids=ids, reason=reason))
 
     def _shown(self, found: Sequence[Parked]) -> list[Parked]:
         declared = self._masked() if any("bridge" in one.properties for one in found) else {}

@@ -22,6 +22,7 @@ from events.hooks import Hooks
 from events.letters import Parked
 from events.operator_ports import ParkingLot
 from events.ports import EventLog, Inbox
+from events.redaction import brief
 from events.storable import storable
 from events.throttle import Throttle
 from events.wire import Arrival, OwnEvent
@@ -123,7 +124,7 @@ class Receiver:
             self._lot.park(parked)
             self._hooks.parked(parked.reason)
             log.error("a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
-                      self._name, one.address, why.reason, str(why)[:300], parked.id)  # fmt: skip
+                      self._name, one.address, why.reason, brief(why), parked.id)  # fmt: skip
 
     def _sorted(
         self, received: Sequence[Received]
@@ -154,7 +155,7 @@ class Receiver:
             if len(accepted) == 1:
                 if isinstance(error, Unacceptable):
                     return [(accepted[0][0], error)]
-                return [(accepted[0][0], Unacceptable(NOT_STORED, str(error).split("\n")[0][:1000]))]
+                return [(accepted[0][0], Unacceptable(NOT_STORED, brief(error, 1000)))]
             return [one for pair in accepted for one in self._append([pair])]
 
 

@@ -18,6 +18,7 @@ from events.hooks import Hooks
 from events.letters import DeadLetter
 from events.ports import Listener, Outbox, Recovery, Subscriptions, Transport
 from events.records import Handled
+from events.redaction import brief
 from events.throttle import Throttle
 from events.watchdog import Pulse
 
@@ -299,7 +300,7 @@ class _Trouble:
         now = time.monotonic()
         if now - self._logged_at >= _LOG_EVERY or (self._count == 1 and now - self._logged_at >= 1):
             self._logged_at = now
-            log.warning("relay: %s: %s (try %d)", type(error).__name__, str(error).split("\n")[0][:300], self._count)
+            log.warning("relay: %s: %s (try %d)", type(error).__name__, brief(error), self._count)
         return timedelta(seconds=min(0.1 * 2 ** min(self._count, 6), 3))
 
     def over(self) -> None:

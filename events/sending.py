@@ -13,6 +13,7 @@ from datetime import timedelta
 from events.errors import NotTaken, TransportError, Unsendable
 from events.ports import Outbox, Transport
 from events.records import Failure, Group
+from events.redaction import redact
 from events.throttle import Throttle
 
 log = logging.getLogger("events.relay")
@@ -116,7 +117,7 @@ class Sending:
         return pause
 
     def _give_up(self, group: Group, reason: TransportError) -> None:
-        failure = Failure(f"{Unsendable.__module__}.{Unsendable.__qualname__}", str(reason)[:4000], "")
+        failure = Failure(f"{Unsendable.__module__}.{Unsendable.__qualname__}", redact(str(reason))[:4000], "")
         for wakeup in group:
             if self._outbox.give_up(wakeup, failure):
                 log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id,

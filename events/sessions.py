@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, FromClause, Transaction, insert, tabl
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
 from events.errors import PublishError
+from events.redaction import redact
 
 log = logging.getLogger("events.publishing")
 
@@ -78,7 +79,7 @@ def _warn_of_other_databases(session: Session, connection: Connection) -> None:
 
 
 def _shown(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+    return redact(engine.url.render_as_string(hide_password=True))
 
 
 def _refused(session: object, wanted: str) -> PublishError:

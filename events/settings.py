@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from events.errors import ConfigurationError
+from events.redaction import redact as redact
 from events.setting_rules import broken_rules
 
 PREFIX = "EVENTS_"
@@ -20,12 +21,6 @@ HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may c
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 _LONGEST = timedelta(days=36_500)
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-def redact(text: str) -> str:
-    """`text` with the password, token and secret of every URL in it replaced by ***."""
-    text = re.sub(r"(://[^:/@\s]*:)[^\s/]*@", r"\1***@", text)
-    return re.sub(r"([?&](?:password|sslpassword|token|secret)=)[^&\s]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 def duration(value: Any) -> timedelta:
@@ -272,9 +267,11 @@ def _complaint(problem: Mapping[str, Any]) -> str:
     field = next((field for field, name in setting_names().items() if where in (field, name)), where)
     names = _variables(field)
     name = next((name for name in names if name in os.environ), names[0])  # the one that was really set
-    value = os.environ.get(name, problem.get("input"))
+    value = str(os.environ.get(name, problem.get("input")))
+    if "://" in value:  # a space within a URL, which makes it wrong, does not end what is secret of it
+        value = re.sub(r"\s+(?![A-Za-z][\w+.-]*://)", "%20", value.strip())
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name}={redact(str(value))!r}: {reason[:1].lower()}{reason[1:]}"
+    return f"{name}={redact(value)!r}: {reason[:1].lower()}{reason[1:]}"
 
 
 def _variables(field: str) -> list[str]:

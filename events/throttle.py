@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 
+from events.redaction import brief
+
 EVERY = 10.0  # seconds
 
 
@@ -26,5 +28,4 @@ class Throttle:
                 return
             self._next = now + self._every
             more, self._swallowed = self._swallowed, 0
-        line = text.split("\n")[0][:300]
-        self._log.warning("%s%s", line, f" (and {more} times more)" if more else "")
+        self._log.warning("%s%s", brief(text), f" (and {more} times more)" if more else "")

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -68,31 +69,31 @@ def outgoing(
     data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
     if event.masked_fields and not masked:
         data = without(data, event.masked_fields)
-    attributes = _attributes(event, source)
-    trace = carried(event.metadata)
-    to = (str(event.event_id), event.event_name, attributes.get("subject", ""))
+    attributes, trace = _attributes(event, source), carried(event.metadata)
+    message = partial(
+        Message, str(event.event_id), event.event_name, attributes.get("subject", ""), occurred_at=event.occurred_at
+    )
     if form == STRUCTURED_FORM:
-        head = json.dumps(attributes | trace | {"datacontenttype": "application/json"}, ensure_ascii=False)
-        return Message(*to, f'{head[:-1]}, "data": {data}}}'.encode(), STRUCTURED, occurred_at=event.occurred_at)
+        said = attributes | trace | {"datacontenttype": "application/json"}
+        return message(_around(data, said), STRUCTURED)
     if form == WEBHOOK:
         said = {name: value for name, value in attributes.items() if name not in ("specversion", "time")}
-        head = json.dumps(said | {"timestamp": attributes["time"]}, ensure_ascii=False)
-        return Message(
-            *to,
-            f'{head[:-1]}, "data": {data}}}'.encode(),
-            attributes=attributes,
-            trace=trace,
-            occurred_at=event.occurred_at,
-        )
+        return message(_around(data, said | {"timestamp": attributes["time"]}), attributes=attributes, trace=trace)
     when = attributes["time"]
-    ours = dict(zip(FLAT_NAMES, (attributes["id"], event.event_name, to[2], when, when), strict=True))
+    subject = attributes.get("subject", "")
+    ours = dict(zip(FLAT_NAMES, (attributes["id"], event.event_name, subject, when, when), strict=True))
     if sealed:
         ours |= {name: attributes[plain] for name, plain in SEALED.items() if plain in attributes}
     own = keys(type(event))
     ours = {name: value for name, value in ours.items() if name not in own}
     comma = "," if data != "{}" and ours else ""
     body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
-    return Message(*to, body.encode(), attributes=attributes, trace=trace, occurred_at=event.occurred_at)
+    return message(body.encode(), attributes=attributes, trace=trace)
+
+
+def _around(data: str, said: Mapping[str, str]) -> bytes:
+    """One JSON object of what is said and, as a member, the data."""
+    return f'{json.dumps(said, ensure_ascii=False)[:-1]}, "data": {data}}}'.encode()
 
 
 def _attributes(event: DomainEvent, source: str) -> dict[str, str]:

@@ -41,23 +41,25 @@ class Bridge:
     """Keeps the contract of events.bridging.Bridge."""
 
     features: ClassVar[Features] = Features(durable=False, ids=False, retained=False, direct=True)
-    options: ClassVar[frozenset[str]] = frozenset({"secret", "token", "parallel", "limit"})
+    options: ClassVar[frozenset[str]] = frozenset({"secret", "token", "parallel", "limit", "per_peer"})
 
     def __init__(self, address: Address) -> None:
         address.number("parallel", _PARALLEL)
         address.number("limit", 1)
+        address.number("per_peer", 1)
         key_of(address)
         _check(address)
-        if address.inbound and address.scheme == "https":
-            raise wrong(address.url, "direction", "we serve no TLS; use http:// behind a proxy that does")
         if address.inbound and address.outbound:
             raise wrong(address.url, "direction=both", "a URL is theirs or ours: use in or out")
+        if address.inbound:
+            _check_inbound(address)
         self._address = address
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)
 
     def subscriber(self, _wanted: Callable[[], Collection[str]]) -> Subscriber:
+        _check_inbound(self._address)  # of `events bridge URL`, which asks for no direction
         return Subscriber(self._address, key_of(self._address))
 
 
@@ -72,6 +74,15 @@ def _check(address: Address) -> None:
             raise wrong(address.url, f"{option}=", "it is empty; give one, or leave it out")
     if not re.fullmatch("[!-~]*", address.options.get("token", "")):
         raise wrong(address.url, "token=***", "use printable ASCII without spaces; a plus sign is written %2B")
+
+
+def _check_inbound(address: Address) -> None:
+    """Raises ConfigurationError for what makes sense only in the URL of somebody else."""
+    if address.scheme == "https":
+        raise wrong(address.url, "", "we serve no TLS; use http:// behind a proxy that does")
+    if "@" in urlsplit(address.url).netloc:  # else whoever reaches the port would be let in without them
+        cure = "a user and a password are no lock here; use ?token=, sent as Authorization: Bearer, or ?secret="
+        raise wrong(address.url, "", cure)
 
 
 def key_of(address: Address) -> bytes:

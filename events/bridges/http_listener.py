@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
+from events.bridges.http_peers import Slots, peer_of
 from events.bridges.http_reading import Refused, length_of
 from events.throttle import Throttle
 
@@ -21,8 +22,8 @@ _MOST = 256  # connections, each with a thread; more are told to come again
 _SLOWEST = 10.0  # seconds for a request to arrive, from its first line to its last byte; as long may pass before it
 _PAUSE = 0.1  # seconds, when no connection can be accepted: else trying again would take a whole CPU
 _FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-    b"Content-Length: 36\r\n\r\ntoo many connections; send it again\n"
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+    "Content-Length: {}\r\n\r\n{}"
 )
 
 
@@ -32,6 +33,7 @@ class Listener(ThreadingHTTPServer):
     Args:
         take: is given headers and body, in the connection's thread; when it returns the answer is 202. Raises Refused.
         limit: of a body, in bytes.
+        per_peer: connections that one client may have open at a time.
     """
 
     daemon_threads = True
@@ -39,10 +41,12 @@ class Listener(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_port = False  # two of us on one port would share what comes by chance
 
-    def __init__(self, host: str, port: int, path: str, limit: int, take: Callable[[Message, bytes], None]) -> None:
+    def __init__(
+        self, host: str, port: int, path: str, limit: int, take: Callable[[Message, bytes], None], per_peer: int
+    ) -> None:
         self.path, self.limit, self.take = path, limit, take
         self.closing = False
-        self._slots = threading.Semaphore(_MOST)
+        self._slots = Slots(_MOST, per_peer)
         self._throttle = Throttle(log)
         self._in_hand, self._changed = 0, threading.Condition()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -81,23 +85,25 @@ class Listener(ThreadingHTTPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._slots.acquire(blocking=False):
-            self._throttle.warn(f"{_MOST} connections are open, and more are refused")
+        peer = peer_of(client_address[0])
+        if why := self._slots.take(peer):
+            self._throttle.warn(why)
+            line = "too many connections; send it again\n"
             with suppress(OSError):
-                request.sendall(_FULL)
+                request.sendall(_FULL.format(len(line), line).encode())
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread for it
-            self._slots.release()
+            self._slots.give_back(peer)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._slots.release()
+            self._slots.give_back(peer_of(client_address[0]))
 
     def handle_error(self, *_: Any) -> None:
         log.debug("a client went away", exc_info=True)

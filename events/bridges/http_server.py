@@ -24,6 +24,7 @@ from events.errors import TransportError
 log = logging.getLogger("events.bridges")
 
 _LIMIT = 1024 * 1024  # bytes of a request
+_PER_PEER = 128  # connections of one client, or of the proxy through which all come
 _MOST_WAITING = 200  # requests; more are told to come again
 _GOODBYE = 3.0  # seconds that requests have for their answers when we end
 
@@ -56,6 +57,7 @@ class Subscriber:
         self.key = key
         self.token = address.options.get("token", "")
         self.limit = address.number("limit", _LIMIT)
+        self.per_peer = address.number("per_peer", _PER_PEER)
         self.path = urlsplit(address.url).path or "/"
         self.waiting: queue.Queue[Waiting] = queue.Queue(_MOST_WAITING)
         self.closed = False
@@ -123,7 +125,7 @@ class Subscriber:
         parts = urlsplit(self.address.url)
         host, port = parts.hostname or "", parts.port or 80
         try:
-            self._server = Listener(host, port, self.path, self.limit, self.take)
+            self._server = Listener(host, port, self.path, self.limit, self.take, self.per_peer)
         except OSError as error:
             cure = "; a port belongs to one process" if error.errno == errno.EADDRINUSE else ""
             raise TransportError(f"can't listen on {host}, port {port}: {error.strerror}{cure}") from error

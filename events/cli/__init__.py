@@ -1,14 +1,14 @@
 """The command `events`. One module a topic; errors are one line, never a traceback."""
 
+import io
 import sys
+from contextlib import suppress
 
-import typer
 from sqlalchemy.exc import DBAPIError
 
 from events.cli import (
     bridge,
     contract,
-    correcting,
     dead,
     doctor,
     handlers,
@@ -22,13 +22,13 @@ from events.cli import (
     unhandled,
     upkeep,
 )
+from events.cli.output import complaint
+from events.cli.pages import App
 from events.errors import EventsError
-from events.settings import redact
 
-app = typer.Typer(
+app = App(
     name="events",
     help="Domain events that are never lost. Settings come from the environment: see the table in README.md.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.command()(ledger.migrate)
@@ -39,7 +39,6 @@ app.command()(publishing.publish)
 app.command()(history.show)
 app.command()(history.find)
 app.command()(tailing.tail)
-dead.app.command()(correcting.edit)
 app.command()(contract.catalog)
 app.command()(contract.asyncapi)
 app.command()(doctor.doctor)
@@ -53,12 +52,16 @@ app.add_typer(monitoring.app, name="monitoring")
 
 def main() -> None:
     """Entry point; exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a letter gets its number, and no traceback
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(OSError):  # its descriptor became another's, since it was opened
+                stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except EventsError as error:
-        sys.exit(f"events: {redact(str(error))}")
+        sys.exit(complaint(error))
     except DBAPIError as error:
         reason = str(error.orig).strip().split("\n")[0]
-        sys.exit(f"events: the database refused: {redact(reason)}; check EVENTS_DATABASE_URL, or run `events migrate`")
+        sys.exit(complaint(f"the database refused: {reason}; check EVENTS_DATABASE_URL, or run `events migrate`"))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import stat
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +21,13 @@ log = logging.getLogger("events.bridges")
 
 def bridge(
     where: Annotated[
-        str, typer.Argument(metavar="URL", help="The bridge's URL, or its name in EVENTS_BRIDGES.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME|@FILE|URL",
+            help="The bridge's name in EVENTS_BRIDGES, a file that holds its URL, or the URL itself, if there is no "
+            "secret in it: others see it.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Receive events from a bridge until stopped (SIGTERM or Ctrl-C). Several may run at once.
@@ -27,11 +35,20 @@ def bridge(
     Accepted are event types that the modules in EVENTS_HANDLERS define, or that a handler anywhere is subscribed to;
     what else comes is parked. A server or a database that is away is waited for.
 
-    Example: events bridge 'redis+streams://localhost/0?group=shop'
+    Example: events bridge orders
     """
     pipeline = get_pipeline()
     set_up_logs(pipeline.settings)
-    address, found = (bridges.open_bridge if "://" in where else bridges.configured)(where, pipeline.settings)
+    if where.startswith("@"):
+        address, found = bridges.open_bridge(_read(Path(where[1:])), pipeline.settings)
+    else:
+        address, found = (bridges.open_bridge if "://" in where else bridges.configured)(where, pipeline.settings)
+    if "://" in where and redact(where) != where:
+        log.warning(
+            "bridge %s: its secret stands in the command line, where every user of this machine sees it; put the URL "
+            "into EVENTS_BRIDGES and give its name (events bridge %s), or into a file (events bridge @FILE)",
+            address.name, address.name,
+        )  # fmt: skip
     try:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:
@@ -45,3 +62,17 @@ def bridge(
         receiver.run()
     finally:
         pipeline.close()
+
+
+def _read(path: Path) -> str:
+    """The URL that a file holds, such as a secret that is mounted. Raises ConfigurationError."""
+    try:
+        text, mode = path.read_text("utf-8").strip(), path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(f"can't read the bridge's URL from {path}: {reason}") from None
+    if len(text.split()) != 1:
+        raise ConfigurationError(f"{path} holds no URL, or more than one: write one line, such as nats://host:4222")
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        log.warning("all users of this machine can get at %s, which holds a bridge's URL: chmod 600 %s", path, path)
+    return text

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from events.cli.output import AsJson, console, print_json, print_table
+from events.cli.output import AsJson, complain, hint, is_terminal, print_json, print_table, say
 from events.contract.asyncapi import document
 from events.contract.catalog import Catalog, CatalogEvent, collect
 from events.contract.page import as_page
@@ -22,7 +21,9 @@ from events.pipeline import get_pipeline
 from events.registry import all_handlers, load_handlers, without_handlers
 from events.settings import load_settings
 
-Title = Annotated[str | None, typer.Option("--title", help="What it is headed; default EVENTS_HANDLERS.")]
+Title = Annotated[
+    str | None, typer.Option("--title", metavar="TEXT", help="What it is headed; default EVENTS_HANDLERS.")
+]
 
 
 class Format(StrEnum):
@@ -33,12 +34,19 @@ class Format(StrEnum):
 
 
 def asyncapi(
-    output: Annotated[Path | None, typer.Option("--output", help="The file to write; default standard output.")] = None,
-    form: Annotated[Format | None, typer.Option("--format", help="Default: as the file's name says, or yaml.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="The file to write; default standard output.")
+    ] = None,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", metavar="json|yaml", help="Default: as the file's name says, or yaml."),
+    ] = None,
     as_json: AsJson = False,
     every: Annotated[bool, typer.Option("--all", help="Private events, too.")] = False,
     title: Title = None,
-    version: Annotated[str, typer.Option("--api-version", help="Of the contract as a whole.")] = "1.0.0",
+    version: Annotated[
+        str, typer.Option("--api-version", metavar="VERSION", help="Of the contract as a whole.")
+    ] = "1.0.0",
 ) -> None:
     """The contract of the public events as AsyncAPI 3.0: channels, messages, schemas. Needs no database.
 
@@ -58,10 +66,9 @@ def asyncapi(
         or any(route.takes(event) for route in routes)
     ]
     if not events:
-        typer.echo(
-            f"events: none of the {len(list(all_events())):,} events of EVENTS_HANDLERS is public: make it an "
-            f"IntegrationEvent, name it in EVENTS_FORWARD, or say --all",
-            err=True,
+        complain(
+            f"none of the {len(list(all_events())):,} events of EVENTS_HANDLERS is public: make it an "
+            f"IntegrationEvent, name it in EVENTS_FORWARD, or say --all"
         )
     made = document(events, all_handlers(), routes, title=title or ", ".join(settings.handlers), version=version)
     if as_json or (form or _form_of(output)) is Format.JSON:
@@ -74,11 +81,13 @@ def asyncapi(
         typer.echo(text, nl=False)
     else:
         _write(output, text)
-        console.print(f"{output}: {len(events):,} events", highlight=False, soft_wrap=True, markup=False)
+        say(f"{output}: {len(events):,} events")
 
 
 def catalog(
-    html: Annotated[Path | None, typer.Option("--html", help="Write it as one web page to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as one web page to this file.")
+    ] = None,
     as_json: AsJson = False,
     title: Title = None,
 ) -> None:
@@ -96,28 +105,28 @@ def catalog(
     if as_json:
         print_json(asdict(found))
     elif html is not None:
-        console.print(f"{html}: {len(found.events):,} events", highlight=False, soft_wrap=True, markup=False)
+        say(f"{html}: {len(found.events):,} events")
     else:
         _print(found)
     if (missing := without_handlers(pipeline.settings.handlers)) and not as_json:
-        typer.echo(f"events: {missing}", err=True)
+        complain(missing)
     if found.unknown and not as_json:
-        typer.echo(f"events: {found.unknown}; shown is what the code alone says", err=True)
+        complain(f"{found.unknown}; shown is what the code alone says")
 
 
 def _print(found: Catalog) -> None:
-    rows = [[escape(cell) for cell in _row(event)] for event in found.events]
-    print_table(f"{len(rows):,} events", ["event", "fields", "published by", "handled by", "forwarded to"], rows)
+    rows = [_row(event) for event in found.events]
+    columns = ["event", "is", "fields", "published by", "handled by", "forwarded to"]
+    print_table(f"{len(rows):,} events", columns, rows, texts=columns[1:])
     translators = [one for one in found.handlers if one.kind == "translator"]
-    if translators:
-        rows = [
-            [escape(one.name), escape(", ".join(one.events)), escape(", ".join(one.publishes))] for one in translators
-        ]
-        print_table("Translators", ["translator", "of", "into"], rows)
-    console.print("next: events catalog --html catalog.html | events asyncapi")
+    if translators and is_terminal():  # a pipe has them in "published by"
+        say("")
+        rows = [[one.name, list(one.events), list(one.publishes)] for one in translators]
+        print_table("Translators", ["translator", "of", "into"], rows, texts=["of", "into"])
+    hint("next: events catalog --html catalog.html | events asyncapi")
 
 
-def _row(event: CatalogEvent) -> list[str]:
+def _row(event: CatalogEvent) -> list[object]:
     marks = ["public"] * event.public + [f"version {event.version}" if event.loaded else "of another service"]
     fields = [
         field.name + ("" if field.required else "?") + ("".join(f", masked {path}" for path in field.masked))
@@ -125,11 +134,12 @@ def _row(event: CatalogEvent) -> list[str]:
     ]
     publishers = [*event.translators, *(f"a handler of {cause}" for cause in event.caused_by)]
     return [
-        f"{event.name}\n{', '.join(marks)}",
-        "\n".join(fields) or ", ".join(f"masked {path}" for path in event.masked),
-        "\n".join(publishers) or "not known",
-        "\n".join(event.handlers) or "nobody known",
-        "\n".join(event.forwarded_to),
+        event.name,
+        marks,
+        fields or [f"masked {path}" for path in event.masked],
+        publishers or ["not known"],
+        event.handlers or ["nobody known"],
+        event.forwarded_to,
     ]
 
 

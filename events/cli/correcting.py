@@ -2,22 +2,23 @@
 
 import json
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
-from events.cli import filters
-from events.cli.output import console
+from events.cli import asking, filters, ids
+from events.cli.output import refused, say
 from events.letters import DeadLetter
 from events.pipeline import get_pipeline
 from events.registry import load_handlers
 
 
 def edit(
-    event_id: Annotated[UUID, typer.Argument(help="The event's id.", show_default=False)],
-    changes: Annotated[str, typer.Argument(help="The fields to change, as a JSON object.", show_default=False)],
+    event_id: ids.Event,
+    changes: Annotated[
+        str, typer.Argument(metavar="JSON", help="The fields to change, as a JSON object.", show_default=False)
+    ],
     handler: filters.Handler = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: asking.Yes = False,
     actor: filters.Actor = None,
 ) -> None:
     """Correct the data of a dead letter and run it again. Needs EVENTS_EDIT=on.
@@ -30,15 +31,15 @@ def edit(
     try:
         wanted: Any = json.loads(changes)
     except ValueError as error:
-        raise typer.BadParameter(f"the changes are no JSON: {error}") from None
+        raise refused(f"the changes are no JSON: {error}") from None
     if not isinstance(wanted, dict) or not wanted:
-        raise typer.BadParameter('the changes are a JSON object of fields, such as {"amount": 5}')
+        raise refused('the changes are a JSON object of fields, such as {"amount": 5}')
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
 
     def ask(letter: DeadLetter) -> None:
-        if not yes and console.is_terminal:
-            typer.confirm(f"Run {letter.handler} with {', '.join(wanted)} changed?", abort=True)
+        asking.confirm(f"Run {letter.handler} with {', '.join(wanted)} changed?", yes=yes)
 
-    corrected = pipeline.correcting.correct(event_id, wanted, actor or filters.actor(), handler=handler, confirm=ask)
-    console.print(f"corrected as event {corrected}: events show {corrected}", highlight=False)
+    whole, who = ids.dead(event_id), actor or filters.actor()
+    corrected = pipeline.correcting.correct(whole, wanted, who, handler=handler, confirm=ask)
+    say(f"corrected as event {corrected}: events show {corrected}")

@@ -3,9 +3,8 @@
 from dataclasses import asdict
 
 import typer
-from rich.markup import escape
 
-from events.cli.output import AsJson, console, print_json, print_table
+from events.cli.output import AsJson, complain, hint, print_json, print_table
 from events.errors import ConfigurationError
 from events.pipeline import get_pipeline
 from events.registry import load_handlers
@@ -26,19 +25,17 @@ def doctor(as_json: AsJson = False) -> None:
     try:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:  # their time limits are then not known here
-        typer.echo(f"events: {error} (checked without handlers)", err=True)
+        complain(f"{error} (checked without handlers)")
     findings = examine(pipeline)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
     if as_json:
         print_json({"errors": errors, "warnings": warnings, "findings": [asdict(finding) for finding in findings]})
     else:
-        rows = [
-            [f"[{_COLOURS[one.level]}]{one.level}[/]", one.check, escape(one.found), escape(one.cure)]
-            for one in findings
-        ]
-        print_table(f"{errors} errors, {warnings} warnings", ["", "check", "found", "cure"], rows)
+        rows = [[one.level, one.check, one.found, one.cure] for one in findings]
+        title, columns = f"{errors} errors, {warnings} warnings", ["level", "check", "found", "cure"]
+        print_table(title, columns, rows, texts=["found", "cure"], styles=_COLOURS)
         if not errors and not warnings:
-            console.print("Nothing to mend.")
+            hint("Nothing to mend.")
     if errors:
         raise typer.Exit(1)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from events.cli import completing
+from events.cli.output import refused
 from events.when import when as moment
 
 
@@ -15,7 +17,7 @@ def when(text: str) -> datetime:
     try:
         return moment(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise refused(error) from None
 
 
 def actor() -> str:
@@ -27,20 +29,37 @@ def actor() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
-EventType = Annotated[str | None, typer.Option("--event", help="Only of this event type.")]
-Aggregate = Annotated[str | None, typer.Option("--aggregate", help="Only of this aggregate id.")]
+Handler = Annotated[
+    str | None,
+    typer.Option("--handler", metavar="HANDLER", help="Only of this handler.", autocompletion=completing.handlers),
+]
+EventType = Annotated[
+    str | None,
+    typer.Option("--event", metavar="EVENT", help="Only of this event type.", autocompletion=completing.event_types),
+]
+Aggregate = Annotated[str | None, typer.Option("--aggregate", metavar="ID", help="Only of this aggregate id.")]
 Correlation = Annotated[
-    str | None, typer.Option("--correlation", help="All that one request caused, by its correlation id.")
+    str | None, typer.Option("--correlation", metavar="ID", help="All that one request caused, by its correlation id.")
 ]
 SenderId = Annotated[
-    str | None, typer.Option("--sender-id", help="Only with this id where they came from, whoever the sender is.")
+    str | None,
+    typer.Option("--sender-id", metavar="ID", help="Only with this id where they came from, whoever the sender is."),
 ]
-Error = Annotated[str | None, typer.Option("--error", help="Only with this in the exception's type or text.")]
+Error = Annotated[
+    str | None, typer.Option("--error", metavar="TEXT", help="Only with this in the exception's type or text.")
+]
 Since = Annotated[
     datetime | None, typer.Option("--since", parser=when, metavar="TIME", help="Such as 2h, 7d or 2026-01-31T08:00.")
 ]
 Before = Annotated[datetime | None, typer.Option("--before", parser=when, metavar="TIME", help="As --since.")]
-Group = Annotated[str | None, typer.Option("--group", help="Only of this failure group: see `events dead groups`.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many, newest first.")]
-Actor = Annotated[str | None, typer.Option("--actor", help="Who does it, for the history; default: USER@HOST.")]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group", metavar="GROUP", help="Only of this failure group: see `events dead groups`.",
+        autocompletion=completing.groups,
+    ),
+]  # fmt: skip
+Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most this many, newest first.")]
+Actor = Annotated[
+    str | None, typer.Option("--actor", metavar="WHO", help="Who does it, for the history; default: USER@HOST.")
+]

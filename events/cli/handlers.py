@@ -7,16 +7,22 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from events.cli import filters
-from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.cli import asking, completing, filters
+from events.cli.output import AsJson, console, hint, moment, print_json, print_table, remark, say
+from events.cli.pages import App
 from events.overview import HandlerMetrics, retire_command
 from events.pipeline import get_pipeline
 from events.records import State
 
-app = typer.Typer(help="Handlers: list, pause, resume, retire.", no_args_is_help=True)
+app = App(help="Handlers: list, pause, resume, retire.")
 
 Answer = TypeVar("Answer")
-Name = Annotated[str, typer.Argument(help="The handler's name.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="HANDLER", help="The handler's name.", show_default=False, autocompletion=completing.handlers
+    ),
+]
 
 
 @app.command("list")
@@ -30,22 +36,22 @@ def list_(as_json: AsJson = False) -> None:
         print_json([as_dict(one) for one in found])
         return
     if not found:
-        console.print(
+        remark(
             "no handler is subscribed; workers subscribe those of EVENTS_HANDLERS "
-            f"({', '.join(get_pipeline().settings.handlers)}) when they start",
-            highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
-        return
+            f"({', '.join(get_pipeline().settings.handlers)}) when they start"
+        )
     rows = [
-        [one.handler, ", ".join(one.event_types), one.queue or "(gone)", one.workers, _pace(one), f"{one.waiting:,}",
-         f"{one.deliveries.get(State.RUNNING, 0):,}", f"{one.dead:,}", _switch(one)]
+        [one.handler, list(one.event_types), one.queue or "(gone)", one.workers, _pace(one), one.waiting,
+         one.deliveries.get(State.RUNNING, 0), one.dead, _switch(one)]
         for one in found
     ]  # fmt: skip
-    columns = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", ""]
-    print_table("Handlers", columns, rows, right=["workers", "takes", "waiting", "running", "dead"])
+    columns = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", "state"]
+    numbers = ["workers", "takes", "waiting", "running", "dead"]
+    print_table("Handlers", columns, rows, right=numbers, texts=["events", "state"])
     for line in (line for one in found for line in orphaned(one)):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    console.print("next: events handlers pause HANDLER | events dead list --handler HANDLER")
+        remark(line)
+    if found:
+        hint("next: events handlers pause HANDLER | events dead list --handler HANDLER")
 
 
 @app.command()
@@ -58,7 +64,7 @@ def pause(handler: Name, actor: filters.Actor = None) -> None:
     changed = _with_spinner("holding back", lambda told: upkeep.pause(handler, actor or filters.actor(), told))
     said = f"{handler} is paused" if changed else f"{handler} was paused already"
     runs = upkeep.running(handler)
-    console.print(said + (f"; {runs:,} deliveries that run may finish" if runs else ""), highlight=False)
+    say(said + (f"; {runs:,} deliveries that run may finish" if runs else ""))
 
 
 @app.command()
@@ -68,32 +74,43 @@ def resume(handler: Name, actor: filters.Actor = None) -> None:
     Example: events handlers resume notify_followers
     """
     changed = get_pipeline().upkeep.resume(handler, actor or filters.actor())
-    console.print(f"{handler} is resumed" if changed else f"{handler} was not paused", highlight=False)
+    say(f"{handler} is resumed" if changed else f"{handler} was not paused")
 
 
 @app.command()
 def retire(
     handler: Name,
-    event: Annotated[str | None, typer.Option("--event", help="Only of this event type; it keeps the others.")] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            "--event",
+            metavar="EVENT",
+            help="Only of this event type; it keeps the others.",
+            autocompletion=completing.event_types,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: asking.Yes = False,
     actor: filters.Actor = None,
 ) -> None:
     """Of a handler that no code has any more: it gets no more events, and what waits for it is discarded.
 
-    Refused while a living worker has it. Its dead letters stay. `events dead restore` takes a delivery back. Code that
-    has it again subscribes it again.
+    Refused while a living worker has it. Its dead letters stay. `events dead restore --handler HANDLER --all` takes the
+    deliveries back, as dead letters. Code that has it again subscribes it again. Asks on a terminal if something waits.
 
     Example: events handlers retire old_feed --dry-run
     """
     upkeep = get_pipeline().upkeep
     if dry_run:
-        console.print(f"{upkeep.would_drop(handler, event):,} deliveries would be discarded", highlight=False)
+        say(f"{upkeep.would_drop(handler, event):,} deliveries would be discarded")
         return
+    if not yes and asking.can_ask() and (waiting := upkeep.would_drop(handler, event)):
+        asking.confirm(f"Retire {handler}, and discard {waiting:,} deliveries that wait for it?", yes=yes)
     count = _with_spinner(
         "discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told, event_type=event)
     )
     what = handler if event is None else f"{handler} for {event}"
-    console.print(f"{what} is retired, {count:,} deliveries discarded", highlight=False)
+    say(f"{what} is retired, {count:,} deliveries discarded")
 
 
 def orphaned(one: HandlerMetrics) -> list[str]:

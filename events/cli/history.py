@@ -6,10 +6,21 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from events.cli import filters
-from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.cli import completing, filters
+from events.cli.output import (
+    AsJson,
+    heading,
+    hint,
+    moment,
+    print_fields,
+    print_json,
+    print_table,
+    refused,
+    remark,
+    say,
+    say_lines,
+)
 from events.history import EventFilter, EventRecord, Found, timeline
 from events.identity import as_uuid
 from events.inspection import NoSuchEvent
@@ -17,7 +28,14 @@ from events.pipeline import get_pipeline
 
 
 def show(
-    event_id: Annotated[str, typer.Argument(help="The event's id: here, or where it came from.")],
+    event_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT_ID",
+            help="The event's id: here, or where it came from. Or the beginning of the one here, where that is unique.",
+            autocompletion=completing.events,
+        ),
+    ],
     tracebacks: Annotated[bool, typer.Option("--tracebacks", help="With the traceback of every attempt.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +50,7 @@ def show(
         found = history.called(event_id)
     except NoSuchEvent:
         if as_uuid(event_id) is None:
-            raise typer.BadParameter(f"{event_id!r} is not a valid UUID, and no sender has an event of it") from None
+            raise refused(f"{event_id!r} is not a valid UUID, and no sender has an event of it") from None
         raise
     if len(found) > 1:
         _list(found, as_json)
@@ -44,11 +62,11 @@ def show(
         return
     _print(event)
     if any(one.event_id != event.event_id for one in history.find(EventFilter(sender_id=event_id))):
-        console.print(f"others have this id where they came from: events find --sender-id {event_id}")
+        remark(f"others have this id where they came from: events find --sender-id {event_id}")
     if tracebacks:
         for attempt in event.attempts:
-            console.rule(f"{escape(attempt.handler)}, attempt {attempt.attempt}")
-            console.print(attempt.traceback or attempt.error, markup=False, highlight=False)
+            heading(f"{attempt.handler}, attempt {attempt.attempt}")
+            say_lines(attempt.traceback or attempt.error)
 
 
 def find(
@@ -74,32 +92,36 @@ def _list(found: Sequence[Found], as_json: bool) -> None:
         print_json([asdict(one) for one in found])
         return
     if not found:
-        console.print("no event matches")
-        return
+        remark("no event matches")
     rows = [[one.event_id, one.event_type, one.aggregate_id, moment(one.published_at)] for one in found]
     print_table(f"{len(found):,} events", ["event id", "event", "aggregate", "published (UTC)"], rows)
-    console.print("next: events show EVENT_ID")
+    if found:
+        hint("next: events show EVENT_ID")
 
 
 def _print(event: EventRecord) -> None:
-    console.rule(f"{escape(event.event_type)} {event.event_id}")
-    for label, value in (
-        ("aggregate", event.aggregate_id),
-        ("version", event.version),
-        ("occurred", moment(event.occurred_at)),
-        ("data", event.data),
-        ("metadata", event.metadata),
-    ):
-        console.print(f"{label:<12} {value}", markup=False, highlight=False)
+    heading(f"{event.event_type} {event.event_id}")
+    print_fields(
+        (
+            ("aggregate", event.aggregate_id),
+            ("version", event.version),
+            ("occurred", moment(event.occurred_at)),
+            ("data", event.data),
+            ("metadata", event.metadata),
+        ),
+        whole=("data", "metadata"),
+    )
+    say("")
     rows = [[one.handler, one.queue, one.state, one.attempts, one.replays] for one in event.deliveries]
     print_table("Deliveries", ["handler", "queue", "state", "attempts", "replays"], rows, right=["attempts", "replays"])
     if event.fan_out:
-        console.print(event.fan_out)
+        remark(event.fan_out)
     happened = [
-        [one.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], one.what, one.handler, one.who, escape(one.detail[:160])]
+        [one.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], one.what, one.handler, one.who, one.detail]
         for one in timeline(event)
     ]
-    print_table("Timeline", ["when (UTC)", "what", "handler", "who", ""], happened)
+    say("")
+    print_table("Timeline", ["when (UTC)", "what", "handler", "who", "detail"], happened, texts=["detail"])
 
 
 def _parsed(text: str) -> object:

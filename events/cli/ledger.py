@@ -2,13 +2,12 @@
 
 from contextlib import nullcontext
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated
 
 import typer
 
 from events.cli.handlers import as_dict, orphaned
-from events.cli.output import AsJson, console, print_json, print_table
+from events.cli.output import AsJson, complain, console, print_json, print_table, say
 from events.errors import ConfigurationError
 from events.overview import Overview
 from events.pipeline import get_pipeline
@@ -36,13 +35,13 @@ def migrate(
     try:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:  # the ledger needs no handlers: a web-only machine can migrate it
-        typer.echo(f"events: {error} (the ledger is migrated all the same)", err=True)
+        complain(f"{error} (the ledger is migrated all the same)")
     applied = pipeline.migrate(leave_existing=leave_existing)
     database = redact(pipeline.settings.database_url)
     if as_json:
         print_json({"database": database, "applied": applied})
     else:
-        console.print(f"{database}: " + (f"applied {', '.join(applied)}" if applied else "up to date"), soft_wrap=True)
+        say(f"{database}: " + (f"applied {', '.join(applied)}" if applied else "up to date"))
 
 
 def status(as_json: AsJson = False) -> None:
@@ -61,7 +60,6 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json(where | _as_dict(found) | {"marked_by_others": asdict(marked)})
         return
-    say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
     say(f"database {where['database']}, broker {where['broker']}")
     say(
         f"{found.events:,} events, {found.waiting_events:,} of them not yet fanned out; "
@@ -93,14 +91,15 @@ def status(as_json: AsJson = False) -> None:
         say(line)
     for queue in found.unread:
         say(f"no living worker reads queue {queue}: celery -A events worker -Q {queue}")
-    types = [[one.event_type, f"{one.count:,}", f"{one.lately:,}", f"{one.error_count:,}", f"{one.dead:,}"]
-             for one in found.event_types]  # fmt: skip
+    say("")
+    types = [[one.event_type, one.count, one.lately, one.error_count, one.dead] for one in found.event_types]
     columns = ["event", "stored", "last minute", "errors", "dead"]
     print_table("Events", columns, types, right=columns[1:])
+    say("")
     rows = [
         [one.handler, (one.queue or "(gone)") + (", paused" if one.paused else "")]
-        + [f"{one.deliveries.get(state, 0):,}" for state in State]
-        + [f"{one.error_count:,}"]
+        + [one.deliveries.get(state, 0) for state in State]
+        + [one.error_count]
         for one in found.handlers
     ]
     numbers = [state.value for state in State] + ["errors"]

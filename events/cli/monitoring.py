@@ -4,7 +4,9 @@ from importlib import resources
 
 import typer
 
-app = typer.Typer(help="A dashboard and alert rules for what EVENTS_HTTP_PORT serves.", no_args_is_help=True)
+from events.cli.pages import App
+
+app = App(help="A dashboard and alert rules for what EVENTS_HTTP_PORT serves.")
 
 
 @app.command()

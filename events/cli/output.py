@@ -1,36 +1,175 @@
-"""How commands print: tables for people, JSON for scripts."""
+"""How commands print: tables for people, text between tabs for pipes, JSON for scripts.
+
+Whatever is printed here can be printed: see events.printable. Nothing is markup.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-console = Console()
+from events.cli.tables import INDENT, Column, Layout, wrapped
+from events.printable import printable
+from events.redaction import redact
+
+console = Console(markup=False, emoji=False, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+_LABEL = 13  # cells of the name of a field
+_MOST = 240  # characters of a text in a table on a terminal; pipes and --json get all of it
+
+
+def is_terminal() -> bool:
+    """Whether somebody reads standard output, and no program."""
+    return sys.stdout.isatty()
+
+
+def say(text: object) -> None:
+    """A line on standard output, broken between words where a terminal would break it anywhere."""
+    typer.echo(_folded(printable(text), terminal=is_terminal()))
+
+
+def say_lines(text: object) -> None:
+    """Text of several lines, such as a traceback. Indented: whoever wrote it can forge no line of ours."""
+    typer.echo(INDENT + printable(text, lines=True).replace("\n", f"\n{INDENT}"))
+
+
+def remark(text: object) -> None:
+    """A line that is no data: who reads a pipe gets it on standard error."""
+    if is_terminal():
+        say(text)
+    else:
+        typer.echo(printable(text), err=True)
+
+
+def hint(text: str) -> None:
+    """What may be done next, for people."""
+    if is_terminal():
+        say(text)
+
+
+def complain(text: object) -> None:
+    """A line on standard error, without secrets."""
+    typer.echo(complaint(text), err=True)
+
+
+def complaint(text: object) -> str:
+    """The line with which a command fails, or complains."""
+    return _folded(f"events: {printable(redact(str(text)))}", terminal=sys.stderr.isatty())
+
+
+def refused(text: object) -> typer.BadParameter:
+    """Wrong usage."""
+    return typer.BadParameter(printable(redact(str(text))))
+
+
+def heading(text: object) -> None:
+    """Above what belongs together."""
+    if is_terminal():
+        lines = wrapped(printable(text), console.width)
+        for line in lines:
+            _print(line, "bold")
+        _print("─" * min(console.width, max(map(cell_len, lines), default=1)), "dim")
+    else:
+        say(text)
+
+
+def print_fields(fields: Iterable[tuple[str, object]], *, whole: Collection[str] = ()) -> None:
+    """One a line: what it is, and its value. Those that are named `whole` can be copied: they are not broken."""
+    for label, value in fields:
+        text = "" if value is None else printable(value)
+        room = console.width - _LABEL
+        lines = [text] if label in whole or not is_terminal() or cell_len(text) <= room else wrapped(text, room)
+        typer.echo(f"{label:<{_LABEL}}" + ("\n" + _LABEL * " ").join(lines))
 
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; UUIDs and times as text."""
-    typer.echo(json.dumps(value, default=str, indent=2, ensure_ascii=False))
+    typer.echo(as_json(value, indent=2))
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Its true values; what can't be printed is escaped as JSON has it."""
+    is_unicode = "utf" in (sys.stdout.encoding or "").lower()
+    text = json.dumps(value, default=str, indent=indent, ensure_ascii=not is_unicode)
+    return text if text.isascii() and "\x7f" not in text else re.sub("[^\x00-\x7e]", _escaped, text)
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    styles: Mapping[str, str] | None = None,
 ) -> None:
-    """A table; columns named in `right` are numbers."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console.print(table)
+    """A table for people; into a pipe a line of titles and one for each row, between tabs, with nothing cut.
+
+    Args:
+        rows: cells: None is empty, a list has several lines, an int is written for people with separators.
+        right: columns of numbers.
+        texts: columns of text, which may be broken between words, and are cut where they are long.
+        styles: of rows, by the text of their first cell.
+    """
+    if not is_terminal():
+        typer.echo("\t".join(map(printable, columns)))
+        for row in rows:
+            typer.echo("\t".join(", ".join(_lines(cell, grouped=False)) for cell in row))
+        return
+    kinds = [Column(name, name in right, name in texts) for name in columns]
+    cells = [[_text(cell) if kind.wraps else _lines(cell) for kind, cell in zip(kinds, row, strict=True)]
+             for row in rows]  # fmt: skip
+    layout = Layout(kinds, cells, console.width)
+    _print(title, "bold")
+    header = list(layout.header())
+    for line in header:
+        _print(line, "bold cyan")
+    _print("─" * min(console.width, max(map(len, (title, *header)))), "dim")
+    for number, row in enumerate(cells):
+        if number and layout.is_stacked:
+            _print("")
+        for line in layout.row(row):
+            _print(line, (styles or {}).get(" ".join(row[0]), ""))
 
 
 def moment(value: datetime | None) -> str:
     """A time to the second, in UTC."""
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _folded(text: str, *, terminal: bool) -> str:
+    if not terminal or cell_len(text) <= console.width:
+        return text
+    return f"\n{INDENT}".join(wrapped(text, console.width - len(INDENT)))
+
+
+def _print(line: str, style: str = "") -> None:
+    console.print(Text(line, style), soft_wrap=True)
+
+
+def _lines(cell: object, *, grouped: bool = True) -> list[str]:
+    if isinstance(cell, list | tuple):
+        return [printable(one) for one in cell]
+    if isinstance(cell, int) and not isinstance(cell, bool) and grouped:
+        return [f"{cell:,}"]
+    return [] if cell is None else [printable(cell)]
+
+
+def _text(cell: object) -> list[str]:
+    if not isinstance(cell, str):
+        return [", ".join(_lines(cell))]
+    first = cell.split("\n")[0]
+    return [printable(first if len(first) <= _MOST else f"{first[: _MOST - 1]}…")]
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]

@@ -4,31 +4,33 @@ import json
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
-from rich.markup import escape
 
-from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.cli import asking, ids
+from events.cli.output import AsJson, hint, moment, print_fields, print_json, print_table, refused, remark, say
+from events.cli.pages import App
 from events.errors import ConfigurationError
 from events.letters import Parked
 from events.parking import NoSuchParkedMessage
 from events.pipeline import get_pipeline
 from events.registry import load_handlers
 
-app = typer.Typer(help="Messages that can't be run: list, show, replay, discard.", no_args_is_help=True)
+app = App(help="Messages that can't be run: list, show, replay, discard, restore.")
 
 _SHOWN = 2_000  # bytes
 
-Reason = Annotated[str | None, typer.Option("--reason", help="Only those parked for this reason.")]
-Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of parked messages.", show_default=False)]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only those parked for this reason.")]
 All = Annotated[bool, typer.Option("--all", help="All that match the filter.")]
 
 
 @app.command("list")
 def list_(
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most this many, newest first.")] = 50,
+    discarded: Annotated[
+        bool, typer.Option("--discarded", help="Instead, what was discarded and `events parked restore` can take back.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Parked messages, newest first.
@@ -36,83 +38,110 @@ def list_(
     Example: events parked list --reason "body is not JSON"
     """
     parked = get_pipeline().parked
-    found = parked.find(reason=reason, limit=limit)
+    found = parked.find(reason=reason, limit=limit, discarded=discarded)
     if as_json:
         print_json([_as_json(message) for message in found])
         return
+    what = "discarded messages" if discarded else "parked messages"
     if not found:
-        console.print("no parked messages")
-        return
-    counts = parked.counts()
+        remark(f"no {what}")
+    counts = parked.counts(discarded=discarded)
     total = counts.get(reason, 0) if reason else sum(counts.values())
     rows = [
-        [message.id, message.queue, message.reason, f"{len(message.body):,}", moment(message.parked_at),
-         escape(message.detail.split("\n")[0][:120])]
+        [message.id, message.queue, message.reason, len(message.body), moment(message.parked_at), message.detail]
         for message in found
-    ]  # fmt: skip
+    ]
     columns = ["id", "queue", "reason", "bytes", "parked (UTC)", "detail"]
-    print_table(f"{len(found)} of {total} parked messages", columns, rows, right=["bytes"])
-    console.print("next: events parked show ID | events parked replay ID | events parked discard ID")
+    print_table(f"{len(found):,} of {total:,} {what}", columns, rows, right=["bytes"], texts=["detail"])
+    if found:
+        does = "restore ID" if discarded else "replay ID | events parked discard ID"
+        hint(f"next: events parked show ID | events parked {does}")
 
 
 @app.command()
-def show(message_id: Annotated[UUID, typer.Argument(help="The message's id.")], as_json: AsJson = False) -> None:
+def show(message_id: ids.Message, as_json: AsJson = False) -> None:
     """One message: reason, headers and bytes.
 
     Example: events parked show 01931c9e-0000-7000-8000-000000000000
     """
-    message = get_pipeline().parked.show(message_id)
+    message = get_pipeline().parked.show(ids.message(message_id))
     if as_json:
         print_json(_as_json(message))
         return
-    for label, value in (
-        ("id", message.id),
-        ("queue", message.queue),
-        ("reason", message.reason),
-        ("detail", message.detail),
-        ("parked", f"{moment(message.parked_at)} by {message.worker}"),
-        ("properties", json.dumps(message.properties, ensure_ascii=False)),
-        (f"{len(message.body):,} bytes", message.body[:_SHOWN].decode("utf-8", "backslashreplace")),
-    ):
-        console.print(f"{label:<12} {value}", markup=False, highlight=False)
+    size = f"{len(message.body):,} bytes"
+    print_fields(
+        (
+            ("id", message.id),
+            ("queue", message.queue),
+            ("reason", message.reason),
+            ("detail", message.detail),
+            ("parked", f"{moment(message.parked_at)} by {message.worker}"),
+            ("properties", json.dumps(message.properties, ensure_ascii=False)),
+            (size, message.body[:_SHOWN].decode("utf-8", "backslashreplace")),
+        ),
+        whole=("properties", size),
+    )
     if len(message.body) > _SHOWN:
-        console.print(f"... all {len(message.body):,} bytes: events parked show {message.id} --json", highlight=False)
+        remark(f"... all {len(message.body):,} bytes: events parked show {message.id} --json")
 
 
 @app.command()
-def replay(ids: Ids = None, reason: Reason = None, everything: All = False) -> None:
+def replay(messages: ids.Messages = None, reason: Reason = None, everything: All = False) -> None:
     """Put them back into their queues as they came. One that still can't be run is parked anew.
 
     What came by a bridge is published, if it can be accepted now; else it stays.
 
     Example: events parked replay --all --reason "not a wake-up"
     """
-    _act("replay", ids, reason, everything)
+    _say_which("replay", messages, everything)
+    pipeline = get_pipeline()
+    with suppress(ConfigurationError):  # who knows the event classes can tell whether a bridge's message fits
+        load_handlers(pipeline.settings.handlers)
+    count = pipeline.parked.replay(ids.all_messages(messages), reason=reason)
+    _report(count, "replayed", messages, "none of these is parked (any more), or can be accepted; `events parked list`")
 
 
 @app.command()
-def discard(ids: Ids = None, reason: Reason = None, everything: All = False) -> None:
-    """Give them up for good; their rows stay, in state `discarded`.
+def discard(
+    messages: ids.Messages = None, reason: Reason = None, everything: All = False, yes: asking.Yes = False
+) -> None:
+    """Give them up. Their rows stay, in state `discarded`, until `events prune` deletes them: restore takes it back.
+
+    Asks on a terminal with --all.
 
     Example: events parked discard 01931c9e-0000-7000-8000-000000000000
     """
-    _act("discard", ids, reason, everything)
+    _say_which("discard", messages, everything)
+    parked = get_pipeline().parked
+    if everything and not yes and asking.can_ask():
+        counts = parked.counts()
+        total = counts.get(reason, 0) if reason else sum(counts.values())
+        if total:
+            asking.confirm(f"Discard {total:,} parked messages?", yes=yes)
+    count = parked.discard(ids.all_messages(messages), reason=reason)
+    _report(count, "discarded", messages, "none of these is parked (any more); `events parked list`")
 
 
-def _act(verb: str, ids: list[UUID] | None, reason: str | None, everything: bool) -> None:
-    if bool(ids) == everything:
-        raise typer.BadParameter(f"say which: `events parked {verb} ID...`, or `events parked {verb} --all`")
-    pipeline = get_pipeline()
-    if verb == "replay":
-        with suppress(ConfigurationError):  # who knows the event classes can tell whether a bridge's message fits
-            load_handlers(pipeline.settings.handlers)
-    parked = pipeline.parked
-    count = (parked.replay if verb == "replay" else parked.discard)(ids or (), reason=reason)
-    console.print(f"{count} {'replayed' if verb == 'replay' else 'discarded'}", highlight=False)
-    if ids and count == 0:
-        raise NoSuchParkedMessage(
-            "none of these is parked (any more), or can be accepted; `events parked list` shows what there is"
-        )
+@app.command()
+def restore(messages: ids.Messages = None, reason: Reason = None, everything: All = False) -> None:
+    """What was discarded is parked again. `events parked list --discarded` shows what there is.
+
+    Example: events parked restore --all --reason "not a wake-up"
+    """
+    _say_which("restore", messages, everything)
+    count = get_pipeline().parked.restore(ids.all_messages(messages, discarded=True), reason=reason)
+    _report(count, "restored", messages, "none of these is discarded (any more); `events parked list --discarded`")
+
+
+def _say_which(verb: str, messages: list[str] | None, everything: bool) -> None:
+    if bool(messages) == everything:
+        raise refused(f"say which: `events parked {verb} ID...`, or `events parked {verb} --all`")
+
+
+def _report(count: int, did: str, messages: list[str] | None, none: str) -> None:
+    say(f"{count:,} {did}")
+    if messages and count == 0:
+        raise NoSuchParkedMessage(f"{none} shows what there is")
 
 
 def _as_json(message: Parked) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import typer
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from events.cli.output import AsJson, console, print_json
+from events.cli import completing
+from events.cli.output import AsJson, console, print_json, refused, say
 from events.errors import PublishError
 from events.event import DomainEvent, all_events, event_named
 from events.pipeline import get_pipeline
@@ -20,11 +21,18 @@ _AT_ONCE = 500
 
 
 def publish(
-    name: Annotated[str | None, typer.Argument(help="The event type.", show_default=False)] = None,
-    data: Annotated[str | None, typer.Argument(help="Its fields, as a JSON object.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="EVENT", help="The event type.", show_default=False, autocompletion=completing.event_types
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Argument(metavar="JSON", help="Its fields, as a JSON object.", show_default=False)
+    ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help='Lines of JSON, each {"event": NAME, "data": {...}}; - is stdin.'),
+        typer.Option("--file", metavar="FILE", help='Lines of JSON, each {"event": NAME, "data": {...}}; - is stdin.'),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +43,7 @@ def publish(
     Example: events publish CardAdded '{"library": "l-1", "title": "Dune"}'
     """
     if (name is None) == (file is None):
-        raise typer.BadParameter("say what: `events publish NAME JSON`, or `events publish --file FILE`")
+        raise refused("say what: `events publish NAME JSON`, or `events publish --file FILE`")
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
     pipeline.check()
@@ -50,9 +58,9 @@ def publish(
     if as_json:
         print_json({"published": [event.event_id for event in made]})
     elif len(made) == 1:
-        console.print(f"published {made[0].event_name} {made[0].event_id}", highlight=False)
+        say(f"published {made[0].event_name} {made[0].event_id}")
     else:
-        console.print(f"published {len(made):,} events", highlight=False)
+        say(f"published {len(made):,} events")
 
 
 def _events_of(file: Path) -> Iterator[DomainEvent]:

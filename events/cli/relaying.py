@@ -12,6 +12,8 @@ import typer
 from events.errors import ConfigurationError
 from events.logs import JsonFormatter
 from events.pipeline import Pipeline, get_pipeline
+from events.plain_logs import make_plain
+from events.printable import printable
 from events.relay import Relay
 from events.settings import Settings, redact
 from events.watchdog import Signs, Watchdog
@@ -45,7 +47,7 @@ def relay() -> None:
     if pipeline.settings.log_format == "json":
         log.info("%s", what)
     else:
-        typer.echo(f"events relay: {what}", err=True)
+        typer.echo(f"events relay: {printable(what)}", err=True)
     watchdog = Watchdog(pipeline.settings.watchdog, signs)
     watchdog.start()
     if server is not None:
@@ -73,6 +75,7 @@ def on_signals(stop: Callable[[], None]) -> None:
 def set_up_logs(settings: Settings) -> None:
     """Of a command that runs for long: to standard error, as EVENTS_LOG_FORMAT says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    make_plain(logging.getLogger())
     if settings.log_format == "json":
         logging.captureWarnings(True)
         for handler in logging.getLogger().handlers:

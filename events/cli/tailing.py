@@ -1,6 +1,5 @@
 """`events tail`: what happens to events, live."""
 
-import json
 import os
 import sys
 import time
@@ -12,10 +11,11 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from events.cli import filters
-from events.cli.output import console
+from events.cli.output import as_json as to_json
+from events.cli.output import complain, console, is_terminal
 from events.history import EventFilter
 from events.pipeline import get_pipeline
-from events.settings import redact
+from events.printable import printable
 from events.tailing import Happening, Tail
 
 _COLOURS = {"succeeded": "green", "dead": "red", "to be retried": "yellow", "discarded": "dim", "started": "dim"}
@@ -27,7 +27,9 @@ def tail(
     correlation: filters.Correlation = None,
     handler: filters.Handler = None,
     since: filters.Since = None,
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks at the ledger.")] = 0.5,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, metavar="N", help="Seconds between looks at the ledger.")
+    ] = 0.5,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each, for scripts.")] = False,
 ) -> None:
@@ -49,7 +51,7 @@ def tail(
             if once:
                 raise
             if not away:
-                typer.echo(f"events: waiting for the database: {redact(str(error.orig)).splitlines()[0]}", err=True)
+                complain(f"waiting for the database: {str(error.orig).strip().splitlines()[0]}")
             away = True
         except BrokenPipeError:  # `events tail | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,17 +63,17 @@ def tail(
 
 def _print(one: Happening, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(one), default=str, ensure_ascii=False), flush=True)
+        print(to_json(asdict(one)), flush=True)
         return
     at = one.at.strftime("%H:%M:%S.%f")[:-3]
-    line = Text(f"{at} {one.event_id} {one.event_type}")
+    line = Text(f"{at} {one.event_id} {printable(one.event_type)}")
     if one.aggregate_id and not one.handler:
-        line.append(f" {one.aggregate_id}")
+        line.append(f" {printable(one.aggregate_id)}")
     if one.handler:
-        line.append(f" -> {one.handler}")
+        line.append(f" -> {printable(one.handler)}")
     line.append(f" {one.what}", style=_COLOURS.get(one.what, "bold"))
     if one.detail:
-        line.append(f" {one.detail[:200]}")
+        line.append(f" {printable(one.detail[:200] if is_terminal() else one.detail)}")
     if one.who:
-        line.append(f" ({one.who})", style="dim")
-    console.print(line, soft_wrap=True)
+        line.append(f" ({printable(one.who)})", style="dim")
+    console.print(line, soft_wrap=not is_terminal())

@@ -1,6 +1,5 @@
 """`events unhandled`: events that wait for a handler, since nobody has subscribed to their type."""
 
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
@@ -8,11 +7,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from events.cli.output import AsJson, console, moment, print_json, print_table
+from events.cli import asking, completing
+from events.cli.output import AsJson, console, hint, moment, print_json, print_table, refused, remark, say
+from events.cli.pages import App
 from events.cli.upkeep import age
 from events.pipeline import get_pipeline
 
-app = typer.Typer(help="Events that wait for a handler: list, drop.", no_args_is_help=True)
+app = App(help="Events that wait for a handler: list, drop.")
 
 
 @app.command("list")
@@ -30,23 +31,28 @@ def list_(as_json: AsJson = False) -> None:
         print_json([asdict(one) for one in found])
         return
     if not found:
-        console.print("no event waits for a handler")
-        return
-    rows = [[one.event_type, f"{one.count:,}", moment(one.oldest)] for one in found]
+        remark("no event waits for a handler")
+    rows = [[one.event_type, one.count, moment(one.oldest)] for one in found]
     print_table("Events that wait for a handler", ["event", "waiting", "oldest (UTC)"], rows, right=["waiting"])
-    console.print("next: events unhandled drop EVENT --dry-run")
+    if found:
+        hint("next: events unhandled drop EVENT --dry-run")
 
 
 @app.command()
 def drop(
-    types: Annotated[list[str] | None, typer.Argument(help="Event types.", show_default=False)] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EVENT", help="Event types.", show_default=False, autocompletion=completing.unhandled_types
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Of all types that no handler has subscribed to.")] = False,
     older_than: Annotated[
         timedelta | None, typer.Option(parser=age, metavar="AGE", help="Only what was stored so long ago, such as 30d.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Events in one transaction.")] = 1000,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Events in one transaction.")] = 1000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: asking.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete events that wait for a handler, for good: by type, or --all.
@@ -56,14 +62,14 @@ def drop(
     Example: events unhandled drop PageViewed --older-than 30d
     """
     if bool(types) == everything:
-        raise typer.BadParameter("say which: `events unhandled drop EVENT...`, or `events unhandled drop --all`")
+        raise refused("say which: `events unhandled drop EVENT...`, or `events unhandled drop --all`")
     pipeline = get_pipeline()
     pipeline.check()
     unhandled = pipeline.ledger.unhandled
     known = [one.event_type for one in unhandled.types()]
     chosen = known if everything else list(dict.fromkeys(types or ()))
     if unknown := [name for name in chosen if name not in known]:
-        raise typer.BadParameter(
+        raise refused(
             f"no event of type {', '.join(unknown)} waits for a handler; `events unhandled list` shows what does"
         )
     least = older_than or timedelta(0)
@@ -72,12 +78,10 @@ def drop(
         if as_json:
             print_json({"dry_run": True, "events": total, "types": chosen})
         else:
-            console.print(f"{total:,} events would be deleted", highlight=False)
+            say(f"{total:,} events would be deleted")
         return
-    if total and not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter(f"{total:,} events would be deleted for good; say --yes if that is meant")
-        typer.confirm(f"Delete {total:,} events of {', '.join(chosen)} for good?", abort=True)
+    if total:
+        asking.confirm(f"Delete {total:,} events of {', '.join(chosen)} for good?", yes=yes, needed=True)
     done, bar = 0, (TextColumn("deleting"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("deleting", total=total)
@@ -91,4 +95,4 @@ def drop(
     if as_json:
         print_json({"dry_run": False, "events": done, "types": chosen})
     else:
-        console.print(f"{done:,} events deleted", highlight=False)
+        say(f"{done:,} events deleted")

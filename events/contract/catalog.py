@@ -9,7 +9,6 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +20,7 @@ from events.integration import is_public
 from events.pipeline import Pipeline
 from events.registry import Handler, all_handlers
 from events.settings import redact
+from events.store.files import file_of
 
 NEWEST = 2000  # events that were caused by others: so many are asked who caused them
 BRIDGE = "bridge."  # what the handlers that forward are named
@@ -132,7 +132,7 @@ def catalog_of(
 
 def _asked(pipeline: Pipeline) -> tuple[Lineage | None, str]:
     database = pipeline.ledger.engine.url
-    if database.get_backend_name() == "sqlite" and not Path(database.database or "").exists():
+    if database.get_backend_name() == "sqlite" and not file_of(database.database).exists():
         return None, f"there is no file {database.database}"  # which asking would make
     try:
         pipeline.check()

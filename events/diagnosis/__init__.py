@@ -18,6 +18,7 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
     (workers.deployment,),
     (
         database.reachable,
+        database.permissions,
         database.durability,
         database.schema,
         database.marked_by_others,

@@ -7,6 +7,7 @@ from kombu import Connection
 
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.pipeline import Pipeline
+from events.redaction import brief
 from events.registry import all_handlers
 from events.settings import HARD_LIMIT_GRACE
 from events.transport.topology import is_rabbitmq, work_queue
@@ -72,7 +73,7 @@ def rabbitmq(pipeline: Pipeline) -> list[Finding]:
             except Exception as refused:
                 cure = (f"delete it (rabbitmqctl delete_queue {name}): the ledger sends again what was in it; or set "
                         f"EVENTS_RABBITMQ_QUEUE_TYPE to what it is")  # fmt: skip
-                found.append(error("queue", f"{name} was declared otherwise: {str(refused)[:200]}", cure))
+                found.append(error("queue", f"{name} was declared otherwise: {brief(refused, 200)}", cure))
     longest = (_longest(pipeline) + HARD_LIMIT_GRACE).total_seconds()
     says = (
         f"can't be read over AMQP; RabbitMQ's default is {_CONSUMER_TIMEOUT:g} s, and handlers may take {longest:g} s"

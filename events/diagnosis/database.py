@@ -1,5 +1,6 @@
 """The database: reachable, migrated, durable, large enough, and of one time with us."""
 
+import stat
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from events.errors import SchemaError
 from events.pipeline import Pipeline
 from events.records import ALIVE, WorkerInfo
 from events.store import check_schema
+from events.store.files import beside, file_of
 from events.store.pooling import BACKGROUND, handlers_at_once, room
 
 _SKEW = 1.0  # seconds
@@ -38,6 +40,21 @@ def marked_by_others(pipeline: Pipeline) -> list[Finding]:
     if pipeline.settings.marked_by_others == "leave":
         cure += ", or set EVENTS_MARKED_BY_OTHERS=handle for handlers here to run as well"
     return [warning("processed", told, cure)]
+
+
+def permissions(pipeline: Pipeline) -> list[Finding]:
+    """Of an SQLite file: whether other users of this machine can read the ledger."""
+    url = pipeline.ledger.engine.url
+    if url.get_backend_name() != "sqlite":
+        return []
+    file = file_of(url.database)
+    found = [one for one in (file, *beside(file)) if one.exists()]
+    if not all(folder.stat().st_mode & stat.S_IXOTH for folder in file.parents):
+        return [ok("permissions", "no other user can reach the file")]
+    if open_to_all := [one.name for one in found if one.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)]:
+        says = f"every user of this machine can read {', '.join(open_to_all)}, and what events hold"
+        return [warning("permissions", says, f"chmod o-rwx {' '.join(map(str, found))}")]
+    return [ok("permissions", "the file is not open to all users")]
 
 
 def durability(pipeline: Pipeline) -> list[Finding]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from events.settings import redact
+from events.redaction import brief, redact
 
 
 class Level(StrEnum):
@@ -38,5 +38,5 @@ def error(check: str, found: str, cure: str) -> Finding:
 
 def failed(check: str, reason: BaseException) -> Finding:
     """A check that couldn't be done."""
-    text = str(reason).strip().split("\n")[0] or type(reason).__name__
-    return error(check, f"can't be checked: {text[:300]}", "mend what is said here, then ask again")
+    text = brief(str(reason).strip()) or type(reason).__name__
+    return error(check, f"can't be checked: {text}", "mend what is said here, then ask again")

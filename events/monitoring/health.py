@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from events.errors import EventsError
-from events.settings import redact
+from events.redaction import brief
 from events.watchdog import Signs, silences
 
 _PATIENCE = 2.0  # seconds that somebody who asks waits for an answer
@@ -83,8 +83,8 @@ class Probe:
             self._ask()
             self._trouble = ""
         except Exception as error:
-            text = str(error).split("\n")[0][:300]
-            self._trouble = redact(text if isinstance(error, EventsError) else f"{type(error).__name__}: {text}")
+            text = brief(error)
+            self._trouble = text if isinstance(error, EventsError) else f"{type(error).__name__}: {text}"
         finally:
             self._answered_at = time.monotonic()
             self._answered.set()

@@ -10,11 +10,9 @@ from sqlalchemy import (
     Engine,
     Select,
     and_,
-    exists,
     func,
     insert,
     literal,
-    or_,
     select,
     update,
 )
@@ -26,15 +24,16 @@ from events.store.engine import look, now_plus
 from events.store.homing import home
 from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
-from events.store.tables import event_actions, event_deliveries, event_store, in_state, waits
+from events.store.tables import event_deliveries, event_store, waits
 from events.store.turns import in_turn
 from events.store.types import stored_json
+from events.store.which_letters import matching
 
-_DELIVERY, _EVENT, _ACTION = event_deliveries.c, event_store.c, event_actions.c
+_DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
 
 class SqlDeadLetterBox:
-    """Deliveries in state `dead`."""
+    """Deliveries in state `dead`, and those that were discarded."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -44,10 +43,17 @@ class SqlDeadLetterBox:
             return find(connection, wanted)
 
     def count(self, wanted: DeadLetterFilter) -> int:
-        query = select(func.count()).select_from(event_deliveries).where(*_conditions(wanted))
+        query = select(func.count()).select_from(event_deliveries).where(*matching(wanted))
         with look(self._engine) as connection:
             count: int = connection.scalar(query) or 0
         return count if wanted.limit is None else min(count, wanted.limit)
+
+    def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
+        ids = select(_DELIVERY.event_id).where(
+            *matching(DeadLetterFilter(discarded=discarded)), _DELIVERY.event_id.between(first, last)
+        )
+        with look(self._engine) as connection:
+            return list(connection.scalars(ids.distinct().order_by(_DELIVERY.event_id).limit(limit)))
 
     def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
         died = _DELIVERY.finished_at
@@ -62,7 +68,7 @@ class SqlDeadLetterBox:
                 func.max(died).label("last_died_at"),
                 func.coalesce(func.max(_DELIVERY.error), "").label("example"),
             )
-            .where(*_conditions(wanted))
+            .where(*matching(wanted))
             .group_by(_DELIVERY.handler, *kind)
             .order_by(func.count().desc(), _DELIVERY.handler, *kind)
             .limit(wanted.limit)
@@ -97,7 +103,7 @@ class SqlDeadLetterBox:
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
         def work(connection: Connection) -> int:
             back = {"state": State.DEAD, "finished_at": now_plus(connection), "copied": False}
-            return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back, ~_is_replaced())
+            return self._change(connection, State.DISCARDED, wanted, Action.RESTORE, actor, back)
 
         return in_turn(self._engine, work)
 
@@ -141,10 +147,9 @@ class SqlDeadLetterBox:
         action: Action,
         actor: str,
         values: dict[str, Any],
-        *also: ColumnElement[bool],
     ) -> int:
         # Asked of each row as it is when it is locked: what another operator has just changed is left alone.
-        condition, found = [*_conditions(wanted, state), *also], {}
+        condition, found = [*matching(wanted, state)], {}
         if wanted.limit is not None:  # the oldest first: who stops it and begins again goes on with the next ones
             some = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
@@ -195,52 +200,7 @@ def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any
 def _of(query: Select[Any], wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:
     return (
         query.outerjoin_from(event_deliveries, event_store, _EVENT.id == _DELIVERY.event_id)
-        .where(*_conditions(wanted), *also)
+        .where(*matching(wanted), *also)
         .order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id)
         .limit(wanted.limit)
     )
-
-
-def _conditions(wanted: DeadLetterFilter, state: State = State.DEAD) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [in_state(state)]
-    if wanted.handler is not None:
-        conditions.append(_DELIVERY.handler == wanted.handler)
-    if wanted.event_ids:
-        conditions.append(_DELIVERY.event_id.in_(list(wanted.event_ids)))
-    if wanted.error:
-        error = _DELIVERY.error.icontains(wanted.error, autoescape=True)
-        conditions.append(or_(_DELIVERY.error_type.icontains(wanted.error, autoescape=True), error))
-    if wanted.since is not None:
-        conditions.append(_DELIVERY.finished_at >= wanted.since)
-    if wanted.before is not None:
-        conditions.append(_DELIVERY.finished_at < wanted.before)
-    if wanted.error_type is not None:
-        conditions.append(_is(_DELIVERY.error_type, wanted.error_type))
-    if wanted.place is not None:
-        conditions.append(_is(_DELIVERY.place, wanted.place))
-    event = event_store.alias().c  # its own, since whoever asks may have joined the table
-    its_event = event.id == _DELIVERY.event_id
-    if wanted.event_type is not None:
-        unknown = _DELIVERY.event_type.is_(None)  # fanned out by older code
-        named = exists().where(its_event, event.event_type == wanted.event_type)
-        conditions.append(or_(_DELIVERY.event_type == wanted.event_type, and_(unknown, named)))
-    if wanted.aggregate_id is not None:
-        conditions.append(exists().where(its_event, event.aggregate_id == wanted.aggregate_id))
-    return conditions
-
-
-def _is_replaced() -> ColumnElement[bool]:
-    """Whether a corrected copy took the delivery's place, which is the last that an operator did to it."""
-    last = (
-        select(_ACTION.action)
-        .where(_ACTION.event_id == _DELIVERY.event_id, _ACTION.handler == _DELIVERY.handler)
-        .order_by(_ACTION.acted_at.desc(), _ACTION.id.desc())
-        .limit(1)
-        .correlate(event_deliveries)
-    )
-    return func.coalesce(last.scalar_subquery(), "") == Action.EDIT.value
-
-
-def _is(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """Of a column that may be NULL where a DeadLetter has "". Written so that an index on it is of use."""
-    return column == text if text else or_(column.is_(None), column == "")

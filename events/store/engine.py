@@ -30,6 +30,7 @@ from events.store.away import is_away as is_away
 from events.store.away import is_contention as is_contention
 from events.store.away import mark_if_lost
 from events.store.away import watch as watch_errors
+from events.store.files import make_private
 from events.store.forking import ForkSafety
 from events.store.pooling import SPARE, LedgerPool
 from events.store.savepoints import make_savepoints_cheap
@@ -77,6 +78,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
             max_overflow=max_overflow,
             hide_parameters=True,
         )
+        event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         make_savepoints_cheap(engine)

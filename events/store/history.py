@@ -93,6 +93,11 @@ class SqlHistory:
         with look(self._engine) as connection:
             return [Found(**row._mapping) for row in connection.execute(query)]
 
+    def between(self, first: UUID, last: UUID, limit: int) -> list[UUID]:
+        ids = select(_EVENT.id).where(_EVENT.id.between(first, last)).order_by(_EVENT.id).limit(limit)
+        with look(self._engine) as connection:
+            return list(connection.scalars(ids))
+
     def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
         columns = [_DELIVERY.event_id, *_columns(event_deliveries, DeliveryRecord)]
         query = select(*columns).where(_DELIVERY.event_id.in_(list(event_ids))).order_by(_DELIVERY.handler)

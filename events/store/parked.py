@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -54,14 +56,20 @@ class SqlParkingLot:
                 for row in connection.execute(query)
             ]
 
-    def counts(self) -> dict[str, int]:
-        query = select(_PARKED.reason, func.count()).where(_is_open()).group_by(_PARKED.reason)
+    def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
+        ids = select(_PARKED.id).where(*_conditions(ParkedFilter(discarded=discarded)), _PARKED.id.between(first, last))
+        with look(self._engine) as connection:
+            return list(connection.scalars(ids.order_by(_PARKED.id).limit(limit)))
+
+    def counts(self, *, discarded: bool = False) -> dict[str, int]:
+        these = _conditions(ParkedFilter(discarded=discarded))
+        query = select(_PARKED.reason, func.count()).where(*these).group_by(_PARKED.reason)
         with look(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query.order_by(_PARKED.reason))}
 
     def replay(self, wanted: ParkedFilter, send: Callable[[Parked, Connection], bool]) -> int:
         count = 0
-        for message in self.find(wanted):
+        for message in self.find(replace(wanted, discarded=False)):
             with transaction(self._engine) as connection:
                 mine = select(_PARKED.id).where(_is_open(), _PARKED.id == message.id)
                 if connection.scalar(mine.with_for_update(skip_locked=True)) is None:
@@ -73,11 +81,17 @@ class SqlParkingLot:
 
     def discard(self, wanted: ParkedFilter) -> int:
         with transaction(self._engine) as connection:
-            these = and_(*_conditions(wanted))
+            these = and_(*_conditions(replace(wanted, discarded=False)))
             if wanted.limit is not None:
                 newest = select(_PARKED.id).where(these).order_by(_PARKED.parked_at.desc(), _PARKED.id)
                 these = and_(these, _PARKED.id.in_(newest.limit(wanted.limit).with_for_update()))
             return _close(connection, ParkedState.DISCARDED, these)
+
+    def restore(self, wanted: ParkedFilter) -> int:
+        these = and_(*_conditions(replace(wanted, discarded=True)))
+        with transaction(self._engine) as connection:
+            back = update(event_parked).where(these).values(state=ParkedState.PARKED, closed_at=None)
+            return connection.execute(back).rowcount
 
 
 def _close(connection: Connection, state: ParkedState, which: ColumnElement[bool]) -> int:
@@ -90,7 +104,7 @@ def _is_open() -> ColumnElement[bool]:
 
 
 def _conditions(wanted: ParkedFilter) -> list[ColumnElement[bool]]:
-    conditions: list[Any] = [_is_open()]
+    conditions: list[Any] = [_PARKED.state == ParkedState.DISCARDED if wanted.discarded else _is_open()]
     if wanted.ids:
         conditions.append(_PARKED.id.in_(list(wanted.ids)))
     if wanted.reason is not None:

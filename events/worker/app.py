@@ -17,7 +17,7 @@ from events.registry import all_handlers
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
-from events.worker.logs import log_in_json
+from events.worker.logs import log_in_json, log_in_text
 from events.worker.monitoring import MonitoringStep
 from events.worker.parked import ALL_REASONS
 from events.worker.presence import PresenceStep
@@ -73,4 +73,6 @@ def build_app(pipeline: Pipeline) -> Celery:
     signals.task_failure.connect(record_lost_process, weak=False)
     if settings.log_format == "json":
         log_in_json(pipeline.hooks)
+    else:
+        log_in_text()
     return app

@@ -13,6 +13,7 @@ from celery.worker.consumer.delayed_delivery import DelayedDelivery as CeleryDel
 from vine import promise
 
 from events.records import Group
+from events.redaction import brief
 from events.worker.parked import NO_SUCH_DELIVERY, parked_message
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
@@ -88,7 +89,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Kombu's own complaint, from before the message came to us: it can't be decompressed, for instance."""
         found = problem_of(message)
-        self._park(message, found if isinstance(found, Problem) else Problem("malformed message", str(exc)[:1000]))
+        self._park(message, found if isinstance(found, Problem) else Problem("malformed message", brief(exc, 1000)))
 
     def _hand_back(self, message: Any, group: Group) -> None:
         ledger, first = self.app.pipeline.ledger, group[0]
@@ -128,7 +129,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         self.app.put_aside += 1
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
-        log.warning("the ledger is away, a message is held: %s", str(error).split("\n")[0][:200])
+        log.warning("the ledger is away, a message is held: %s", brief(error, 200))
         self.held += 1
         self.timer.call_after(_LEDGER_AWAY, self._now, (act, *arguments))
 

@@ -9,6 +9,8 @@ import sys
 import threading
 
 from events.pipeline import Pipeline
+from events.printable import printable
+from events.redaction import redact
 from events.settings import Settings, load_settings
 
 _WITHIN = 20.0  # seconds; then they are found by the end of their lease
@@ -21,7 +23,7 @@ def last_words(settings: Settings, worker: str, exit_code: int, program: list[st
     try:
         os.execve(sys.executable, arguments, os.environ | ledger)
     except OSError as error:
-        print(f"events: can't hand back what runs: {error}", file=sys.__stderr__, flush=True)
+        print(f"events: can't hand back what runs: {printable(redact(str(error)))}", file=sys.__stderr__, flush=True)
 
 
 def _release(worker: str) -> None:
@@ -31,7 +33,7 @@ def _release(worker: str) -> None:
         ledger.workers.gone(worker)
         print(f"events: handed back {count} deliveries that still ran", file=sys.stderr, flush=True)
     except Exception as error:
-        print(f"events: can't hand back what ran: {error}", file=sys.stderr, flush=True)
+        print(f"events: can't hand back what ran: {printable(redact(str(error)))}", file=sys.stderr, flush=True)
 
 
 def _main(worker: str, exit_code: str, *program: str) -> None:

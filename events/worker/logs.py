@@ -1,5 +1,5 @@
-"""A worker whose lines are all JSON. Celery sets up its logging as ever, level and file included; only how a record
-becomes a line is ours, in the main process and in the pool's children."""
+"""A worker's lines, as text or all as JSON. Celery sets up its logging as ever, level and file included; only how a
+record becomes a line is ours, in the main process and in the pool's children."""
 
 import json
 import logging
@@ -16,9 +16,21 @@ from celery.apps import worker as worker_program
 
 from events.hooks import Hooks
 from events.logs import DeliveryLogs, JsonFormatter, about, last_attempt
+from events.plain_logs import make_plain
 from events.transport.message import HEADER, group_of
 
 _END_OF_TASK = "celery.app.trace"  # says what became of a task, in the process that ran it, when its handler has ended
+
+
+def log_in_text() -> None:
+    """As Celery formats it, and fit for a terminal; to be called before Celery sets up its logging."""
+
+    def set_up(logger: Any = None, **_: Any) -> None:
+        for one in (logger, billiard_util.get_logger()):
+            make_plain(one)
+
+    signals.after_setup_logger.connect(set_up, weak=False)
+    signals.after_setup_task_logger.connect(set_up, weak=False)
 
 
 def log_in_json(hooks: Hooks) -> None:

@@ -16,9 +16,10 @@ from celery import bootsteps
 
 from events.errors import EventsError
 from events.pipeline import Pipeline
+from events.printable import printable
+from events.redaction import redact
 from events.registry import all_handled, without_handlers
 from events.relay import Relay
-from events.settings import redact
 from events.transport.memory import MemoryTransport
 from events.watchdog import Pulse, Watchdog
 from events.worker.draining import Drain
@@ -172,5 +173,5 @@ def or_exit(action: Any) -> None:
         action()
     except EventsError as error:
         # Past sys.stderr, which Celery replaces by a logger.
-        print(f"events: {redact(str(error))}", file=sys.__stderr__, flush=True)
+        print(f"events: {printable(redact(str(error)))}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None

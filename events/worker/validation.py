@@ -12,6 +12,7 @@ from celery.app.task import Context
 from kombu import Message
 
 from events.records import Group
+from events.redaction import redact
 from events.transport.message import GARBAGE, HEADER, group_of, wakeup_message
 
 REASONS = ("malformed message", "not a message", "not a task", "not a wake-up", "protocol 1", "content type",
@@ -36,7 +37,7 @@ def problem_of(message: Message) -> Group | Problem:
     try:
         return _check(message)
     except Exception as error:
-        return Problem("malformed message", f"{type(error).__name__}: {error}"[:1000])
+        return Problem("malformed message", redact(f"{type(error).__name__}: {error}")[:1000])
 
 
 def raw_body(message: Message) -> bytes:

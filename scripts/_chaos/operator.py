@@ -93,7 +93,8 @@ class _Work:
         """Some that may just be pruned."""
         some, self._discarded = self._discarded[:FEW], self._discarded[FEW:]
         for event_id in some:
-            if self._pipeline.dead_letters.restore([event_id], ACTOR, HOPELESS):
+            wanted = DeadLetterFilter(event_ids=(event_id,), handler=HOPELESS)
+            if self._pipeline.dead_letters.restore(wanted, ACTOR):
                 self._note(f"restored {event_id}")
 
     def prune(self) -> None:

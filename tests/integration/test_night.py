@@ -82,7 +82,7 @@ def test_filters_say_which(store: Store, operator: Operator) -> None:
     assert len(operator.gets("dead", "list", "--error", "soldout", "--since", "1h")) == 2  # type: ignore[arg-type]
     assert operator.gets("dead", "list", "--error", "%", "--aggregate", "a-1") == []
     assert len(operator.gets("find", "--aggregate", "a-1", "--limit", 1)) == 1  # type: ignore[arg-type]
-    assert operator.sees("find", "--event", "Sung").strip() == "no event matches"
+    assert operator.runs("find", "--event", "Sung").stderr.strip() == "no event matches"
 
 
 def test_what_was_discarded_by_mistake_is_restored(store: Store, operator: Operator) -> None:

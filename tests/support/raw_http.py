@@ -89,11 +89,12 @@ def _until(connection: socket.socket, found: bytes, whole: Callable[[bytes], boo
 
 
 class Client:
-    """A connection to a bridge."""
+    """A connection to a bridge. `address`: the client's own, if it matters."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, address: str = "") -> None:
         host = link.url.partition("://")[2].partition("/")[0]
-        self.socket = socket.create_connection((host.rpartition(":")[0].strip("[]"), int(host.rpartition(":")[2])))
+        place = (host.rpartition(":")[0].strip("[]"), int(host.rpartition(":")[2]))
+        self.socket = socket.create_connection(place, source_address=(address, 0) if address else None)
         self.socket.settimeout(20)
 
     def __enter__(self) -> "Client":

@@ -55,7 +55,7 @@ def act(pipeline: Pipeline, verb: str, chosen: dict[str, list[UUID]], actor: str
         elif verb == "discard":
             count += letters.discard(wanted, actor)
         else:
-            count += letters.restore(ids, actor, handler)
+            count += letters.restore(wanted, actor)
     return count
 
 

@@ -84,10 +84,15 @@ def test_a_host_that_is_unknown_is_named(opened: Opener) -> None:
         ("http://h/?token=a%0AX-Other:b", "token=***: use printable ASCII"),
         ("http://h/?token=a+b", "a plus sign is written %2B"),
         ("http://h/?token=%E2%82%AC", "token=***: use printable ASCII"),
+        ("http://u:s3cret@0.0.0.0:8080/?direction=in", "use ?token=, sent as Authorization: Bearer, or ?secret="),
+        ("http://u@0.0.0.0:8080/?direction=in", "are no lock here"),
+        ("https://0.0.0.0:8080/?direction=in", "we serve no TLS"),
+        ("http://h/?direction=in&per_peer=0", "per_peer=0: use a whole number above zero"),
     ],
 )
 def test_what_could_only_fail_later_is_said_at_the_start(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         open_bridge(url, Settings(broker_url=""))
     assert said in str(wrong.value)
+    assert "s3cret" not in str(wrong.value)
     assert "\n" not in str(wrong.value)

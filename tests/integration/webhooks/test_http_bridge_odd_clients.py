@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from events.bridges import http_listener, http_server
+from events.bridges.http_peers import peer_of
 from events.errors import TransportError
 from support.bridged import AtWork, Link, Service
 from support.raw_http import BODY, Client, request
@@ -79,6 +80,58 @@ def test_more_connections_than_there_may_be_are_refused(
         for _ in range(20):
             with Client(link) as client:
                 assert "202 Accepted" in client.send(request()).said()
+
+
+def test_one_client_leaves_room_for_others(service: Service, link: Link) -> None:
+    # Given a bridge that takes five connections of a client, and one that has them all open and says nothing
+    receiver = service.receiver(link, "&per_peer=5")
+    receiver.step(0.01)
+    with AtWork(receiver):
+        before = threading.active_count()
+        held = [Client(link) for _ in range(5)]
+        eventually(lambda: threading.active_count() == before + 5, "all five are served")
+        # When it opens more, then it is told to come again
+        for _ in range(3):
+            with Client(link) as client:
+                assert "503 Service Unavailable" in client.said()
+        # And another client is served all the while
+        with Client(link, "127.0.0.2") as other:
+            assert "202 Accepted" in other.send(request()).said()
+        # And so is the first, when it has ended one
+        held.pop().socket.close()
+        eventually(lambda: threading.active_count() == before + 4, "its thread has ended")
+        with Client(link) as client:
+            assert "202 Accepted" in client.send(request()).said()
+        for one in held:
+            one.socket.close()
+
+
+def test_one_client_can_not_take_all_by_default(service: Service, link: Link) -> None:
+    with_default = service.receiver(link)
+    with_default.step(0.01)
+    with AtWork(with_default):
+        held = []
+        while len(held) < http_listener._MOST:
+            held.append(Client(link))
+            held[-1].socket.settimeout(0.05)
+            try:
+                assert "503" in held[-1].said()
+                break
+            except TimeoutError:  # it is served
+                pass
+        assert len(held) - 1 == http_server._PER_PEER
+        for one in held:
+            one.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [("10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("2001:db8::1", "2001:db8::/64"),
+     ("2001:db8::ffff:2", "2001:db8::/64"), ("2001:db8:0:1::2", "2001:db8:0:1::/64"), ("fe80::1%eth0", "fe80::/64"),
+     ("", "")],
+)  # fmt: skip
+def test_a_client_of_ipv6_has_a_network(address: str, peer: str) -> None:
+    assert peer_of(address) == peer
 
 
 def test_a_body_that_ends_early_is_not_taken(service: Service, link: Link, at_work: None) -> None:

@@ -1,0 +1,83 @@
+"""Secrets of URLs, in whatever text the URLs stand: an error, a log line, a traceback."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from urllib.parse import unquote_plus
+
+HIDDEN = "***"
+
+# What makes the name of a parameter that of a secret: anywhere in it, or as a whole word of it, as in `ssl.key.pem`.
+_ANYWHERE = re.compile(
+    "pass(?!ive)|secret|token|signature|credential|apikey|accesskey|privatekey|authorization|oauth|jaas"
+)
+_WORDS = {"auth", "code", "jwt", "key", "keys", "hmac", "nonce", "otp", "pem", "pin", "pw", "pwd", "sas", "seed", "sig"}
+_NAME = re.compile(r"[?&#;]([^?&#;=\s]+)=")
+_INNER_QUOTE = r"""["'](?![,:;\]})\s]|$)"""  # that ends no string, as in JSON
+_VALUE = re.compile(rf"""(?:[^&\s"']|{_INNER_QUOTE})*""")
+_WORD = re.compile(rf"""(?:[^\s"']|{_INNER_QUOTE})+""")
+_TELLS_WHO = re.compile(r"(?:postgres|amqp|rabbitmq)[\w+.-]*$", re.IGNORECASE)  # by a name alone: no token
+_SCHEME = r"[A-Za-z][\w+.-]*://"
+_NEXT_URL = re.compile(rf",+(?={_SCHEME})")  # as EVENTS_BRIDGES separates them
+
+
+def redact(text: str) -> str:
+    """`text` with *** for the password, and what else is secret, of every URL in it.
+
+    Hidden are passwords of user info, users that stand for a token (`nats://token@host`, `https://key:@host`), and the
+    values of parameters with names such as password, token, secret, sig or api_key. What of it can't be told apart is
+    hidden, too: of `redis://:a/b@c@host` no more than the host is left.
+    """
+    spans = sorted([*_of_users(text), *_of_parameters(text)])
+    parts: list[str] = []
+    done = 0
+    for begin, end in spans:  # which may overlap, where a secret has signs that are no part of a URL
+        if begin > done or not parts:
+            parts += [text[done:begin], HIDDEN]
+        done = max(done, end)
+    return "".join([*parts, text[done:]])
+
+
+def brief(text: object, most: int = 300) -> str:
+    """The first line of `text` without secrets, cut to so many characters: in this order, as half a URL is no URL."""
+    return redact(str(text).split("\n")[0])[:most]
+
+
+def _of_users(text: str) -> Iterator[tuple[int, int]]:
+    """Where the secrets of user info begin and end."""
+    if "://" not in text or "@" not in text:
+        return
+    for word in _WORD.finditer(text):
+        ends = [word.start(), *(found.end() for found in _NEXT_URL.finditer(text, *word.span())), word.end()]
+        for begin, end in pairwise(ends):
+            if (span := _of_user(text[begin:end])) is not None:
+                yield begin + span[0], begin + span[1]
+
+
+def _of_user(url: str) -> tuple[int, int] | None:
+    scheme, separator, rest = url.partition("://")
+    who, at, _ = rest.rpartition("@")
+    user, colon, password = who.partition(":")
+    if not at or (not colon and re.search("[/?#]", user)):  # a path, or a parameter, that has an @
+        return None
+    begin = len(scheme + separator)
+    end = begin + len(who)
+    if password and "@" not in user:
+        return begin + len(user + colon), end
+    return (begin, end) if colon or "@" in user or not _TELLS_WHO.search(scheme) else None
+
+
+def _of_parameters(text: str) -> Iterator[tuple[int, int]]:
+    """Where the values of parameters begin and end that are secret."""
+    done = 0
+    for found in _NAME.finditer(text) if "=" in text else ():
+        if found.start() < done or not _is_secret(unquote_plus(found[1])):  # within a secret that is gone, perhaps
+            continue
+        if (ends := _VALUE.match(text, found.end())) and ends[0]:
+            done = ends.end()
+            yield found.end(), done
+
+
+def _is_secret(name: str) -> bool:
+    words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower())
+    return bool(_ANYWHERE.search("".join(words))) or not _WORDS.isdisjoint(words)

@@ -1,0 +1,131 @@
+"""No secret of a URL is left in a text, wherever the URL stands in it; and what is no secret is."""
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from events.bridge_url import wrong
+from events.errors import ConfigurationError
+from events.redaction import brief, redact
+from events.settings import load_settings
+
+SCHEMES = ("postgresql", "postgresql+psycopg", "redis", "rediss", "amqp", "amqps", "redis+streams", "nats",
+           "nats+tls+jetstream", "rabbitmq+topic", "kafka", "kafka+tls", "http", "https")  # fmt: skip
+SECRETS = (
+    "password", "sslpassword", "PASSWORD", "token", "secret", "sasl.password", "ssl.key.password", "ssl.key.pem",
+    "ssl.keystore.password", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config", "api_key", "apikey",
+    "API-Key", "key", "code", "sig", "signature", "X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Credential",
+    "access_token", "accessToken", "AWSAccessKeyId", "SharedAccessSignature", "client_secret", "refresh_token", "auth",
+    "jwt", "pwd", "passphrase", "pass%77ord", "to%6Ben", "sas", "hmac",
+)  # fmt: skip
+OURS = ("name=orders", "direction=both", "forward=A,B", "format=flat", "prefix=events", "group=shop", "redeliver=60s",
+        "stream=all", "topic=all", "maxlen=1000", "limit=10", "per_peer=64", "sslmode=require", "ca=/etc/ca.pem",
+        "sasl.mechanism=PLAIN", "connect_timeout=5", "application_name=shop")  # fmt: skip
+
+_RAW = "aZ09-._~!$()*+,;:/?#[]@%&=^|"  # as somebody writes it who doesn't encode it
+_IN_QUERY = _RAW.replace("&", "")  # which begins the next parameter
+secrets = st.text(min_size=6, max_size=30).filter(lambda text: not text.isspace())
+encoded = secrets.map(lambda text: quote(text, safe="")).filter(lambda text: len(text) > 5 and "***" not in text)
+
+
+def raw(letters: str) -> st.SearchStrategy[str]:
+    return st.text(letters, min_size=6, max_size=30).filter(lambda text: "://" not in text and "***" not in text)
+
+
+texts = st.sampled_from([
+    "{}", "can't reach {}: refused", "'{}'", '{{"url": "{}", "n": 1}}', '{{"url":"{}","mail":"a@b"}}', "({})", "<{}>",
+    "[{}]", "x={}", "two {} and {}", "first line\n{}\nlast", "\\n{}\\n", "EVENTS_BRIDGES='redis://h,{}'", "URL:{}", "{},nats://h",
+    "{} https://other.example/a@b", "https://other.example/?x=1 {}",
+])  # fmt: skip
+
+
+@given(texts, st.sampled_from(SCHEMES), st.sampled_from(["", "u", "shop"]), encoded | raw(_RAW))
+def test_no_password_of_user_info_survives(text: str, scheme: str, user: str, secret: str) -> None:
+    is_hidden(secret, lambda it: text.replace("{}", f"{scheme}://{user}:{it}@host:1234/path?name=orders"))
+
+
+@given(texts, st.sampled_from(["nats", "nats+jetstream", "http", "https", "redis"]), encoded)
+def test_no_user_that_is_a_token_survives(text: str, scheme: str, token: str) -> None:
+    for end in ("", ":"):
+        is_hidden(token, lambda it, end=end: text.replace("{}", f"{scheme}://{it}{end}@host:1/?name=orders"))  # type: ignore[misc]
+
+
+@given(
+    texts, st.sampled_from(SCHEMES), st.sampled_from(SECRETS), encoded | raw(_IN_QUERY),
+    st.lists(st.sampled_from(OURS)), st.lists(st.sampled_from(OURS)), st.sampled_from(["", "u:p@", "u@"]),
+)  # fmt: skip
+def test_no_secret_parameter_survives(
+    text: str, scheme: str, name: str, secret: str, before: list[str], after: list[str], user: str
+) -> None:
+    def made(it: str) -> str:
+        return text.replace("{}", f"{scheme}://{user}host/path?{'&'.join([*before, f'{name}={it}', *after])}")
+
+    is_hidden(secret, made)
+
+
+@given(encoded, st.sampled_from(SECRETS))
+def test_none_survives_where_settings_complain(secret: str, name: str) -> None:
+    assume(secret not in str(wrong(f"nats://h/?{name}=", f"{name}=", "no")))
+    assert secret not in str(wrong(f"nats://h/?{name}={secret}", f"{name}={secret}", "no"))
+
+
+def is_hidden(secret: str, made: Callable[[str], str]) -> None:
+    assume(secret not in made(""))  # by chance
+    assert secret not in redact(made(secret))
+
+
+@pytest.mark.parametrize(
+    "url", [f"{scheme}://host:1234/path?{'&'.join(OURS)}" for scheme in SCHEMES] + ["postgresql://me@host/shop",
+        "amqp://guest@host//", "https://example.com/users/@me", "https://example.com/?mail=a@b.c", "sqlite:///events.db"]
+)  # fmt: skip
+def test_what_is_no_secret_stays(url: str) -> None:
+    assert redact(f"can't reach {url}: refused") == f"can't reach {url}: refused"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:s@h/a?sslmode=require", "postgresql://u:***@h/a?sslmode=require"),
+        ("nats://tok@h:4222", "nats://***@h:4222"),
+        ("https://sk_live:@h/x", "https://***@h/x"),
+        ("kafka://u:s@h1,h2?sasl.password=x&topic=t", "kafka://u:***@h1,h2?sasl.password=***&topic=t"),
+        ("nats://u:a@h1,nats://v:b@h2", "nats://u:***@h1,nats://v:***@h2"),
+        ("amqp://u:se/cr:et@h//x", "amqp://u:***@h//x"),
+        ('{"url":"redis://u:s@h","mail":"a@b"}', '{"url":"redis://u:***@h","mail":"a@b"}'),
+        ("see 'http://h/?token=abc', please", "see 'http://h/?token=***', please"),
+        ("http://h/#access_token=abc", "http://h/#access_token=***"),
+        ("http://h/?a=1&amp;token=abc", "http://h/?a=1&amp;token=***"),
+        ("no URL: a=b, mail a@b", "no URL: a=b, mail a@b"),
+    ],
+)
+def test_what_is_left_can_be_read(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+def test_half_a_url_is_no_url() -> None:
+    assert "secret" not in brief(f"{'a' * 280} redis://u:secret-that-is-long@h\nmore", 300)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    for one in ("DATABASE_URL", "REDIS_URL", "AMQP_URL", "CLOUDAMQP_URL", "EVENTS_DATABASE_URL", "EVENTS_BROKER_URL"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EVENTS_DATABASE_URL", "mysql://u:my secret word@h/a"),
+        ("EVENTS_BROKER_URL", "kafka://u:my secret word@h"),
+        ("EVENTS_BRIDGES", "https://h/?token=my secret word"),
+        ("EVENTS_BRIDGES", "nats://u:my secret word@h"),
+    ],
+)
+def test_a_space_in_a_wrong_url_does_not_end_its_secret(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    _set(monkeypatch, name, value)
+    with pytest.raises(ConfigurationError) as wrong:
+        load_settings()
+    assert not {"my", "secret", "word"} & set(str(wrong.value).replace("%20", " ").replace("@", " ").split())
