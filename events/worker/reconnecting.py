@@ -12,8 +12,12 @@ from contextlib import suppress
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
+from celery.worker.consumer.consumer import CONNECTION_RETRY
 from celery.worker.state import maybe_shutdown
 
+from events.settings import redact
+from events.throttle import Throttle
+from events.transport.refusals import told
 from events.transport.revival import SUSPICIOUS, Revival
 from events.transport.topology import is_rabbitmq
 
@@ -21,8 +25,20 @@ log = logging.getLogger("events.worker")
 
 _FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
 _LOG_EVERY = 5.0
+_CELERYS = "celery.worker.consumer.consumer"
+_COMPLAIN_EVERY = 1.0  # of a broker that takes connections and refuses what is asked
 _LASTED = 15.0  # seconds after which a connection was a good one
 _LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
+
+_complaints = Throttle(log, _COMPLAIN_EVERY)
+
+
+def _is_not_celerys(record: logging.LogRecord) -> bool:
+    """Celery says it each time, in its own words."""
+    return not (isinstance(record.args, tuple) and CONNECTION_RETRY in record.args)
+
+
+logging.getLogger(_CELERYS).addFilter(_is_not_celerys)
 
 
 class Reconnecting:
@@ -43,7 +59,8 @@ class Reconnecting:
             nonlocal logged
             if time.monotonic() - logged >= _LOG_EVERY:
                 logged = time.monotonic()
-                log.error("can't reach the broker %s: %s; trying every %g s", conn.as_uri(), error, _MOST)
+                reason = redact(told(error))
+                log.error("can't reach the broker %s: %s; trying every %g s", conn.as_uri(), reason, _MOST)
 
         connected = conn.ensure_connection(
             failed,
@@ -71,6 +88,7 @@ class Reconnecting:
             self._opened = None
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
+        _complaints.warn(f"lost the broker, connecting again: {redact(told(exc))}")
         with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             try:
@@ -85,7 +103,7 @@ class Reconnecting:
                 self._revival.suspect(queue)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        super().on_connection_error_before_connected(exc)  # type: ignore[misc]
+        _complaints.warn(f"can't reach the broker, trying again: {redact(told(exc))}")
         self._rest()
 
     def _rest(self) -> None:

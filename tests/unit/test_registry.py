@@ -132,7 +132,9 @@ def hears(event: Rang) -> None: ...
 
 @pytest.mark.parametrize("queue", ["", "a b", "a\0b", "q" * 201, "events.dead", 5])
 def test_a_queue_that_no_broker_takes_is_refused_at_import(queue: Any) -> None:
-    with pytest.raises(DefinitionError, match=r"handler 'queued' \(.*py:\d+\): queue=.*; use 1 to 200 characters"):
+    with pytest.raises(
+        DefinitionError, match=r"handler 'queued' \(.*py:\d+\): queue=.*; use text of 1 to 200 characters"
+    ):
         handles(Rang, name="queued", queue=queue)(hears)
 
 
