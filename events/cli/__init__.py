@@ -23,7 +23,9 @@ from events.cli import (
     upkeep,
 )
 from events.errors import EventsError
+from events.loading import other_events
 from events.settings import redact
+from events.store.refusals import refusal
 
 app = typer.Typer(
     name="events",
@@ -53,12 +55,14 @@ app.add_typer(monitoring.app, name="monitoring")
 
 def main() -> None:
     """Entry point; exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    if other := other_events():
+        why = "is named as this package is, and hides it from what is started here, such as `celery -A events worker`"
+        print(f"events: {other} {why}; rename it", file=sys.stderr)
     try:
         app()
     except EventsError as error:
         sys.exit(f"events: {redact(str(error))}")
     except DBAPIError as error:
-        reason = str(error.orig).strip().split("\n")[0]
-        sys.exit(f"events: the database refused: {redact(reason)}; check EVENTS_DATABASE_URL, or run `events migrate`")
+        sys.exit(f"events: {redact(refusal(error))}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -14,12 +14,16 @@ __all__ = ["Finding", "Level", "examine"]
 Check = Callable[[Pipeline], list[Finding]]
 # In each chain, the checks after a gate make no sense when that has found an error.
 CHAINS: tuple[tuple[Check, ...], ...] = (
+    (workers.names,),
+    (workers.importable,),
     (workers.celery_settings,),
     (workers.deployment,),
     (
         database.reachable,
         database.durability,
         database.schema,
+        database.rights,
+        database.pooler,
         database.connections,
         database.clock,
         workers.presence,

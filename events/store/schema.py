@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from events.errors import ConfigurationError, SchemaError
 from events.settings import redact
 from events.store.engine import transaction
+from events.store.refusals import cure_of, reason_of
 
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -38,7 +39,7 @@ def migrate(engine: Engine) -> list[str]:
             command.upgrade(config, "head")
             return [revision for revision in _revisions() if revision > (before or "")]
     except DBAPIError as error:
-        raise _unreachable(engine, error) from error
+        raise _refused(engine, error) from error
 
 
 def check_schema(engine: Engine) -> None:
@@ -47,7 +48,7 @@ def check_schema(engine: Engine) -> None:
         with engine.connect() as connection:
             found = _revision(connection)
     except DBAPIError as error:
-        raise _unreachable(engine, error) from error
+        raise _refused(engine, error) from error
     _refuse_newer(found, engine)
     if found != _revisions()[-1]:
         what = "has no tables of events" if found is None else f"has old tables of events ({found})"
@@ -74,9 +75,9 @@ def _refuse_newer(found: str | None, engine: Engine) -> None:
         )
 
 
-def _unreachable(engine: Engine, error: DBAPIError) -> ConfigurationError:
-    reason = redact(str(error.orig).strip().replace("\n", " "))
-    return ConfigurationError(f"EVENTS_DATABASE_URL={_name(engine)}: {reason}; check the address, and that it runs")
+def _refused(engine: Engine, error: DBAPIError) -> ConfigurationError:
+    cure = cure_of(error, engine.url.username) or "check the address, and that it runs"
+    return ConfigurationError(f"EVENTS_DATABASE_URL={_name(engine)}: {redact(reason_of(error))}; {cure}")
 
 
 def _name(engine: Engine) -> str:
