@@ -36,7 +36,8 @@ def importable(pipeline: Pipeline) -> list[Finding]:
     try:
         load_handlers(pipeline.settings.handlers)
     except EventsError as wrong:
-        return [error("EVENTS_HANDLERS", str(wrong), "mend it: no worker starts, and handlers are not checked here")]
+        says, _, cure = str(wrong).rpartition("; ")
+        return [error("EVENTS_HANDLERS", says or cure, f"{cure if says else 'mend it'}: without it no worker starts")]
     return [ok("EVENTS_HANDLERS", f"{modules} can be imported")]
 
 

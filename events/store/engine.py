@@ -70,6 +70,8 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         connections: how many are kept open, and how many more may be opened.
     """
     pool_size, max_overflow = connections or (settings.pool_size, SPARE)
+    url = make_url(settings.database_url)
+    check_options(url)
     if settings.database_url.startswith("sqlite"):
         safety = ForkSafety(alone=True)
         engine = create_engine(
@@ -92,8 +94,6 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
     } | _NOTICE_ITS_END
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
-    url = make_url(settings.database_url)
-    check_options(url)
     engine = create_engine(
         url,
         poolclass=LedgerPool,

@@ -48,7 +48,8 @@ def cure_of(error: DBAPIError, role: str | None = None) -> str:
 
 def reason_of(error: DBAPIError) -> str:
     """What the database said, in one line."""
-    return " ".join(str(error.orig).split())
+    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)  # without the place in a statement
+    return " ".join(str(primary or error.orig).split())
 
 
 def refusal(error: DBAPIError) -> str:

@@ -59,7 +59,8 @@ class FirstLines:
 
     def _facts(self, worker: Any) -> dict[str, str]:
         pool = worker.pool_cls.__module__.rpartition(".")[2]
-        most, least = worker.autoscale or (worker.concurrency, worker.concurrency)
+        one_by_one = pool == "solo"
+        most, least = worker.autoscale or (1 if one_by_one else worker.concurrency,) * 2
         return {
             "database": database_shown(self._settings),
             "broker": redact(self._settings.broker_url) or "none: this worker feeds itself from the database",

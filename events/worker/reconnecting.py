@@ -25,7 +25,6 @@ log = logging.getLogger("events.worker")
 
 _FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
 _LOG_EVERY = 5.0
-_CELERYS = "celery.worker.consumer.consumer"
 _COMPLAIN_EVERY = 1.0  # of a broker that takes connections and refuses what is asked
 _LASTED = 15.0  # seconds after which a connection was a good one
 _LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
@@ -33,12 +32,13 @@ _LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
 _complaints = Throttle(log, _COMPLAIN_EVERY)
 
 
-def _is_not_celerys(record: logging.LogRecord) -> bool:
-    """Celery says it each time, in its own words."""
-    return not (isinstance(record.args, tuple) and CONNECTION_RETRY in record.args)
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Not what Celery says each time that a connection is lost, or made, by a transport that nobody need know."""
+    return "Connected to" not in str(record.msg) and CONNECTION_RETRY not in (record.args or ())
 
 
-logging.getLogger(_CELERYS).addFilter(_is_not_celerys)
+for _name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
+    logging.getLogger(_name).addFilter(_is_wanted)
 
 
 class Reconnecting:
@@ -78,7 +78,10 @@ class Reconnecting:
     def connect(self) -> Any:
         """Nobody else would close a connection that was made, and could then not be used."""
         try:
-            return super().connect()  # type: ignore[misc]
+            connection = super().connect()  # type: ignore[misc]
+            if url := self.app.pipeline.settings.broker_url:
+                log.info("connected to %s", redact(url))
+            return connection
         except BaseException:
             if self._opened is not None:
                 with suppress(Exception):
