@@ -6,17 +6,16 @@ Handlers are loaded here, at import: in a signal Celery would swallow what is wr
 import sys
 from pathlib import Path
 
-from celery import Celery
-
 from events.errors import EventsError
 from events.pipeline import get_pipeline
 from events.printable import printable
 from events.redaction import redact
 from events.registry import load_handlers
 from events.worker.app import build_app
+from events.worker.celery_app import LedgerApp
 
 
-def _build() -> Celery:
+def _build() -> LedgerApp:
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
     return build_app(pipeline)

@@ -105,8 +105,10 @@ class Deliverer:
                     results[part[0].envelope.id] = self._alone(known, part[0])
                 else:
                     results |= (self._together.batch if known.batch else self._together.group)(known, part)
-                for claim in part:
-                    self._hooks.attempted(claim, results[claim.envelope.id], self._calls.took(claim))
+                ended = [(claim, results[claim.envelope.id], self._calls.took(claim)) for claim in part]
+                for attempt in ended:
+                    self._hooks.attempted(*attempt)
+                self._hooks.ended(ended)
         finally:
             self._calls.forget(claims)
         return results

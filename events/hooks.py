@@ -11,6 +11,8 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.hooks")
 
+Ended = tuple[Claim, Result, float]  # an attempt, what became of it, and the seconds in the handler
+
 
 class Watcher:
     """Told of what happens in this process, in the thread in which it does: be quick. Override what you want."""
@@ -30,6 +32,9 @@ class Watcher:
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
         """A worker ended an attempt; committed. `took`: seconds in the handler, 0 if it wasn't called."""
+
+    def ended(self, attempts: Sequence[Ended]) -> None:
+        """The same of all that came together, each of which was told by `attempted`."""
 
     def parked(self, reason: str) -> None:
         """A message was put aside because it is no wake-up."""
@@ -77,6 +82,13 @@ class Hooks:
         for watcher in self._watchers:
             try:  # written out: it is called for each delivery
                 watcher.attempted(claim, result, took)
+            except Exception as error:
+                self._failed(watcher, error)
+
+    def ended(self, attempts: Sequence[Ended]) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher.ended(attempts)
             except Exception as error:
                 self._failed(watcher, error)
 

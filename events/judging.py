@@ -45,7 +45,7 @@ class Judge:
         delay = handler.retry.delay_after(error, claim.run)
         if isinstance(error, EventDataError):
             delay = None
-        failure = failure_of(error, handler.call.__module__, self._hooks.traceparent(claim))
+        failure = failure_of(error, handler.home, self._hooks.traceparent(claim))
         write: Callable[[], bool]
         if delay is None:
             result = Result(Outcome.DEAD, error)

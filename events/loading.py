@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -105,6 +106,32 @@ def _imported(name: str) -> ModuleType:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
         place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
         raise ConfigurationError(
-            f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; "
-            f"name importable modules, separated by commas, seen from {Path.cwd()}"
+            f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; {_cure(error, name)}"
         ) from error
+
+
+def other_events() -> str:
+    """The file of another module that is named `events`, as this package is, and would be imported in its place by
+    what is started here; "" if there is none."""
+    ours = Path(__file__).parent.resolve()
+    for folder in dict.fromkeys([str(Path.cwd()), *sys.path]):
+        found = PathFinder.find_spec("events", [folder or "."])
+        if found is not None and found.origin and Path(found.origin).resolve().parent != ours:
+            return found.origin
+    return ""
+
+
+def _cure(error: BaseException, name: str) -> str:
+    missing = (error.name or "") if isinstance(error, ImportError) else ""
+    if missing.partition(".")[0] == "events" and (other := other_events()):
+        return f"`events` is this package, and not {other}: rename that"
+    if type(error).__module__ == "django.core.exceptions":
+        return (
+            "set DJANGO_SETTINGS_MODULE, and let the first module of EVENTS_HANDLERS begin with `import django` and "
+            "`django.setup()`"
+        )
+    if isinstance(error, ModuleNotFoundError) and missing:
+        if missing == name or name.startswith(f"{missing}."):
+            return f"name importable modules, separated by commas, seen from {Path.cwd()}"
+        return f"install what {missing.partition('.')[0]!r} is of where this runs, or mend that import"
+    return "mend it there"

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 from events.hooks import Watcher
-from events.outcome import Result
 from events.records import Claim
 from events.settings import redact
 from events.tracing import trace_id
@@ -23,7 +22,6 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 _DEPTH = 8  # of what a caller's extra field may hold
 
 _at_work: ContextVar[Sequence[Claim]] = ContextVar("events_logs_at_work", default=())
-_last: ContextVar[Claim | None] = ContextVar("events_logs_last", default=None)
 
 Fields = Mapping[str, object]
 
@@ -69,9 +67,6 @@ class DeliveryLogs(Watcher):
     def around(self, claims: Sequence[Claim]) -> "_AtWork":
         return _AtWork(claims)
 
-    def attempted(self, claim: Claim, result: Result, took: float) -> None:
-        _last.set(claim)
-
 
 class _AtWork:
     def __init__(self, claims: Sequence[Claim]) -> None:
@@ -84,11 +79,6 @@ class _AtWork:
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         if self._token is not None:
             _at_work.reset(self._token)
-
-
-def last_attempt() -> Claim | None:
-    """What this thread did last."""
-    return _last.get()
 
 
 def about(claims: Sequence[Claim]) -> Fields:

@@ -5,6 +5,7 @@ import traceback
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from types import FrameType
 
 from events.records import Failure
 from events.redaction import redact
@@ -38,7 +39,12 @@ class Result:
     def summary(self) -> str:
         if self.error is None:
             return self.outcome.value
-        return f"{self.outcome.value}: {type(self.error).__name__}: {_text_of(self.error)[:500]}"
+        return f"{self.outcome.value}: {described(self.error)[:500]}"
+
+
+def described(error: BaseException) -> str:
+    """Its class and its text."""
+    return f"{type(error).__name__}: {_text_of(error)}"
 
 
 def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> Failure:
@@ -66,17 +72,27 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
     )
 
 
+def line_of(error: BaseException, home: str) -> str:
+    """The innermost line of the application through which it came, as file:line; "" if through none. See failure_of."""
+    found = _innermost(error, home)
+    return f"{found[0].f_code.co_filename}:{found[1]}" if found else ""
+
+
 def _place_of(error: BaseException, home: str) -> str:
-    """The innermost frame that is the application's. Without its line, which moves with each change."""
+    """Without its line, which moves with each change."""
+    found = _innermost(error, home)
+    return f"{found[0].f_globals.get('__name__', '')}.{found[0].f_code.co_qualname}" if found else ""
+
+
+def _innermost(error: BaseException, home: str) -> tuple[FrameType, int] | None:
+    """The innermost frame that is the application's, and the line in it."""
     application = home.partition(".")[0]
-    place = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        code = frame.f_code
-        module = str(frame.f_globals.get("__name__", ""))
-        package = module.partition(".")[0]
-        if package == application or (package != _OURS and not code.co_filename.startswith(_LIBRARIES)):
-            place = f"{module}.{code.co_qualname}"
-    return place
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == application or (package != _OURS and not frame.f_code.co_filename.startswith(_LIBRARIES)):
+            found = frame, line
+    return found
 
 
 def _text_of(error: BaseException) -> str:

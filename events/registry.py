@@ -57,6 +57,11 @@ class Handler:
         """The names of its events."""
         return frozenset(event.event_name for event in self.events)
 
+    @cached_property
+    def home(self) -> str:
+        """The module that its code is in."""
+        return str(getattr(inner(self.call), "__module__", None) or "")
+
 
 _handlers: dict[str, Handler] = {}
 
@@ -96,6 +101,8 @@ def handles(
         check_events(events, f"handler {label!r} ({where}) handles")
         if batch is not None and not group:
             raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r} and group=False exclude each other")
+        if not isinstance(group, bool):
+            raise DefinitionError(f"handler {label!r} ({where}): group={group!r}; use True or False")
         remember(Handler(
             name=label, call=(call := _callable_of(target, label, where)), events=tuple(dict.fromkeys(events)),
             defined_at=where, wants=plan(call, events, label, where, batch=batch is not None),
@@ -175,13 +182,15 @@ def check_events(events: Iterable[type[DomainEvent]], what: str) -> None:
 
 def remember(handler: Handler) -> None:
     """Register it. Raises DefinitionError if its name is that of another."""
-    if not 0 < len(handler.name) <= MAX_NAME or not handler.name.isprintable():
-        raise DefinitionError(f"handler at {handler.defined_at}: a name has 1 to {MAX_NAME} printable characters")
-    queue = handler.queue
+    name, queue = handler.name, handler.queue
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise DefinitionError(
+            f"handler at {handler.defined_at}: name={name!r}; a name has 1 to {MAX_NAME} printable characters"
+        )
     if queue is not None and not (isinstance(queue, str) and _QUEUE.fullmatch(queue) and queue.isprintable()):
         raise DefinitionError(
-            f"handler {handler.name!r} ({handler.defined_at}): queue={queue!r}; use 1 to 200 characters without "
-            f"spaces, which don't end in .dead, as the queues of dead letters do"
+            f"handler {name!r} ({handler.defined_at}): queue={queue!r}; use text of 1 to 200 characters without "
+            f"spaces, which doesn't end in .dead, as the queues of dead letters do"
         )
     other = _handlers.get(handler.name)
     if other is not None and other != handler and not _replaces(handler, other):
@@ -255,7 +264,7 @@ def as_limit(limit: timedelta | float | None, label: str, where: str) -> timedel
 
 
 def _as_batch(batch: int, label: str, where: str) -> int:
-    if not isinstance(batch, int) or not 2 <= batch <= MAX_BATCH:
+    if not isinstance(batch, int) or isinstance(batch, bool) or not 2 <= batch <= MAX_BATCH:
         raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r}; use 2 to {MAX_BATCH} events")
     return batch
 
@@ -271,6 +280,8 @@ def _as_linger(linger: timedelta | float, batch: int | None, label: str, where: 
 
 def _as_time(value: timedelta | float, what: str) -> timedelta:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return value if isinstance(value, timedelta) else timedelta(seconds=value)
     except (TypeError, ValueError, OverflowError):
         raise DefinitionError(f"{what}={value!r} is no time; use seconds or a timedelta") from None

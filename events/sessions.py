@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, FromClause, Transaction, insert, table
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session, sessionmaker
 
 from events.errors import PublishError
@@ -37,7 +38,14 @@ def connection_of(session: object) -> Connection:
     if isinstance(session, scoped_session):
         session = session()
     if isinstance(session, Session):
-        connection = session.connection(bind_arguments={"clause": _WRITE})
+        try:
+            connection = session.connection(bind_arguments={"clause": _WRITE})
+        except UnboundExecutionError:
+            raise PublishError(
+                f"session= is a {type(session).__name__} without a bind for the ledger: make it with bind=, the "
+                f"engine of the database that has event_store, besides its binds=; or name one of its transactions: "
+                f"session=session.connection(bind_arguments={{'mapper': SomeModel}})"
+            ) from None
         _warn_of_other_databases(session, connection)
         return connection
     if (asyncio := _asyncio()) is not None and isinstance(

@@ -42,6 +42,17 @@ class Rule:
         return f"{name}={_shown(have)} is less than {times}{named} ({_shown(least)}): {self.else_}; {cure}"
 
 
+# The least that a setting can be, and what happens if it is less.
+LEAST = {
+    "time_limit": (timedelta(seconds=1), "handlers would be stopped before they have begun"),
+    "lease": (timedelta(seconds=1), "a busy worker loses its deliveries"),
+    "stale_after": (timedelta(seconds=1), "wake-ups that are on their way would be sent again and again"),
+    "poll_interval": (timedelta(milliseconds=10), "the relay would do nothing but ask"),
+    "watchdog": (timedelta(seconds=2), "a worker that is only busy would be taken for hung, and ended"),
+    "broker_timeout": (timedelta(milliseconds=100), "a broker that is only busy would be taken for lost"),
+}
+
+
 def _has_broker(settings: Any) -> bool:
     return bool(settings.broker_url)
 

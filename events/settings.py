@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from events.errors import ConfigurationError
 from events.redaction import redact as redact
-from events.setting_rules import broken_rules
+from events.setting_rules import LEAST, broken_rules
 
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
@@ -37,6 +45,16 @@ def duration(value: Any) -> timedelta:
     if seconds <= 0:
         raise ValueError("use a time above zero, such as 30s")
     return timedelta(seconds=seconds)
+
+
+def _one_host(url: str) -> str:
+    """The URL as SQLAlchemy reads it: several hosts, as libpq has them (`//user@db1:5432,db2/name`), are options."""
+    found = re.fullmatch(r"(?P<scheme>[^:/]+://)(?P<user>[^/?]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>/[^?]*)?"
+                         r"(?:\?(?P<options>.*))?", url)  # fmt: skip
+    if found is None:
+        return url
+    options = [f"host={host}" for host in found["hosts"].split(",")] + ([found["options"]] if found["options"] else [])
+    return f"{found['scheme']}{found['user'] or ''}{found['rest'] or '/'}?{'&'.join(options)}"
 
 
 def _names(value: Any) -> Any:
@@ -162,8 +180,8 @@ class Settings(BaseSettings):
     @classmethod
     def _database(cls, value: str) -> str:
         try:
-            url = make_url(value.strip())
-        except ArgumentError:
+            url = make_url(_one_host(value.strip()))
+        except (ArgumentError, ValueError):
             raise ValueError("is no URL; use postgresql://user:password@host/name or sqlite:///file.db") from None
         backend = url.get_backend_name()
         if backend in ("postgres", "postgresql"):
@@ -228,11 +246,12 @@ class Settings(BaseSettings):
             raise ValueError("use 1 to 100 letters, digits, '.', '_' or '-', which don't end in .dead")
         return value
 
-    @field_validator("lease")
+    @field_validator(*LEAST)
     @classmethod
-    def _long_enough(cls, value: timedelta) -> timedelta:
-        if value < timedelta(seconds=1):
-            raise ValueError("use at least 1s, or a busy worker loses its deliveries")
+    def _long_enough(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        least, why = LEAST[str(info.field_name)]
+        if value < least:
+            raise ValueError(f"use at least {least.total_seconds():g}s, or {why}")
         return value
 
     @model_validator(mode="after")

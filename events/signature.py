@@ -39,7 +39,7 @@ def parameters_of(call: Callable[..., Any], what: str) -> list[Parameter]:
     """Of a function, a method, a partial one, or an object that can be called.
 
     Raises:
-        DefinitionError: an annotation can't be resolved. It begins with `what`.
+        DefinitionError: an annotation can't be resolved, or nobody knows them. It begins with `what`.
     """
     try:
         hints = typing.get_type_hints(inner(call))
@@ -48,9 +48,13 @@ def parameters_of(call: Callable[..., Any], what: str) -> list[Parameter]:
             f"{what}: its annotations can't be resolved ({error}); "
             f"import the types at module level, outside `if TYPE_CHECKING`"
         ) from error
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (ValueError, TypeError):  # compiled
+        raise DefinitionError(f"{what} says nothing of its parameters; write a function that calls it") from None
     return [
         Parameter(one.name, one.kind, one.default, hint := hints.get(one.name), tuple(choices(hint)) if hint else ())
-        for one in inspect.signature(call).parameters.values()
+        for one in parameters
     ]
 
 

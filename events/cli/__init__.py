@@ -25,6 +25,8 @@ from events.cli import (
 from events.cli.output import complaint
 from events.cli.pages import App
 from events.errors import EventsError
+from events.loading import other_events
+from events.store.refusals import refusal
 
 app = App(
     name="events",
@@ -56,12 +58,14 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             with suppress(OSError):  # its descriptor became another's, since it was opened
                 stream.reconfigure(errors="backslashreplace")
+    if other := other_events():
+        why = "is named as this package is, and hides it from what is started here, such as `celery -A events worker`"
+        print(complaint(f"{other} {why}; rename it"), file=sys.stderr)
     try:
         app()
     except EventsError as error:
         sys.exit(complaint(error))
     except DBAPIError as error:
-        reason = str(error.orig).strip().split("\n")[0]
-        sys.exit(complaint(f"the database refused: {reason}; check EVENTS_DATABASE_URL, or run `events migrate`"))
+        sys.exit(complaint(refusal(error)))
     except KeyboardInterrupt:
         sys.exit(130)

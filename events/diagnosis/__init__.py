@@ -14,6 +14,8 @@ __all__ = ["Finding", "Level", "examine"]
 Check = Callable[[Pipeline], list[Finding]]
 # In each chain, the checks after a gate make no sense when that has found an error.
 CHAINS: tuple[tuple[Check, ...], ...] = (
+    (workers.names,),
+    (workers.importable,),
     (workers.celery_settings,),
     (workers.deployment,),
     (
@@ -22,6 +24,8 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
         database.durability,
         database.schema,
         database.marked_by_others,
+        database.rights,
+        database.pooler,
         database.connections,
         database.clock,
         workers.presence,

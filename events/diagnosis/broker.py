@@ -10,6 +10,7 @@ from events.pipeline import Pipeline
 from events.redaction import brief
 from events.registry import all_handlers
 from events.settings import HARD_LIMIT_GRACE
+from events.transport.refusals import broker_cure
 from events.transport.topology import is_rabbitmq, work_queue
 
 _TIMEOUT = 5.0  # seconds for each step
@@ -19,8 +20,13 @@ _CONSUMER_TIMEOUT = 1800.0  # seconds: RabbitMQ's default
 def reachable(pipeline: Pipeline) -> list[Finding]:
     if not pipeline.settings.broker_url:
         return [ok("broker", "none: workers feed themselves from the ledger")]
-    with _connected(pipeline) as connection:
-        connection.default_channel  # noqa: B018 - opens it
+    try:
+        with _connected(pipeline) as connection:
+            connection.default_channel  # noqa: B018 - opens it
+    except Exception as refused:
+        cure = broker_cure(refused) or "check EVENTS_BROKER_URL"
+        said = " ".join(str(refused).split()) or type(refused).__name__
+        return [error("broker", f"{pipeline.settings.broker_url}: {said[:300]}", cure)]
     return [ok("broker", f"{pipeline.settings.broker_url} answers")]
 
 

@@ -4,22 +4,29 @@ import stat
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from events.diagnosis.findings import Finding, error, ok, warning
-from events.errors import SchemaError
+from events.errors import ConfigurationError, SchemaError
 from events.pipeline import Pipeline
 from events.records import ALIVE, WorkerInfo
 from events.store import check_schema
 from events.store.files import beside, file_of
 from events.store.pooling import BACKGROUND, handlers_at_once, room
+from events.store.refusals import cure_of, reason_of
+from events.store.tables import metadata
 
 _SKEW = 1.0  # seconds
 
 
 def reachable(pipeline: Pipeline) -> list[Finding]:
-    with pipeline.ledger.engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
+    try:
+        with pipeline.ledger.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except DBAPIError as refused:
+        cure = cure_of(refused, pipeline.ledger.engine.url.username) or "check EVENTS_DATABASE_URL"
+        return [error("database", f"{pipeline.settings.database_url}: {reason_of(refused)}", cure)]
     return [ok("database", f"{pipeline.settings.database_url} answers")]
 
 
@@ -28,6 +35,9 @@ def schema(pipeline: Pipeline) -> list[Finding]:
         check_schema(pipeline.ledger.engine)
     except SchemaError as wrong:
         return [error("schema", str(wrong), "run `events migrate`")]
+    except ConfigurationError as refused:
+        says, _, cure = str(refused).partition("; ")
+        return [error("schema", says, cure)]
     return [ok("schema", "up to date")]
 
 
@@ -55,6 +65,57 @@ def permissions(pipeline: Pipeline) -> list[Finding]:
         says = f"every user of this machine can read {', '.join(open_to_all)}, and what events hold"
         return [warning("permissions", says, f"chmod o-rwx {' '.join(map(str, found))}")]
     return [ok("permissions", "the file is not open to all users")]
+
+
+def rights(pipeline: Pipeline) -> list[Finding]:
+    """What workers and publishers do, the role may do."""
+    if pipeline.ledger.engine.dialect.name == "sqlite":
+        return []
+    role = pipeline.ledger.engine.url.username or "the role"
+    if _value(pipeline, "SHOW transaction_read_only") == "on":
+        cure = f"name the primary; or unset default_transaction_read_only of {role} or of the database"
+        return [error("rights", "transactions are read-only", cure)]
+    tables = ", ".join(f"'{name}'" for name in sorted(metadata.tables))
+    missing = _value(
+        pipeline,
+        f"""
+        SELECT string_agg(may || ' ' || name, ', ' ORDER BY name, may)
+        FROM unnest(ARRAY[{tables}]) name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) may
+        WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name)::oid, may)""",
+    )
+    if missing:
+        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+        return [error("rights", f"{role} may not {missing}", cure)]
+    return [ok("rights", "to read and write all tables of events")]
+
+
+def pooler(pipeline: Pipeline) -> list[Finding]:
+    """PgBouncer and its like give each client a key of their own, which names no process of PostgreSQL's.
+
+    In transaction mode two that are connected at the same time are served by one process, in turn.
+    """
+    engine = pipeline.ledger.engine
+    if engine.dialect.name == "sqlite":
+        return []
+    with engine.connect() as one, engine.connect() as other:
+        driver: Any = one.connection.driver_connection
+        served_by = _process_of(one)
+        if driver.info.backend_pid == served_by:
+            return []
+        shared = any(_process_of(one) == _process_of(other) for _ in range(3))
+    says = "a pooler such as PgBouncer is in between"
+    if not pipeline.settings.listen:
+        return [ok("pooler", f"{says}, and EVENTS_LISTEN is off")]
+    if shared:
+        cure = "set EVENTS_LISTEN=off; for `events migrate` name PostgreSQL itself"
+        return [error("pooler", f"{says}, in transaction mode, and EVENTS_LISTEN is on", cure)]
+    cure = "in session mode all is well; in transaction mode set EVENTS_LISTEN=off"
+    return [warning("pooler", f"{says}, and EVENTS_LISTEN is on", cure)]
+
+
+def _process_of(connection: Connection) -> int:
+    with connection.begin():
+        return int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
 
 
 def durability(pipeline: Pipeline) -> list[Finding]:

@@ -9,14 +9,36 @@ from types import ModuleType
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
 from events.letters import DeadLetterFilter
+from events.loading import other_events
 from events.overview import HandlerMetrics, retire_command
 from events.pipeline import Pipeline
 from events.records import ALIVE, State
-from events.registry import all_handlers, without_handlers
+from events.registry import all_handlers, load_handlers, without_handlers
 from events.settings import HARD_LIMIT_GRACE
 
 _SLACK = 10.0  # seconds until a worker that ended what runs has said so
 _CELERYCONFIG = "celeryconfig.py"
+
+
+def names(_: Pipeline) -> list[Finding]:
+    """Nothing else is named as this package is."""
+    if other := other_events():
+        says = f"{other} is named as this package is, and hides it from what is started here"
+        return [
+            error("events", says, "rename it, or uninstall what it belongs to; `celery -A events` finds it instead")
+        ]
+    return []
+
+
+def importable(pipeline: Pipeline) -> list[Finding]:
+    """The modules of EVENTS_HANDLERS; the checks after this one know the handlers by it."""
+    modules = ", ".join(pipeline.settings.handlers)
+    try:
+        load_handlers(pipeline.settings.handlers)
+    except EventsError as wrong:
+        says, _, cure = str(wrong).rpartition("; ")
+        return [error("EVENTS_HANDLERS", says or cure, f"{cure if says else 'mend it'}: without it no worker starts")]
+    return [ok("EVENTS_HANDLERS", f"{modules} can be imported")]
 
 
 def celery_settings(_: Pipeline) -> list[Finding]:

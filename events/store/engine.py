@@ -20,6 +20,7 @@ from sqlalchemy import (
     event,
     func,
     literal,
+    make_url,
     select,
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -32,6 +33,7 @@ from events.store.away import mark_if_lost
 from events.store.away import watch as watch_errors
 from events.store.files import make_private
 from events.store.forking import ForkSafety
+from events.store.options import check_options
 from events.store.pooling import SPARE, LedgerPool
 from events.store.savepoints import make_savepoints_cheap
 from events.store.session import set_up_session
@@ -69,6 +71,8 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         connections: how many are kept open, and how many more may be opened.
     """
     pool_size, max_overflow = connections or (settings.pool_size, SPARE)
+    url = make_url(settings.database_url)
+    check_options(url)
     if settings.database_url.startswith("sqlite"):
         safety = ForkSafety(alone=True)
         engine = create_engine(
@@ -93,14 +97,14 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
     if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
         arguments["prepare_threshold"] = None
     engine = create_engine(
-        settings.database_url,
+        url,
         poolclass=LedgerPool,
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
         hide_parameters=True,  # an error of a handler's SQL is kept and shown, and its values may be masked ones
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
-        connect_args=arguments,
+        connect_args={name: value for name, value in arguments.items() if name not in url.query},
         isolation_level="READ COMMITTED",  # whatever the role says: claims rely on it
     )
     make_savepoints_cheap(engine)

@@ -35,6 +35,8 @@ class ForkSafety:
         safety = self
 
         class ForkSafePool(LedgerPool):
+            __module__ = LedgerPool.__module__
+
             def _do_get(self) -> Any:
                 safety._taken()
                 try:

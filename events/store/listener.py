@@ -105,7 +105,7 @@ class PostgresListener(PollingListener):
             self._try_again = time.monotonic() + _RECONNECT_AFTER
             try:
                 arguments, keywords = self._engine.dialect.create_connect_args(self._engine.url)
-                self._connection = psycopg.connect(*arguments, **keywords, autocommit=True, connect_timeout=10)
+                self._connection = psycopg.connect(*arguments, **{"connect_timeout": 10, **keywords}, autocommit=True)
                 self._connection.execute(f"LISTEN {CHANNEL}")
             except psycopg.Error as error:
                 log.warning("can't listen for new events, polling instead: %s", str(error).split("\n")[0])

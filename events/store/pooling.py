@@ -14,6 +14,8 @@ BACKGROUND = (2, 10)  # of the ledger's own pool: kept open, and opened in need
 class LedgerPool(QueuePool):
     """SQLAlchemy's pool, whose time-out can be told from that of an application's own."""
 
+    __module__ = QueuePool.__module__  # SQLAlchemy names a pool's log by it, and keeps its own log quiet
+
     def _do_get(self) -> Any:
         try:
             return super()._do_get()

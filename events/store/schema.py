@@ -9,6 +9,7 @@ from events.errors import ConfigurationError, SchemaError
 from events.settings import redact
 from events.store.adopting import adopt
 from events.store.engine import transaction
+from events.store.refusals import cure_of, reason_of
 
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -46,7 +47,7 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
             command.upgrade(config, "head")
             return [revision for revision in _revisions() if revision > (before or "")]
     except DBAPIError as error:
-        raise _unreachable(engine, error) from error
+        raise _refused(engine, error) from error
 
 
 def check_schema(engine: Engine) -> None:
@@ -55,7 +56,7 @@ def check_schema(engine: Engine) -> None:
         with engine.connect() as connection:
             found = _revision(connection)
     except DBAPIError as error:
-        raise _unreachable(engine, error) from error
+        raise _refused(engine, error) from error
     _refuse_newer(found, engine)
     if found != _revisions()[-1]:
         what = "has no tables of events" if found is None else f"has old tables of events ({found})"
@@ -82,9 +83,9 @@ def _refuse_newer(found: str | None, engine: Engine) -> None:
         )
 
 
-def _unreachable(engine: Engine, error: DBAPIError) -> ConfigurationError:
-    reason = redact(str(error.orig).strip().replace("\n", " "))
-    return ConfigurationError(f"EVENTS_DATABASE_URL={_name(engine)}: {reason}; check the address, and that it runs")
+def _refused(engine: Engine, error: DBAPIError) -> ConfigurationError:
+    cure = cure_of(error, engine.url.username) or "check the address, and that it runs"
+    return ConfigurationError(f"EVENTS_DATABASE_URL={_name(engine)}: {redact(reason_of(error))}; {cure}")
 
 
 def _name(engine: Engine) -> str:

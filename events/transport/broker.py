@@ -16,6 +16,7 @@ from events.records import Group
 from events.settings import Settings, redact
 from events.transport.confirms import Confirms
 from events.transport.message import Message, dead_letter_message, wakeup_message
+from events.transport.refusals import told
 from events.transport.revival import SUSPICIOUS, Revival
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
 
@@ -140,7 +141,7 @@ class BrokerTransport:
             if self._confirmed and isinstance(error, SUSPICIOUS):
                 for queue in queues:
                     self._revival.suspect(queue)
-            reason = redact(f"{type(error).__name__}: {error}")
+            reason = redact(f"{type(error).__name__}: {told(error)}")
             too_large = isinstance(error, PreconditionFailed) and "larger than" in str(error)
             kind = Unsendable if too_large or isinstance(error, _OF_THE_MESSAGE) else TransportError
             raise kind(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error

@@ -97,9 +97,14 @@ class KombuMemory(virtual.Transport):  # type: ignore[misc]
     Channel = Channel
     driver_type = driver_name = "ledger"
     implements = virtual.Transport.implements.extend(asynchronous=True)
+    can_parse_url = True  # so that kombu looks for no host in it
 
     def driver_version(self) -> str:
         return "1"
+
+    def as_uri(self, *_: Any) -> str:
+        """What Celery and Flower say they are connected to."""
+        return "the ledger (no broker)"
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
         self._forget_loop()

@@ -7,7 +7,7 @@ from typing import Any
 
 from billiard import current_process
 from billiard import pool as billiard_pool
-from celery import Celery, signals
+from celery import signals
 
 from events.forms import REASONS as OF_BRIDGES
 from events.monitoring.moved import Moved
@@ -16,9 +16,12 @@ from events.pipeline import Pipeline
 from events.registry import all_handlers
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges import BridgesStep
+from events.worker.celery_app import LedgerApp
 from events.worker.draining import Draining
+from events.worker.first_lines import FirstLines
 from events.worker.logs import log_in_json, log_in_text
 from events.worker.monitoring import MonitoringStep
+from events.worker.outcomes import OutcomeLines
 from events.worker.parked import ALL_REASONS
 from events.worker.presence import PresenceStep
 from events.worker.signalling import leave_signals_to_parent
@@ -28,7 +31,7 @@ from events.worker.tasks import delivery_task, record_lost_process
 _LAST_WORDS = 10  # tenths of a second
 
 
-def build_app(pipeline: Pipeline) -> Celery:
+def build_app(pipeline: Pipeline) -> LedgerApp:
     """The app behind `celery -A events`; handlers must be loaded.
 
     Raises:
@@ -38,7 +41,7 @@ def build_app(pipeline: Pipeline) -> Celery:
     pipeline.register_bridges()
     handlers = list(all_handlers())
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
-    app = Celery("events", set_as_current=True, fixups=[])
+    app = LedgerApp(local=not settings.broker_url)
     app.pipeline = pipeline
     # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
     app.draining, app.run_token = Draining(), secrets.token_hex(4)
@@ -47,7 +50,7 @@ def build_app(pipeline: Pipeline) -> Celery:
     pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
     app.tally = Tally(pairs, (*ALL_REASONS, *OF_BRIDGES))
     app.moved = Moved()
-    for watcher in (app.tally, app.moved):
+    for watcher in (app.tally, app.moved, OutcomeLines()):
         pipeline.hooks.add(watcher)
     app.conf.update(config.default_settings(settings))
     app.conf.update(config.application_settings())
@@ -62,6 +65,7 @@ def build_app(pipeline: Pipeline) -> Celery:
     app.steps["worker"].add(MonitoringStep)
 
     def child_started(**_: Any) -> None:
+        app.give_way()
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
         leave_signals_to_parent(app.draining)
         app.tally.enter(getattr(current_process(), "index", None))
@@ -71,6 +75,7 @@ def build_app(pipeline: Pipeline) -> Celery:
 
     signals.worker_process_init.connect(child_started, weak=False)  # nobody else holds this function
     signals.task_failure.connect(record_lost_process, weak=False)
+    FirstLines(pipeline).listen()
     if settings.log_format == "json":
         log_in_json(pipeline.hooks)
     else:

@@ -14,7 +14,7 @@ from vine import promise
 
 from events.records import Group
 from events.redaction import brief
-from events.worker.parked import NO_SUCH_DELIVERY, parked_message
+from events.worker.parked import NO_SUCH_DELIVERY, parked_message, tell_parked
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
 
@@ -117,10 +117,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         except Exception as error:
             self._later(error, self._park, message, problem)
             return
-        log.error(
-            "message %s of queue %s can't be run: %s: %s; `events parked show` has it", parked.id, parked.queue,
-            problem.reason, problem.detail[:300],
-        )  # fmt: skip
+        tell_parked(parked)
         self._put_aside(message)
 
     def _put_aside(self, message: Any) -> None:

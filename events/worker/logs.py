@@ -11,15 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billiard import util as billiard_util
-from celery import current_task, signals
+from celery import signals
 from celery.apps import worker as worker_program
 
 from events.hooks import Hooks
-from events.logs import DeliveryLogs, JsonFormatter, about, last_attempt
+from events.logs import DeliveryLogs, JsonFormatter, about
 from events.plain_logs import make_plain
-from events.transport.message import HEADER, group_of
-
-_END_OF_TASK = "celery.app.trace"  # says what became of a task, in the process that ran it, when its handler has ended
+from events.worker.outcomes import CLAIMS
 
 
 def log_in_text() -> None:
@@ -36,14 +34,13 @@ def log_in_text() -> None:
 def log_in_json(hooks: Hooks) -> None:
     """For this process and those that it forks; to be called before Celery sets up its logging."""
     hooks.add(DeliveryLogs())
-    formatter = JsonFormatter(also=_of_task)
+    formatter = JsonFormatter(also=_of_outcome)
     early = logging.StreamHandler()  # warnings from before there is a log, such as Celery's of running as root
     early.setFormatter(formatter)
 
-    def beginning(instance: Any = None, **_: Any) -> None:
+    def beginning(**_: Any) -> None:
         logging.captureWarnings(True)
         logging.getLogger("py.warnings").addHandler(early)
-        instance.quiet = True  # no banner
         if hasattr(worker_program, "safe_say"):
             worker_program.safe_say = _say
 
@@ -58,19 +55,10 @@ def log_in_json(hooks: Hooks) -> None:
     signals.after_setup_task_logger.connect(set_up, weak=False)
 
 
-def _of_task(record: logging.LogRecord) -> Mapping[str, object]:
-    """Celery's own line about the end of a task; no longer in the handler's run."""
-    if record.name != _END_OF_TASK or not current_task:
-        return {}
-    group = group_of({HEADER: current_task.request.get(HEADER)})
-    if not group:
-        return {}
-    handler, event_id, last = group[0].handler, group[0].event_id, last_attempt()
-    if len(group) > 1:
-        return {"handler": handler, "events": len(group)}
-    if last is not None and (last.envelope.id, last.handler) == (event_id, handler):
-        return about([last])
-    return {"handler": handler, "event_id": str(event_id)}
+def _of_outcome(record: logging.LogRecord) -> Mapping[str, object]:
+    """A line about the end of deliveries, which are no longer in the handler's run."""
+    claims = getattr(record, CLAIMS, None)
+    return about(claims) if claims else {}
 
 
 def _say(message: str, file: Any = sys.__stderr__) -> None:

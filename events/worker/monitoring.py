@@ -5,7 +5,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from events.pipeline import Pipeline
-from events.worker.steps import or_exit
+from events.worker.exits import or_exit
 
 
 class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """What is written to the ledger of a message that can't be run."""
 
 import json
+import logging
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ from events.letters import Parked
 from events.records import Wakeup
 from events.transport.message import GARBAGE, wakeup_message
 from events.worker.validation import REASONS, Problem, raw_body
+
+log = logging.getLogger("events.worker")
 
 NO_SUCH_DELIVERY = Problem("no such delivery", "a wake-up for a delivery that the ledger doesn't have")
 ALL_REASONS = (*REASONS, NO_SUCH_DELIVERY.reason)
@@ -42,6 +45,14 @@ def parked_wakeup(wakeup: Wakeup, worker: str) -> Parked:
     return Parked(
         uuid4(), wakeup.queue, NO_SUCH_DELIVERY.reason, NO_SUCH_DELIVERY.detail, message.body.encode(), properties,
         worker,
+    )  # fmt: skip
+
+
+def tell_parked(parked: Parked) -> None:
+    """Log that this message can't be run."""
+    log.error(
+        "message %s of queue %s can't be run: %s: %s; `events parked show` has it", parked.id, parked.queue,
+        parked.reason, parked.detail[:500],
     )  # fmt: skip
 
 

@@ -12,8 +12,12 @@ from contextlib import suppress
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
+from celery.worker.consumer.consumer import CONNECTION_RETRY
 from celery.worker.state import maybe_shutdown
 
+from events.settings import redact
+from events.throttle import Throttle
+from events.transport.refusals import told
 from events.transport.revival import SUSPICIOUS, Revival
 from events.transport.topology import is_rabbitmq
 
@@ -21,8 +25,20 @@ log = logging.getLogger("events.worker")
 
 _FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
 _LOG_EVERY = 5.0
+_COMPLAIN_EVERY = 1.0  # of a broker that takes connections and refuses what is asked
 _LASTED = 15.0  # seconds after which a connection was a good one
 _LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
+
+_complaints = Throttle(log, _COMPLAIN_EVERY)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Not what Celery says each time that a connection is lost, or made, by a transport that nobody need know."""
+    return "Connected to" not in str(record.msg) and CONNECTION_RETRY not in (record.args or ())
+
+
+for _name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
+    logging.getLogger(_name).addFilter(_is_wanted)
 
 
 class Reconnecting:
@@ -43,7 +59,8 @@ class Reconnecting:
             nonlocal logged
             if time.monotonic() - logged >= _LOG_EVERY:
                 logged = time.monotonic()
-                log.error("can't reach the broker %s: %s; trying every %g s", conn.as_uri(), error, _MOST)
+                reason = redact(told(error))
+                log.error("can't reach the broker %s: %s; trying every %g s", conn.as_uri(), reason, _MOST)
 
         connected = conn.ensure_connection(
             failed,
@@ -61,7 +78,10 @@ class Reconnecting:
     def connect(self) -> Any:
         """Nobody else would close a connection that was made, and could then not be used."""
         try:
-            return super().connect()  # type: ignore[misc]
+            connection = super().connect()  # type: ignore[misc]
+            if url := self.app.pipeline.settings.broker_url:
+                log.info("connected to %s", redact(url))
+            return connection
         except BaseException:
             if self._opened is not None:
                 with suppress(Exception):
@@ -71,6 +91,7 @@ class Reconnecting:
             self._opened = None
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
+        _complaints.warn(f"lost the broker, connecting again: {redact(told(exc))}")
         with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             try:
@@ -85,7 +106,7 @@ class Reconnecting:
                 self._revival.suspect(queue)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        super().on_connection_error_before_connected(exc)  # type: ignore[misc]
+        _complaints.warn(f"can't reach the broker, trying again: {redact(told(exc))}")
         self._rest()
 
     def _rest(self) -> None:

@@ -7,22 +7,19 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
 
-from events.errors import EventsError
 from events.pipeline import Pipeline
-from events.printable import printable
-from events.redaction import redact
 from events.registry import all_handled, without_handlers
 from events.relay import Relay
 from events.transport.memory import MemoryTransport
 from events.watchdog import Pulse, Watchdog
 from events.worker.draining import Drain
+from events.worker.exits import or_exit
 from events.worker.holding import Holding
 from events.worker.idleness import Idleness
 from events.worker.signalling import SignalListener
@@ -165,13 +162,3 @@ def _kill_children(worker: Any) -> bool:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     return pool is not None
-
-
-def or_exit(action: Any) -> None:
-    """An error of ours ends the worker with one line; Celery would print a traceback and go on."""
-    try:
-        action()
-    except EventsError as error:
-        # Past sys.stderr, which Celery replaces by a logger.
-        print(f"events: {printable(redact(str(error)))}", file=sys.__stderr__, flush=True)
-        raise SystemExit(1) from None

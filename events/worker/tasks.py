@@ -26,7 +26,8 @@ from events.records import Group
 from events.registry import Handler
 from events.settings import HARD_LIMIT_GRACE
 from events.transport.message import HEADER, group_of
-from events.worker.parked import parked_wakeup
+from events.worker.outcomes import tell_not_ours
+from events.worker.parked import parked_wakeup, tell_parked
 
 log = logging.getLogger("events.worker")
 
@@ -43,6 +44,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
     ignore_result = True
     max_retries = None
     Request = "events.worker.revoking:Request"
+    Strategy = "events.worker.outcomes:receive_quietly"
     pipeline: Pipeline
 
     def run(self, **_: Any) -> str:
@@ -58,6 +60,9 @@ class DeliveryTask(Task):  # type: ignore[misc]
                 parked = parked_wakeup(wakeup, worker)
                 self.pipeline.ledger.parked.park(parked)
                 self.pipeline.hooks.parked(parked.reason)
+                tell_parked(parked)
+        not_ours = Result(Outcome.NOT_OURS)
+        tell_not_ours(self.name, [one.event_id for one in group if results[one.event_id] == not_ours])
         return _shown([results[wakeup.event_id] for wakeup in group])
 
     def deliverer(self, worker: str) -> Deliverer:
@@ -98,11 +103,13 @@ def _shown(results: Sequence[Result]) -> str:
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         summary += f" ({worst.summary})" if worst.error is not None else ""
     if counts[Outcome.DEAD]:
-        raise DeliveryFailed(summary)
+        raise DeliveryFailed(summary) from worst.error
     if counts[Outcome.RETRY] == len(results):
         # Raised, not published: the ledger holds the time of the next attempt, and the relay sends it.
         wait = worst.due_in.total_seconds() if worst.due_in is not None else None
-        raise Retry(summary, DeliveryFailed(summary), when=wait)
+        failed = DeliveryFailed(summary)
+        failed.__cause__ = worst.error
+        raise Retry(summary, failed, when=wait)
     return summary
 
 

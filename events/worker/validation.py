@@ -22,6 +22,10 @@ REASONS = ("malformed message", "not a message", "not a task", "not a wake-up", 
 _FREE = {"origin", "argsrepr", "kwargsrepr", "lang"}  # text for people
 _ACTED_UPON = {name for name in vars(Context) if not name.startswith("__")} | {"compression"}
 _SHOWN = 200  # characters of a wrong value
+_FOREIGN = (
+    "if it is a task of another Celery app, give that app a queue of its own (task_default_queue), and a worker that "
+    "reads it; then send the task again, and discard this message"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def _check(message: Message) -> Group | Problem:
         return _foreign(message)
     group = group_of(headers)
     if not group:
-        return Problem("not a wake-up", f"task {_shown(headers['task'])} has no readable header {HEADER!r}")
+        return Problem("not a wake-up", f"task {_shown(headers['task'])} has no readable header {HEADER!r}; {_FOREIGN}")
     if message.content_type != "application/json":
         return Problem("content type", f"{_shown(message.content_type)}; wake-ups are application/json")
     if str(message.content_encoding).lower() != "utf-8":

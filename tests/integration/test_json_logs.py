@@ -61,11 +61,19 @@ def test_every_line_of_a_prefork_worker_is_json_and_names_its_delivery(system: S
     wrong = by_message["it went wrong"]
     assert wrong["exception"].startswith("Traceback")
     assert wrong["exception"].endswith("ValueError: no\nmore")
-    # And Celery's own line about the end has the fields, too
-    (end,) = [line for line in lines if " succeeded in " in line["message"]]
+    # And the line about the end has the fields, too, and what it says as fields
+    (end,) = [line for line in lines if "-> chats_async ok" in line["message"]]
     assert end["handler"] == "chats_async"
     assert end.items() >= {"event_id": str(failing.event_id), "correlation_id": "request 7", "attempt": 1}.items()
-    assert any(line.get("attempt") == 2 for line in lines if line["logger"] == "celery.app.trace")
+    assert end["outcome"] == "succeeded"
+    assert 0 < end["seconds"] < 60
+    (dead,) = [line for line in lines if line["level"] == "ERROR" and line["logger"] == "celery.app.trace"]
+    assert dead.items() >= (about | {"attempt": 2, "outcome": "dead"}).items()
+    assert dead["exception"].endswith("ValueError: no\nmore")
+    # And the first tells what the worker stands on
+    (first,) = [line for line in lines if "database" in line]
+    assert first["database"].startswith("SQLite /")
+    assert first["handlers"] == ["chats", "chats_async"]
 
 
 def test_every_line_of_a_relay_is_json(system: System) -> None:

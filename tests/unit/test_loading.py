@@ -1,5 +1,8 @@
 """EVENTS_HANDLERS: which modules of a package are imported, and which are not."""
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from events import ConfigurationError
+from events.loading import other_events
 from events.registry import handler_named, load_handlers
 
 HANDLER = """
@@ -16,6 +20,11 @@ class {event}(DomainEvent): pass
 def on_{event}(event: {event}) -> None: ...
 """
 BOOM = "raise SystemExit(3)\n"
+NOT_READY = """
+class AppRegistryNotReady(Exception):
+    __module__ = "django.core.exceptions"
+raise AppRegistryNotReady("Apps aren't loaded yet.")
+"""
 
 Package = Callable[[dict[str, str]], str]
 
@@ -119,3 +128,62 @@ def test_modules_that_are_passed_over_are_told_of(package: Package, caplog: pyte
     assert loaded(name) == {"bare", "bare.orders"}
     told = [record.getMessage().split()[0] for record in caplog.records]
     assert told == [f"{name}.bare.other", f"{name}.scripts"]
+
+
+@pytest.mark.parametrize(
+    ("source", "cure"),
+    [
+        ("import nothing_of_this_name.at_all", "install what 'nothing_of_this_name' is of "),
+        ("1 / 0", "mend it there"),
+        ("from events import nothing_of_this_name", "mend it there"),
+        ("import django_like", "begin with `import django` and `django.setup()`"),
+    ],
+)  # fmt: skip
+def test_what_fails_within_a_module_has_its_own_cure(package: Package, source: str, cure: str) -> None:
+    # Given, among others, what Django raises when a model is imported before its applications are loaded
+    name = package({"__init__.py": "", "broken.py": f"# handles\n{source}\n", "../django_like.py": NOT_READY})
+    with pytest.raises(ConfigurationError) as caught:
+        load_handlers([name])
+    assert cure in str(caught.value)
+    assert "name importable modules" not in str(caught.value)
+    sys.modules.pop("django_like", None)
+
+
+def test_a_module_of_the_applications_own_that_is_named_events_is_found(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a project that has an `events` of its own, which its handlers import
+    name = package({"__init__.py": "", "broken.py": "# handles\nimport events.models\n"})
+    monkeypatch.chdir(tmp_path)
+    assert other_events() == ""
+    for file in ("events.py", "events/__init__.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+        # Then it is named, with what to do
+        assert other_events() == str(tmp_path / file)
+        with pytest.raises(
+            ConfigurationError, match=rf"`events` is this package, and not {tmp_path / file}: rename that"
+        ):
+            load_handlers([name])
+    # And a folder that is no module is nobody's business
+    (tmp_path / "events.py").unlink()
+    (tmp_path / "events" / "__init__.py").unlink()
+    assert other_events() == ""
+
+
+def test_commands_and_doctor_say_so(tmp_path: Path) -> None:
+    # Given such a project, and the command as it is installed
+    (tmp_path / "events.py").touch()
+    command = [str(Path(sys.executable).parent / "events")]
+    environment = {"PATH": os.environ["PATH"], "EVENTS_HANDLERS": "colorsys"}
+    done = subprocess.run(
+        [*command, "migrate"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    said = f"events: {tmp_path / 'events.py'} is named as this package is, and hides it from what is started here"
+    assert done.stderr.startswith(said)
+    assert done.stderr.endswith("; rename it\n")
+    done = subprocess.run([*command, "doctor", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "events"]
+    assert finding["level"] == "error"
+    assert str(tmp_path / "events.py") in finding["found"]

@@ -293,3 +293,14 @@ def test_a_session_whose_rows_go_where_its_events_go_is_told_nothing(
         publish(Uttered(words="here"), session=session)
     assert "binds=" not in caplog.text
     there.dispose()
+
+
+def test_a_session_that_has_binds_alone_is_told_what_it_lacks() -> None:
+    with Session(binds={Uttering: get_engine()}) as session, pytest.raises(PublishError) as caught:
+        publish(Uttered(words="here"), session=session)
+    said = str(caught.value)
+    assert said.startswith("session= is a Session without a bind for the ledger: make it with bind=, the engine of")
+    assert said.endswith("session=session.connection(bind_arguments={'mapper': SomeModel})")
+    # And that cure works
+    with Session(binds={Uttering: get_engine()}) as session, session.begin():
+        publish(Uttered(words="here"), session=session.connection(bind_arguments={"mapper": Uttering}))

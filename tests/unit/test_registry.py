@@ -1,6 +1,7 @@
 """Handlers: what can be wrong is found at import, and both places are named."""
 
 import functools
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,13 @@ def hears(event: Rang) -> None: ...
 
 @pytest.mark.parametrize("queue", ["", "a b", "a\0b", "q" * 201, "events.dead", 5])
 def test_a_queue_that_no_broker_takes_is_refused_at_import(queue: Any) -> None:
-    with pytest.raises(DefinitionError, match=r"handler 'queued' \(.*py:\d+\): queue=.*; use 1 to 200 characters"):
+    with pytest.raises(
+        DefinitionError, match=r"handler 'queued' \(.*py:\d+\): queue=.*; use text of 1 to 200 characters"
+    ):
         handles(Rang, name="queued", queue=queue)(hears)
 
 
-@pytest.mark.parametrize("limit", ["5", float("nan"), float("inf")])
+@pytest.mark.parametrize("limit", ["5", float("nan"), float("inf"), True, [5], b"5"])
 def test_a_time_limit_that_is_no_time_is_refused_at_import(limit: Any) -> None:
     with pytest.raises(DefinitionError, match=r"'limited'.*time_limit=.* is no time"):
         handles(Rang, name="limited", time_limit=limit)(hears)
@@ -145,3 +148,55 @@ def test_a_time_limit_that_is_no_time_is_refused_at_import(limit: Any) -> None:
 def test_a_name_that_no_ledger_takes_is_refused_at_import() -> None:
     with pytest.raises(DefinitionError, match="printable"):
         handles(Rang, name="a\0b")(hears)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": 3}, "name=3; a name has 1 to 255 printable characters"),
+        ({"name": ("a", "b")}, "a name has"),
+        ({"queue": b"mail"}, "use text of 1 to 200"),
+        ({"queue": ["mail"]}, "use text of 1 to 200"),
+        ({"group": "no"}, "group='no'; use True or False"),
+        ({"batch": True}, "batch=True; use 2 to"),
+        ({"batch": "9"}, "batch='9'; use 2 to"),
+        ({"linger": True}, "linger=True is no time"),
+        ({"retry": 3}, "retry=3 is no Retry"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_at_import(options: dict[str, Any], said: str) -> None:
+    def typed(event: Rang) -> None: ...
+
+    def typed_batch(events: list[Rang]) -> None: ...
+
+    with pytest.raises(DefinitionError) as caught:
+        handles(Rang, **options)(typed_batch if "batch" in options else typed)
+    assert said in str(caught.value)
+
+
+def rings(bell: str, event: Rang, *, loud: bool = False) -> None: ...
+
+
+class Ringing:
+    def __call__(self, event: Rang) -> None: ...
+
+
+def test_partials_and_callables_can_be_handlers_and_know_where_they_are_at_home() -> None:
+    # Given a partial, which has no name of its own
+    bound = functools.partial(rings, "small", loud=True)
+    with pytest.raises(DefinitionError, match=r"has no name of its own; give it one: name="):
+        handles(Rang)(bound)
+    # When it is given one; and an object that can be called, which has its class's
+    handles(Rang, name="rings_the_small")(bound)
+    handles(Rang)(Ringing())
+    # Then both are handlers, of this module
+    for name in ("rings_the_small", "Ringing"):
+        assert handler_named(name).home == __name__
+        assert handler_named(name).wants == {"event": Wanted.EVENT}
+        assert "test_registry.py" in handler_named(name).defined_at
+
+
+@pytest.mark.parametrize("target", [dict.fromkeys, max, operator.itemgetter(0), functools.partial(print), type])
+def test_what_says_nothing_of_its_parameters_is_refused_by_name(target: Any) -> None:
+    with pytest.raises(DefinitionError, match="'compiled'"):
+        handles(Rang, name="compiled")(target)

@@ -4,6 +4,7 @@ import os
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import make_url
 
 from events import ConfigurationError
 from events.settings import Settings, load_settings, redact, setting_names
@@ -93,3 +94,30 @@ def test_a_misspelt_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_password_is_ever_shown(url: str) -> None:
     assert "ret" not in redact(f"can't reach {url}")
     assert "secret" not in repr(Settings(database_url="postgresql://u:secret@h/a", broker_url="redis://:secret@h"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("watchdog", "1ms"), ("watchdog", "1.9s"), ("time_limit", "1ms"), ("lease", "999ms"), ("stale_after", "5ms"),
+     ("poll_interval", "1ms"), ("broker_timeout", "1ms")],
+)  # fmt: skip
+def test_a_time_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
+    monkeypatch.setenv("EVENTS_DATABASE_URL", "postgresql://h/a")
+    monkeypatch.setenv(f"EVENTS_{field.upper()}", value)
+    with pytest.raises(ConfigurationError, match=rf"^EVENTS_{field.upper()}='{value}': use at least [\d.]+s, or "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgresql://db1:5432,db2/shop", "postgresql+psycopg:///shop?host=db1%3A5432&host=db2"),
+        ("postgres://u:a,b@db1,db2:1/s?sslmode=require",
+         "postgresql+psycopg://u:a%2Cb@/s?host=db1&host=db2%3A1&sslmode=require"),
+        ("postgresql://u:a,b@db1/s", "postgresql+psycopg://u:a%2Cb@db1/s"),
+        ("postgresql://db1,db2", "postgresql+psycopg:///?host=db1&host=db2"),
+        ("sqlite:///a,b.db", "sqlite:///a,b.db"),
+    ],
+)  # fmt: skip
+def test_several_hosts_are_read_as_libpq_reads_them(given: str, read: str) -> None:
+    assert make_url(Settings(database_url=given).database_url) == make_url(read)

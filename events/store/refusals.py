@@ -1,0 +1,58 @@
+"""What a database means by an error that it refuses us with, and what to do about it."""
+
+import re
+
+from sqlalchemy.exc import DBAPIError
+
+# By what the server says, in English or as SQLSTATE; the first that fits. {role} is ours, \\1 what was found.
+_CURES: tuple[tuple[str, str], ...] = (
+    (r"28P01|password authentication failed|no password supplied", "check the user and the password in it"),
+    (r"""role "([^"]+)" does not exist""", r"check the user in it, or make that role: createuser \1"),
+    (r"no pg_hba.conf entry", "the server's pg_hba.conf lets this user in from here only in another way, if at all; "
+                              "perhaps with ?sslmode=require"),
+    (r"""3D000|database "([^"]+)" does not exist""", r"make it: createdb \1; or mend the name"),
+    (r"permission denied for database (\S+)", r"GRANT CONNECT ON DATABASE \1 TO {role}"),
+    (r"permission denied for schema (\S+)",
+     r"GRANT USAGE, CREATE ON SCHEMA \1 TO {role}; or run `events migrate` as a role that may create tables there"),
+    (r"must be (?:the )?owner of", "run `events migrate` as the role that owns the tables"),
+    (r"permission denied for (?:table|sequence|relation) ",
+     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"),
+    (r"42501|permission denied", "use a role that may do that"),
+    (r"3F000|no schema has been selected",
+     "no schema of the role's search_path is there and open to it: GRANT USAGE, CREATE ON SCHEMA public TO {role}"),
+    (r"25006|read-only transaction",
+     "it is a standby, so name the primary; or {role} or the database has default_transaction_read_only"),
+    (r"53300|too many (?:clients|connections)|remaining connection slots",
+     "raise its max_connections; `events doctor` adds up what workers need"),
+    (r"42P01|no such table|relation .* does not exist", "run `events migrate`"),
+    (r"sslmode|SSL", "check sslmode in it"),
+    (r"could not translate host name|[Nn]ame or service not known|failed to resolve host",
+     "check the name of the host in it"),
+    (r"unable to open database file", "its folder must be there, and this user be allowed to write in it"),
+    (r"readonly database", "let this user write the file, and in its folder"),
+    (r"file is not a database", "it is a file of another kind; name another"),
+    (r"refused|timed? ?out|timeout expired|No such file or directory|unreachable|closed the connection",
+     "check the address, and that it runs"),
+)  # fmt: skip
+
+
+def cure_of(error: DBAPIError, role: str | None = None) -> str:
+    """What to do about it, "" if nobody knows. `role`: that of EVENTS_DATABASE_URL, the "it" of the cures."""
+    said = f"{getattr(error.orig, 'sqlstate', None) or ''} {error.orig}"
+    for pattern, cure in _CURES:
+        if found := re.search(pattern, said):
+            name = (found[1] if found.re.groups else None) or "NAME"
+            return cure.replace(r"\1", name.strip(",.;")).replace("{role}", role or "its role")
+    return ""
+
+
+def reason_of(error: DBAPIError) -> str:
+    """What the database said, in one line."""
+    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)  # without the place in a statement
+    return " ".join(str(primary or error.orig).split())
+
+
+def refusal(error: DBAPIError) -> str:
+    """One line for somebody who did something that needs the database."""
+    cure = cure_of(error) or "check it, or run `events migrate`"
+    return f"the database of EVENTS_DATABASE_URL refused: {reason_of(error)[:300]}; {cure}"

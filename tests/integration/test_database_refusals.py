@@ -1,0 +1,219 @@
+"""A database that refuses us, each time for another reason: one line, with the cure, from whoever meets it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from servers import free_port
+from sqlalchemy import make_url, text
+
+from events import ConfigurationError
+from events.pipeline import Pipeline
+from events.settings import Settings
+from events.store import check_schema, migrate
+from events.store.engine import make_engine
+from events.store.listener import NOTIFY, PostgresListener
+from support.databases import migrated_postgres
+from support.operator import events
+from support.servers import PostgresDatabase, own_server
+from support.system import System
+from support.waiting import eventually
+
+GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+READ_ONLY = "it is a standby, so name the primary; or {role} or the database has default_transaction_read_only"
+
+
+class Role:
+    """Somebody who may do nothing yet in this database."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self.name, self._owner = f"poor_{uuid4().hex[:8]}", database.url
+        self.url = make_url(database.url).set(username=self.name).render_as_string(hide_password=False)
+        self.say(f"CREATE ROLE {self.name} LOGIN")
+
+    def say(self, statement: str) -> None:
+        """As the owner of the database."""
+        with psycopg.connect(self._owner, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def gone(self) -> None:
+        self.say(f"DROP OWNED BY {self.name}; DROP ROLE {self.name}")
+
+
+def role_in(database: PostgresDatabase) -> Iterator[Role]:
+    role = Role(database)
+    try:
+        yield role
+    finally:
+        role.gone()
+        database.drop()
+
+
+@pytest.fixture
+def newcomer() -> Iterator[Role]:
+    """In an empty database."""
+    yield from role_in(PostgresDatabase())
+
+
+@pytest.fixture
+def guest() -> Iterator[Role]:
+    """In one with a ledger."""
+    yield from role_in(PostgresDatabase(migrated_postgres()))
+
+
+def refused(url: str, *, migrating: bool = False) -> str:
+    """What is said to whoever migrates, or only looks whether all is well."""
+    engine = make_engine(Settings(database_url=url, broker_url=""))
+    with pytest.raises(ConfigurationError) as caught:
+        (migrate if migrating else check_schema)(engine)
+    engine.dispose()
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def test_a_role_that_may_make_no_tables_is_told_what_to_grant(newcomer: Role) -> None:
+    said = refused(newcomer.url, migrating=True)
+    assert "permission denied for schema public; " in said
+    assert f"GRANT USAGE, CREATE ON SCHEMA public TO {newcomer.name}; or run `events migrate` as a role" in said
+
+
+def test_a_role_that_may_not_touch_the_tables_is_told_what_to_grant(guest: Role) -> None:
+    assert refused(guest.url).endswith("; " + GRANT.format(role=guest.name))
+    # And if it may not even look into the schema
+    guest.say("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    guest.say(f"ALTER ROLE {guest.name} SET search_path = public")
+    said = events("migrate", environment={"EVENTS_DATABASE_URL": guest.url}).stderr
+    assert "GRANT USAGE, CREATE ON SCHEMA public TO" in said
+    assert said.count("\n") == 1
+
+
+def test_a_role_that_may_only_read_is_told_so(newcomer: Role) -> None:
+    newcomer.say(f"ALTER ROLE {newcomer.name} SET default_transaction_read_only = on")
+    newcomer.say(f"GRANT ALL ON SCHEMA public TO {newcomer.name}")
+    assert refused(newcomer.url, migrating=True).endswith("; " + READ_ONLY.format(role=newcomer.name))
+
+
+def test_a_worker_that_may_only_look_ends_with_one_line(guest: Role, tmp_path: Path) -> None:
+    guest.say(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {guest.name}")
+    with System("sqlite", tmp_path).in_use() as system:
+        worker = system.start(["celery", "-A", "events", "worker", "-P", "solo"], database_url=guest.url)
+        assert worker.exit_code() == 1
+        said = worker.log.read_text()
+        assert "Traceback" not in said
+        assert f"permission denied for table event_subscriptions; {GRANT.format(role='its role')}\n" in said
+
+
+def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
+    guest.say(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {guest.name}")
+    environment = {"EVENTS_DATABASE_URL": guest.url, "EVENTS_HANDLERS": "colorsys"}
+    done = events("doctor", "--json", environment=environment)
+    assert done.returncode == 1
+    assert f"{guest.name} may not DELETE event_" in done.stdout
+    assert "DELETE event_store" in done.stdout
+    assert "INSERT event_store" not in done.stdout
+    assert GRANT.format(role=guest.name) in done.stdout
+    guest.say(f"ALTER ROLE {guest.name} SET default_transaction_read_only = on")
+    assert "unset default_transaction_read_only" in events("doctor", "--json", environment=environment).stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"database": "nothing_here"}, "make it: createdb nothing_here; or mend the name"),
+        ({"username": "nobody_here"}, "check the user in it, or make that role: createuser nobody_here"),
+        ({"host": "nowhere.invalid"}, "check the name of the host in it"),
+        ({"port": 1}, "check the address, and that it runs"),
+        ({"query": {"sslmode": "require"}}, "check sslmode in it"),
+        ({"query": {"sslmode": "nonsense"}}, "check sslmode in it"),
+    ],
+)
+def test_an_address_that_is_wrong_has_its_own_cure(newcomer: Role, changes: dict[str, object], cure: str) -> None:
+    url = make_url(newcomer.url).set(**changes)  # type: ignore[arg-type]
+    assert refused(url.render_as_string(hide_password=False)).endswith(f"; {cure}")
+
+
+def test_a_wrong_password_has_its_own_cure() -> None:
+    with own_server("postgres") as machine:
+        # Given a server that asks for passwords
+        with psycopg.connect(machine.url, autocommit=True) as connection:
+            connection.execute("ALTER ROLE postgres PASSWORD 'right'")
+            (rules,) = connection.execute("SHOW hba_file").fetchone() or ("",)
+            Path(rules).write_text("host all all all scram-sha-256\n")
+            connection.execute("SELECT pg_reload_conf()")
+        url = make_url(machine.url)
+
+        def asks() -> bool:
+            try:
+                psycopg.connect(machine.url).close()
+            except psycopg.OperationalError:
+                return True
+            return False
+
+        eventually(asks, "it asks for one")
+        # Then who has none, or a wrong one, is told what to look at
+        assert refused(machine.url).endswith("; check the user and the password in it")
+        said = refused(url.set(password="wrong").render_as_string(hide_password=False))
+        assert said.endswith("; check the user and the password in it")
+        assert "wrong" not in said
+
+
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ("foo=1", "'foo' is no option of a connection to PostgreSQL; remove it"),
+        ("sslmod=require", "did you mean sslmode?"),
+        ("ssl=true", "say sslmode=require"),
+        ("schema=shop", "for a schema say options=-csearch_path%3DNAME"),
+        ("pgbouncer=true", "behind PgBouncer in transaction mode set EVENTS_LISTEN=off"),
+        ("prepare_threshold=0", "behind PgBouncer in transaction mode set EVENTS_LISTEN=off"),
+    ],
+)
+def test_an_option_that_is_none_is_refused_before_anybody_connects(option: str, cure: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^EVENTS_DATABASE_URL: ") as caught:
+        make_engine(Settings(database_url=f"postgresql://nobody:secret@127.0.0.1:1/x?{option}", broker_url=""))
+    assert str(caught.value).endswith(cure)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_sqlite_file_has_no_options_of_others() -> None:
+    with pytest.raises(ConfigurationError, match="'foo' is no option of an SQLite file; remove it"):
+        make_engine(Settings(database_url="sqlite:///x.db?foo=1", broker_url=""))
+
+
+@pytest.mark.parametrize("option", ["connect_timeout=7", "application_name=shop", "keepalives_idle=3"])
+def test_options_that_we_set_too_are_the_users_and_events_are_heard_of(guest: Role, option: str) -> None:
+    url = f"{guest.url.replace(guest.name, 'postgres')}?{option}"
+    engine = make_engine(Settings(database_url=url, broker_url=""))
+    listener = PostgresListener(engine)
+    try:
+        # When somebody who listens is told
+        assert not listener.wait(timedelta(milliseconds=1))
+        with engine.begin() as connection:
+            connection.exec_driver_sql(NOTIFY)
+            told = connection.scalar(text("SHOW application_name"))
+        # Then it hears of it
+        assert listener.wait(timedelta(seconds=60))
+        # And the option is what the user said
+        assert told == ("shop" if "shop" in option else "events")
+    finally:
+        listener.close()
+        engine.dispose()
+
+
+@pytest.mark.parametrize("more", ["", "?target_session_attrs=read-write"])
+def test_several_hosts_may_stand_in_the_url_as_in_libpqs(newcomer: Role, more: str) -> None:
+    # Given a URL that names a machine that is gone, and one that is there
+    url = make_url(newcomer.url)
+    pipeline = Pipeline(
+        Settings(
+            database_url=f"postgresql://postgres@127.0.0.1:{free_port()},{url.host}:{url.port}/{url.database}{more}",
+            broker_url="",
+        )
+    )
+    # Then the one that is there is used
+    assert pipeline.migrate()
+    pipeline.close()

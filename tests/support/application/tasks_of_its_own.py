@@ -1,0 +1,50 @@
+"""Handlers beside plain Celery tasks: shared ones, and those of the application's own app, if it has one."""
+
+import os
+from pathlib import Path
+
+from celery import Celery, shared_task
+
+from events import DomainEvent, Retry, handles
+
+if broker := os.environ.get("SHOP_BROKER_URL"):
+    app = Celery("shop", broker=broker)
+    app.conf.task_default_queue = os.environ["SHOP_QUEUE"]
+
+    @app.task(name="shop.pack")
+    def pack(what: str) -> str:
+        return f"packed {what}"
+
+
+class Ordered(DomainEvent):
+    """`how` the handler uses the task."""
+
+    how: str
+
+
+@shared_task(name="shop.mail")
+def mail(to: str) -> str:
+    with Path(os.environ["SHOP_STARTS"]).open("a") as file:
+        file.write(f"mailed {to}\n")
+    return to
+
+
+@handles(Ordered, retry=Retry(max_attempts=1))
+def on_order(event: Ordered) -> None:
+    match event.how:
+        case "call":
+            mail("ann")
+        case "delay":
+            mail.delay("ann")
+        case "apply_async":
+            mail.apply_async(("ann",), countdown=5)
+        case "signature":
+            mail.si("ann").delay()
+        case "pack":
+            pack.delay("a box")
+
+
+@handles(Ordered, retry=Retry(max_attempts=1))
+async def on_order_async(event: Ordered) -> None:
+    if event.how == "delay":
+        mail.delay("async ann")
