@@ -17,6 +17,7 @@ from events.wire import REASONS as OF_BRIDGES
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges import BridgesStep
 from events.worker.draining import Draining
+from events.worker.inlet import InletStep
 from events.worker.logs import log_in_json
 from events.worker.monitoring import MonitoringStep
 from events.worker.parked import ALL_REASONS
@@ -60,6 +61,7 @@ def build_app(pipeline: Pipeline) -> Celery:
     app.steps["worker"].add(PresenceStep)
     app.steps["worker"].add(BridgesStep)
     app.steps["worker"].add(MonitoringStep)
+    app.steps["consumer"].add(InletStep)
 
     def child_started(**_: Any) -> None:
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
