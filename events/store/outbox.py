@@ -78,7 +78,7 @@ class SqlOutbox:
         which = {"queues": sorted(queues), "most": limit} | _of(handlers)
         with transaction(self._engine) as connection:
             rows = connection.execute(passed(self._dialect), which | moments(self._dialect)).all()
-            groups = [
+            groups: list[Group] = [
                 (Wakeup(row.event_id, row.handler, row.queue, row.attempts + 1, row.event_type or ""),) for row in rows
             ]
             self._mark_sent(connection, groups, stale_after)

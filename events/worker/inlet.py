@@ -9,7 +9,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from celery import bootsteps
+from celery import Celery, bootsteps
 from kombu import Connection, Consumer, Queue
 
 from events.pipeline import Pipeline
@@ -59,8 +59,8 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
         taken.qos(prefetch_count=slots)
         taken.consume()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._take, args=(queues, slots, self._stopping), name="events-inlet",
-                                        daemon=True)  # fmt: skip
+        self._thread = threading.Thread(target=self._take, args=(consumer.app, queues, slots, self._stopping),
+                                        name="events-inlet", daemon=True)  # fmt: skip
         self._thread.start()
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
@@ -85,12 +85,13 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     shutdown = stop
 
-    def _take(self, queues: list[str], slots: int, stopping: threading.Event) -> None:
+    def _take(self, app: Celery, begun_with: list[str], slots: int, stopping: threading.Event) -> None:
         stale_after, handlers = self._pipeline.settings.stale_after, all_handled()
         while not stopping.wait(_EVERY) and not self._draining.begun:
             try:
                 room = slots - len(self._transport.held())
-                if room > 0:
+                queues = [name for name in begun_with if name in app.amqp.queues.consume_from]  # `cancel_consumer`
+                if room > 0 and queues:
                     taken = self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, handlers)
                     self._transport.send(taken)
             except Exception as error:
