@@ -123,6 +123,14 @@ class Outbox(Protocol):
         no living worker has, or that has another queue by now, is put where it belongs instead.
         """
 
+    def take_passed(
+        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled]
+    ) -> list[Group]:
+        """Mark up to `limit` due deliveries as sent that a worker has passed on: of these handlers, which we have.
+
+        For some seconds `take_due` leaves them to whoever asks so.
+        """
+
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         """Deliveries that were not started after all: pending again, due after `delay`. No attempt is used."""
 

@@ -74,8 +74,8 @@ def _warn_of_other_databases(session: Session, connection: Connection) -> None:
         engine = bind.engine
         if engine is connection.engine or engine in _warned or session.twophase:
             continue
-        if session.get_bind(**{"clause" if isinstance(key, FromClause) else "mapper": key}).engine is not engine:
-            continue  # the session decides otherwise, as a handler's does
+        if not _goes_to(session, key, engine):
+            continue
         _warned.add(engine)
         log.warning(
             "publish(session=...) of a session with binds=: the event is written to %s, but what is bound to %s is "
@@ -84,6 +84,19 @@ def _warn_of_other_databases(session: Session, connection: Connection) -> None:
             "keep them together",
             _shown(connection.engine), _shown(engine),
         )  # fmt: skip
+
+
+def _goes_to(session: Session, key: Any, engine: Engine) -> bool:
+    """Whether the session writes there what is bound by this key. Its class may decide otherwise, as a handler's does.
+
+    Of what it can't say without knowing more nobody is warned: publishing must not fail by it.
+    """
+    if type(session).get_bind is Session.get_bind:
+        return True
+    try:
+        return session.get_bind(**{"clause" if isinstance(key, FromClause) else "mapper": key}).engine is engine
+    except Exception:
+        return False
 
 
 def _shown(engine: Engine) -> str:

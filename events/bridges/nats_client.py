@@ -80,6 +80,12 @@ class _Sturdy(Client):
             log.warning("a message of NATS has unreadable headers, and is read without: %r", error)
             return None
 
+    async def flush(self, timeout: int = 10) -> None:
+        """nats-py's own returns without an answer where its reader or its writer has ended: all may be lost then."""
+        if any(task is None or task.done() for task in (self._reading_task, self._flusher_task)):
+            raise ConnectionError("the connection has ended")
+        await super().flush(timeout)
+
     async def _process_pong(self) -> None:
         with contextlib.suppress(asyncio.InvalidStateError):  # who waited for it has given up, by a time limit
             await super()._process_pong()

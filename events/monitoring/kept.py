@@ -1,11 +1,13 @@
 """A value that is slow to get: shown as it was, with its age, while a thread gets it anew."""
 
 import asyncio
+import atexit
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,7 +20,18 @@ log = logging.getLogger("events.monitoring")
 LEAST = 5.0  # seconds for which a value is good
 SHARE = 20  # times what it took to get: so this is never more than a twentieth of the database's work
 AGAIN = 1.0  # seconds until what failed is tried again
+_GOODBYE = 2.0  # seconds that a value under way has when the process ends
 FORGOTTEN = 300.0  # seconds: whoever collects metrics may do so but once in two minutes
+
+
+_under_way: set[Future[None]] = set()
+os.register_at_fork(after_in_child=_under_way.clear)
+
+
+@atexit.register
+def _let_end() -> None:
+    """Python ends a thread that still runs, wherever it is: in the middle of C++ (greenlet is), the process aborts."""
+    wait(tuple(_under_way), _GOODBYE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Kept(Generic[T]):
         with self._lock:
             if self._getting is None and self._is_old():
                 self._getting = Future()
+                _under_way.add(self._getting)
                 threading.Thread(target=self._refresh, args=(self._getting,), daemon=True).start()
             return self._getting
 
@@ -101,4 +115,5 @@ class Kept(Generic[T]):
                     continue  # it was changed in the meantime
                 self._getting = None
             done.set_result(None)
+            _under_way.discard(done)
             return

@@ -75,7 +75,7 @@ def fail(
     if outcome is Outcome.DEAD:
         state = {"state": State.DEAD, "finished_at": now, "copied": False}
     else:
-        state = {"state": waits(), "due_at": due_at}
+        state = {"state": waits(), "due_at": due_at, "passes": 0}  # whoever has begun it could run it
     return connection.execute(update(event_deliveries).where(which).values(**state, **why, **changes)).rowcount
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, and_, bindparam, exists, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Engine, Select, Update, bindparam, exists, func, or_, select, update
 
 from events.ports import Listener
 from events.records import Due, Express, Failure, FannedOut, Group, Handled, Settled, State, Wakeup
@@ -18,7 +18,7 @@ from events.store.homing import home, sending_home
 from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
 from events.store.marked import is_any_unsettled, settle
-from events.store.passing import passed_on
+from events.store.passing import LEFT_TO_OTHERS, is_of, may_be_sent, passed, passed_on
 from events.store.tables import event_deliveries, in_state, waits
 from events.store.waiting import heads
 
@@ -68,9 +68,9 @@ class SqlOutbox:
         group: Callable[[Sequence[Due]], list[Group]],
     ) -> list[Group]:
         due = _due(self._dialect, of_some=handlers is not None, but_some=bool(but))
-        which = {"of_queue": queue, "most": limit, "but": list(but)}
+        which: dict[str, Any] = {"of_queue": queue, "most": limit, "but": list(but)}
         if handlers is not None:
-            which |= {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
+            which |= _of(handlers)
         with transaction(self._engine) as connection:
             rows = self._at_home(connection, due, which)
             groups = group([
@@ -78,21 +78,36 @@ class SqlOutbox:
                     (row.now - row.due_at).total_seconds(), row.alone)
                 for row in rows
             ])  # fmt: skip
-            if not groups:
-                return []
-            numbered = [(one.event_id, one.handler, number) for group in groups
-                        for number in (secrets.randbits(62),) for one in group]  # fmt: skip
-            connection.execute(
-                _sending(self._dialect),
-                key_values(self._dialect, numbered) | moments(self._dialect, stale_after=stale_after),
-            )
+            self._mark_sent(connection, groups, stale_after)
         return groups
+
+    def take_passed(
+        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled]
+    ) -> list[Group]:
+        which = {"queues": sorted(queues), "most": limit} | _of(handlers)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(passed(self._dialect), which | moments(self._dialect)).all()
+            groups: list[Group] = [
+                (Wakeup(row.event_id, row.handler, row.queue, row.attempts + 1, row.event_type or ""),) for row in rows
+            ]
+            self._mark_sent(connection, groups, stale_after)
+        return groups
+
+    def _mark_sent(self, connection: Connection, groups: Sequence[Group], stale_after: timedelta) -> None:
+        if not groups:
+            return
+        numbered = [(one.event_id, one.handler, number) for group in groups
+                    for number in (secrets.randbits(62),) for one in group]  # fmt: skip
+        connection.execute(
+            _sending(self._dialect),
+            key_values(self._dialect, numbered) | moments(self._dialect, stale_after=stale_after),
+        )
 
     def _at_home(self, connection: Connection, due: "Select[Any]", which: dict[str, Any]) -> list[Any]:
         """Those that are due, with what belongs into another queue, or nowhere, sent there and left out."""
         found: list[Any] = []
         for _ in range(_PAGES):
-            rows = connection.execute(due, which | moments(self._dialect)).all()
+            rows = connection.execute(due, which | moments(self._dialect, left_to_others=LEFT_TO_OTHERS)).all()
             found = [row for row in rows if row.home == which["of_queue"]]
             if astray := [(row.event_id, row.handler, 0) for row in rows if row.home != which["of_queue"]]:
                 connection.execute(sending_home(self._dialect), key_values(self._dialect, astray))
@@ -149,6 +164,10 @@ class SqlOutbox:
         return PostgresListener(self._engine) if self._listen else PollingListener()
 
 
+def _of(handlers: Collection[Handled]) -> dict[str, Any]:
+    return {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
+
+
 _PAGES = 20  # of deliveries that are in a wrong place, looked at in one go
 
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
@@ -185,11 +204,7 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
     )
-    if of_some:
-        mine = tuple_(_DELIVERY.handler, _DELIVERY.event_type).in_(bindparam("these", expanding=True))
-        # Older code wrote no event type: who has the handler takes it, and passes it on if need be.
-        perhaps = and_(_DELIVERY.event_type.is_(None), _DELIVERY.handler.in_(bindparam("names", expanding=True)))
-        query = query.where(or_(mine, perhaps, home().is_(None)))
+    query = query.where(or_(is_of(), home().is_(None)) if of_some else may_be_sent(dialect))
     if but_some:
         query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
     return query

@@ -188,6 +188,7 @@ def _partial_index(name: str, where: str, *columns: str) -> None:
 
 
 _partial_index("event_deliveries_pending", "state = 'pending'", "queue", "due_at")
+_partial_index("event_deliveries_passed", "state = 'pending' AND passes > 0", "due_at")
 _partial_index("event_deliveries_sent", "state = 'sent'", "queue", "sent_at")
 _partial_index("event_deliveries_running", "state = 'running'", "due_at")
 _partial_index("event_deliveries_dead", "state = 'dead'", "finished_at")

@@ -179,6 +179,14 @@ class MemoryTransport:
     def held(self) -> Sequence[Group]:
         return tuple(_held)
 
+    def forget(self) -> Sequence[Group]:
+        """What is held, which nobody gets any more."""
+        left = tuple(_held)
+        _held.clear()
+        for queue in _queues.values():
+            queue.clear()
+        return left
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.release()

@@ -19,6 +19,7 @@ from events.worker.bridges import BridgesStep
 from events.worker.celery_app import LedgerApp
 from events.worker.draining import Draining
 from events.worker.first_lines import FirstLines
+from events.worker.inlet import InletStep
 from events.worker.logs import log_in_json, log_in_text
 from events.worker.monitoring import MonitoringStep
 from events.worker.outcomes import OutcomeLines
@@ -63,6 +64,7 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     app.steps["worker"].add(PresenceStep)
     app.steps["worker"].add(BridgesStep)
     app.steps["worker"].add(MonitoringStep)
+    app.steps["consumer"].add(InletStep)
 
     def child_started(**_: Any) -> None:
         app.give_way()

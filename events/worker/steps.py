@@ -27,6 +27,7 @@ from events.worker.signalling import SignalListener
 log = logging.getLogger("events.worker")
 
 _TICK = 0.5  # seconds
+_HANGS = 1.0  # seconds without a tick, after which the event loop is to be named if anything is
 _STOP_WITHIN = 10.0  # seconds that the relay has to finish its batch
 _ENDED_WITHIN = 60.0  # seconds; after that Celery ends the worker in its own way
 _PER_SLOT = 4  # without a broker: messages that a worker takes for each handler it can run at a time
@@ -145,7 +146,9 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             signs["the relay"] = self._relay.silence
         if self._pipeline.settings.broker_url:
             signs["consuming (messages wait, and none comes)"] = idleness.silence
-            signs["asking Redis for work, of which it could do some,"] = idleness.reticence
+            signs["asking Redis for work, of which it could do some,"] = lambda: (
+                0.0 if self._pulse.silence() > _HANGS else idleness.reticence()  # then nobody asks, and that is why
+            )
         worker.signs = signs
         self._watchdog = Watchdog(
             self._pipeline.settings.watchdog,

@@ -60,7 +60,21 @@ class Machine:
         self.start()
 
     def pause(self) -> None:
+        """Stop it, if it runs; when this returns its threads stand still. Raises RuntimeError if they don't."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STARTS_WITHIN
+        while self.pid is not None and (states := self._states()) != {"T"}:
+            if not states or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} can't be stopped: its threads are {states or 'gone'}")
+            time.sleep(0.01)
+
+    def _states(self) -> set[str]:
+        """Of the threads of its first process, as /proc has them; none if it has ended."""
+        found = set()
+        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                found.add(stat.read_text().rpartition(")")[2].split()[0])
+        return found - {"Z", "X"}
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

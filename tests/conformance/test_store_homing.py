@@ -126,6 +126,9 @@ def test_what_is_passed_on_comes_again_later_each_time_and_uses_no_attempt(store
         in_queue = store.ledger.outbox.waiting()["q"].total_seconds()
         waits.append(in_queue)
         make_due(store)
+        # and is left for some seconds to a worker that can run it
+        assert store.take() == []
+        make_due(store, since=HOUR)
     # Then it waits longer and longer, within bounds, and has all its attempts
     assert waits[0] <= 2
     assert waits[2] > 1

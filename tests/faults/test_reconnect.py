@@ -59,8 +59,7 @@ def test_a_worker_whose_event_loop_hangs_ends_itself(tmp_path: Path) -> None:
         worker = system.start_worker()
         # Then its watchdog ends it, and says what hung
         assert worker.exit_code() == HUNG
-        said = worker.log.read_text()  # of the two that see it, by whichever looked first
-        assert "Celery's event loop has been silent" in said or "asking Redis for work" in said
+        assert "Celery's event loop has been silent" in worker.log.read_text()
 
 
 def test_a_relay_whose_database_hangs_ends_itself(tmp_path: Path) -> None:

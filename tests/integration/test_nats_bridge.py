@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import servers
@@ -184,6 +185,25 @@ def test_a_time_limit_in_the_middle_of_it_leaves_no_deaf_connection(
         signal.signal(signal.SIGUSR1, before)
         machine.end()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("task", ["_reading_task", "_flusher_task"])
+def test_what_a_connection_that_has_ended_was_given_is_not_sent(core: Link, both_ends: BothEnds, task: str) -> None:
+    # Given a connection whose reader, or writer, has ended
+    publisher, subscriber = both_ends(core)
+    subscriber.receive(0.01)
+    send(publisher, placed(1))
+    client: Any = publisher._line._client  # type: ignore[attr-defined]
+    ended = getattr(client, task)
+    ended.get_loop().call_soon_threadsafe(ended.cancel)
+    eventually(ended.done, "it has ended")
+    # When an event is sent, then nobody takes it for sent
+    with pytest.raises(TransportError, match="the connection has ended"):
+        send(publisher, placed(1))
+    # And sent again, by a new connection, it arrives
+    last = placed(1, "last")
+    insist(publisher, last)
+    eventually(lambda: any(b"last" in one.body for one in subscriber.receive(0.2)), "the last arrived", 20)
 
 
 def test_a_server_that_says_nothing_costs_no_connections(core: Link, both_ends: BothEnds) -> None:

@@ -63,7 +63,8 @@ class Cell:
         """Those that it may end with."""
         if self.signals in COLD:
             return {1}
-        if self.signals == ["HUP", "TERM"]:  # Python starts anew: for a moment the kernel's own answer holds
+        if self.signals == ["HUP", "TERM"] and self.load == "idle":
+            # Python starts anew: for a moment the kernel's own answer holds
             return {0, -signal.SIGTERM}
         return {0, 1} if "INT" in self.signals else {0}
 

@@ -39,7 +39,7 @@ class Link:
 
     def __init__(self, scheme: str, server: str, accept: str = "*") -> None:
         host = server.partition("://")[2]
-        self.scheme = scheme
+        self.scheme, self.timeout = scheme, "2s"
         self.prefix = f"test-{uuid4().hex[:8]}"
         common = f"prefix={self.prefix}&name=link&accept={accept}&{FAST}"
         self.url = f"{scheme}://{host}{'&' if '?' in host else '?'}{common}"
@@ -57,7 +57,7 @@ class Link:
         return other
 
     def opened(self, more: str = "") -> tuple[Address, Bridge]:
-        return bridges.open_bridge(self.url + more, Settings(broker_url="", broker_timeout="2s"))
+        return bridges.open_bridge(self.url + more, Settings(broker_url="", broker_timeout=self.timeout))
 
 
 class Service:

@@ -9,13 +9,13 @@ from events.store.tables import event_store
 from support.system import TESTS, Process, System
 
 
-def start_worker(system: System, version: str) -> Process:
+def start_worker(system: System, version: str, pool: str = "prefork") -> Process:
     """A worker with the old or the new code."""
     versions = TESTS / "support" / "versions"
     before = system.environment["PYTHONPATH"]
     system.environment["PYTHONPATH"] = f"{versions}:{versions / version}:{TESTS / 'support' / 'application'}"
     try:
-        return system.start_worker()
+        return system.start_worker(pool)
     finally:
         system.environment["PYTHONPATH"] = before
 

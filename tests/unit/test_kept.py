@@ -1,6 +1,8 @@
 """A value that is slow to get is shown as it was, with its age, and got anew no more often than it is worth."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -141,3 +143,30 @@ def test_too_much_at_a_time_is_refused() -> None:
     gate.set()
     for job in running:
         job.ended.result(30)
+
+
+def test_a_process_that_ends_lets_a_value_under_way_arrive() -> None:
+    # Given a process that asks for a value, and ends at once
+    program = """
+import threading
+from events.monitoring.kept import Kept
+
+def get():
+    threading.Event().wait(0.3)
+    print("got", flush=True)
+
+Kept(get).ask()
+"""
+    # Then no thread is ended in the middle of something, which C++ takes for a reason to abort
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("got\n", "")
+
+
+def test_a_process_that_ends_waits_for_no_value_that_never_comes() -> None:
+    program = """
+import threading
+from events.monitoring.kept import Kept
+
+Kept(lambda: threading.Event().wait()).ask()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

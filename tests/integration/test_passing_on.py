@@ -1,0 +1,39 @@
+"""What one worker of many can run comes to it soon, whoever else reads the queue."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from events.store.tables import event_deliveries
+from support.rolling import publish_as, start_worker
+from support.system import System
+from support.waiting import eventually
+
+COUNT, OTHERS = 20, 4
+
+
+def passes(system: System, ids: list[UUID]) -> list[int]:
+    """How often each delivery of the handler that only old code has was passed on."""
+    row = event_deliveries.c
+    query = select(row.passes).where(row.handler == "goes", row.event_id.in_(ids))
+    with system.pipeline.ledger.engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
+@pytest.mark.parametrize("mode", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("pool", ["solo", "prefork", "threads"])
+def test_the_one_worker_that_can_run_it_takes_it_after_one_pass(mode: str, pool: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path, handlers="wider").in_use() as system:
+        # Given one worker with old code among many with new code, which lacks a handler
+        start_worker(system, "old", pool).wait_for("ready.")
+        for worker in [start_worker(system, "new", pool) for _ in range(OTHERS if pool == "solo" else 2)]:
+            worker.wait_for("ready.")
+        # When events come for that handler
+        ids = publish_as(system, "Stayed", count=COUNT)
+        wanted = {(str(one), handler) for one in ids for handler in ("widens", "goes")}
+        eventually(lambda: wanted <= set(system.effects()), "all of it is done")
+        # Then it had no more than a pass or two to wait for each, and did each once
+        assert sum(passes(system, ids)) <= 2 * COUNT
+        assert set(system.effects().values()) == {1}
