@@ -112,8 +112,8 @@ class Together:
                     else:
                         self._pacing.hindered(handler.name)
                     return self._apart(claims, error)
-        if took:
-            self._pacing.note(handler.name, took, len(done) + len(failed))
+        if ran := len(done) + len(failed):  # none, if it was late before the first: a database that stood still
+            self._pacing.note(handler.name, took, ran)
         if len(failed) > len(done):  # to try each of them in company is work in vain
             self._pacing.hindered(handler.name)
         results = {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in done}

@@ -1,6 +1,7 @@
 """Several deliveries of one handler in one transaction: what becomes of each, on SQLite and PostgreSQL."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from events import get_engine, publish
+from events.heartbeat import Heartbeat
 from events.outcome import Outcome
 from events.records import Claim
 from events.store.tables import event_deliveries
@@ -181,3 +183,23 @@ def test_the_leases_of_all_last_while_one_runs(pipeline: InlinePipeline) -> None
     # Then all three are running, in a group, by this worker, for the lease's time
     assert [(one.state, one.grouped, one.worker) for one in seen] == [("running", True, "w1")] * 3
     assert {one.due_at - one.started_at >= pipeline.settings.lease - timedelta(seconds=1) for one in seen} == {True}
+
+
+def test_a_group_that_is_late_before_its_first_has_begun_comes_again(
+    pipeline: InlinePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a database or a machine that stands still while a group begins
+    @contextmanager
+    def late_at_once(_: Heartbeat, claims: Sequence[Claim], on_late: Callable[[], None]) -> Iterator[None]:
+        on_late()
+        yield
+
+    events = three(ForConnection, "", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Heartbeat, "keep", late_at_once)
+        # When it is run, then all of it goes home
+        assert run_together(pipeline, *events) == [BACK] * 3
+    assert written() == []
+    # And each succeeds, once
+    assert run_the_rest(pipeline) == {event.event_id: [SUCCEEDED] for event in events}
+    assert written() == ["a", "b", "c"]
