@@ -1,7 +1,9 @@
 """The chaos rig: a short run of every mode, and proof that its verdict sees what it should."""
 
 import json
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _chaos.machines import Machine
 from _chaos.main import settle
 from _chaos.options import MODES
 from _chaos.plan import draw
 from _chaos.tables import metadata
 from _chaos.verdict import Verdict, judge
 from sqlalchemy import Engine, create_engine, text
+from support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +59,22 @@ def test_what_is_done_slowly_is_not_stuck_and_what_stands_still_is(monkeypatch: 
     # Then these are what is stuck
     assert settle(system, 0.5, lambda _: None) == backlog[:left]
     assert len(backlog) == left
+
+
+def test_a_server_whose_port_was_given_away_while_it_was_down_waits_for_it(tmp_path: Path) -> None:
+    # Given a server whose port another program has, for a moment
+    machine = Machine("redis", tmp_path)
+    with socket.create_server(("127.0.0.1", machine.port)):
+        starting = threading.Thread(target=machine.start)
+        starting.start()
+        log = tmp_path / "redis" / "log"
+        eventually(lambda: log.exists() and "in use" in log.read_text(), "it has tried")
+    # Then it starts when that one is done
+    starting.join()
+    try:
+        assert machine.answers()
+    finally:
+        machine.end()
 
 
 @pytest.fixture
