@@ -18,6 +18,7 @@ from _chaos.plan import draw
 from _chaos.tables import metadata
 from _chaos.verdict import Verdict, judge
 from sqlalchemy import Engine, create_engine, text
+
 from support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
