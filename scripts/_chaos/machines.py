@@ -26,7 +26,7 @@ class Machine:
         self.port = servers.free_port()
         self._server = SERVERS[name]
         self.folder = folder / name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,8 +64,9 @@ class Machine:
 
     def restart(self) -> None:
         """As after a crash: killed, and started on what is on its disk."""
-        self.end()
-        self.start()
+        with self._lock:  # all the while: two at once would start two, and one would be nobody's
+            self.end()
+            self.start()
 
     def pause(self) -> None:
         """Stop it, if it runs; when this returns its threads stand still. Raises RuntimeError if they don't."""

@@ -1,5 +1,6 @@
 """The chaos rig: a short run of every mode, and proof that its verdict sees what it should."""
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -76,6 +77,34 @@ def test_a_server_whose_port_was_given_away_while_it_was_down_waits_for_it(tmp_p
         assert machine.answers()
     finally:
         machine.end()
+
+
+def test_a_server_that_is_restarted_by_two_faults_at_once_runs_once(tmp_path: Path) -> None:
+    # Given a server
+    machine = Machine("redis", tmp_path)
+    machine.start()
+    try:
+        # When four restart it at the same moment
+        restarting = [threading.Thread(target=machine.restart) for _ in range(4)]
+        for thread in restarting:
+            thread.start()
+        for thread in restarting:
+            thread.join()
+        # Then one of it runs, and is ours
+        assert machine.answers()
+        assert running_in(machine.folder) == [machine.pid]
+    finally:
+        machine.end()
+    assert running_in(machine.folder) == []
+
+
+def running_in(folder: Path) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if (process / "cwd").resolve() == folder and (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 @pytest.fixture
