@@ -26,7 +26,7 @@ class Machine:
         self.port = servers.free_port()
         self._server = SERVERS[name]
         self.folder = folder / name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,16 +48,25 @@ class Machine:
         with self._lock:
             self._process = servers.start(self._server, self.folder, self.port)
             deadline = time.monotonic() + STARTS_WITHIN
-            while not servers.answer(self._server, self.port).startswith(self._server.answer):
-                if self._process.poll() is not None or time.monotonic() > deadline:
+            while not self.answers():
+                if time.monotonic() > deadline:
                     log = (self.folder / "log").read_text(errors="replace")[-2000:]
                     raise RuntimeError(f"{self.name} did not start:\n{log}")
-                time.sleep(0.05)
+                if self._process.poll() is None:
+                    time.sleep(0.05)
+                else:  # while it was down, a connection from here to elsewhere may have been given its port
+                    time.sleep(1)
+                    self._process = servers.start(self._server, self.folder, self.port)
+
+    def answers(self) -> bool:
+        """Whether it does."""
+        return servers.answer(self._server, self.port).startswith(self._server.answer)
 
     def restart(self) -> None:
         """As after a crash: killed, and started on what is on its disk."""
-        self.end()
-        self.start()
+        with self._lock:  # all the while: two at once would start two, and one would be nobody's
+            self.end()
+            self.start()
 
     def pause(self) -> None:
         """Stop it, if it runs; when this returns its threads stand still. Raises RuntimeError if they don't."""

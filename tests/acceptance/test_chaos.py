@@ -1,7 +1,10 @@
 """The chaos rig: a short run of every mode, and proof that its verdict sees what it should."""
 
+import contextlib
 import json
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _chaos.machines import Machine
 from _chaos.main import settle
 from _chaos.options import MODES
 from _chaos.plan import draw
 from _chaos.tables import metadata
 from _chaos.verdict import Verdict, judge
 from sqlalchemy import Engine, create_engine, text
+
+from support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +61,50 @@ def test_what_is_done_slowly_is_not_stuck_and_what_stands_still_is(monkeypatch: 
     # Then these are what is stuck
     assert settle(system, 0.5, lambda _: None) == backlog[:left]
     assert len(backlog) == left
+
+
+def test_a_server_whose_port_was_given_away_while_it_was_down_waits_for_it(tmp_path: Path) -> None:
+    # Given a server whose port another program has, for a moment
+    machine = Machine("redis", tmp_path)
+    with socket.create_server(("127.0.0.1", machine.port)):
+        starting = threading.Thread(target=machine.start)
+        starting.start()
+        log = tmp_path / "redis" / "log"
+        eventually(lambda: log.exists() and "in use" in log.read_text(), "it has tried")
+    # Then it starts when that one is done
+    starting.join()
+    try:
+        assert machine.answers()
+    finally:
+        machine.end()
+
+
+def test_a_server_that_is_restarted_by_two_faults_at_once_runs_once(tmp_path: Path) -> None:
+    # Given a server
+    machine = Machine("redis", tmp_path)
+    machine.start()
+    try:
+        # When four restart it at the same moment
+        restarting = [threading.Thread(target=machine.restart) for _ in range(4)]
+        for thread in restarting:
+            thread.start()
+        for thread in restarting:
+            thread.join()
+        # Then one of it runs, and is ours
+        assert machine.answers()
+        assert running_in(machine.folder) == [machine.pid]
+    finally:
+        machine.end()
+    assert running_in(machine.folder) == []
+
+
+def running_in(folder: Path) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if (process / "cwd").resolve() == folder and (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 @pytest.fixture
