@@ -7,18 +7,28 @@ from typing import Annotated
 import typer
 
 from events.cli.handlers import as_dict, orphaned
-from events.cli.output import AsJson, complain, console, print_json, print_table, say
+from events.cli.output import AsJson, complain, console, print_json, print_table, refused, say
 from events.errors import ConfigurationError
 from events.overview import Overview
-from events.pipeline import get_pipeline
+from events.pipeline import Pipeline, get_pipeline
 from events.records import State
 from events.registry import load_handlers
 from events.settings import redact
+from events.store import migration_sql, pending
 
 
 def migrate(
     leave_existing: Annotated[
         bool, typer.Option("--leave-existing", help="Never handle what an event_store of others has unprocessed.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing: exit code 1, and their names, if migrations are pending.")
+    ] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Change nothing: print the SQL that brings the database up to date.")
+    ] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="With --sql: for an empty database, and ask none.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -27,11 +37,22 @@ def migrate(
     An event_store that another program has made is adopted, with its rows: what is processed is history, and what is
     not is handled, unless --leave-existing is said (docs/migrating.md).
 
-    The application's own tables (functions marked @on_migrate in EVENTS_HANDLERS) are made too.
+    The application's own tables (functions marked @on_migrate in EVENTS_HANDLERS) are made too. --check and --sql leave
+    them out, and change nothing (docs/alembic.md).
 
     Example: EVENTS_DATABASE_URL=postgresql://localhost/shop events migrate
+
+    Example: events migrate --sql | psql -v ON_ERROR_STOP=1 shop
     """
+    if wrong := _wrong_together(check, sql, from_scratch, leave_existing, as_json):
+        raise refused(wrong)
     pipeline = get_pipeline()
+    if sql:
+        typer.echo(migration_sql(pipeline.ledger.engine, from_scratch=from_scratch), nl=False)
+        return
+    if check:
+        _check(pipeline, as_json=as_json)
+        return
     try:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:  # the ledger needs no handlers: a web-only machine can migrate it
@@ -42,6 +63,31 @@ def migrate(
         print_json({"database": database, "applied": applied})
     else:
         say(f"{database}: " + (f"applied {', '.join(applied)}" if applied else "up to date"))
+
+
+def _wrong_together(check: bool, sql: bool, from_scratch: bool, leave_existing: bool, as_json: bool) -> str:
+    """What is wrong with these options, if anything."""
+    if from_scratch and not sql:
+        return "--from-scratch goes with --sql"
+    if check and sql:
+        return "use one of --check and --sql"
+    if sql and as_json:
+        return "what --sql prints is SQL; leave out --json"
+    if leave_existing and (check or sql):
+        return "--leave-existing is for migrating itself; leave out --check and --sql"
+    return ""
+
+
+def _check(pipeline: Pipeline, *, as_json: bool) -> None:
+    todo, database = pending(pipeline.ledger.engine), redact(pipeline.settings.database_url)
+    if as_json:
+        print_json({"database": database, "pending": todo})
+    elif todo:
+        say(f"{database}: {', '.join(todo)} pending; run `events migrate`")
+    else:
+        say(f"{database}: up to date")
+    if todo:
+        raise typer.Exit(1)
 
 
 def status(as_json: AsJson = False) -> None:

@@ -1,11 +1,12 @@
 """What is wrong with a configuration or a running system, and how to mend it: the checks behind `events doctor`.
 
-`findings` is what they report; `database`, `broker`, `bridges` and `workers` hold the checks, one function each.
+`findings` is what they report; `database`, `autogenerate`, `broker`, `bridges` and `workers` hold the checks, one
+function each.
 """
 
 from collections.abc import Callable
 
-from events.diagnosis import bridges, broker, database, workers
+from events.diagnosis import autogenerate, bridges, broker, database, workers
 from events.diagnosis.findings import Finding, Level, failed
 from events.pipeline import Pipeline
 
@@ -18,6 +19,7 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
     (workers.importable,),
     (workers.celery_settings,),
     (workers.deployment,),
+    (autogenerate.alembic,),
     (
         database.reachable,
         database.permissions,

@@ -3,8 +3,9 @@
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `marked`, `arrivals`, `claiming`, `failing`,
-`turns`, `callers`, `ledger_check` and `wake_ups`; `schema` migrates, and `adopting` takes over a table of others;
-`engine`, `session`, `pooling` and `types` hold what differs between databases, and their connections.
+`turns`, `callers`, `ledger_check` and `wake_ups`; `schema` migrates, `sql_script` writes that down as SQL, and
+`adopting` takes over a table of others; `engine`, `session`, `pooling` and `types` hold what differs between databases,
+and their connections.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from events.store.parked import SqlParkingLot
 from events.store.pooling import BACKGROUND, handlers_at_once, make_room
 from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
-from events.store.schema import check_schema, migrate
+from events.store.schema import check_schema, migrate, pending
+from events.store.sql_script import migration_sql
 from events.store.subscriptions import SqlSubscriptions
 from events.store.switches import SqlSwitches
 from events.store.traces import SqlTraces
@@ -35,7 +37,7 @@ from events.store.unhandled import SqlUnhandled
 from events.store.workers import SqlWorkers
 from events.tracing import Traces
 
-__all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
+__all__ = ["Ledger", "check_schema", "migrate", "migration_sql", "open_ledger", "pending"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Creates and updates the tables by Alembic, and tells a process whether they are as it needs them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -9,11 +10,15 @@ from events.errors import ConfigurationError, SchemaError
 from events.settings import redact
 from events.store.adopting import adopt
 from events.store.engine import transaction
+from events.store.files import file_of
 from events.store.refusals import cure_of, reason_of
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 7_310_579_604_112  # any number, the same for all who migrate
+LOCK = 7_310_579_604_112  # any number, the same for all who migrate
 
 
 def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
@@ -28,39 +33,75 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
         SchemaError: it is newer than this version, or has tables that can't become the ledger's.
     """
     from alembic import command  # here: whoever only looks at the ledger need not load it
-    from alembic.config import Config
 
     try:
         with transaction(engine) as connection:
             if engine.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             before = _revision(connection)
             _refuse_newer(before, engine)
             if before == _revisions()[-1]:
                 return []
             if before is None:
                 adopt(connection, leave=leave_existing)
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-            config.set_main_option("path_separator", "os")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            return [revision for revision in _revisions() if revision > (before or "")]
+            command.upgrade(configured(connection=connection), "head")
+            return later_than(before)
     except DBAPIError as error:
         raise _refused(engine, error) from error
 
 
 def check_schema(engine: Engine) -> None:
     """Raises SchemaError, with the command to run, if the tables are missing, old or newer than this version."""
+    found = _found(engine)
+    if found != _revisions()[-1]:
+        what = "has no tables of events" if found is None else f"has old tables of events ({found})"
+        raise SchemaError(f"the database {_name(engine)} {what}; run `events migrate`")
+
+
+def pending(engine: Engine) -> list[str]:
+    """The revisions that `migrate` would apply, in order. Nothing is changed, and no file made.
+
+    Raises:
+        ConfigurationError: the database can't be reached.
+        SchemaError: it is newer than this version.
+    """
+    return later_than(revision_of(engine))
+
+
+def revision_of(engine: Engine) -> str | None:
+    """Of the tables that are there; None if there are none. Raises as `pending` does."""
+    return None if not_made_yet(engine) else _found(engine)
+
+
+def not_made_yet(engine: Engine) -> bool:
+    """A file of SQLite that is not there; to connect would make it."""
+    return engine.dialect.name == "sqlite" and not file_of(engine.url.database).exists()
+
+
+def later_than(revision: str | None) -> list[str]:
+    """What brings tables of that revision up to date, in order."""
+    return [one for one in _revisions() if one > (revision or "")]
+
+
+def configured(**attributes: Any) -> "Config":
+    """Alembic's configuration, with what migrations/env.py is given."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes.update(attributes)
+    return config
+
+
+def _found(engine: Engine) -> str | None:
     try:
         with engine.connect() as connection:
             found = _revision(connection)
     except DBAPIError as error:
         raise _refused(engine, error) from error
     _refuse_newer(found, engine)
-    if found != _revisions()[-1]:
-        what = "has no tables of events" if found is None else f"has old tables of events ({found})"
-        raise SchemaError(f"the database {_name(engine)} {what}; run `events migrate`")
+    return found
 
 
 def _revision(connection: Connection) -> str | None:

@@ -255,3 +255,19 @@ def test_bridges_that_lead_nowhere_or_forward_nothing_are_found(doctor: Doctor, 
     # And a URL that makes no sense is one line
     wrong = next(one for one in doctor(1, bridges="pigeon://h")["findings"] if one["check"] == "bridges")
     assert "there is no bridge for pigeon://" in wrong["found"]
+
+
+def test_an_alembic_that_would_drop_our_tables_is_found(doctor: Doctor, tmp_path: Path) -> None:
+    # Given an application's own Alembic that knows nothing of the ledger
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations/env.py").write_text("context.configure(target_metadata=Base.metadata)\n")
+    settings = {"database_url": f"sqlite:///{tmp_path / 'e.db'}"}
+    assert doctor(**settings)["level"]["alembic"] == "warning"
+    # When it is told
+    (tmp_path / "migrations/env.py").write_text(
+        "from events.alembic import include_object\n"
+        "context.configure(target_metadata=Base.metadata, include_object=include_object)\n"
+    )
+    # Then all is well
+    assert doctor(**settings)["level"]["alembic"] == "ok"

@@ -14,11 +14,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    if not is_there(op.get_bind()):  # else events.store.adopting has just brought it into this form
+    context = op.get_context()
+    if context.as_sql or not is_there(op.get_bind()):  # else events.store.adopting has just brought it into this form
         _create_event_store()
-    unprocessed = (
-        sa.text("processed = false") if op.get_bind().dialect.name == "postgresql" else sa.text("processed = 0")
-    )
+    unprocessed = sa.text("processed = false") if context.dialect.name == "postgresql" else sa.text("processed = 0")
     op.create_index(
         "event_store_unprocessed",
         "event_store",
@@ -66,7 +65,7 @@ def upgrade() -> None:
         sa.Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
         sa.PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
     )
-    if op.get_bind().dialect.name == "sqlite":
+    if context.dialect.name == "sqlite":
         op.execute(CANONICAL_ID)
 
 

@@ -20,6 +20,6 @@ def upgrade() -> None:
     op.create_index(
         "event_store_sent_as", "event_store", [sender_event_id()], postgresql_where=there, sqlite_where=there
     )
-    if op.get_bind().dialect.name == "sqlite":
+    if op.get_context().dialect.name == "sqlite":
         op.execute("DROP TRIGGER event_store_canonical_id")
         op.execute(CANONICAL_ID)

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    sqlite = op.get_bind().dialect.name == "sqlite"
+    sqlite = op.get_context().dialect.name == "sqlite"
     if sqlite:  # what was not seen until now is seen from now on
         op.execute("UPDATE event_store SET processed = 0 WHERE processed IS NOT 0 AND processed IS NOT 1")
         for column in ("event_type", "aggregate_id"):

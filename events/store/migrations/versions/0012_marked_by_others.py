@@ -16,7 +16,7 @@ depends_on = None
 
 def upgrade() -> None:
     # What is processed by now is history, whoever did it. On PostgreSQL no row of that is touched.
-    postgresql = op.get_bind().dialect.name == "postgresql"
+    postgresql = op.get_context().dialect.name == "postgresql"
     default = sa.text("1" if postgresql else "0")
     op.add_column("event_store", sa.Column("fanned_out", sa.SmallInteger, nullable=False, server_default=default))
     if postgresql:

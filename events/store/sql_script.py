@@ -1,0 +1,51 @@
+"""The migrations as SQL, for whoever runs no DDL by programs, or reads it first."""
+
+import io
+
+from sqlalchemy import Engine
+
+from events.errors import SchemaError
+from events.store.found_table import is_there
+from events.store.schema import LOCK, configured, later_than, not_made_yet, revision_of
+
+_BEGIN = {"postgresql": f"BEGIN;\n\nSELECT pg_advisory_xact_lock({LOCK});", "sqlite": "BEGIN IMMEDIATE;"}
+_RUN_BY = {"postgresql": "psql -v ON_ERROR_STOP=1", "sqlite": "sqlite3 -bail"}
+
+
+def migration_sql(engine: Engine, *, from_scratch: bool = False) -> str:
+    """What `migrate` would do to this database: one transaction, data that has to change among it.
+
+    Args:
+        from_scratch: to an empty database of its kind; none is asked.
+    Raises:
+        ConfigurationError: the database can't be reached.
+        SchemaError: it is newer than this version, or has an event_store of another program: to adopt that depends on
+            what is in it.
+    """
+    from alembic import command  # here: whoever only looks at the ledger need not load it
+
+    start = None if from_scratch else revision_of(engine)
+    todo = later_than(start)
+    if not todo:
+        return f"-- celery-domain-events: the tables are up to date ({start})\n"
+    if start is None and not from_scratch and not not_made_yet(engine):
+        _refuse_to_adopt(engine)
+    dialect, script = engine.dialect.name, io.StringIO()
+    config = configured(dialect=dialect)
+    config.output_buffer = script
+    command.upgrade(config, f"{start}:head" if start else "head", sql=True)
+    what = f"{todo[0]} to {todo[-1]}, of {f'tables at {start}' if start else 'an empty database'}"
+    return (
+        f"-- celery-domain-events: revisions {what}. Run it by {_RUN_BY[dialect]}, so that an error ends it.\n"
+        f"-- What functions marked @on_migrate make is not in it.\n\n"
+        f"{_BEGIN[dialect]}\n\n{script.getvalue().strip()}\n\nCOMMIT;\n"
+    )
+
+
+def _refuse_to_adopt(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if is_there(connection):
+            raise SchemaError(
+                "the database has an event_store of another program, and how it is adopted depends on its rows; run "
+                "`events migrate` without --sql, or rename that table"
+            )
