@@ -4,7 +4,7 @@
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `marked`, `arrivals`, `claiming`, `failing`,
 `turns`, `callers`, `ledger_check` and `wake_ups`; `schema` migrates, and `adopting` takes over a table of others;
-`engine`, `session`, `pooling` and `types` hold what differs between databases, and their connections.
+`engine`, `session`, `pooling`, `pooler` and `types` hold what differs between databases, and their connections.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
+from events.store.pooler import check_listening
 from events.store.pooling import BACKGROUND, handlers_at_once, make_room
 from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
@@ -35,7 +36,7 @@ from events.store.unhandled import SqlUnhandled
 from events.store.workers import SqlWorkers
 from events.tracing import Traces
 
-__all__ = ["Ledger", "check_schema", "migrate", "open_ledger"]
+__all__ = ["Ledger", "check_listening", "check_schema", "migrate", "open_ledger"]
 
 
 @dataclass(frozen=True)
