@@ -164,6 +164,11 @@ class Pipeline:
         """Raises SchemaError, with the command to run, when the database isn't ready; ConfigurationError if away."""
         store.check_schema(self.ledger.engine)
 
+    def check_listening(self) -> None:
+        """Raises ConfigurationError if EVENTS_LISTEN is on and a pooler is in between that lets nobody listen."""
+        if self.settings.listen:
+            store.check_listening(self.ledger.engine)
+
     def migrate(self, *, leave_existing: bool = False) -> list[str]:
         """Create or update the tables, then whatever the application does @on_migrate; the revisions applied.
 

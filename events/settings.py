@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     listen: bool = Field(
         True,
         description="LISTEN/NOTIFY on PostgreSQL. Off behind PgBouncer in transaction mode: then the relay polls, and "
-        "no statement is prepared.",
+        "no statement is prepared, nor any of publish() on other engines; see docs/pgbouncer.md.",
     )
     shutdown_timeout: Duration = Field(
         timedelta(seconds=90),

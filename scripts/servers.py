@@ -1,4 +1,4 @@
-"""Runs a command with the four servers that the tests talk to, each private, and gone afterwards.
+"""Runs a command with the servers that the tests talk to, each private, and gone afterwards.
 
 There are two processes. This one runs the command. A keeper, in a session of its own where no Ctrl-C reaches it,
 starts the servers and stops them when its standard input ends: which is when this process ends, in whatever way. So
@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 SECONDS_TO_START = 90
 # Every server tells its version to whoever connects; RabbitMQ puts the text's length in four bytes before it.
@@ -39,6 +40,7 @@ class Server:
     hello: bytes  # what is sent to it ...
     answer: bytes  # ... and how its answer begins when it is ready
     stop: signal.Signals = signal.SIGKILL  # nothing of theirs is worth an orderly end
+    before: str = ""  # the server that it stands in front of; its script finds the way to that in $BEHIND
 
 
 SERVERS = {
@@ -95,6 +97,31 @@ SERVERS = {
         script='exec nats-server -a 127.0.0.1 -p "$PORT" -js -sd data',
         hello=b"",
         answer=b"INFO ",
+    ),
+    "pgbouncer": Server(
+        variable="EVENTS_TEST_PGBOUNCER_URL",
+        url="postgresql://postgres@127.0.0.1:{port}/postgres",
+        package="pgbouncer",
+        programs=("pgbouncer",),
+        # So few connections that whoever comes next gets one that somebody else has had.
+        script="""
+            cat >pgbouncer.ini <<END
+[databases]
+* = $BEHIND
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $PORT
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+max_client_conn = 500
+END
+            exec pgbouncer pgbouncer.ini
+        """,
+        hello=b"\0\0\0\x2a\0\3\0\0user\0postgres\0database\0pgbouncer\0\0",  # its console, which needs no server
+        answer=b"R\0\0\0\x08\0\0\0\0",
+        before="postgres",
     ),
 }
 
@@ -165,7 +192,14 @@ def obtain(names: Sequence[str]) -> list[str]:
         if programs := missing(SERVERS[name]):
             reason = f"{' and '.join(programs)} not found, and not installed: {reasons[name]}"
             say(f"{name}: {reason}. Install {SERVERS[name].package}, or set {SERVERS[name].variable}.")
-    return [name for name in names if not missing(SERVERS[name])]
+    ready = [name for name in names if not missing(SERVERS[name])]
+    for name in list(ready):
+        behind = SERVERS[name].before
+        if behind and behind not in ready and not os.environ.get(SERVERS[behind].variable):
+            cure = f"name {behind} as well, or set {SERVERS[behind].variable}"
+            say(f"{name}: stands in front of {behind}, which is not there; {cure}.")
+            ready.remove(name)
+    return ready
 
 
 # --- The keeper
@@ -178,7 +212,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(server: Server, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def way_to(url: str) -> str:
+    """To a PostgreSQL server, as libpq and PgBouncer spell it; without a database."""
+    parts = urlsplit(url)
+    words = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password}
+    return " ".join(f"{name}={unquote(str(value))}" for name, value in words.items() if value)
+
+
+def start(server: Server, folder: Path, port: int, behind: str = "") -> subprocess.Popen[bytes]:
+    """`behind`: the URL of the server that it stands in front of, if that isn't in the environment."""
     folder.mkdir(exist_ok=True)  # there already, with its data, if it is started again
     identity: dict[str, Any] = {}
     if os.geteuid() == 0:  # as which Postgres refuses to run
@@ -191,6 +233,8 @@ def start(server: Server, folder: Path, port: int) -> subprocess.Popen[bytes]:
     # Nothing else of this process's environment: it may hold settings for a server of the developer's own.
     environment = {"PATH": search_path(), "HOME": str(folder), "LANG": "C.UTF-8", "PORT": str(port)}
     environment |= {"PORT2": str(free_port()), "PORT3": str(free_port())}
+    if server.before:
+        environment["BEHIND"] = way_to(behind or os.environ[SERVERS[server.before].variable])
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             ["sh", "-e", "-c", server.script],
@@ -217,7 +261,9 @@ def keep(names: Sequence[str]) -> int:
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name in names:
-            processes[name] = start(FORGETFUL.get(name, SERVERS[name]), folder / name, ports[name])
+            before = SERVERS[name].before
+            behind = SERVERS[before].url.format(port=ports[before]) if before in ports else ""
+            processes[name] = start(FORGETFUL.get(name, SERVERS[name]), folder / name, ports[name], behind)
         waiting, deadline = list(names), time.monotonic() + SECONDS_TO_START
         while waiting:
             for name in list(waiting):

@@ -39,6 +39,7 @@ def relay() -> None:
             "nobody to send to; set it to redis://... or amqp://..., or start `celery -A events worker`"
         )
     pipeline.check()
+    pipeline.check_listening()
     running = pipeline.relay()
     signs: Signs = {"the relay": running.silence}
     server = _server(pipeline, running, signs) if pipeline.settings.http_port else None

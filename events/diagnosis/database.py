@@ -4,7 +4,7 @@ import stat
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from events.diagnosis.findings import Finding, error, ok, warning
@@ -13,6 +13,7 @@ from events.pipeline import Pipeline
 from events.records import ALIVE, WorkerInfo
 from events.store import check_schema
 from events.store.files import beside, file_of
+from events.store.pooler import Pooler, pooler_of
 from events.store.pooling import BACKGROUND, handlers_at_once, room
 from events.store.refusals import cure_of, reason_of
 from events.store.tables import metadata
@@ -90,32 +91,17 @@ def rights(pipeline: Pipeline) -> list[Finding]:
 
 
 def pooler(pipeline: Pipeline) -> list[Finding]:
-    """PgBouncer and its like give each client a key of their own, which names no process of PostgreSQL's.
-
-    In transaction mode two that are connected at the same time are served by one process, in turn.
-    """
-    engine = pipeline.ledger.engine
-    if engine.dialect.name == "sqlite":
+    """PgBouncer and its like, and whether what needs a connection of one's own is asked for all the same."""
+    found = pooler_of(pipeline.ledger.engine)
+    if found is None:
         return []
-    with engine.connect() as one, engine.connect() as other:
-        driver: Any = one.connection.driver_connection
-        served_by = _process_of(one)
-        if driver.info.backend_pid == served_by:
-            return []
-        shared = any(_process_of(one) == _process_of(other) for _ in range(3))
-    says = "a pooler such as PgBouncer is in between"
+    says = f"a pooler such as PgBouncer is in between, in {found.value} mode"
     if not pipeline.settings.listen:
         return [ok("pooler", f"{says}, and EVENTS_LISTEN is off")]
-    if shared:
-        cure = "set EVENTS_LISTEN=off; for `events migrate` name PostgreSQL itself"
-        return [error("pooler", f"{says}, in transaction mode, and EVENTS_LISTEN is on", cure)]
-    cure = "in session mode all is well; in transaction mode set EVENTS_LISTEN=off"
-    return [warning("pooler", f"{says}, and EVENTS_LISTEN is on", cure)]
-
-
-def _process_of(connection: Connection) -> int:
-    with connection.begin():
-        return int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+    if found is Pooler.TRANSACTION:
+        cure = "set EVENTS_LISTEN=off, for workers, relays and whoever publishes; see docs/pgbouncer.md"
+        return [error("pooler", f"{says}, and EVENTS_LISTEN is on", cure)]
+    return [ok("pooler", f"{says}, where NOTIFY is heard")]
 
 
 def durability(pipeline: Pipeline) -> list[Finding]:
@@ -154,6 +140,8 @@ def connections(pipeline: Pipeline) -> list[Finding]:
         f"{len(workers)} workers use up to {needed} connections at a time, and more if handlers call get_engine(); "
         f"they keep up to {kept} open; the {where} allows {most}"
     )
+    if pooler_of(pipeline.ledger.engine) is not None:
+        return [ok("connections", f"{says}; a pooler shares them out, and its max_client_conn has to allow more")]
     if needed > most:
         cure = f"raise {limited_by}, lower --concurrency, or put PgBouncer between (EVENTS_LISTEN=off)"
         return [error("connections", says, cure)]

@@ -4,8 +4,8 @@
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `marked`, `arrivals`, `claiming`, `failing`,
 `turns`, `callers`, `ledger_check` and `wake_ups`; `schema` migrates, `sql_script` writes that down as SQL, and
-`adopting` takes over a table of others; `engine`, `session`, `pooling` and `types` hold what differs between databases,
-and their connections.
+`adopting` takes over a table of others; `engine`, `session`, `pooling`, `pooler` and `types` hold what differs between
+databases, and their connections.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
+from events.store.pooler import check_listening
 from events.store.pooling import BACKGROUND, handlers_at_once, make_room
 from events.store.recovery import SqlRecovery
 from events.store.retention import SqlRetention
@@ -37,7 +38,7 @@ from events.store.unhandled import SqlUnhandled
 from events.store.workers import SqlWorkers
 from events.tracing import Traces
 
-__all__ = ["Ledger", "check_schema", "migrate", "migration_sql", "open_ledger", "pending"]
+__all__ = ["Ledger", "check_listening", "check_schema", "migrate", "migration_sql", "open_ledger", "pending"]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The caller's transaction, as publish() finds it: begun if it wasn't, and refused where there can't be one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, TwoPhaseTransaction
@@ -27,6 +29,26 @@ def require_transaction(connection: Connection) -> None:
             "one may be lost; publish through an engine or connection without isolation_level='AUTOCOMMIT' (and "
             "without the driver's own autocommit, commit() or rollback()), or leave session= out"
         )
+
+
+@contextmanager
+def unprepared(connection: Connection) -> Iterator[None]:
+    """While the block runs, psycopg prepares no statement, however often it has seen it, and uses none that it has.
+
+    Behind PgBouncer in transaction mode the caller's next transaction may be on a connection that doesn't know it.
+    psycopg2 prepares nothing; asyncpg prepares all that SQLAlchemy sends, so there it is the caller's engine that says
+    how (see docs/pgbouncer.md).
+    """
+    driver: Any = connection.connection.driver_connection
+    before = getattr(driver, "prepare_threshold", None)
+    if before is None:
+        yield
+        return
+    driver.prepare_threshold = None
+    try:
+        yield
+    finally:
+        driver.prepare_threshold = before
 
 
 def is_two_phase(connection: Connection) -> bool:

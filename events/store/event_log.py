@@ -7,7 +7,7 @@ statements do, so that a transaction is begun, refused or invalid for the event 
 
 import time
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from events.envelope import Envelope
 from events.errors import PublishError, SchemaError
 from events.settings import redact
-from events.store.callers import is_two_phase, require_transaction
+from events.store.callers import is_two_phase, require_transaction, unprepared
 from events.store.engine import is_away, look, transaction
 from events.store.ledger_check import LedgerCheck
 from events.store.lending import OURS, as_ourselves
@@ -43,7 +43,7 @@ class SqlEventLog:
     """`event_store`, for those who write it. Keeps the contract of events.ports.EventLog.
 
     Args:
-        notify: wake relays that listen.
+        notify: wake relays that listen. If not, a pooler may be in between: no statement is prepared, either.
         check: looks whether callers' transactions are of the ledger that `engine` is for.
     """
 
@@ -81,10 +81,11 @@ class SqlEventLog:
 
     def append(self, connection: Connection, envelopes: Sequence[Envelope]) -> None:
         require_transaction(connection)
-        with as_ourselves(connection):
-            tables = self._write(connection, envelopes)
-        for table in tables:
-            self._check.see(connection, table)
+        with nullcontext() if self._notify else unprepared(connection):
+            with as_ourselves(connection):
+                tables = self._write(connection, envelopes)
+            for table in tables:
+                self._check.see(connection, table)
 
     def stored(self, connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:
         return stored(connection, ids)

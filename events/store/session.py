@@ -8,6 +8,8 @@ the tables are, and so is `default_transaction_read_only`, by which hosts keep a
 from collections.abc import Callable
 from typing import Any
 
+from events.store.watching import WatchedPostgres
+
 _ISO = "SET DateStyle = 'ISO'"
 _READ_COMMITTED = "SET default_transaction_isolation = 'read committed'"  # of statements without a BEGIN
 
@@ -19,10 +21,14 @@ def set_up_session(*, alone: bool) -> Callable[[Any, Any], None]:
         wanted = [_READ_COMMITTED] if alone else []
         if not (connection.info.parameter_status("DateStyle") or "ISO").startswith("ISO"):
             wanted.append(_ISO)
-        if not wanted:
+        if alone and not wanted:
             return
         before, connection.autocommit = connection.autocommit, True
-        connection.execute("; ".join(wanted))
+        if wanted:
+            connection.execute("; ".join(wanted))
+        if not alone and isinstance(connection, WatchedPostgres):
+            (process,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+            connection.watch.pooled = process != connection.info.backend_pid  # see events.store.pooler
         connection.autocommit = before
 
     return set_up

@@ -26,6 +26,7 @@ class Watch:
     """What is known of one of the driver's connections since it was taken out of the pool."""
 
     def __init__(self) -> None:
+        self.pooled = False  # others may get what is behind it when a transaction ends
         self.names: dict[str, Touch] = {}
         self.fresh()
 
@@ -140,11 +141,28 @@ class WatchedPostgres(psycopg.Connection[Any], Watched):
 
     def commit(self) -> None:
         self.guard("commit()")
-        super().commit()
+        if self._is_left_touched():
+            self._go_on_after("COMMIT")
+        else:
+            super().commit()
 
     def rollback(self) -> None:
         self.guard("rollback()")
-        super().rollback()
+        if self._is_left_touched():
+            self._go_on_after("ROLLBACK")
+        else:
+            super().rollback()
+
+    def _is_left_touched(self) -> bool:
+        return self.watch.pooled and self.watch.touched is Touch.CONNECTION and not self.closed
+
+    def _go_on_after(self, end: str) -> None:
+        """End the transaction and begin another by one message, after which a pooler still has to leave us together.
+
+        Nobody else gets what was left on the server's connection, a role or a lock for example: our pool closes ours,
+        as each that was so touched, and a pooler ends what it is told to leave in the midst of a transaction.
+        """
+        self.execute(f"{end}; BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
 
     def set_autocommit(self, value: bool) -> None:
         self.guard("autocommit")

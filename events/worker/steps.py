@@ -61,6 +61,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._signals = SignalListener(self._drain, float(worker.app.conf.worker_soft_shutdown_timeout or 0))
         self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
         or_exit(self._pipeline.check)
+        or_exit(self._pipeline.check_listening)
         # Closes what is open, too, or the children would inherit it.
         self._pipeline.ledger.make_room(
             worker.pool_cls.__module__.rpartition(".")[2],

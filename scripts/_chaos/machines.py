@@ -14,7 +14,11 @@ import redis
 import servers
 
 _DURABLE_REDIS = servers.SERVERS["redis"].script.replace("--appendonly no", "--appendonly yes")
-SERVERS = servers.SERVERS | {"redis": replace(servers.SERVERS["redis"], script=_DURABLE_REDIS)}
+_SESSIONS = servers.SERVERS["pgbouncer"].script.replace("pool_mode = transaction", "pool_mode = session")
+SERVERS = servers.SERVERS | {
+    "redis": replace(servers.SERVERS["redis"], script=_DURABLE_REDIS),
+    "pgbouncer-session": replace(servers.SERVERS["pgbouncer"], script=_SESSIONS.replace("size = 2", "size = 10")),
+}
 STARTS_WITHIN = 90.0  # seconds
 
 

@@ -11,11 +11,11 @@ from sqlalchemy import insert
 import shop
 from events import publish
 from events.letters import DeadLetterFilter
-from support.system import BROKERS, MODES, System
+from support.system import BROKERS, MODES, POOLED, System
 from support.waiting import eventually
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=[*MODES, POOLED])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system with one worker, shared by the tests that leave it whole."""
     with System(request.param, tmp_path_factory.mktemp(request.param)).in_use() as system:
@@ -23,7 +23,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield system
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=[*MODES, POOLED])
 def own_system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
     """A system of this test's own, with no worker yet."""
     with System(request.param, tmp_path).in_use() as system:

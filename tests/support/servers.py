@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from _chaos.machines import Machine
 from psycopg import sql
+from sqlalchemy import make_url
 
 
 def server_url(name: str) -> str:
@@ -38,6 +39,13 @@ def own_server(name: str) -> Iterator[Machine]:
     finally:
         machine.end()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pooled(url: str, pooler: str = "") -> str:
+    """The same database through PgBouncer: that of the tests, in transaction mode, or the one with this URL."""
+    front = make_url(pooler or server_url("PGBOUNCER"))
+    there = make_url(url).set(host=front.host, port=front.port, username=front.username, password=front.password)
+    return there.render_as_string(hide_password=False)
 
 
 class PostgresDatabase:

@@ -19,11 +19,12 @@ from events.settings import Settings
 from events.store.tables import event_deliveries
 from support.databases import migrated_postgres, migrated_sqlite
 from support.forwarder import Forwarder
-from support.servers import PostgresDatabase, server_url
+from support.servers import PostgresDatabase, pooled, server_url
 from support.template import Forked
 from support.waiting import eventually
 
 MODES = ("sqlite", "postgres", "redis", "rabbitmq")
+POOLED = "pgbouncer"  # as postgres, through a pooler in transaction mode
 BROKERS = {"redis": "REDIS", "rabbitmq": "AMQP"}
 TESTS = Path(__file__).parent.parent
 
@@ -81,7 +82,8 @@ class System:
         self._forwarder = Forwarder(server_url(BROKERS[mode])) if mode in BROKERS else None
         database = self._postgres.url if self._postgres else migrated_sqlite(folder)
         values = {
-            "database_url": database,
+            "database_url": pooled(database) if mode == POOLED else database,
+            "listen": "off" if mode == POOLED else "on",
             "broker_url": self._forwarder.url if self._forwarder else "",
             "queue": f"test-{uuid4().hex[:12]}",
             "handlers": "shop",
