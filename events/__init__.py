@@ -31,6 +31,8 @@ A *handler* reacts to it, in a database transaction of its own. Each runs as a C
 to success, or ends as a dead letter that `events dead list` shows and `events dead replay` runs again.
 """
 
+from typing import TYPE_CHECKING
+
 from events.aggregate import AggregateRoot
 from events.errors import (
     ConfigurationError,
@@ -68,3 +70,15 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "EventsError", "ConfigurationError", "SchemaError", "DefinitionError", "PublishError", "PayloadTooLarge",
     "EventIdTaken", "EventDataError",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    __version__: str
+else:  # unseen by type checkers, which would take any name for one of ours
+
+    def __getattr__(name: str) -> str:
+        """`__version__`: read when somebody asks for it."""
+        if name == "__version__":
+            from events.release import own_version
+
+            return own_version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

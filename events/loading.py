@@ -125,6 +125,8 @@ def _cure(error: BaseException, name: str) -> str:
     missing = (error.name or "") if isinstance(error, ImportError) else ""
     if missing.partition(".")[0] == "events" and (other := other_events()):
         return f"`events` is this package, and not {other}: rename that"
+    if missing == "greenlet" or (isinstance(error.__cause__, ImportError) and error.__cause__.name == "greenlet"):
+        return "pip install 'celery-domain-events[asyncio]'"  # what SQLAlchemy 2.1 raises on import
     if type(error).__module__ == "django.core.exceptions":
         return (
             "set DJANGO_SETTINGS_MODULE, and let the first module of EVENTS_HANDLERS begin with `import django` and "

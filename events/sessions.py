@@ -56,11 +56,16 @@ def connection_of(session: object) -> Connection:
 
 
 def async_session_of(session: object) -> Any:
-    """The AsyncSession or AsyncConnection, which have `run_sync`. Raises PublishError as `connection_of` does."""
+    """The AsyncSession or AsyncConnection, which have `run_sync`.
+
+    Raises:
+        PublishError: as `connection_of` does; or greenlet is missing, by which they call what is synchronous.
+    """
     asyncio = _asyncio()
     if asyncio is not None and isinstance(session, asyncio.async_scoped_session):
         session = session()
     if asyncio is not None and isinstance(session, (asyncio.AsyncSession, asyncio.AsyncConnection)):
+        _need_greenlet()
         return session
     if isinstance(session, (Connection, Session, scoped_session)):
         raise PublishError(f"session= is a {type(session).__name__}, not of asyncio: use `publish(event, session=...)`")
@@ -119,6 +124,17 @@ def _refused(session: object, wanted: str) -> PublishError:
             else "the transaction that is to commit the event must be one that SQLAlchemy has begun"
         )
     return PublishError(f"session= takes {wanted}, not {type(session).__name__}: {cure}")
+
+
+def _need_greenlet() -> None:
+    """SQLAlchemy 2.0 makes an AsyncSession without it, and fails in its first statement; 2.1 fails on import."""
+    try:
+        import greenlet  # noqa: F401
+    except ImportError as error:
+        raise PublishError(
+            f"publish_async(session=...) needs greenlet, as all of SQLAlchemy's asyncio does ({error}): "
+            f"pip install 'celery-domain-events[asyncio]'"
+        ) from None
 
 
 def _asyncio() -> ModuleType | None:

@@ -3,7 +3,9 @@
 import io
 import sys
 from contextlib import suppress
+from typing import Annotated
 
+import typer
 from sqlalchemy.exc import DBAPIError
 
 from events.cli import (
@@ -26,6 +28,7 @@ from events.cli.output import complaint
 from events.cli.pages import App
 from events.errors import EventsError
 from events.loading import other_events
+from events.release import own_version
 from events.store.refusals import refusal
 
 app = App(
@@ -50,6 +53,21 @@ app.add_typer(handlers.app, name="handlers")
 app.add_typer(parked.app, name="parked")
 app.add_typer(unhandled.app, name="unhandled")
 app.add_typer(monitoring.app, name="monitoring")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"events {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and nothing else."),
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:

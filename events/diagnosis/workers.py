@@ -2,7 +2,9 @@
 
 import re
 import tomllib
+from contextlib import suppress
 from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +29,10 @@ def names(_: Pipeline) -> list[Finding]:
         return [
             error("events", says, "rename it, or uninstall what it belongs to; `celery -A events` finds it instead")
         ]
+    with suppress(PackageNotFoundError):
+        says = f"the package Events {version('Events')} is installed too: it writes its files into the folder of ours"
+        cure = "pip uninstall Events, then pip install --force-reinstall --no-deps celery-domain-events"
+        return [error("events", says, cure)]
     return []
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from events.pipeline import Pipeline
 from events.registry import all_handlers
+from events.release import own_version
 from events.settings import Settings, redact
 from events.worker.exits import or_exit
 from events.worker.queues import check_queues, idle_queues
@@ -43,7 +44,7 @@ class FirstLines:
         names = {handler.name: ", ".join(sorted(handler.event_types)) for handler in all_handlers()}
         facts = self._facts(instance)
         if self._prints:
-            _print(f"events {version('celery-domain-events')}, Celery {version('celery')}, worker {instance.hostname}")
+            _print(f"events {own_version()}, Celery {version('celery')}, worker {instance.hostname}")
             handlers = [f"{name} <- {events}" for name, events in sorted(names.items())] or ["none"]
             for name, value in [*facts.items(), ("handlers", handlers[0]), *(("", line) for line in handlers[1:])]:
                 _print(f"  {name:<9} {value}")

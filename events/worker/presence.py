@@ -4,7 +4,6 @@ Other workers ask when they can't read an event: during a deployment, somebody e
 `events status` and `events doctor`, and what each handler does a second.
 """
 
-import importlib.metadata
 import logging
 import os
 import socket
@@ -20,6 +19,7 @@ from events.monitoring.activity import Activity
 from events.pipeline import Pipeline
 from events.records import ALIVE, WorkerInfo
 from events.registry import all_handlers
+from events.release import own_version
 from events.throttle import Throttle
 
 log = logging.getLogger("events.worker")
@@ -51,7 +51,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
             name=f"{worker.hostname}/{worker.app.run_token}",
             host=socket.gethostname(),
             pid=os.getpid(),
-            version=importlib.metadata.version("celery-domain-events"),
+            version=own_version(),
             pool=type(worker.pool).__module__.rpartition(".")[2],
             concurrency=int(worker.concurrency or 1),
             pool_size=self._pipeline.settings.pool_size,

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from events import ConfigurationError
+from events.diagnosis import Level
+from events.diagnosis.workers import names
 from events.loading import other_events
+from events.pipeline import Pipeline
 from events.registry import handler_named, load_handlers
 
 HANDLER = """
@@ -136,6 +140,7 @@ def test_modules_that_are_passed_over_are_told_of(package: Package, caplog: pyte
         ("import nothing_of_this_name.at_all", "install what 'nothing_of_this_name' is of "),
         ("1 / 0", "mend it there"),
         ("from events import nothing_of_this_name", "mend it there"),
+        ("raise ImportError from ImportError(name='greenlet')", "; pip install 'celery-domain-events[asyncio]'"),
         ("import django_like", "begin with `import django` and `django.setup()`"),
     ],
 )  # fmt: skip
@@ -187,3 +192,19 @@ def test_commands_and_doctor_say_so(tmp_path: Path) -> None:
     (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "events"]
     assert finding["level"] == "error"
     assert str(tmp_path / "events.py") in finding["found"]
+
+
+def test_doctor_finds_the_unrelated_package_that_is_imported_by_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an environment in which nothing else is named so
+    assert names(cast(Pipeline, None)) == []
+    # When PyPI's Events is installed there, too
+    (tmp_path / "Events-0.5.dist-info").mkdir()
+    (tmp_path / "Events-0.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: Events\nVersion: 0.5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    # Then it is named, with the way out
+    (finding,) = names(cast(Pipeline, None))
+    assert (finding.level, finding.check) == (Level.ERROR, "events")
+    assert "Events 0.5" in finding.found
+    assert "--force-reinstall" in finding.cure

@@ -1,6 +1,7 @@
 """publish(): in the caller's transaction, alone, many at once, inside a handler, from asyncio."""
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,6 +150,20 @@ def test_an_async_session_given_to_publish_is_told_the_way() -> None:
     engine = create_async_engine("sqlite+aiosqlite:///unused.db")
     with pytest.raises(PublishError, match=r"await publish_async\(event, session=\.\.\.\)"):
         publish(Uttered(), session=AsyncSession(engine))  # type: ignore[arg-type]
+
+
+def test_an_async_session_without_greenlet_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a session of SQLAlchemy 2.0, which makes one without greenlet
+    session = AsyncSession(create_async_engine(str(get_engine().url.set(drivername="sqlite+aiosqlite"))))
+    monkeypatch.setitem(sys.modules, "greenlet", None)
+    # When it's given to publish_async, then the error is one line with the cure
+    with pytest.raises(
+        PublishError, match=r"^publish_async\(session=\.\.\.\) needs greenlet.*: pip install '.*\[asyncio\]'$"
+    ):
+        asyncio.run(publish_async(Uttered(), session=session))
+    # And alone it goes without
+    asyncio.run(publish_async(Uttered(words="alone")))
+    assert stored() == ["Uttered"]
 
 
 def test_data_over_the_limit_is_refused_and_nothing_of_the_call_is_written() -> None:

@@ -1,19 +1,21 @@
-"""README.md says what is true: its settings table, its example, its commands."""
+"""README.md says what is true: its tables, its examples, its commands. Its first block: see test_quickstart.py."""
 
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 from pydantic_core import PydanticUndefined
-from sqlalchemy import Column, MetaData, String, Table, select
 
 import events
+from events import pipeline
 from events.cli import app
 from events.monitoring.prometheus import METRICS
 from events.settings import Settings, setting_names
 from events.testing import InlinePipeline
+from support.pasting import blocks
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -62,37 +64,25 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
     assert between("metrics: kept equal to events/monitoring/prometheus.py", "metrics") == metrics_table()
 
 
-def tables() -> tuple[Table, Table]:
-    """Those that the example speaks of."""
-    metadata = MetaData()
-    feed = Table("feed", metadata, Column("library", String), Column("title", String))
-    cards = Table("cards", metadata, Column("title", String))
-    metadata.create_all(events.get_engine())
-    return feed, cards
+def defined() -> dict[str, Any]:
+    """The names that the first example defines, when it is imported."""
+    names: dict[str, Any] = {"__name__": "quickstart"}
+    exec(compile(blocks(ROOT / "README.md", "python")[0], "README.md", "exec"), names)
+    return names
 
 
-def test_the_example_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
-    # Given the tables that the example speaks of
-    feed, cards = tables()
-    # When it is run, and its delivery too
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert example is not None
-    assert len(example[1].splitlines()) <= 20
-    exec(compile(example[1], "README.md", "exec"), {"feed": feed, "cards": cards, "__name__": __name__})
-    events_pipeline.run()
-    # Then the card is in the feed
-    with events.get_engine().connect() as connection:
-        assert connection.execute(select(feed)).all() == [("Arrakis", "Dune")]
+@pytest.fixture(autouse=True)
+def migrating_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the example adds to `events migrate` is gone when its test ends."""
+    monkeypatch.setattr(pipeline, "_on_migrate", [])
 
 
 def test_the_example_of_a_contract_runs_as_it_stands(events_pipeline: InlinePipeline) -> None:
     # Given what the first example defines
-    example, *others = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    feed, cards = tables()
-    names = dict(vars(events)) | {"feed": feed, "cards": cards, "__name__": __name__}
-    exec(compile(example.partition("\n\nwith Session")[0], "README.md", "exec"), names)
+    names = dict(vars(events)) | defined()
+    events_pipeline.migrate()
     # When its translator is defined, and a card is added
-    (translator,) = (one for one in others if "@translates" in one)
+    (translator,) = (one for one in blocks(ROOT / "README.md", "python") if "@translates" in one)
     exec(compile(translator, "README.md: contract", "exec"), names)
     events.publish(names["CardAdded"](library="Arrakis", title="Dune"))
     events_pipeline.run()
