@@ -69,7 +69,8 @@ def form_of(received: Received) -> Form:
         return Form(attributes, _data_of(body), {})
     if "specversion" in attributes:
         _check_cloud_event(attributes)
-    if not (attributes.get("type") or received.event_type) and "eventType" not in body and body.keys() >= _WEBHOOK:
+    said = attributes.get("type") or received.event_type
+    if "eventType" not in body and body.keys() >= _WEBHOOK and said in ("", body["type"]):  # else fields of an event
         attributes |= _words({name: value for name, value in body.items() if name not in ("timestamp", "data")})
         attributes["time"] = word(body["timestamp"])
         return Form(attributes, _data_of(body), {})

@@ -64,6 +64,7 @@ def mask_foreign(body: bytes, declared: Mapping[str, Collection[str]]) -> bytes:
         return HIDDEN.encode()
     if isinstance(shown, dict) and "data" in shown:
         shown["data"] = unwrapped_value(shown["data"])
+    _hide(shown, ["data_base64"])  # which is the whole of it
     for field in fields:
         _hide(shown, field.split("."))
         _hide(shown, ["data", *field.split(".")])

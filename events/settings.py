@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import (
     AliasChoices,
@@ -55,6 +56,11 @@ def _one_host(url: str) -> str:
         return url
     options = [f"host={host}" for host in found["hosts"].split(",")] + ([found["options"]] if found["options"] else [])
     return f"{found['scheme']}{found['user'] or ''}{found['rest'] or '/'}?{'&'.join(options)}"
+
+
+def _unspaced(url: str) -> str:
+    """The same URL, with spaces as URLs have them: else half a password would stand in a text as a word of its own."""
+    return re.sub(r"\s", lambda found: quote(found[0]), url)
 
 
 def _names(value: Any) -> Any:
@@ -185,7 +191,7 @@ class Settings(BaseSettings):
             raise ValueError("is no URL; use postgresql://user:password@host/name or sqlite:///file.db") from None
         backend = url.get_backend_name()
         if backend in ("postgres", "postgresql"):
-            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+            return _unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
         if backend != "sqlite":
             raise ValueError(f"{backend} is not supported; use postgresql://... or sqlite:///file.db")
         if url.database in (None, "", ":memory:") or "mode=memory" in value:
@@ -204,7 +210,7 @@ class Settings(BaseSettings):
         port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
         if port and not 0 < int(port[1]) < 65536:
             raise ValueError(f"{port[1]} is no port; use 1 to 65535")
-        return value
+        return _unspaced(value)
 
     @field_validator("handlers", mode="before")
     @classmethod

@@ -169,7 +169,8 @@ def _envelope(
     sent_as = first_word(attributes.get("id"), said.get("eventId"), received.headers.get("webhook-id"))
     if len(sent_as) > MAX_NAME:
         raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
-    when = next(filter(None, (attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))), "")
+    times = (attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
+    when = next((one for one in times if one is not None and one != ""), "")
     envelope = Envelope(
         id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
         aggregate_id=first_word(attributes.get("subject"), said.get("aggregateId")),

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from events.bridge_url import Address, wrong
 from events.bridges.http_requests import Client, Watch, printable
@@ -80,7 +80,12 @@ def _check_inbound(address: Address) -> None:
     """Raises ConfigurationError for what makes sense only in the URL of somebody else."""
     if address.scheme == "https":
         raise wrong(address.url, "", "we serve no TLS; use http:// behind a proxy that does")
-    if "@" in urlsplit(address.url).netloc:  # else whoever reaches the port would be let in without them
+    parts = urlsplit(address.url)
+    if parts.query:  # which would mean nothing, while a misspelt secret leaves the door open
+        names = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+        shown = urlunsplit(parts._replace(query=""))  # a secret by another name is hidden by nobody
+        raise wrong(shown, "", f"it has no parameter {names}; the lock is ?token= or ?secret=")
+    if "@" in parts.netloc:  # else whoever reaches the port would be let in without them
         cure = "a user and a password are no lock here; use ?token=, sent as Authorization: Bearer, or ?secret="
         raise wrong(address.url, "", cure)
 

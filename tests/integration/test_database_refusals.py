@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -18,38 +17,13 @@ from events.store.engine import make_engine
 from events.store.listener import NOTIFY, PostgresListener
 from support.databases import migrated_postgres
 from support.operator import events
+from support.roles import Role, role_in
 from support.servers import PostgresDatabase, own_server
 from support.system import System
 from support.waiting import eventually
 
 GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
 READ_ONLY = "it is a standby, so name the primary; or {role} or the database has default_transaction_read_only"
-
-
-class Role:
-    """Somebody who may do nothing yet in this database."""
-
-    def __init__(self, database: PostgresDatabase) -> None:
-        self.name, self._owner = f"poor_{uuid4().hex[:8]}", database.url
-        self.url = make_url(database.url).set(username=self.name).render_as_string(hide_password=False)
-        self.say(f"CREATE ROLE {self.name} LOGIN")
-
-    def say(self, statement: str) -> None:
-        """As the owner of the database."""
-        with psycopg.connect(self._owner, autocommit=True) as connection:
-            connection.execute(statement)
-
-    def gone(self) -> None:
-        self.say(f"DROP OWNED BY {self.name}; DROP ROLE {self.name}")
-
-
-def role_in(database: PostgresDatabase) -> Iterator[Role]:
-    role = Role(database)
-    try:
-        yield role
-    finally:
-        role.gone()
-        database.drop()
 
 
 @pytest.fixture

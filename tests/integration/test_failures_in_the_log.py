@@ -73,7 +73,7 @@ def test_a_wish_for_another_time_is_no_warning(tmp_path: Path) -> None:
     with System("sqlite", tmp_path, handlers="failing").in_use() as system:
         # Given a handler that asks to be tried later, and then has no attempt left
         worker = start(system, *AT_INFO)
-        publish(failing.Asked())
+        publish(failing.AskedLater())
         assert system.settled(1) == {"dead": 1}
         worker.stop()
         # Then that it asked is info, and that it is dead an error

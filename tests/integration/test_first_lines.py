@@ -34,7 +34,7 @@ def test_a_worker_says_what_it_stands_on_and_that_it_is_ready(mode: str, level: 
         broker = system.environment["EVENTS_BROKER_URL"] if mode in BROKERS else "none: this worker feeds itself"
         assert re.search(rf"broker +{re.escape(broker)}", log)
         # And its handlers, with their events, and its pool
-        assert re.search(r"handlers +asks_later <- Asked\n +counts_well <- Counted\n +feeds <- Fed\n", log)
+        assert re.search(r"handlers +asks_later <- AskedLater\n +counts_well <- CountedWell\n +feeds <- Fed\n", log)
         assert re.search(r"pool +prefork, 3 at a time", log)
         # And once that it is ready
         assert log.count("ready.") == 1
@@ -65,7 +65,7 @@ def test_of_each_message_there_is_one_line(mode: str, tmp_path: Path) -> None:
         # Given a worker that logs at info
         worker = system.start_worker()
         # When deliveries come one by one
-        events = [failing.Counted() for _ in range(5)]
+        events = [failing.CountedWell() for _ in range(5)]
         for number, event in enumerate(events, 1):
             publish(event)
             system.settled(number)
@@ -74,7 +74,7 @@ def test_of_each_message_there_is_one_line(mode: str, tmp_path: Path) -> None:
         lines = worker.log.read_text().splitlines()
         for event in events:
             (line,) = [line for line in lines if str(event.event_id) in line]
-            assert re.search(rf"Counted {event.event_id} -> counts_well ok [\d.]+ ms$", line)
+            assert re.search(rf"CountedWell {event.event_id} -> counts_well ok [\d.]+ ms$", line)
         # And Celery says nothing of them, nor anybody anything else
         assert not [word for word in NOISE if word in worker.log.read_text()]
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import kombu
 import pytest
-from tasks_of_its_own import Ordered
+from tasks_of_its_own import OrderTaken
 
 from events import publish
 from support.servers import server_url
@@ -24,7 +24,7 @@ def test_a_shared_task_without_an_app_of_its_own_is_refused_at_once_with_the_cur
     with System(mode, tmp_path, handlers="tasks_of_its_own").in_use() as system:
         # Given a worker whose handlers send tasks that no app of the application sends
         system.start_worker(pool)
-        events = [Ordered(how=how) for how in SENT]
+        events = [OrderTaken(how=how) for how in SENT]
         publish(events)
         # When they do
         system.settled(HANDLERS * len(SENT))
@@ -43,7 +43,7 @@ def test_a_shared_task_without_an_app_of_its_own_is_refused_at_once_with_the_cur
 def test_to_call_a_shared_task_is_to_call_a_function(mode: str, tmp_path: Path) -> None:
     with System(mode, tmp_path, handlers="tasks_of_its_own").in_use() as system:
         worker = system.start_worker()
-        publish(Ordered(how="call"))
+        publish(OrderTaken(how="call"))
         assert system.settled(HANDLERS) == {"succeeded": HANDLERS}
         assert (tmp_path / "starts").read_text() == "mailed ann\n"
         # And it is none of the worker's own
@@ -60,7 +60,7 @@ def test_tasks_go_where_the_applications_own_app_sends_them(mode: str, pool: str
         system.environment |= {"SHOP_BROKER_URL": theirs, "SHOP_QUEUE": queue}
         system.start_worker(pool)
         # When handlers send tasks, shared ones and the app's own
-        publish([Ordered(how="delay"), Ordered(how="pack")])
+        publish([OrderTaken(how="delay"), OrderTaken(how="pack")])
         assert system.settled(2 * HANDLERS) == {"succeeded": 2 * HANDLERS}
         # Then they are in that queue, and none was parked
         with kombu.Connection(theirs) as connection, connection.channel() as channel:

@@ -1,5 +1,6 @@
 """Somebody who watches a process over HTTP."""
 
+import http.client
 import json
 import socket
 import urllib.error
@@ -34,6 +35,15 @@ class Port:
             return error.code, error.read().decode()
         except OSError as error:
             return 0, str(error)
+
+    def asked(self, method: str, path: str) -> int:
+        """The status that a request of another method has."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.number, timeout=30)
+        try:
+            connection.request(method, path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def says(self, path: str, status: int) -> Any:
         """Wait until that path has that status; the JSON of the answer."""

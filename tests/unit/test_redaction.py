@@ -129,3 +129,16 @@ def test_a_space_in_a_wrong_url_does_not_end_its_secret(monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError) as wrong:
         load_settings()
     assert not {"my", "secret", "word"} & set(str(wrong.value).replace("%20", " ").replace("@", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EVENTS_DATABASE_URL", "postgresql://u:my secret@h/a"), ("EVENTS_BROKER_URL", "redis://u:my secret@h/0"),
+     ("EVENTS_BROKER_URL", "amqp://u:my secret@h//")],
+)  # fmt: skip
+def test_nor_does_it_in_a_right_one(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    _set(monkeypatch, name, value)
+    settings = load_settings()
+    for url in (settings.database_url, settings.broker_url):
+        assert "secret" not in redact(url)
+        assert not url or "u:my%20secret@" in url or "sqlite" in url

@@ -11,7 +11,7 @@ from events.store.tables import event_store
 from events.testing import InlinePipeline
 
 
-class Noted(DomainEvent):
+class NotedByModel(DomainEvent):
     pass
 
 
@@ -33,8 +33,8 @@ class ModelSession(Session):
 seen: list[type] = []
 
 
-@handles(Noted)
-def note(event: Noted, session: ModelSession) -> None:
+@handles(NotedByModel)
+def note(event: NotedByModel, session: ModelSession) -> None:
     seen.extend(type(session).__mro__)
     session.exec(event_store.select())
 
@@ -44,7 +44,7 @@ def test_it_can_be_published_by_and_asked_for_and_nothing_of_ours_makes_it_warn(
 ) -> None:
     # When it is given to publish(), and a handler asks for it
     with ModelSession(get_engine()) as session, session.begin():
-        publish(Noted(), session=session)
+        publish(NotedByModel(), session=session)
     ((_, result),) = events_pipeline.run()
     # Then both have gone well, without a warning, which would be an error here
     assert result.outcome is Outcome.SUCCEEDED

@@ -108,6 +108,29 @@ def test_the_id_beside_it_is_the_one_that_is_signed(form: str) -> None:
         arrivals(headers | {"ce-id": "another"}, body)
 
 
+@pytest.mark.parametrize("message_id", ["msg", "msg.1700000000", "a.b"])
+def test_no_part_of_what_is_signed_is_taken_for_another(message_id: str) -> None:
+    # Given a signed request, whose id, time and body stand one behind the other between points
+    now, body = str(int(time.time())), b'{"eventType": "PaymentUndone", "order": "o-1"}'
+    right = signature(KEY, message_id, now, body)
+    whole = f"{message_id}.{now}.".encode() + body
+    # When the points are taken for others, then it is no request
+    parts = whole.split(b".")
+    for first in range(1, len(parts)):
+        for second in range(first + 1, len(parts)):
+            found = Message()
+            found["webhook-id"] = b".".join(parts[:first]).decode()
+            found["webhook-timestamp"] = b".".join(parts[first:second]).decode()
+            found["webhook-signature"] = right
+            other = b".".join(parts[second:])
+            if other == body and found["webhook-timestamp"] == now:
+                check(found, body, "", KEY)
+                continue
+            with pytest.raises(Refused):
+                check(found, other, "", KEY)
+                messages(found, other, "/e", 10_000, signed=True)
+
+
 def test_who_says_the_type_only_beside_the_body_is_told_what_to_do() -> None:
     headers = {"ce-specversion": "1.0", "ce-id": str(MADE.event_id), "ce-type": "PaymentMade", "ce-source": "/shop"}
     with pytest.raises(Refused, match=r"which event it is.*only what is signed counts") as refused:

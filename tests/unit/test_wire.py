@@ -53,7 +53,7 @@ class PublicBill(IntegrationEvent, masked=("iban",)):
     iban: str
 
 
-class Renamed(DomainEvent, version=3):
+class GrownUp(DomainEvent, version=3):
     model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
 
     card: str = Field(alias="cardNo")
@@ -127,12 +127,12 @@ def test_without_headers_the_flat_body_says_enough() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
-def test_a_body_or_data_that_is_a_string_of_json_is_the_object_in_it(structured: bool) -> None:
+@pytest.mark.parametrize("form", ["flat", "structured"])
+def test_a_body_or_data_that_is_a_string_of_json_is_the_object_in_it(form: str) -> None:
     # Given an event that was JSON already when its sender made JSON of it: all of it, or its data alone
-    sent = json.loads(outgoing(shelved(), "/lib", structured=structured).body)
+    sent = json.loads(outgoing(shelved(), "/lib", form=form).body)
     whole = json.dumps(json.dumps(sent))
-    bodies = [whole, json.dumps(sent | {"data": json.dumps(sent["data"])})] if structured else [whole]
+    bodies = [whole, json.dumps(sent | {"data": json.dumps(sent["data"])})] if form == "structured" else [whole]
     # When it comes in, then it is that event
     for body in bodies:
         found = accepted(Received(body.encode(), {}, "events:X", "1-0"))
@@ -307,7 +307,7 @@ def test_data_that_is_no_object_is_none(members: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["dateTimeOccurred", "timestamp"])
-@pytest.mark.parametrize("given", [1_795_944_601_250, 1_795_944_601_250.0, "1795944601250"])
+@pytest.mark.parametrize("given", [1_795_858_201_250, 1_795_858_201_250.0, "1795858201250"])
 def test_numbers_are_taken_as_what_they_are(name: str, given: float | str) -> None:
     # Given a sender that counts its events, its shelves and the milliseconds since 1970
     body = {"eventId": 17, "eventType": "TheirOwn", "aggregateId": 7, name: given}
@@ -317,7 +317,7 @@ def test_numbers_are_taken_as_what_they_are(name: str, given: float | str) -> No
     assert (found["meta"]["sender_event_id"], found["aggregate"], found["time"]) == ("17", "7", WHEN)
 
 
-@pytest.mark.parametrize("given", [1_795_944_601, 0, -1, 1e300, True, {"at": 1}, [1], "1795944601"])
+@pytest.mark.parametrize("given", [1_795_858_201, 0, -1, 1e300, True, {"at": 1}, [1], "1795858201"])
 def test_what_is_no_time_is_refused(given: Any) -> None:
     body = json.dumps({"eventId": "17", "eventType": "TheirOwn", "dateTimeOccurred": given}).encode()
     with pytest.raises(Unacceptable, match="neither ISO 8601 nor milliseconds since 1970"):
@@ -341,7 +341,7 @@ def test_standard_webhooks_have_a_form_of_their_own() -> None:
 
 
 def test_a_sealed_body_says_all_that_stands_beside_it() -> None:
-    event = Renamed(card="c", occurred_at=WHEN, metadata=Metadata(correlation_id="request-7", causation_id="c-1"))
+    event = GrownUp(card="c", occurred_at=WHEN, metadata=Metadata(correlation_id="request-7", causation_id="c-1"))
     message = outgoing(event, "/lib", sealed=True)
     found = incoming(Received(message.body, {}, "a", "1"), "http", lambda _: None, 10_000)
     told = json.loads(found.metadata)

@@ -80,7 +80,7 @@ def test_who_sends_what_is_wrong_is_told(service: Service, sender: Sender, at_wo
     status, line = sender.post(b"{}", **token)
     assert (status, "nothing says which event it is" in line) == (400, True)
     batch = {"Content_Type": "application/cloudevents-batch+json"}
-    good = {"id": "1", "type": "OrderPlaced", "specversion": "1.0", "data": {"order": "o"}}
+    good = {"id": "1", "type": "OrderPlaced", "source": "/t", "specversion": "1.0", "data": {"order": "o"}}
     status, line = sender.post(json.dumps([good, 7]).encode(), **token, **batch)
     assert (status, line.split(":")[0]) == (400, "event 2 of 2")
     assert sender.post(b'{"order": "o"}', Authorization="Bearer wrong", **kind)[0] == 401
@@ -112,7 +112,7 @@ def test_only_what_is_signed_is_taken(service: Service, sender: Sender, port: in
         publisher.close()
         assert len(service.stored()) == 1
         # And nothing that is unsigned, changed or old
-        body, now = b'{"order": "o"}', str(int(datetime.now(UTC).timestamp()))
+        body, now = b'{"eventType": "OrderPlaced", "order": "o"}', str(int(datetime.now(UTC).timestamp()))
         old = str(int(now) - 1000)
 
         def status(sent: bytes, stamp: str) -> int:

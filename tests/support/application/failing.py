@@ -17,11 +17,11 @@ class Fed(DomainEvent):
     pass
 
 
-class Asked(DomainEvent):
+class AskedLater(DomainEvent):
     pass
 
 
-class Counted(DomainEvent):
+class CountedWell(DomainEvent):
     number: int = Field(default=0)
 
 
@@ -30,13 +30,13 @@ def feeds(event: Fed) -> None:
     import nothing_of_this_name  # noqa: F401
 
 
-@handles(Asked, retry=TWICE, group=False)
-def asks_later(event: Asked) -> None:
+@handles(AskedLater, retry=TWICE, group=False)
+def asks_later(event: AskedLater) -> None:
     raise RetryAfter(0.05, "the shop is closed")
 
 
-@handles(Counted)
-def counts_well(event: Counted) -> None:
+@handles(CountedWell)
+def counts_well(event: CountedWell) -> None:
     pass
 
 

@@ -16,7 +16,7 @@ if broker := os.environ.get("SHOP_BROKER_URL"):
         return f"packed {what}"
 
 
-class Ordered(DomainEvent):
+class OrderTaken(DomainEvent):
     """`how` the handler uses the task."""
 
     how: str
@@ -29,8 +29,8 @@ def mail(to: str) -> str:
     return to
 
 
-@handles(Ordered, retry=Retry(max_attempts=1))
-def on_order(event: Ordered) -> None:
+@handles(OrderTaken, retry=Retry(max_attempts=1))
+def on_order(event: OrderTaken) -> None:
     match event.how:
         case "call":
             mail("ann")
@@ -44,7 +44,7 @@ def on_order(event: Ordered) -> None:
             pack.delay("a box")
 
 
-@handles(Ordered, retry=Retry(max_attempts=1))
-async def on_order_async(event: Ordered) -> None:
+@handles(OrderTaken, retry=Retry(max_attempts=1))
+async def on_order_async(event: OrderTaken) -> None:
     if event.how == "delay":
         mail.delay("async ann")
