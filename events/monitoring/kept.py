@@ -19,6 +19,7 @@ log = logging.getLogger("events.monitoring")
 
 LEAST = 5.0  # seconds for which a value is good
 SHARE = 20  # times what it took to get: so this is never more than a twentieth of the database's work
+BEHIND = 30.0  # seconds after which what took no time to get is worth a wait
 AGAIN = 1.0  # seconds until what failed is tried again
 _GOODBYE = 2.0  # seconds that a value under way has when the process ends
 FORGOTTEN = 300.0  # seconds: whoever collects metrics may do so but once in two minutes
@@ -69,6 +70,11 @@ class Kept(Generic[T]):
                 _under_way.add(self._getting)
                 threading.Thread(target=self._refresh, args=(self._getting,), daemon=True).start()
             return self._getting
+
+    def is_behind(self) -> bool:
+        """Something was changed since, or nobody looked for a while: worth a little more patience."""
+        with self._lock:
+            return self._expired or self._clock() - self._begun > BEHIND
 
     def latest(self) -> T | None:
         """What there is, at once; None if it is unknown: at first, after a failure, or if nobody asked for long."""
