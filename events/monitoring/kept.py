@@ -45,10 +45,20 @@ class Look(Generic[T]):
 
 
 class Kept(Generic[T]):
-    """Gets a value when somebody looks and it is old, and never twice at a time."""
+    """Gets a value when somebody looks and it is old, and never twice at a time.
 
-    def __init__(self, get: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        is_cheap: by what it says itself, a value took long only because the machine is busy: it is got as often as any.
+    """
+
+    def __init__(
+        self,
+        get: Callable[[], T],
+        clock: Callable[[], float] = time.monotonic,
+        is_cheap: Callable[[T], bool] = lambda _: False,
+    ) -> None:
         self._get = get
+        self._is_cheap = is_cheap
         self._clock = clock
         self._throttle = Throttle(log)
         self._lock = threading.Lock()
@@ -97,7 +107,9 @@ class Kept(Generic[T]):
         age = self._clock() - self._begun
         if self._look.error is not None:
             return age > AGAIN
-        return self._expired or age > max(LEAST, SHARE * self._took)
+        value = self._look.value
+        share = 0 if value is not None and self._is_cheap(value) else SHARE
+        return self._expired or age > max(LEAST, share * self._took)
 
     def _refresh(self, done: "Future[None]") -> None:
         while True:

@@ -37,8 +37,8 @@ class Desk:
         self._pipeline = pipeline
         self._threads = ThreadPoolExecutor(THREADS, "events-page")
         self.under_way = Kept(lambda: pipeline().ledger.overviews.take(finished=False, newest=NEWEST))
-        self._everything = Kept(lambda: pipeline().ledger.overviews.take(newest=NEWEST))
-        self._dead = Kept(lambda: pipeline().dead_letters.survey())
+        self._everything = Kept(lambda: pipeline().ledger.overviews.take(newest=NEWEST), is_cheap=is_little)
+        self._dead = Kept(lambda: pipeline().dead_letters.survey(), is_cheap=lambda seen: seen.count <= LITTLE)
         self.jobs = Jobs(on_end=self.changed)
 
     def begin_counting(self) -> None:
