@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from events.errors import EventsError
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup
+from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Survey
 from events.masking import mask
 from events.operator_ports import DeadLetterBox
 
@@ -48,6 +48,15 @@ class DeadLetters:
     def groups(self, wanted: DeadLetterFilter = ALL) -> list[FailureGroup]:
         """Of those that match: what failed alike, the most numerous first."""
         return self._box.groups(wanted)
+
+    def survey(self, wanted: DeadLetterFilter = ALL, *, grouped: bool = True) -> Survey:
+        """The newest, as many as the filter's limit says, or 50; and the groups and the number of all, at one moment.
+
+        Args:
+            grouped: without groups it is cheap, however many there are.
+        """
+        found = self._box.survey(wanted if wanted.limit is not None else replace(wanted, limit=50), grouped=grouped)
+        return replace(found, letters=masked(found.letters, self._masked()))
 
     def of_group(self, key: str, wanted: DeadLetterFilter = ALL) -> DeadLetterFilter:
         """The same filter, for one group only. Raises NoSuchDeadLetter."""

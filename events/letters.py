@@ -1,6 +1,6 @@
 """What was given up or put aside, as values: dead letters, parked messages, and what operators do with them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -77,6 +77,20 @@ class FailureGroup:
     def key(self) -> str:
         """Short, and the same for the same group at any time."""
         return sha256("\n".join((self.handler, self.error_type, self.place)).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Dead letters at one moment: some of them, newest first, and all of them in numbers.
+
+    Attributes:
+        groups: of all of them; None if they were not grouped.
+        count: of all of them.
+    """
+
+    letters: Sequence[DeadLetter]
+    groups: Sequence[FailureGroup] | None
+    count: int
 
 
 class Action(StrEnum):

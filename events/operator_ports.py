@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned
+from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup, Parked, ParkedFilter, Pruned, Survey
 from events.overview import MarkedByOthers, Overview, UnhandledType
 
 
@@ -25,6 +25,9 @@ class DeadLetterBox(Protocol):
 
     def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
         """The largest first."""
+
+    def survey(self, wanted: DeadLetterFilter, *, grouped: bool = True) -> Survey:
+        """What `find`, `groups` and `count` say, at one moment; the filter's limit is for the letters alone."""
 
     def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
         """Due at once, with all its attempts, the oldest first; how many were. Only dead ones."""
@@ -71,8 +74,11 @@ class Lineage(Protocol):
 class Overviews(Protocol):
     """The ledger in numbers."""
 
-    def take(self, *, finished: bool = True) -> Overview:
-        """As it stands. Without what is `finished` it is cheap however much that is: its counts are then left out."""
+    def take(self, *, finished: bool = True, newest: int = 0) -> Overview:
+        """As it stands at one moment, with so many of its newest events.
+
+        Without what is `finished` it is cheap however much that is: its counts are then left out.
+        """
 
     def unfinished(self) -> Overview:
         """The cheap one."""

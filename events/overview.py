@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from events.history import Found
 from events.records import State, WorkerInfo
 
 LATELY = 60.0  # seconds that "lately" means
@@ -127,6 +128,8 @@ class Overview:
         parked: messages that can't be run, by reason.
         workers: those that live.
         unread: queues of handlers that living workers have, and that none of them reads.
+        marked: what another program marked as processed; nothing unless what is finished was counted, too.
+        newest: events, newest first, as many as were asked for.
     """
 
     taken_at: datetime
@@ -139,6 +142,14 @@ class Overview:
     parked: Mapping[str, int]
     workers: Sequence[WorkerInfo]
     unread: Sequence[str] = ()
+    marked: MarkedByOthers = MarkedByOthers()
+    newest: Sequence[Found] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows were counted: what counting costs."""
+        deliveries = sum(sum(one.deliveries.values()) for one in self.handlers)
+        return self.events + deliveries + sum(one.error_count for one in self.handlers)
 
     @property
     def events(self) -> int:

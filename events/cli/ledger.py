@@ -100,11 +100,11 @@ def status(as_json: AsJson = False) -> None:
     pipeline = get_pipeline()
     pipeline.check()
     with console.status("counting") if console.is_terminal and not as_json else nullcontext():
-        found, marked = pipeline.ledger.overviews.take(), pipeline.ledger.overviews.marked_by_others()
+        found = pipeline.ledger.overviews.take()
     settings = pipeline.settings
     where = {"database": redact(settings.database_url), "broker": redact(settings.broker_url) or "none"}
     if as_json:
-        print_json(where | _as_dict(found) | {"marked_by_others": asdict(marked)})
+        print_json(where | _as_dict(found) | {"marked_by_others": asdict(found.marked)})
         return
     say(f"database {where['database']}, broker {where['broker']}")
     say(
@@ -120,7 +120,7 @@ def status(as_json: AsJson = False) -> None:
         waiting = {one.event_type: one.waiting for one in found.event_types}
         named = ", ".join(f"{name} {waiting.get(name, 0):,}" for name in found.unhandled_types)
         say(f"waiting for a handler (events unhandled list): {named}")
-    if told := marked.told():
+    if told := found.marked.told():
         say(f"{told} (docs/migrating.md)")
     if found.lag:
         say(f"the oldest event has waited {found.lag:,.1f} s to be fanned out")

@@ -19,6 +19,7 @@ log = logging.getLogger("events.monitoring")
 
 LEAST = 5.0  # seconds for which a value is good
 SHARE = 20  # times what it took to get: so this is never more than a twentieth of the database's work
+BEHIND = 30.0  # seconds after which what took no time to get is worth a wait
 AGAIN = 1.0  # seconds until what failed is tried again
 _GOODBYE = 2.0  # seconds that a value under way has when the process ends
 FORGOTTEN = 300.0  # seconds: whoever collects metrics may do so but once in two minutes
@@ -44,10 +45,20 @@ class Look(Generic[T]):
 
 
 class Kept(Generic[T]):
-    """Gets a value when somebody looks and it is old, and never twice at a time."""
+    """Gets a value when somebody looks and it is old, and never twice at a time.
 
-    def __init__(self, get: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        is_cheap: by what it says itself, a value took long only because the machine is busy: it is got as often as any.
+    """
+
+    def __init__(
+        self,
+        get: Callable[[], T],
+        clock: Callable[[], float] = time.monotonic,
+        is_cheap: Callable[[T], bool] = lambda _: False,
+    ) -> None:
         self._get = get
+        self._is_cheap = is_cheap
         self._clock = clock
         self._throttle = Throttle(log)
         self._lock = threading.Lock()
@@ -70,6 +81,11 @@ class Kept(Generic[T]):
                 threading.Thread(target=self._refresh, args=(self._getting,), daemon=True).start()
             return self._getting
 
+    def is_behind(self) -> bool:
+        """Something was changed since, or nobody looked for a while: worth a little more patience."""
+        with self._lock:
+            return self._expired or self._clock() - self._begun > BEHIND
+
     def latest(self) -> T | None:
         """What there is, at once; None if it is unknown: at first, after a failure, or if nobody asked for long."""
         self.ask()
@@ -91,7 +107,9 @@ class Kept(Generic[T]):
         age = self._clock() - self._begun
         if self._look.error is not None:
             return age > AGAIN
-        return self._expired or age > max(LEAST, SHARE * self._took)
+        value = self._look.value
+        share = 0 if value is not None and self._is_cheap(value) else SHARE
+        return self._expired or age > max(LEAST, share * self._took)
 
     def _refresh(self, done: "Future[None]") -> None:
         while True:

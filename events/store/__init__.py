@@ -3,9 +3,9 @@
 `tables` says what is stored; `event_log`, `subscriptions`, `outbox`, `recovery`, `inbox`, `dead`, `parked`, `workers`,
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `marked`, `arrivals`, `claiming`, `failing`,
-`turns`, `callers`, `ledger_check` and `wake_ups`; `schema` migrates, `sql_script` writes that down as SQL, and
-`adopting` takes over a table of others; `engine`, `session`, `pooling`, `pooler` and `types` hold what differs between
-databases, and their connections.
+`turns`, `callers`, `snapshots`, `ledger_check` and `wake_ups`; `schema` migrates, `sql_script` writes that down as SQL,
+and `adopting` takes over a table of others; `engine`, `session`, `pooling`, `pooler` and `types` hold what differs
+between databases, and their connections.
 """
 
 from dataclasses import dataclass

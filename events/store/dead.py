@@ -1,6 +1,7 @@
 """The dead letters of the ledger. Keeps the contract of events.ports.DeadLetterBox."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +18,14 @@ from sqlalchemy import (
     update,
 )
 
-from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup
+from events.letters import Action, DeadLetter, DeadLetterFilter, FailureGroup, Survey
 from events.records import Mark, State
 from events.store.actions import remember
 from events.store.engine import look, now_plus
 from events.store.homing import home
 from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
+from events.store.snapshots import snapshot
 from events.store.tables import event_deliveries, event_store, waits
 from events.store.turns import in_turn
 from events.store.types import stored_json
@@ -43,9 +45,8 @@ class SqlDeadLetterBox:
             return find(connection, wanted)
 
     def count(self, wanted: DeadLetterFilter) -> int:
-        query = select(func.count()).select_from(event_deliveries).where(*matching(wanted))
         with look(self._engine) as connection:
-            count: int = connection.scalar(query) or 0
+            count = _count(connection, wanted)
         return count if wanted.limit is None else min(count, wanted.limit)
 
     def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
@@ -56,25 +57,16 @@ class SqlDeadLetterBox:
             return list(connection.scalars(ids.distinct().order_by(_DELIVERY.event_id).limit(limit)))
 
     def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
-        died = _DELIVERY.finished_at
-        kind = [func.coalesce(column, "").label(column.name) for column in (_DELIVERY.error_type, _DELIVERY.place)]
-        query = (
-            select(
-                _DELIVERY.handler,
-                *kind,
-                func.count().label("count"),
-                func.sum(_DELIVERY.replays).label("replayed"),
-                func.min(died).label("first_died_at"),
-                func.max(died).label("last_died_at"),
-                func.coalesce(func.max(_DELIVERY.error), "").label("example"),
-            )
-            .where(*matching(wanted))
-            .group_by(_DELIVERY.handler, *kind)
-            .order_by(func.count().desc(), _DELIVERY.handler, *kind)
-            .limit(wanted.limit)
-        )
         with look(self._engine) as connection:
-            return [FailureGroup(**row._mapping) for row in connection.execute(query)]
+            return _groups(connection, wanted)
+
+    def survey(self, wanted: DeadLetterFilter, *, grouped: bool = True) -> Survey:
+        every = replace(wanted, limit=None)
+        with snapshot(self._engine) as connection:
+            letters = find(connection, wanted)
+            groups = _groups(connection, every) if grouped else None
+            count = _count(connection, every) if groups is None else sum(group.count for group in groups)
+        return Survey(letters, groups, count)
 
     def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
         def work(connection: Connection) -> int:
@@ -188,6 +180,31 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
         _DELIVERY.finished_at.label("died_at"),
     )
     return [DeadLetter(**row._mapping) for row in connection.execute(_of(query, wanted, *also))]
+
+
+def _count(connection: Connection, wanted: DeadLetterFilter) -> int:
+    return connection.scalar(select(func.count()).select_from(event_deliveries).where(*matching(wanted))) or 0
+
+
+def _groups(connection: Connection, wanted: DeadLetterFilter) -> list[FailureGroup]:
+    died = _DELIVERY.finished_at
+    kind = [func.coalesce(column, "").label(column.name) for column in (_DELIVERY.error_type, _DELIVERY.place)]
+    query = (
+        select(
+            _DELIVERY.handler,
+            *kind,
+            func.count().label("count"),
+            func.sum(_DELIVERY.replays).label("replayed"),
+            func.min(died).label("first_died_at"),
+            func.max(died).label("last_died_at"),
+            func.coalesce(func.max(_DELIVERY.error), "").label("example"),
+        )
+        .where(*matching(wanted))
+        .group_by(_DELIVERY.handler, *kind)
+        .order_by(func.count().desc(), _DELIVERY.handler, *kind)
+        .limit(wanted.limit)
+    )
+    return [FailureGroup(**row._mapping) for row in connection.execute(query)]
 
 
 def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:

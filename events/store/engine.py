@@ -186,11 +186,18 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, *, eager: bool = True) -> Iterator[Connection]:
-    """A transaction, committed when the block ends without an error. `eager` takes SQLite's write lock at once."""
+def transaction(engine: Engine, *, eager: bool = True, **options: Any) -> Iterator[Connection]:
+    """A transaction, committed when the block ends without an error.
+
+    Args:
+        eager: take SQLite's write lock at once.
+        options: of execution, for its connection.
+    """
     with engine.connect() as connection:
         if eager:
-            connection = connection.execution_options(eager=True)
+            options["eager"] = True
+        if options:
+            connection = connection.execution_options(**options)
         with connection.begin() as begun:
             try:
                 yield connection
@@ -217,7 +224,8 @@ def _roll_back(connection: Connection, begun: RootTransaction) -> None:
 def look(engine: Engine) -> Iterator[Connection]:
     """A connection for statements that need no transaction around them: a third of the round trips.
 
-    On PostgreSQL each is a transaction of its own. On SQLite it is for reading only.
+    On PostgreSQL each is a transaction of its own, and sees the ledger as it is by then: for numbers that have to agree
+    see events.store.snapshots. On SQLite it is for reading only.
     """
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":

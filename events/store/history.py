@@ -13,6 +13,7 @@ from events.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFil
 from events.identity import as_uuid, sender_of
 from events.records import Mark
 from events.store.engine import look
+from events.store.snapshots import snapshot
 from events.store.tables import (
     event_actions,
     event_attempts,
@@ -45,7 +46,7 @@ class SqlHistory:
         self._engine = engine
 
     def event(self, event_id: UUID) -> EventRecord | None:
-        with look(self._engine) as connection:
+        with snapshot(self._engine) as connection:
             row = connection.execute(
                 select(
                     *_FOUND,
@@ -73,25 +74,9 @@ class SqlHistory:
             )
 
     def find(self, wanted: EventFilter) -> list[Found]:
-        """Those that are fanned out and those that are not are found by an index each. The latter, by when they
-        occurred, which is when they were published but for programs that say otherwise."""
-        newest = (_EVENT.created_at.desc(), _EVENT.id.desc())
-        conditions = _conditions(wanted)
-        if wanted.correlation_id is not None:
-            with look(self._engine) as connection:
-                conditions.append(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
-        if wanted.sender_id is not None:
-            with look(self._engine) as connection:
-                conditions.append(_EVENT.id.in_(_sent_as(connection, wanted.sender_id)))
-        new = is_unprocessed if wanted.event_type is None else is_new  # by type there is an index of its own
-        parts = [
-            select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
-            for condition, order in ((is_processed, newest), (new, (_EVENT.timestamp.desc(),)))
-        ]
-        found = union_all(*(select(part) for part in parts)).subquery()
-        query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)
-        with look(self._engine) as connection:
-            return [Found(**row._mapping) for row in connection.execute(query)]
+        asks_twice = wanted.correlation_id is not None or wanted.sender_id is not None
+        with snapshot(self._engine) if asks_twice else look(self._engine) as connection:
+            return find(connection, wanted)
 
     def between(self, first: UUID, last: UUID, limit: int) -> list[UUID]:
         ids = select(_EVENT.id).where(_EVENT.id.between(first, last)).order_by(_EVENT.id).limit(limit)
@@ -106,6 +91,25 @@ class SqlHistory:
             for event_id, *values in connection.execute(query):
                 found.setdefault(event_id, []).append(DeliveryRecord(*values))
         return found
+
+
+def find(connection: Connection, wanted: EventFilter) -> list[Found]:
+    """Newest first. Those that are fanned out and those that are not are found by an index each; the latter by when
+    they occurred, which is when they were published but for programs that say otherwise."""
+    newest = (_EVENT.created_at.desc(), _EVENT.id.desc())
+    conditions = _conditions(wanted)
+    if wanted.correlation_id is not None:
+        conditions.append(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
+    if wanted.sender_id is not None:
+        conditions.append(_EVENT.id.in_(_sent_as(connection, wanted.sender_id)))
+    new = is_unprocessed if wanted.event_type is None else is_new  # by type there is an index of its own
+    parts = [
+        select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
+        for condition, order in ((is_processed, newest), (new, (_EVENT.timestamp.desc(),)))
+    ]
+    found = union_all(*(select(part) for part in parts)).subquery()
+    query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)
+    return [Found(**row._mapping) for row in connection.execute(query)]
 
 
 def _records(connection: Connection, table: Table, event_id: UUID, kind: type[Record], by: str) -> list[Record]:

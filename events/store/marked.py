@@ -10,7 +10,19 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Integer, Select, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.overview import MarkedByOthers
@@ -60,22 +72,21 @@ def settle(engine: Engine, limit: int, *, handle: bool) -> Settled:
     return Settled(len(found), told(len(handled), made) if made else FannedOut(), left)
 
 
-def marked_by_others(engine: Engine) -> MarkedByOthers:
+def marked_by_others(connection: Connection) -> MarkedByOthers:
     """See events.operator_ports.Overviews."""
-    with look(engine) as connection:
-        since = now_plus(connection, -SHOWN)
-        # One by one, each by a part of the index. Of what nobody here handles there is nothing to tell.
-        counts = [
-            select(func.count())
-            .where(is_marked_by_others, has_mark(mark), _EVENT.event_type.in_(_SUBSCRIBED), *recent)
-            .scalar_subquery()
-            for mark, recent in (
-                (Mark.NOT_YET, []),
-                (Mark.ALL_THE_SAME, [_EVENT.created_at >= since]),
-                (Mark.LEFT, [_EVENT.created_at >= since]),
-            )
-        ]
-        return MarkedByOthers(*connection.execute(select(*counts)).one())
+    since = now_plus(connection, -SHOWN)
+    # One by one, each by a part of the index. Of what nobody here handles there is nothing to tell.
+    counts = [
+        select(func.count())
+        .where(is_marked_by_others, has_mark(mark), _EVENT.event_type.in_(_SUBSCRIBED), *recent)
+        .scalar_subquery()
+        for mark, recent in (
+            (Mark.NOT_YET, []),
+            (Mark.ALL_THE_SAME, [_EVENT.created_at >= since]),
+            (Mark.LEFT, [_EVENT.created_at >= since]),
+        )
+    ]
+    return MarkedByOthers(*connection.execute(select(*counts)).one())
 
 
 _IS_ANY_UNSETTLED = select(is_any_unsettled())

@@ -8,14 +8,17 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, func, literal, select
 
+from events.history import EventFilter
 from events.overview import LATELY, EventMetrics, HandlerMetrics, MarkedByOthers, Orphan, Overview
 from events.records import ALIVE, State, WorkerInfo
 from events.store.arrivals import first_stored
 from events.store.engine import look, now_plus
+from events.store.history import find
 from events.store.marked import marked_by_others
-from events.store.parked import SqlParkingLot
+from events.store.parked import counts as parked_counts
+from events.store.snapshots import snapshot
 from events.store.tables import (
     event_attempts,
     event_deliveries,
@@ -27,8 +30,9 @@ from events.store.tables import (
     is_processed,
     is_unprocessed,
 )
+from events.store.types import UtcDateTime
 from events.store.waiting import heads
-from events.store.workers import SqlWorkers
+from events.store.workers import alive
 
 _EVENT, _DELIVERY, _ATTEMPT = event_store.c, event_deliveries.c, event_attempts.c
 _SUBSCRIPTION, _HANDLER = event_subscriptions.c, event_handlers.c
@@ -38,16 +42,16 @@ _TYPE = func.coalesce(_DELIVERY.event_type, "")  # older rows may have none
 
 
 class SqlOverviews:
-    """A few grouped queries."""
+    """A few grouped queries, of one moment: what a delivery leaves while they run it is still in, and is in once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def take(self, *, finished: bool = True) -> Overview:
-        workers = SqlWorkers(self._engine).alive(ALIVE)
-        parked = SqlParkingLot(self._engine).counts()
-        with look(self._engine) as connection:
-            now: datetime = connection.scalar(select(now_plus(connection))) or datetime.now(UTC)
+    def take(self, *, finished: bool = True, newest: int = 0) -> Overview:
+        with snapshot(self._engine) as connection:
+            now = _now(connection)
+            workers = alive(connection, ALIVE)
+            parked = parked_counts(connection)
             subscriptions = connection.execute(
                 select(
                     _SUBSCRIPTION.handler, _SUBSCRIPTION.event_type, _SUBSCRIPTION.queue, _SUBSCRIPTION.pace,
@@ -58,10 +62,12 @@ class SqlOverviews:
             deliveries = _deliveries(connection, finished=finished)
             errors = _errors(connection) if finished else Counter()
             subscribed = {row.event_type for row in subscriptions}
-            types = _event_types(connection, deliveries, errors, finished=finished)
+            types = _event_types(connection, now, deliveries, errors, finished=finished)
             ages = {row.queue: 0.0 for row in subscriptions}
             ages |= {queue: _age(due_at, now) for queue, due_at in connection.execute(select(heads()))}
             lag = _age(_first_in_line(connection), now)
+            marked = marked_by_others(connection) if finished else MarkedByOthers()
+            latest = find(connection, EventFilter(limit=newest)) if newest else []
         names = sorted({row.handler for row in subscriptions} | {handler for handler, *_ in deliveries})
         return Overview(
             taken_at=now,
@@ -74,19 +80,22 @@ class SqlOverviews:
             parked=parked,
             workers=workers,
             unread=_unread(subscriptions, workers),
+            marked=marked,
+            newest=latest,
         )
 
     def unfinished(self) -> Overview:
         return self.take(finished=False)
 
     def marked_by_others(self) -> MarkedByOthers:
-        return marked_by_others(self._engine)
+        with look(self._engine) as connection:
+            return marked_by_others(connection)
 
     def running(self) -> list[tuple[str, float, str, int]]:
         query = select(_DELIVERY.handler, _DELIVERY.started_at, _DELIVERY.worker).where(in_state(State.RUNNING))
         found: dict[str, tuple[float, str, int]] = {}
         with look(self._engine) as connection:
-            now: datetime = connection.scalar(select(now_plus(connection))) or datetime.now(UTC)
+            now = _now(connection)
             for handler, started_at, worker in connection.execute(query.order_by(_DELIVERY.started_at)):
                 seconds, first, count = found.get(handler, (_age(started_at, now), worker or "?", 0))
                 found[handler] = (seconds, first, count + 1)
@@ -121,7 +130,12 @@ def _errors(connection: Connection) -> Counter[Key]:
 
 
 def _event_types(
-    connection: Connection, deliveries: dict[tuple[str, str, str], int], errors: Counter[Key], *, finished: bool
+    connection: Connection,
+    now: datetime,
+    deliveries: dict[tuple[str, str, str], int],
+    errors: Counter[Key],
+    *,
+    finished: bool,
 ) -> list[EventMetrics]:
     by_type = select(_EVENT.event_type, func.count()).group_by(_EVENT.event_type)
 
@@ -129,7 +143,7 @@ def _event_types(
         return Counter({row[0]: row[1] for row in connection.execute(by_type.where(*conditions))})
 
     waiting = counted(is_new)  # from an index alone
-    since = now_plus(connection, -timedelta(seconds=LATELY))
+    since = literal(now - timedelta(seconds=LATELY), UtcDateTime)
     # Those that are not fanned out by when they occurred, for which there is an index: mostly it is the same.
     lately = counted(is_processed, _EVENT.created_at >= since) + counted(is_unprocessed, _EVENT.timestamp >= since)
     done = counted(is_processed) if finished else Counter[str]()
@@ -204,6 +218,10 @@ def _first_in_line(connection: Connection) -> datetime | None:
     """When the first event was stored, of those that somebody wants and that are not fanned out."""
     found: datetime | None = connection.scalar(first_stored())
     return found
+
+
+def _now(connection: Connection) -> datetime:
+    return connection.scalar(select(now_plus(connection))) or datetime.now(UTC)
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -62,10 +62,8 @@ class SqlParkingLot:
             return list(connection.scalars(ids.order_by(_PARKED.id).limit(limit)))
 
     def counts(self, *, discarded: bool = False) -> dict[str, int]:
-        these = _conditions(ParkedFilter(discarded=discarded))
-        query = select(_PARKED.reason, func.count()).where(*these).group_by(_PARKED.reason)
         with look(self._engine) as connection:
-            return {row[0]: row[1] for row in connection.execute(query.order_by(_PARKED.reason))}
+            return counts(connection, discarded=discarded)
 
     def replay(self, wanted: ParkedFilter, send: Callable[[Parked, Connection], bool]) -> int:
         count = 0
@@ -92,6 +90,13 @@ class SqlParkingLot:
         with transaction(self._engine) as connection:
             back = update(event_parked).where(these).values(state=ParkedState.PARKED, closed_at=None)
             return connection.execute(back).rowcount
+
+
+def counts(connection: Connection, *, discarded: bool = False) -> dict[str, int]:
+    """See events.operator_ports.ParkingLot."""
+    these = _conditions(ParkedFilter(discarded=discarded))
+    query = select(_PARKED.reason, func.count()).where(*these).group_by(_PARKED.reason).order_by(_PARKED.reason)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _close(connection: Connection, state: ParkedState, which: ColumnElement[bool]) -> int:

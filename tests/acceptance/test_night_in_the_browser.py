@@ -61,7 +61,10 @@ def finds_the_cause(browser: Browser) -> None:
     # When he opens Flower and follows the tabs, there are two groups, the larger of which is the mail server
     browser.opens("/")
     browser.clicks_link("Events")
-    browser.sees_after_a_while("StockReserved", "#by-type")
+    browser.sees(f"{2 * ORDERS}", "#live-numbers .l-number:first-child")  # by itself, with all other numbers
+    browser.sees(f"{ORDERS + 2}", "#live-numbers .l-bad")
+    browser.sees("StockReserved", "#found")
+    browser.sees("StockReserved", "#by-type")
     browser.keeps_a_picture("events.png")
     browser.clicks_link("Dead letters")
     browser.sees_after_a_while("AddressIncomplete", "#groups")

@@ -1,14 +1,16 @@
 """The tabs in Flower, over HTTP: what is shown, also of what is evil, makes no sense or isn't there."""
 
 import html
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
+from events.monitoring.flower.desk import NEWEST
 from events.records import Failure, Subscription
 from support.flower import Answer, Flower
 from support.forwarder import Forwarder
@@ -106,6 +108,79 @@ def test_events_are_found_and_lead_to_their_story(flower: Flower, store: Store) 
         assert words in page
 
 
+def test_the_newest_events_stand_there_before_anybody_searches(flower: Flower, store: Store) -> None:
+    # Given some events more than the page shows
+    ids = [store.publish() for _ in range(NEWEST + 5)]
+    # When it is opened, the newest are there, the newest first
+    newest = [str(one) for one in reversed(ids)][:NEWEST]
+    page = eventually(lambda: newest[0] in (seen := flower.sees("/events")) and seen, "the newest are there")
+    assert re.findall(r'data-key="([0-9a-f-]{36})"', page) == newest
+    assert "data-live" in page
+    # And those before them are a search, which shows what was asked for, and stays as it is
+    (older,) = re.findall(r'href="(/events\?before=[^"]+)"', page)
+    found = flower.sees(html.unescape(older))
+    assert set(re.findall(r'data-key="([0-9a-f-]{36})"', found)) > {str(one) for one in ids[:5]}
+    assert 'id="live-events" data-live' not in found
+    assert "ledger-live" not in found
+    assert "X-Events-Live" not in found
+
+
+def test_numbers_of_one_page_are_of_one_moment(flower: Flower, store: Store) -> None:
+    # Given events of one type, of which each dies
+    before = store.count_of("event_store", "event_type = 'Sung'")
+    store.subscribe("count", max_attempts=1, event_type="Sung")
+
+    def shown() -> tuple[int, int] | None:
+        """How many are stored, and dead."""
+        row = re.search(r'data-key="Sung">.*?</tr>', flower.sees("/events"), re.DOTALL)
+        numbers = re.findall(r'class="n">(?:<[^>]*>)?([\d…]+)', row[0]) if row else []
+        return (int(numbers[0]), int(numbers[-1])) if numbers and "…" not in numbers else None
+
+    for _ in range(5):
+        died(store, 1, handler="count")
+        # Then at no time more of them are dead than are stored, nor less
+        seen = shown()
+        assert seen is None or seen[0] - seen[1] == before
+    eventually(lambda: shown() == (before + 5, 5), "all five")
+    store.ledger.switches.unsubscribe("count", "after")
+
+
+HOSTILE = "a/b?c=d&handler=hear#f %41 \"g\" 'h' <i>+é\N{HEAVY BLACK HEART} "
+
+
+def test_a_handlers_name_leads_to_its_dead_letters_wherever_it_stands(flower: Flower, store: Store) -> None:
+    # Given a dead letter of a handler with a name like that, and one of another handler
+    store.ledger.subscriptions.subscribe([Subscription("Sung", HOSTILE, "q", 1)])
+    (event_id,) = died(store, 1, handler=HOSTILE)
+    (other,) = died(store)
+    flower.post("/event-handlers/resume", {"handler": "hear"})  # after which everything is counted anew
+    # Then on each page that names it, its name is a link
+    link = f'href="/dead-letters?{urlencode({"handler": HOSTILE})}"'
+    for path, times in (
+        ("/events", 2),
+        ("/event-handlers", 2),
+        ("/dead-letters", 2),
+        (f"/events/{event_id}", 4),
+        (f"/dead-letters/replay?{urlencode({'handler': HOSTILE})}", 1),
+    ):
+        page = eventually(lambda path=path: link in (seen := flower.sees(path)) and seen, path)  # type: ignore[misc]
+        assert page.count(link) >= times, path
+    # And it leads to its letters, and no others
+    found = flower.sees(f"/dead-letters?{urlencode({'handler': HOSTILE})}")
+    assert str(event_id) in found
+    assert str(other) not in found
+    # And what is ticked there is what is meant
+    assert flower.post("/dead-letters/selected", [("do", "discard"), letter(event_id, HOSTILE)]).status == 303
+    assert said(flower).startswith("1 delivery discarded")
+    store.ledger.switches.unsubscribe(HOSTILE, "after")
+
+
+def test_a_page_that_refreshes_itself_leaves_the_message_to_the_next_page(flower: Flower, store: Store) -> None:
+    replays(flower, died(store)[0])
+    flower.get("/events", X_Events_Live="1")
+    assert said(flower, "/events") == "1 delivery replayed by alice@flower."
+
+
 def test_flower_itself_never_waits_for_the_database(flower: Flower, store: Store) -> None:
     # Given a database in which somebody holds a lock, and a page that waits for it
     (event_id,) = died(store)
@@ -144,7 +219,9 @@ def test_without_its_database_the_tabs_say_so_and_flower_lives_on(
         assert "the database refused" in answer.line, path
         assert "s3cret" not in answer.text
         assert "Traceback" not in answer.text
-    assert replays(flower, event_id).status == 503
+        assert answer.headers["Refresh"], path  # it is asked for again
+    refused = replays(flower, event_id)
+    assert (refused.status, refused.headers["Refresh"]) == (503, None)
     # And Flower's own are there
     assert flower.get("/workers").status == 200
     # When it comes back, so do they

@@ -57,6 +57,21 @@ class Browser:
 
         eventually(there, f"{words!r} in {css}")
 
+    def types(self, words: str, css: str) -> None:
+        """Into a field, in which it stays."""
+        self.finds(css).send_keys(words)
+
+    def tells(self, script: str) -> Any:
+        """What a piece of JavaScript returns."""
+        return self._driver.execute_script(script)
+
+    def is_hidden(self, hidden: bool) -> None:
+        """Whether another tab is in front, as far as the page can tell."""
+        self.tells(
+            f"Object.defineProperty(document, 'hidden', {{value: {str(hidden).lower()}, configurable: true}});"
+            "document.dispatchEvent(new Event('visibilitychange'));"
+        )
+
     def title(self) -> str:
         return str(self._driver.title)
 

@@ -55,6 +55,17 @@ def test_it_is_good_for_a_while() -> None:
     assert look(kept).value == 2
 
 
+def test_what_is_cheap_is_got_often_however_busy_the_machine_is() -> None:
+    # Given values that take long, of which the first two are cheap all the same
+    counting = Counting(seconds=4)
+    kept = Kept(counting.get, counting.clock, is_cheap=lambda value: value < 3)
+    for value in (1, 2, 3):
+        assert look(kept).value == value
+        counting.now += LEAST + 1
+    # Then from the third on they are kept for as long as they are worth
+    assert look(kept).value == 3
+
+
 def test_what_takes_long_is_got_seldom() -> None:
     counting = Counting(seconds=4)
     kept = Kept(counting.get, counting.clock)

@@ -27,8 +27,11 @@ class Asked:
 
     @classmethod
     def of(cls, argument: Callable[[str, str], str]) -> "Asked":
-        """From a query string or a form: `argument` is a handler's method."""
-        return cls(**{name: argument(name, "").strip() for name in cls.__dataclass_fields__})
+        """From a query string or a form: `argument` is a handler's method. A name may begin with a space."""
+        given = {name: argument(name, "") for name in cls.__dataclass_fields__}
+        return cls(
+            **{name: text if name == "handler" and text.strip() else text.strip() for name, text in given.items()}
+        )
 
     def filter(self) -> DeadLetterFilter:
         """Without the group. Raises Trouble for a time that is none."""

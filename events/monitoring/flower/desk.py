@@ -1,14 +1,14 @@
 """Where the pages get what they show: the core, asked in threads, so that Flower's own loop never waits for SQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from events.letters import DeadLetterFilter, FailureGroup
+from events.letters import DeadLetterFilter, FailureGroup, Survey
 from events.monitoring.flower.jobs import Job, Jobs
-from events.monitoring.flower.numbers import Standing, joined
+from events.monitoring.flower.numbers import LITTLE, Standing, is_little, joined
 from events.monitoring.flower.troubles import Trouble, trouble_of
 from events.monitoring.kept import Kept
 from events.pipeline import Pipeline
@@ -16,7 +16,9 @@ from events.pipeline import Pipeline
 T = TypeVar("T")
 
 THREADS = 8  # of our own: those of Flower's are busy with asking workers, a second each
-PATIENCE = 0.05  # seconds that a page waits for fresh numbers before it shows those that it has
+PATIENCE = 0.05  # seconds that a page waits for fresh numbers before it shows those that it has ...
+LONGER = 0.5  # ... and if it knows that they are no longer true
+NEWEST = 20  # events that the first page shows, of the same moment as its numbers
 ANSWER_WITHIN = 20.0  # seconds
 
 
@@ -28,25 +30,28 @@ class Desk:
 
     Attributes:
         under_way: what is not finished, which Flower's /metrics shows, too.
+        jobs: what operators have begun on the pages.
     """
 
     def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
         self._pipeline = pipeline
         self._threads = ThreadPoolExecutor(THREADS, "events-page")
-        self.under_way = Kept(lambda: pipeline().ledger.overviews.unfinished())
-        self._finished = Kept(lambda: pipeline().ledger.overviews.take(finished=True))
-        self._groups = Kept(lambda: pipeline().dead_letters.groups())
+        self.under_way = Kept(lambda: pipeline().ledger.overviews.take(finished=False, newest=NEWEST))
+        self._everything = Kept(lambda: pipeline().ledger.overviews.take(newest=NEWEST), is_cheap=is_little)
+        self._dead = Kept(lambda: pipeline().dead_letters.survey(), is_cheap=lambda seen: seen.count <= LITTLE)
         self.jobs = Jobs(on_end=self.changed)
 
     def begin_counting(self) -> None:
         """Before anybody looks: with millions of rows it takes seconds."""
-        for kept in (self.under_way, self._finished, self._groups):
+        for kept in (self.under_way, self._everything, self._dead):
             kept.ask()
 
     def changed(self) -> None:
         """Something was done to the ledger: what the pages show of it is got anew at the next look."""
         self.under_way.expire()
-        self._groups.expire()
+        self._dead.expire()
+        if is_little(self._everything.latest()):
+            self._everything.expire()
 
     async def ask(self, look: Callable[[Pipeline], T]) -> T:
         """What the core says, from a thread. Raises Trouble if it can't be had."""
@@ -60,19 +65,35 @@ class Desk:
 
     async def standing(self) -> Standing:
         """The ledger in numbers. Raises Trouble if the last try to count failed."""
-        fresh, counted = await asyncio.gather(self.under_way.look(PATIENCE), self._finished.look(PATIENCE))
+        whole = await self._everything.look(_patience(self._everything))
+        if is_little(whole.value):
+            if whole.error is not None:
+                raise trouble_of(whole.error)
+            return Standing(whole.value, whole.age, whole.age)
+        fresh = await self.under_way.look(_patience(self.under_way))
         if fresh.error is not None:
             raise trouble_of(fresh.error)
-        if fresh.value is None or counted.value is None:
+        if fresh.value is None or whole.value is None:
             return Standing(fresh.value, fresh.age)
-        return Standing(joined(fresh.value, counted.value), fresh.age, counted.age)
+        return Standing(joined(fresh.value, whole.value), fresh.age, whole.age)
 
-    async def groups(self) -> list[FailureGroup] | None:
-        """All failure groups; None while they are counted for the first time."""
-        seen = await self._groups.look(PATIENCE)
+    async def dead(self) -> tuple[Survey, float]:
+        """All dead letters, and for how many seconds they stood so: as they are, unless there are very many."""
+        seen = await self._dead.look(_patience(self._dead))
         if seen.error is not None:
             raise trouble_of(seen.error)
-        return seen.value
+        if seen.value is None:
+            return await self.ask(lambda pipeline: pipeline.dead_letters.survey(grouped=False)), 0.0
+        if seen.value.count <= LITTLE:
+            return await self.ask(lambda pipeline: pipeline.dead_letters.survey()), 0.0
+        return seen.value, seen.age
+
+    async def groups(self) -> Sequence[FailureGroup] | None:
+        """All failure groups; None while they are counted for the first time."""
+        seen = await self._dead.look(PATIENCE)
+        if seen.error is not None:
+            raise trouble_of(seen.error)
+        return None if seen.value is None else seen.value.groups
 
     async def of_group(self, key: str, wanted: DeadLetterFilter) -> DeadLetterFilter:
         """The same filter, for one group only."""
@@ -89,3 +110,7 @@ class Desk:
     def pipeline(self) -> Pipeline:
         """For jobs, which have threads of their own."""
         return self._pipeline()
+
+
+def _patience(kept: Kept[Any]) -> float:
+    return LONGER if kept.is_behind() else PATIENCE

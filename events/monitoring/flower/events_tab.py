@@ -1,13 +1,16 @@
-"""Events: the ledger in numbers, and a search for events."""
+"""Events: the ledger in numbers and its newest events, of one moment; or a search for events."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from events.history import EventFilter, Found
 from events.identity import as_uuid
 from events.monitoring.flower.asking import moment
-from events.monitoring.flower.desk import Desk
+from events.monitoring.flower.desk import NEWEST, Desk
 from events.monitoring.flower.page import Page, authenticated
 from events.monitoring.flower.troubles import Trouble
 from events.records import State
@@ -31,18 +34,23 @@ class EventsTab(Page):
         found, standing = await asyncio.gather(self._search(asked), self.desk.standing())
         seen = standing.overview
         types = seen.event_types if seen else ()
+        if called is not None:
+            found = called
+        elif found is None and seen is not None:
+            found = seen.newest
         self.show(
             "ledger-events.html",
             standing=standing,
             seen=seen,
             asked=asked,
-            found=found if called is None else called,
-            most=MOST,
+            found=found,
+            searching=any(asked.values()),
+            older=older(asked, found or ()),
             types=sorted(types, key=lambda one: (-one.dead, -one.count, one.event_type)),
             State=State,
         )
 
-    async def _search(self, asked: dict[str, str]) -> list[Found] | None:
+    async def _search(self, asked: dict[str, str]) -> Sequence[Found] | None:
         """None if nothing was asked for."""
         if not any(asked.values()):
             return None
@@ -51,6 +59,15 @@ class EventsTab(Page):
             asked["correlation"] or None,
         )  # fmt: skip
         return await self.desk.ask(lambda pipeline: pipeline.history.find(wanted))
+
+
+def older(asked: dict[str, str], found: Sequence[Found]) -> str | None:
+    """The query of the next page. What was published in one moment has one time, so the last ones are shown again."""
+    if len(found) < (MOST if any(asked.values()) else NEWEST) or found[-1].published_at is None or asked["id"]:
+        return None
+    last, first = found[-1].published_at, found[0].published_at
+    before = (last if last == first else last + timedelta(microseconds=1)).isoformat()
+    return f"?{urlencode({name: text for name, text in asked.items() if text} | {'before': before})}"
 
 
 async def called_so(desk: Desk, text: str) -> list[Found]:

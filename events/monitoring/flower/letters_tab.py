@@ -1,11 +1,10 @@
-"""Dead letters: what failed alike, and then each, newest first."""
+"""Dead letters: what failed alike, and then each, newest first; the numbers and the letters are of one moment."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from events.letters import DeadLetter, DeadLetterFilter, FailureGroup
+from events.letters import DeadLetter, Survey
 from events.monitoring.flower.asking import Asked
 from events.monitoring.flower.page import Page, authenticated
 
@@ -21,31 +20,26 @@ class LettersTab(Page):
     @authenticated
     async def get(self) -> None:
         asked = Asked.of(self.asked_for)
-        wanted = asked.filter()
-        if asked.group:
-            wanted = await self.desk.of_group(asked.group, wanted)
-        page = replace(wanted, limit=MOST)
-        groups, letters = await asyncio.gather(
-            self._groups(asked, wanted), self.desk.ask(lambda pipeline: pipeline.dead_letters.find(page))
-        )
-        if groups is None:
-            count = await self.desk.ask(lambda pipeline: pipeline.dead_letters.count(wanted))
-        else:
-            count = sum(group.count for group in groups)
+        seen, age = await self._survey(asked)
         self.show(
             "ledger-letters.html",
             asked=asked,
-            groups=groups,
+            groups=seen.groups,
             most_groups=MOST_GROUPS,
-            count=count,
-            letters=letters,
-            older=older(asked, letters),
+            count=seen.count,
+            letters=seen.letters,
+            older=older(asked, seen.letters),
+            age=age,
         )
 
-    async def _groups(self, asked: Asked, wanted: DeadLetterFilter) -> Sequence[FailureGroup] | None:
+    async def _survey(self, asked: Asked) -> tuple[Survey, float]:
         if not asked:
-            return await self.desk.groups()
-        return await self.desk.ask(lambda pipeline: pipeline.dead_letters.groups(wanted))
+            return await self.desk.dead()
+        wanted = asked.filter()
+        if asked.group:
+            wanted = await self.desk.of_group(asked.group, wanted)
+        wanted = replace(wanted, limit=MOST)
+        return await self.desk.ask(lambda pipeline: pipeline.dead_letters.survey(wanted)), 0.0
 
 
 def older(asked: Asked, letters: Sequence[DeadLetter]) -> str | None:

@@ -1,12 +1,19 @@
-"""The ledger in numbers of two ages: what is under way is counted often, what is finished now and then."""
+"""The ledger in numbers, for a page: all of one moment, or else of two that are told apart.
+
+To count what is finished a database reads all of it. While that is little, everything on a page is of one snapshot.
+When it is much it would be too old, or too dear: then what is under way is counted often, what is finished now and
+then, and the latter is marked as such wherever it stands.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from events.monitoring.flower.wording import count
 from events.overview import EventMetrics, HandlerMetrics, Overview
 from events.records import State
 
 FINISHED = (State.SUCCEEDED, State.DISCARDED)
+LITTLE = 50_000  # rows, which a database counts in some tens of milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +23,27 @@ class Standing:
     Attributes:
         overview: None if nothing was counted yet.
         age: seconds since what is under way was counted.
-        finished_age: since what is finished was; None if it has never been.
+        finished_age: since what is finished was; None if it has never been. The same as `age`: at the same moment.
     """
 
     overview: Overview | None
     age: float = 0.0
     finished_age: float | None = None
+
+    @property
+    def is_one_moment(self) -> bool:
+        return self.finished_age is None or self.finished_age == self.age
+
+    def finished(self, number: int) -> str:
+        """A number of what is finished, in words that say whether it is of the same moment as the others."""
+        if self.finished_age is None:
+            return "…"
+        return count(number) if self.is_one_moment else f"≈ {count(number)}"
+
+
+def is_little(counted: Overview | None) -> bool:
+    """Whether all of it can be counted as often as what is under way."""
+    return counted is not None and counted.rows <= LITTLE
 
 
 def joined(fresh: Overview, counted: Overview) -> Overview:
@@ -42,11 +64,12 @@ def joined(fresh: Overview, counted: Overview) -> Overview:
 
 
 def _type(fresh: EventMetrics, counted: EventMetrics | None) -> EventMetrics:
+    known = max(fresh.waiting, fresh.lately)
     if counted is None:
-        return fresh
+        return replace(fresh, count=known)
     return replace(
         fresh,
-        count=max(counted.count, fresh.waiting),
+        count=max(counted.count, known),
         error_count=counted.error_count,
         deliveries=_mixed(fresh.deliveries, counted.deliveries),
     )

@@ -3,6 +3,7 @@
 import json
 from http.client import responses
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from flower.views import BaseHandler
 from tornado.web import HTTPError, authenticated
@@ -14,6 +15,8 @@ from events.monitoring.flower.troubles import Trouble
 
 SAID = "events_said"  # cookie, signed by Flower: what the action did that led to this page
 LONGEST_SAID = 600
+LIVE = "X-Events-Live"  # header of what ledger-live.html asks for
+RETRY = 5  # seconds after which a page that had no database is asked for again
 ROUTES = ("ledger_events", "ledger_letters", "ledger_handlers")
 
 __all__ = ["Action", "Page", "authenticated"]
@@ -45,6 +48,8 @@ class Page(BaseHandler):  # type: ignore[misc]
             said=self._said(),
             why_not=why_nobody_acts(self.application.options),
             jobs=self.desk.jobs.recent(),
+            letters_of=self._letters_of,
+            live=LIVE,
             **values,
         )
 
@@ -57,13 +62,21 @@ class Page(BaseHandler):  # type: ignore[misc]
         if not hasattr(self, "_current_user"):
             self.current_user = None  # as Flower does: an error page must not ask for the login again
         line = error.line if isinstance(error, Trouble) else error.get_message() or responses.get(status_code, "")
+        if status_code == 503 and self.request.method == "GET":
+            self.set_header("Refresh", RETRY)
         self.render("ledger-trouble.html", tab=self.tab, status=status_code, line=line)
 
     def say(self, line: str, *, well: bool = True) -> None:
         """Shown on top of the next page."""
         self.set_secure_cookie(SAID, json.dumps([well, line[:LONGEST_SAID]]), expires_days=None)
 
+    def _letters_of(self, handler: str) -> str:
+        """The address of a handler's dead letters, whatever stands in its name."""
+        return f"{self.reverse_url('ledger_letters')}?{urlencode({'handler': handler})}"
+
     def _said(self) -> tuple[bool, str] | None:
+        if self.request.headers.get(LIVE):  # a page that refreshes itself is not the next page
+            return None
         try:
             well, line = json.loads(self.get_secure_cookie(SAID) or "null")
         except (ValueError, TypeError):
@@ -73,7 +86,7 @@ class Page(BaseHandler):  # type: ignore[misc]
 
     def asked_for(self, name: str, default: str = "") -> str:
         """Of the query string, as it is: Flower's own `get_argument` escapes what it gives."""
-        return self.get_query_argument(name, default) or default
+        return self.get_query_argument(name, default, strip=False) or default
 
 
 class Action(Page):
@@ -88,7 +101,7 @@ class Action(Page):
         return actor(self.application.options, self.current_user, self.request.headers.get("Authorization", ""))
 
     def field(self, name: str, default: str = "") -> str:
-        return self.get_body_argument(name, default) or default
+        return self.get_body_argument(name, default, strip=False) or default
 
     def back(self, otherwise: str) -> None:
         """To the page that the form was on, if it is one of ours: a form says what it likes."""

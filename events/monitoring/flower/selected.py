@@ -23,7 +23,7 @@ class Selected(Action):
         verb, actor = self.field("do"), self.actor()
         if verb not in DONE:
             raise Trouble(400, f"{verb[:40]!r} is nothing that can be done; use {', '.join(DONE)}")
-        chosen = by_handler(self.get_body_arguments("letter"))
+        chosen = by_handler(self.get_body_arguments("letter", strip=False))
         wanted = sum(map(len, chosen.values()))
         if not wanted:
             self.say("Nothing was ticked, so nothing was done.", well=False)
