@@ -144,13 +144,18 @@ def test_a_body_that_ends_early_is_not_taken(service: Service, link: Link, at_wo
     assert service.stored() == []
 
 
-def test_a_hundred_at_once_are_served(service: Service, link: Link, at_work: None) -> None:
+def test_a_hundred_at_once_are_served(service: Service, link: Link) -> None:
+    link.timeout = "30s"  # on a machine that does other things, too: else some are told to send it again
+    receiver = service.receiver(link)
+    receiver.step(0.01)
+
     def post(_: int) -> str:
         with Client(link) as client:
             return client.send(request()).said()
 
-    with ThreadPoolExecutor(100) as pool:
-        assert all("202 Accepted" in said for said in pool.map(post, range(100)))
+    with AtWork(receiver), ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(post, range(100)))
+    assert [answer for answer in answers if "202 Accepted" not in answer] == []
     assert len(service.stored()) == 100
 
 
