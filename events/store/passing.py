@@ -16,7 +16,7 @@ from events.store.engine import moment, now_plus
 from events.store.homing import home
 from events.store.tables import event_deliveries, in_state, waits
 
-LEFT_TO_OTHERS = timedelta(seconds=-5)  # how long it is due before a relay sends it
+LEFT_TO_OTHERS = timedelta(seconds=-12)  # how long it is due before a relay sends it: longer than workers look apart
 _DELIVERY = event_deliveries.c
 _TIMES = 4  # different delays, up to about ten seconds: what nobody has is held, so others take it soon
 

@@ -22,7 +22,7 @@ from events.worker.draining import Draining
 
 log = logging.getLogger("events.worker")
 
-_SELDOM = 10.0  # seconds between looks, while nobody passes anything on: an idle worker asks for next to nothing ...
+_SELDOM = 10.0  # seconds between looks while nobody passes anything on, less than relays leave it: next to nothing ...
 _OFTEN, _AS_LONG = 0.5, 60.0  # ... and for a minute after something was found: where versions are mixed, more will come
 _ENDS_WITHIN = 1.0  # seconds; it may be waiting for a database that is away
 _PER_SLOT = 2  # messages that it takes for each handler that can run at a time
