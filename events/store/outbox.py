@@ -85,8 +85,12 @@ class SqlOutbox:
         self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled]
     ) -> list[Group]:
         which = {"queues": sorted(queues), "most": limit} | _of(handlers)
+        with look(self._engine) as connection:  # nearly always there is nothing: no transaction for that, no lock
+            if connection.execute(passed(self._dialect), which | {"most": 1} | moments(self._dialect)).first() is None:
+                return []
         with transaction(self._engine) as connection:
-            rows = connection.execute(passed(self._dialect), which | moments(self._dialect)).all()
+            locked = passed(self._dialect).with_for_update(skip_locked=True)
+            rows = connection.execute(locked, which | moments(self._dialect)).all()
             groups: list[Group] = [
                 (Wakeup(row.event_id, row.handler, row.queue, row.attempts + 1, row.event_type or ""),) for row in rows
             ]

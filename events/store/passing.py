@@ -16,7 +16,7 @@ from events.store.engine import moment, now_plus
 from events.store.homing import home
 from events.store.tables import event_deliveries, in_state, waits
 
-LEFT_TO_OTHERS = timedelta(seconds=-5)  # how long it is due before a relay sends it
+LEFT_TO_OTHERS = timedelta(seconds=-12)  # how long it is due before a relay sends it: longer than workers look apart
 _DELIVERY = event_deliveries.c
 _TIMES = 4  # different delays, up to about ten seconds: what nobody has is held, so others take it soon
 
@@ -28,7 +28,7 @@ def passed_on(connection: Connection) -> dict[str, Any]:
     """
     first = random.uniform(0.5, 2.0)
     after = [now_plus(connection, timedelta(seconds=first * 2**passes)) for passes in range(_TIMES)]
-    due_at = case(*((_DELIVERY.passes == passes, moment) for passes, moment in enumerate(after)), else_=after[-1])
+    due_at = case(*((_DELIVERY.passes == passes, then) for passes, then in enumerate(after)), else_=after[-1])
     return {"state": waits(), "due_at": due_at, "passes": _DELIVERY.passes + 1}
 
 
@@ -45,12 +45,11 @@ def is_of() -> ColumnElement[bool]:
 
 @cache
 def passed(dialect: str) -> "Select[Any]":
-    """The `most` deliveries of `queues` that were passed on and are due, of those that `is_of` finds; locked."""
+    """The `most` deliveries of `queues` that were passed on and are due, of those that `is_of` finds."""
     return (
         select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.attempts, _DELIVERY.event_type)
         .where(in_state(State.PENDING), _DELIVERY.passes > literal_column("0"), _DELIVERY.due_at <= moment(dialect))
         .where(_DELIVERY.queue.in_(bindparam("queues", expanding=True)), home() == _DELIVERY.queue, is_of())
         .order_by(_DELIVERY.due_at)
         .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
     )

@@ -5,7 +5,9 @@ it by a second connection, to the transport that serves workers without a broker
 """
 
 import logging
+import math
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +22,8 @@ from events.worker.draining import Draining
 
 log = logging.getLogger("events.worker")
 
-_EVERY = 0.5  # seconds between looks
+_SELDOM = 10.0  # seconds between looks while nobody passes anything on, less than relays leave it: next to nothing ...
+_OFTEN, _AS_LONG = 0.5, 60.0  # ... and for a minute after something was found: where versions are mixed, more will come
 _ENDS_WITHIN = 1.0  # seconds; it may be waiting for a database that is away
 _PER_SLOT = 2  # messages that it takes for each handler that can run at a time
 
@@ -87,12 +90,17 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _take(self, app: Celery, begun_with: list[str], slots: int, stopping: threading.Event) -> None:
         stale_after, handlers = self._pipeline.settings.stale_after, all_handled()
-        while not stopping.wait(_EVERY) and not self._draining.begun:
+        found = -math.inf
+        while not self._draining.begun:
+            if stopping.wait(_OFTEN if time.monotonic() - found < _AS_LONG else _SELDOM):
+                return
             try:
                 room = slots - len(self._transport.held())
                 queues = [name for name in begun_with if name in app.amqp.queues.consume_from]  # `cancel_consumer`
-                if room > 0 and queues:
-                    taken = self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, handlers)
+                if room <= 0 or not queues:
+                    continue
+                if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, handlers):
+                    found = time.monotonic()
                     self._transport.send(taken)
             except Exception as error:
                 self._throttle.warn(f"can't look for what others passed on: {error}")

@@ -10,9 +10,10 @@ from events.dispatching import RelayLimits
 from events.letters import DeadLetterFilter
 from events.records import HELD, Subscription
 from events.relay import Relay
+from events.store.engine import transaction
 from events.store.tables import event_deliveries
 from support.fleet import Queues
-from support.store import HOUR, NOW, OOPS, Store, make_due
+from support.store import HOUR, NOW, OOPS, Store, make_due, together
 
 MANY = 3_000
 
@@ -141,3 +142,41 @@ def test_what_is_passed_on_comes_again_later_each_time_and_uses_no_attempt(store
     store.ledger.dead.replay(DeadLetterFilter(), "ann")
     assert store.row(event_id).passes == 0
     assert store.ledger.outbox.waiting()["q"] == NOW
+
+
+def test_what_was_passed_on_is_taken_by_who_can_run_it_once_and_when_it_is_due(store: Store) -> None:
+    # Given deliveries of which a worker passed all but one on
+    store.subscribe("hear")
+    store.subscribe("see")
+    store.publish(*(uuid4() for _ in range(4)))
+    wakeups = store.take()
+    kept, others = wakeups[0], wakeups[1:]
+    assert store.ledger.outbox.pass_on(others) == len(others)
+    # Then nobody gets any before its time, and afterwards who has the handler, and reads the queue
+    assert store.take_passed("hear", "see") == []
+    make_due(store)
+    assert store.take_passed("hear", queue="elsewhere") == store.take_passed("other") == store.take_passed() == []
+    expected = {(one.event_id, one.handler) for one in others if one.handler == "hear"}
+    # And each once, by several at the same moment, too
+    taken = [one for found in together(*[lambda: store.take_passed("hear", limit=2)] * 4) for one in found]
+    assert {(one.event_id, one.handler) for one in taken} == expected
+    assert len(taken) == len(expected)
+    assert store.row(kept.event_id, kept.handler).passes == 0
+    # And it runs at the attempt that it had, and is nobody's to be passed by again once it has begun and failed
+    claim = store.claim(taken[0])
+    store.ledger.inbox.retry(claim, OOPS, NOW)
+    assert store.row(claim.envelope.id, "hear").passes == 0
+    assert claim.envelope.id in {one.event_id for one in store.take_due("q", 10)}
+
+
+def test_to_look_for_what_was_passed_on_costs_one_statement_and_no_lock(store: Store) -> None:
+    # Given nothing of that kind, and somebody who is writing
+    store.subscribe()
+    store.publish()
+    with transaction(store.ledger.engine), store.statements() as statements:
+        # When a worker looks
+        assert store.take_passed("hear") == []
+    # Then it has asked one question, and waited for nobody
+    asked = [one for one, _ in statements if one != "BEGIN"]  # SQLite's, which takes no lock
+    assert len(asked) == 1, asked
+    assert asked[0].startswith("SELECT")

@@ -78,6 +78,8 @@ def everything_hot(store: Store) -> None:
     ledger.recovery.expire_leases(10)
     ledger.recovery.renew([first], HOUR, "w1")
     ledger.outbox.hand_back([others[0]], timedelta(0))
+    ledger.outbox.pass_on([others[1]])
+    store.take_passed("hear")
     claims = [store.claim(wakeup) for wakeup in (first, second, third)]
     ledger.inbox.extend(claims, HOUR)
     with ledger.inbox.begin() as connection:

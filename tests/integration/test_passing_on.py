@@ -4,6 +4,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from celery import Celery
 from sqlalchemy import select
 
 from events.store.tables import event_deliveries
@@ -37,3 +38,29 @@ def test_the_one_worker_that_can_run_it_takes_it_after_one_pass(mode: str, pool:
         # Then it had no more than a pass or two to wait for each, and did each once
         assert sum(passes(system, ids)) <= 2 * COUNT
         assert set(system.effects().values()) == {1}
+
+
+def test_a_queue_that_a_worker_was_told_to_leave_it_leaves_here_too(tmp_path: Path) -> None:
+    with System("redis", tmp_path, handlers="wider").in_use() as system:
+        # Given the one worker that can run it, which was told to take nothing more of its queue
+        old = start_worker(system, "old", "solo")
+        old.wait_for("ready.")
+        start_worker(system, "new", "solo").wait_for("ready.")
+        queue = system.pipeline.settings.queue
+        with Celery(broker=system.environment["EVENTS_BROKER_URL"], set_as_current=False) as app:
+            taking = app.control.inspect(timeout=10).active_queues()  # of whoever hears this broker
+            mine = [name for name, kept in taking.items() if queue in [one["name"] for one in kept]]
+            (name,) = [one for one in mine if tells(app, one, "goes")]
+            app.control.cancel_consumer(queue, destination=[name], reply=True, timeout=10)
+            # When events come for its handler, then they are passed on again and again
+            ids = publish_as(system, "Stayed", count=2)
+            eventually(lambda: passes(system, ids) and min(passes(system, ids)) >= 2, "passed on more than once")
+            assert not [one for one in system.effects() if one[1] == "goes"]
+            # Until it takes the queue again
+            app.control.add_consumer(queue, destination=[name], reply=True, timeout=10)
+        eventually(lambda: {(str(one), "goes") for one in ids} <= set(system.effects()), "all of it is done")
+
+
+def tells(app: Celery, worker: str, handler: str) -> bool:
+    """Whether that worker has a handler of this name."""
+    return handler in (app.control.inspect([worker], timeout=10).registered() or {}).get(worker, [])

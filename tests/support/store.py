@@ -72,6 +72,11 @@ class Store:
         )
         return [wakeup for (wakeup,) in groups]
 
+    def take_passed(self, *handlers: str, queue: str = "q", limit: int = 10) -> list[Wakeup]:
+        """What others passed on, of these handlers."""
+        groups = self.ledger.outbox.take_passed([queue], limit, HOUR, [(name, "Said") for name in handlers])
+        return [wakeup for (wakeup,) in groups]
+
     def claim(self, wakeup: Wakeup, lease: timedelta = HOUR) -> Claim:
         (claim,) = self.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.attempt}, "w1", lease)
         return claim

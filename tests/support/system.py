@@ -102,6 +102,7 @@ class System:
         self.pipeline = Pipeline(Settings(**values))
         self.pipeline.migrate()
         self.processes: list[Process] = []
+        self.worker_names: list[str] = []
 
     @contextmanager
     def in_use(self) -> Iterator["System"]:
@@ -120,23 +121,9 @@ class System:
     def start_worker(
         self, pool: str = "prefork", name: str | None = None, concurrency: int = 2, **settings: str
     ) -> Process:
-        process = self.start(
-            [
-                "celery",
-                "-A",
-                "events",
-                "worker",
-                "-c",
-                str(concurrency),
-                "-P",
-                pool,
-                "-l",
-                "INFO",
-                "-n",
-                name or self._worker_name(),
-            ],
-            **settings,
-        )
+        self.worker_names.append(name or self._worker_name())
+        arguments = ["celery", "-A", "events", "worker", "-c", str(concurrency), "-P", pool, "-l", "INFO"]
+        process = self.start([*arguments, "-n", self.worker_names[-1]], **settings)
         process.wait_for("ready.")
         return process
 
