@@ -70,7 +70,10 @@ RULES = (
 
 def broken_rules(settings: Any) -> list[str]:
     """One line for each rule that these settings break."""
-    return [line for rule in RULES if (line := rule.broken_by(settings))]
+    found = [line for rule in RULES if (line := rule.broken_by(settings))]
+    if settings.ledger_schema and settings.database_url.startswith("sqlite"):
+        found.append(f"EVENTS_SCHEMA={settings.ledger_schema} is for PostgreSQL, and SQLite has no schemas; unset it")
+    return found
 
 
 def _shown(time: timedelta) -> str:

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
         description="The ledger: PostgreSQL or an SQLite file. Else `DATABASE_URL`; `postgres://` is understood.",
         repr=False,
     )
+    ledger_schema: str = Field(
+        "",
+        validation_alias=AliasChoices("EVENTS_SCHEMA"),
+        description="Schema of PostgreSQL for the ledger's tables, which `events migrate` makes. Empty: the one that "
+        "the search path leads to, as a rule `public`. The same for all that publish and work.",
+    )
     broker_url: str = Field(
         "",
         validation_alias=AliasChoices("EVENTS_BROKER_URL", "AMQP_URL", "CLOUDAMQP_URL", "REDIS_URL"),
@@ -198,6 +204,13 @@ class Settings(BaseSettings):
             raise ValueError("an SQLite database in memory can't be shared by processes; use sqlite:///file.db")
         return url.set(drivername="sqlite").render_as_string(hide_password=False)
 
+    @field_validator("ledger_schema")
+    @classmethod
+    def _schema(cls, value: str) -> str:
+        if value and (not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value) or value.startswith("pg_")):
+            raise ValueError("use a name of lower-case letters, digits and _, such as events")
+        return value
+
     @field_validator("broker_url")
     @classmethod
     def _broker(cls, value: str) -> str:
@@ -282,7 +295,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def setting_names() -> dict[str, str]:
     """Field name to environment variable."""
-    return {field: PREFIX + field.upper() for field in Settings.model_fields}
+    return {field: _variables(field)[0] for field in Settings.model_fields}
 
 
 def _complaint(problem: Mapping[str, Any]) -> str:

@@ -17,12 +17,13 @@ _CURE = (
 )
 
 
-def alembic(_: Pipeline) -> list[Finding]:
+def alembic(pipeline: Pipeline) -> list[Finding]:
     """Of each environment that the command `alembic` would find from here."""
+    apart = bool(pipeline.settings.ledger_schema)
     drops = "`alembic revision --autogenerate` proposes to drop the tables of events"
     return [
         ok("alembic", f"{file} leaves the tables of events alone")
-        if _spares_ours(file)
+        if _spares_ours(file) or (apart and "include_schemas" not in file.read_text("utf-8", errors="replace"))
         else warning("alembic", f"{file}: {drops}", _CURE)
         for file in dict.fromkeys(_environments())
         if _compares(file)

@@ -11,7 +11,7 @@ from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import ConfigurationError, SchemaError
 from events.pipeline import Pipeline
 from events.records import ALIVE, WorkerInfo
-from events.store import check_schema
+from events.store import check_schema, place
 from events.store.files import beside, file_of
 from events.store.pooler import Pooler, pooler_of
 from events.store.pooling import BACKGROUND, handlers_at_once, room
@@ -76,16 +76,16 @@ def rights(pipeline: Pipeline) -> list[Finding]:
     if _value(pipeline, "SHOW transaction_read_only") == "on":
         cure = f"name the primary; or unset default_transaction_read_only of {role} or of the database"
         return [error("rights", "transactions are read-only", cure)]
-    tables = ", ".join(f"'{name}'" for name in sorted(metadata.tables))
+    tables = ", ".join(f"('{name}', '{place.named(name)}')" for name in sorted(metadata.tables))
     missing = _value(
         pipeline,
         f"""
         SELECT string_agg(may || ' ' || name, ', ' ORDER BY name, may)
-        FROM unnest(ARRAY[{tables}]) name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) may
-        WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name)::oid, may)""",
+        FROM (VALUES {tables}) ours (name, place), unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) may
+        WHERE to_regclass(place) IS NOT NULL AND NOT has_table_privilege(to_regclass(place)::oid, may)""",
     )
     if missing:
-        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place.schema() or 'public'} TO {role}"
         return [error("rights", f"{role} may not {missing}", cure)]
     return [ok("rights", "to read and write all tables of events")]
 

@@ -4,8 +4,8 @@
 `retention`, `unhandled`, `history`, `lineage`, `overview`, `switches` and `traces` each keep one contract, most of them
 of events.ports or events.operator_ports, with the help of `fan_out`, `marked`, `arrivals`, `claiming`, `failing`,
 `turns`, `callers`, `snapshots`, `ledger_check` and `wake_ups`; `schema` migrates, `sql_script` writes that down as SQL,
-and `adopting` takes over a table of others; `engine`, `session`, `pooling`, `pooler` and `types` hold what differs
-between databases, and their connections.
+and `adopting` takes over a table of others; `place`, `engine`, `session`, `pooling`, `pooler` and `types` hold what
+differs between databases, and their connections.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from events.store.lineage import SqlLineage
 from events.store.outbox import SqlOutbox
 from events.store.overview import SqlOverviews
 from events.store.parked import SqlParkingLot
+from events.store.place import Place, leave, take
 from events.store.pooler import check_listening
 from events.store.pooling import BACKGROUND, handlers_at_once, make_room
 from events.store.recovery import SqlRecovery
@@ -66,11 +67,13 @@ class Ledger:
     overviews: Overviews
     switches: Switches
     traces: Traces
+    place: Place
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
         self.background.dispose()
+        leave(self.place)
 
     def make_room(self, pool: str, concurrency: int, pool_size: int) -> None:
         """Connections for all handlers that a process of this worker runs at a time; `pool`: as in WorkerInfo.
@@ -82,7 +85,12 @@ class Ledger:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger in EVENTS_DATABASE_URL; connects when first used."""
+    """The ledger in EVENTS_DATABASE_URL; connects when first used.
+
+    Raises:
+        ConfigurationError: this process has opened one in another schema.
+    """
+    place = take(settings.ledger_schema)
     engine, background = make_engine(settings), make_engine(settings, BACKGROUND)
     return Ledger(
         engine=engine,
@@ -106,4 +114,5 @@ def open_ledger(settings: Settings) -> Ledger:
         overviews=SqlOverviews(engine),
         switches=SqlSwitches(engine),
         traces=SqlTraces(engine),
+        place=place,
     )

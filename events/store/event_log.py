@@ -23,7 +23,9 @@ from events.store.engine import is_away, look, transaction
 from events.store.ledger_check import LedgerCheck
 from events.store.lending import OURS, as_ourselves
 from events.store.listener import CHANNEL
+from events.store.place import named
 from events.store.repeats import stored, write_once
+from events.store.tables import event_store
 from events.store.types import UtcDateTime
 from events.store.wake_ups import WakeUps
 
@@ -109,7 +111,8 @@ class SqlEventLog:
         if len(rows) > 1 and connection.dialect.name == "postgresql":
             values = tuple(_array(column) for column in zip(*rows, strict=True))
         mark = _mark(connection.dialect)
-        statement = _statement(mark, len(rows) if mark == "?" else min(len(rows), 2), self._wakes(connection))
+        count = len(rows) if mark == "?" else min(len(rows), 2)
+        statement = _statement(named(event_store.name), mark, count, self._wakes(connection))
         with connection.exec_driver_sql(statement, values, execution_options=_PLAIN) as result:
             if mark == "?":
                 tables.add(0)  # SQLite has one
@@ -134,10 +137,10 @@ def _mark(dialect: Dialect) -> str:
 
 
 @lru_cache(64)
-def _statement(mark: str, count: int, wakes: bool) -> str:
+def _statement(table: str, mark: str, count: int, wakes: bool) -> str:
     """The INSERT. Of several it returns the ids that were new; on PostgreSQL they come as an array for each column, and
     it returns the table, too."""
-    into = f"INSERT INTO event_store ({', '.join(_COLUMNS)})"
+    into = f"INSERT INTO {table} ({', '.join(_COLUMNS)})"
     once = "ON CONFLICT (id) DO NOTHING"
     if mark == "?":
         row = f"({', '.join('?' * len(_COLUMNS))})"

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import CompileError, SAWarning
 
+from events.store.place import schema
 from events.store.tables import event_store
 
 NAME = event_store.name
@@ -40,6 +41,8 @@ def schema_of(connection: Connection) -> str | None:
     """Where tables are made."""
     if connection.dialect.name == "sqlite":
         return None
+    if schema() is not None:
+        return schema()
     found: str | None = connection.exec_driver_sql("SELECT current_schema()").scalar()
     return found
 

@@ -12,14 +12,16 @@ from sqlalchemy.engine import Dialect
 
 from events.settings import redact
 from events.store.lending import OURS
+from events.store.place import named
+from events.store.tables import event_store
 
 log = logging.getLogger("events.publishing")
 
 _ASK_EVERY = 60.0  # seconds after which a ledger that couldn't be reached is asked again
 # Neither can fail in a transaction that works, so that the caller's never suffers.
 _TABLE = (
-    "SELECT current_database(), coalesce(to_regclass('event_store')::oid::bigint, 0),"
-    " (SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class WHERE oid = to_regclass('event_store')::oid),"
+    "SELECT current_database(), coalesce(to_regclass('{table}')::oid::bigint, 0),"
+    " (SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class WHERE oid = to_regclass('{table}')::oid),"
     " has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()')::oid, 'EXECUTE')"
 )
 _SERVER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
@@ -44,7 +46,7 @@ def identity_of(connection: Connection) -> Identity:
     if connection.dialect.name == "sqlite":
         files = connection.exec_driver_sql("PRAGMA database_list", execution_options=OURS).all()
         return _of_file(next((file for _, name, file in files if name == "main"), ""))
-    database, table, schema, may_ask = ask(_TABLE)
+    database, table, schema, may_ask = ask(_TABLE.format(table=named(event_store.name)))
     return Identity("postgresql", ask(_SERVER)[0] if may_ask else None, database, table, schema or "")
 
 

@@ -13,6 +13,7 @@ from events.records import State
 from events.store.actions import remember
 from events.store.engine import is_contention, look, now_plus
 from events.store.keys import is_key, key_table, locked
+from events.store.place import named
 from events.store.subscriptions import one_at_a_time
 from events.store.tables import event_deliveries, event_handlers, event_store, event_subscriptions, in_state
 from events.store.turns import in_turn
@@ -24,9 +25,10 @@ _HELD = "2s"  # PostgreSQL waits for a row that somebody holds; with all tries o
 # Transactions that read subscriptions and write deliveries.
 _FAN_OUTS = text(
     "SELECT virtualtransaction FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = "
-    "current_database()) AND pid <> pg_backend_pid() AND relation = 'event_deliveries'::regclass AND "
+    "current_database()) AND pid <> pg_backend_pid() AND relation = CAST(CAST(:deliveries AS text) AS regclass) AND "
     "mode = 'RowExclusiveLock' INTERSECT SELECT virtualtransaction FROM pg_locks WHERE database = (SELECT oid FROM "
-    "pg_database WHERE datname = current_database()) AND relation = 'event_subscriptions'::regclass"
+    "pg_database WHERE datname = current_database()) AND relation = "
+    "CAST(CAST(:subscriptions AS text) AS regclass)"
 )
 
 
@@ -113,7 +115,8 @@ def _let_fan_outs_end(engine: Engine) -> None:
     if engine.dialect.name != "postgresql":
         return
     with look(engine) as connection:
-        before, until = set(connection.scalars(_FAN_OUTS)), time.monotonic() + _PATIENCE
+        tables = {"deliveries": named(event_deliveries.name), "subscriptions": named(event_subscriptions.name)}
+        before, until = set(connection.scalars(_FAN_OUTS, tables)), time.monotonic() + _PATIENCE
         while before and time.monotonic() < until:
             time.sleep(_PAUSE)
-            before &= set(connection.scalars(_FAN_OUTS))
+            before &= set(connection.scalars(_FAN_OUTS, tables))

@@ -11,6 +11,7 @@ from events.settings import redact
 from events.store.adopting import adopt
 from events.store.engine import transaction
 from events.store.files import file_of
+from events.store.place import go_into, has_schema, named, others, schema
 from events.store.refusals import cure_of, reason_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
             if before == _revisions()[-1]:
                 return []
             if before is None:
+                refuse_a_second(connection)
+            go_into(connection)
+            if before is None:
                 adopt(connection, leave=leave_existing)
             command.upgrade(configured(connection=connection), "head")
             return later_than(before)
@@ -54,8 +58,9 @@ def check_schema(engine: Engine) -> None:
     """Raises SchemaError, with the command to run, if the tables are missing, old or newer than this version."""
     found = _found(engine)
     if found != _revisions()[-1]:
+        where = f" in the schema {schema()}" if schema() else ""
         what = "has no tables of events" if found is None else f"has old tables of events ({found})"
-        raise SchemaError(f"the database {_name(engine)} {what}; run `events migrate`")
+        raise SchemaError(f"the database {_name(engine)} {what}{where}; {_cure(engine, found)}")
 
 
 def pending(engine: Engine) -> list[str]:
@@ -105,15 +110,37 @@ def _found(engine: Engine) -> str | None:
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not inspect(connection).has_table(VERSION_TABLE, schema()):
         return None
-    revision: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    revision: str | None = connection.scalar(text(f"SELECT version_num FROM {named(VERSION_TABLE)}"))
     return revision
 
 
 def _revisions() -> list[str]:
     """All that there are, in order: the numbers that their files' names begin with."""
     return sorted(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def refuse_a_second(connection: Connection) -> None:
+    """Of ledgers in one database none is found by those who mean another; who wants several names all but the first."""
+    there = others(connection, VERSION_TABLE)
+    if not there or (schema() and has_schema(connection)):
+        return
+    if schema() is None and connection.scalar(text("SELECT current_schema()")) != "public":
+        return
+    second = f"make its schema first: CREATE SCHEMA {schema()}" if schema() else "set EVENTS_SCHEMA=public"
+    raise SchemaError(
+        f"this database has a ledger, in the schema {there[0]}: set EVENTS_SCHEMA={there[0]} to work with it; or move "
+        f"it, see docs/alembic.md; for a second one {second}"
+    )
+
+
+def _cure(engine: Engine, found: str | None) -> str:
+    if found is None:
+        with engine.connect() as connection:
+            if there := others(connection, VERSION_TABLE):
+                return f"the one in the schema {there[0]} is used with EVENTS_SCHEMA={there[0]}"
+    return "run `events migrate`"
 
 
 def _refuse_newer(found: str | None, engine: Engine) -> None:

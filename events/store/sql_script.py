@@ -2,13 +2,15 @@
 
 import io
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from events.errors import SchemaError
 from events.store.found_table import is_there
-from events.store.schema import LOCK, configured, later_than, not_made_yet, revision_of
+from events.store.place import schema
+from events.store.schema import LOCK, configured, later_than, not_made_yet, refuse_a_second, revision_of
 
 _BEGIN = {"postgresql": f"BEGIN;\n\nSELECT pg_advisory_xact_lock({LOCK});", "sqlite": "BEGIN IMMEDIATE;"}
+_INTO = '\n\nCREATE SCHEMA IF NOT EXISTS "{0}";\n\nSET LOCAL search_path TO "{0}";'
 _RUN_BY = {"postgresql": "psql -v ON_ERROR_STOP=1", "sqlite": "sqlite3 -bail"}
 
 
@@ -29,23 +31,25 @@ def migration_sql(engine: Engine, *, from_scratch: bool = False) -> str:
     if not todo:
         return f"-- celery-domain-events: the tables are up to date ({start})\n"
     if start is None and not from_scratch and not not_made_yet(engine):
-        _refuse_to_adopt(engine)
+        with engine.connect() as connection:
+            refuse_a_second(connection)
+            _refuse_to_adopt(connection)
     dialect, script = engine.dialect.name, io.StringIO()
     config = configured(dialect=dialect)
     config.output_buffer = script
     command.upgrade(config, f"{start}:head" if start else "head", sql=True)
     what = f"{todo[0]} to {todo[-1]}, of {f'tables at {start}' if start else 'an empty database'}"
+    begin = _BEGIN[dialect] + (_INTO.format(schema()) if schema() else "")
     return (
         f"-- celery-domain-events: revisions {what}. Run it by {_RUN_BY[dialect]}, so that an error ends it.\n"
         f"-- What functions marked @on_migrate make is not in it.\n\n"
-        f"{_BEGIN[dialect]}\n\n{script.getvalue().strip()}\n\nCOMMIT;\n"
+        f"{begin}\n\n{script.getvalue().strip()}\n\nCOMMIT;\n"
     )
 
 
-def _refuse_to_adopt(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if is_there(connection):
-            raise SchemaError(
-                "the database has an event_store of another program, and how it is adopted depends on its rows; run "
-                "`events migrate` without --sql, or rename that table"
-            )
+def _refuse_to_adopt(connection: Connection) -> None:
+    if is_there(connection):
+        raise SchemaError(
+            "the database has an event_store of another program, and how it is adopted depends on its rows; run "
+            "`events migrate` without --sql, or rename that table"
+        )

@@ -21,6 +21,7 @@ from events.store.actions import remember
 from events.store.engine import is_contention, look, now_plus, transaction
 from events.store.keys import is_key, key_table, locked
 from events.store.listener import wake_relays
+from events.store.place import named
 from events.store.retiring import drop, some_of, unsubscribe, waiting
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, was_due
 from events.store.turns import in_turn
@@ -29,7 +30,7 @@ _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MAY_NOT_KNOW = text(
     "SELECT virtualtransaction, pid FROM pg_locks WHERE locktype = 'relation' AND granted "
-    "AND relation = CAST('event_handlers' AS regclass) AND mode = 'RowShareLock' "
+    "AND relation = CAST(CAST(:switches AS text) AS regclass) AND mode = 'RowShareLock' "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 _WAIT = 10.0  # seconds at most for transactions that may not know; each of ours takes milliseconds
@@ -88,9 +89,10 @@ class SqlSwitches:
 
     def _until_all_know(self, handler: str) -> None:
         with look(self._engine) as connection:
-            before = {tuple(row) for row in connection.execute(_MAY_NOT_KNOW)}
+            table = {"switches": named(event_handlers.name)}
+            before = {tuple(row) for row in connection.execute(_MAY_NOT_KNOW, table)}
             deadline = time.monotonic() + _WAIT
-            while before := before & {tuple(row) for row in connection.execute(_MAY_NOT_KNOW)}:
+            while before := before & {tuple(row) for row in connection.execute(_MAY_NOT_KNOW, table)}:
                 if time.monotonic() > deadline:
                     raise StillStarting(
                         f"{handler} is paused, but a transaction that began earlier has not ended and may still start "

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, 
 from events.overview import UnhandledType
 from events.store.arrivals import IN_LINE
 from events.store.engine import look, now_plus
+from events.store.place import named
 from events.store.tables import event_deliveries, event_store, event_subscriptions, is_new
 from events.store.turns import in_turn
 
@@ -55,7 +56,7 @@ def _drop(these: ColumnElement[bool], batch: int, connection: Connection) -> int
     """The next of them. Nobody can subscribe meanwhile: whoever did before gets them, whoever does later does not."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
-        connection.exec_driver_sql("LOCK TABLE event_subscriptions IN SHARE MODE")
+        connection.exec_driver_sql(f"LOCK TABLE {named(event_subscriptions.name)} IN SHARE MODE")
     some = select(_EVENT.id).where(these).order_by(*IN_LINE).limit(batch)
     ids = list(connection.scalars(some.with_for_update(skip_locked=True, of=event_store)))
     if not ids:

@@ -82,7 +82,8 @@ def database_shown(settings: Settings) -> str:
     named = url.query.get("host") or url.host or "this machine"
     hosts = named if isinstance(named, str) else ", ".join(named)
     port = f":{url.port}" if url.port else ""
-    return f"PostgreSQL {url.database or url.username or ''} on {hosts}{port}"
+    schema = f", schema {settings.ledger_schema}" if settings.ledger_schema else ""
+    return f"PostgreSQL {url.database or url.username or ''} on {hosts}{port}{schema}"
 
 
 def _print(line: str) -> None:

@@ -15,6 +15,7 @@ from events.envelope import Envelope
 from events.records import Claim, Failure, Handled, Subscription, Wakeup, WorkerInfo
 from events.settings import Settings
 from events.store import Ledger, open_ledger
+from events.store.place import named, schema
 from events.store.tables import event_deliveries, event_store
 
 NOW, HOUR, PAST = timedelta(0), timedelta(hours=1), timedelta(hours=-1)
@@ -24,8 +25,8 @@ OOPS = Failure("ValueError", "no", "Traceback ...")
 class Store:
     """A migrated ledger, and the few words that tests say to it."""
 
-    def __init__(self, url: str) -> None:
-        self.settings = Settings(database_url=url, broker_url="")
+    def __init__(self, url: str, **settings: str) -> None:
+        self.settings = Settings(database_url=url, broker_url="", **settings)  # type: ignore[arg-type]
         self.ledger: Ledger = open_ledger(self.settings)
         self.sqlite = self.settings.database_url.startswith("sqlite")
         self.path = self.ledger.engine.url.database or ""
@@ -115,7 +116,7 @@ class Store:
 
     def count_of(self, table: str, where: str) -> int:
         with self.ledger.engine.connect() as connection:
-            return int(connection.scalar(text(f"SELECT count(*) FROM {table} WHERE {where}")))
+            return int(connection.scalar(text(f"SELECT count(*) FROM {named(table)} WHERE {where}")))
 
     def foreign(self, statement: str, *values: Any) -> None:
         """Run SQL as a program does that knows nothing of this package; parameters are written `?`."""
@@ -124,7 +125,8 @@ class Store:
                 connection.execute(statement, values)
                 connection.commit()
         else:
-            with psycopg.connect(self.url) as connection:
+            where = f"-c search_path={schema()}" if schema() else None
+            with psycopg.connect(self.url, options=where) as connection:
                 connection.execute(statement.replace("?", "%s"), values)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 
 import shop
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings import Settings, setting_names
 from events.store.tables import event_deliveries
 from support.databases import migrated_postgres, migrated_sqlite
 from support.forwarder import Forwarder
@@ -78,7 +78,10 @@ class System:
 
     def __init__(self, mode: str, folder: Path, **settings: str) -> None:
         self.mode, self.folder = mode, folder
-        self._postgres = None if mode == "sqlite" else PostgresDatabase(migrated_postgres())
+        elsewhere = "ledger_schema" in settings  # than in the database that is copied
+        self._postgres = (
+            None if mode == "sqlite" else PostgresDatabase() if elsewhere else PostgresDatabase(migrated_postgres())
+        )
         self._forwarder = Forwarder(server_url(BROKERS[mode])) if mode in BROKERS else None
         database = self._postgres.url if self._postgres else migrated_sqlite(folder)
         values = {
@@ -92,7 +95,7 @@ class System:
             "broker_timeout": "2s",
         } | settings
         self.environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")} | {
-            f"EVENTS_{name.upper()}": value for name, value in values.items()
+            setting_names()[name]: value for name, value in values.items()
         }
         self.environment |= {
             "PYTHONPATH": str(TESTS / "support" / "application"),
@@ -131,7 +134,7 @@ class System:
         return f"w{len(self.processes)}-{self.environment['EVENTS_QUEUE']}@test"  # RabbitMQ lets a name connect once
 
     def start(self, arguments: list[str], **settings: str) -> Process:
-        environment = self.environment | {f"EVENTS_{name.upper()}": value for name, value in settings.items()}
+        environment = self.environment | {setting_names()[name]: value for name, value in settings.items()}
         process = Process(arguments, environment, self.folder / f"process-{len(self.processes)}.log")
         self.processes.append(process)
         return process

@@ -52,17 +52,18 @@ WRONG = {
     "edit": "perhaps", "pool_size": "0", "handlers": "two words", "shutdown_timeout": "-5s", "watchdog": "never",
     "log_format": "xml", "forward": "OrderPlaced OrderPaid", "source": "my shop",
     "bridges": "redis+streams://u:secret@h, somewhere",
-    "http_port": "70000", "marked_by_others": "ignore",
+    "http_port": "70000", "marked_by_others": "ignore", "ledger_schema": "My Ledger",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("field", sorted(WRONG))
 def test_a_wrong_value_is_one_line_that_names_the_setting(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    monkeypatch.setenv(f"EVENTS_{field.upper()}", WRONG[field])
+    name = setting_names()[field]
+    monkeypatch.setenv(name, WRONG[field])
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     text = str(caught.value)
-    assert text.startswith(f"EVENTS_{field.upper()}=")
+    assert text.startswith(f"{name}=")
     assert "\n" not in text
     assert "secret" not in text
 
