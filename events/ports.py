@@ -19,6 +19,7 @@ from events.records import (
     FannedOut,
     Group,
     Handled,
+    Missing,
     Pace,
     Settled,
     Subscription,
@@ -151,6 +152,9 @@ class Outbox(Protocol):
 
 class Recovery(Protocol):
     """What went missing: wake-ups that got lost, leases that ended, dead letters without a copy."""
+
+    def missing(self, ended_ago: timedelta = timedelta(0)) -> Missing:
+        """Whether there is anything for the others to find, by one question; of leases those that ended so long ago."""
 
     def renew(self, wakeups: Collection[Wakeup], stale_after: timedelta, holder: str) -> None:
         """These wake-ups are in the hand of the worker `holder`, who says so again within the stale window."""

@@ -128,6 +128,27 @@ class Mark(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Whether there is any of it, of what a relay looks after: see events.ports.Recovery.
+
+    Attributes:
+        leases: that ended.
+        paused: deliveries whose handlers aren't paused any more, or notes of such handlers that are old.
+        astray: handlers that are back, or have another queue.
+        overdue: deliveries that were sent before the stale window.
+        uncopied: dead letters of which the broker has no copy.
+        marked: events that another program marked as processed, and nobody has settled.
+    """
+
+    leases: bool
+    paused: bool
+    astray: bool
+    overdue: bool
+    uncopied: bool
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FannedOut:
     """So many `events` became deliveries: some are marked as `sent` and have to be, the others are `waiting`.
 

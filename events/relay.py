@@ -159,15 +159,30 @@ class Relay:
     def _look_after(self) -> None:
         """What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy, events
         that another program marked as processed."""
-        self._settle_marked()
-        if (ago := self._outage.ended_ago()) is not None and (
-            expired := self._recovery.expire_leases(self._limits.batch, self._outage.since(), ago)
-        ):
-            self._hooks.expired(expired)
-        if self._recovery.unpause(self._limits.batch) + self._recovery.bring_home(self._limits.batch):
+        ago = self._outage.ended_ago()
+        missing = self._recovery.missing(ago or timedelta(0))
+        moved = 0
+        if missing.leases and ago is not None:
+            moved = self._recovery.expire_leases(self._limits.batch, self._outage.since(), ago)
+            if moved:
+                self._hooks.expired(moved)
+        if missing.paused:
+            moved += self._recovery.unpause(self._limits.batch)
+        if missing.astray:
+            moved += self._recovery.bring_home(self._limits.batch)
+        if moved:
             self._next_look = 0.0  # there may be more
+        if missing.marked:
+            self._settle_marked()
         if held := [wakeup for group in self._transport.held() for wakeup in group]:
             self._recovery.renew(held, self._limits.stale_after, self._holder)
+        if missing.overdue:
+            self._resend()
+        if missing.uncopied and self._transport.copies_dead_letters:
+            self._copy_dead_letters()
+
+    def _resend(self) -> None:
+        """What was sent long ago, and its queue no longer has."""
         for queue, sent in self._recovery.overdue().items():
             # A queue is first in, first out: the messages in it are those sent last. What was sent before them and
             # hasn't started is lost, or in a worker's hand, where a second wake-up does no harm. Age proves nothing.
@@ -179,8 +194,6 @@ class Relay:
                 continue
             if found := self._recovery.resend(queue, missing):
                 log.warning("%d wake-ups of queue %s got lost; sending them again", found, queue)
-        if self._transport.copies_dead_letters:
-            self._copy_dead_letters()
 
     def _settle_marked(self) -> None:
         settled = self._outbox.settle_marked(self._limits.batch)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from events.records import HELD, State
-from events.store.engine import look, now_plus, transaction
+from events.store.engine import look, moment, moments, now_plus, transaction
 from events.store.keys import is_key, key_table
 from events.store.listener import wake_relays
 from events.store.tables import event_deliveries, event_subscriptions, in_state, waits
@@ -37,7 +37,7 @@ from events.store.waiting import heads
 
 _DELIVERY, _SUBSCRIPTION = event_deliveries.c, event_subscriptions.c
 # Fan-outs and sends that read the subscription before it changed commit within that time.
-_AT_ONCE, _AT_LAST = timedelta(seconds=5), timedelta(minutes=1)
+AT_ONCE, AT_LAST = timedelta(seconds=5), timedelta(minutes=1)
 _NEVER = literal(HELD, UtcDateTime)
 
 
@@ -58,13 +58,19 @@ def sending_home(dialect: str) -> Update:
     return going.values(queue=func.coalesce(home(), _DELIVERY.queue), due_at=due_at)
 
 
+def has_changed(dialect: str) -> ColumnElement[bool]:
+    """A subscription, and what waits for its handler may be in a wrong place; needs the moments `soon` and `late`."""
+    changed_at = _SUBSCRIPTION.changed_at
+    return or_(changed_at > moment(dialect, "soon"), changed_at < moment(dialect, "late"))
+
+
 def bring_home(engine: Engine, limit: int) -> int:
     """See events.ports.Recovery."""
     changed_at = _SUBSCRIPTION.changed_at
     with look(engine) as connection:
-        soon, late = changed_at > now_plus(connection, -_AT_ONCE), changed_at < now_plus(connection, -_AT_LAST)
         other_before = cast(_SUBSCRIPTION.definitions, Text).contains(",")
-        changed = connection.execute(select(_SUBSCRIPTION.handler, other_before).where(or_(soon, late))).all()
+        query = select(_SUBSCRIPTION.handler, other_before).where(has_changed(connection.dialect.name))
+        changed = connection.execute(query, moments(connection.dialect.name, soon=-AT_ONCE, late=-AT_LAST)).all()
         if not changed:
             return 0
         queues = list(connection.scalars(select(heads().c.queue)))
@@ -91,7 +97,7 @@ def bring_home(engine: Engine, limit: int) -> int:
             wake_relays(connection)
         # Not before all are home: what somebody has locked was passed over.
         elif not connection.scalar(select(exists().where(astray))):
-            old = changed_at < now_plus(connection, -_AT_LAST)
+            old = changed_at < now_plus(connection, -AT_LAST)
             free = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).in_(
                 select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
                 .where(old)

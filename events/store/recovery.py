@@ -2,20 +2,22 @@
 
 from collections.abc import Collection
 from datetime import timedelta
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, select, true, tuple_, update
+from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, or_, select, true, tuple_, update
 
 from events.letters import DeadLetter, DeadLetterFilter
 from events.outcome import Outcome
-from events.records import Failure, State, Wakeup
+from events.records import Failure, Missing, State, Wakeup
 from events.store.away import AWAY, is_away
 from events.store.dead import find, sizes_of
-from events.store.engine import look, now_plus, relaxed_commit, transaction
+from events.store.engine import look, moment, moments, now_plus, relaxed_commit, transaction
 from events.store.failing import fail, interrupt
-from events.store.homing import bring_home
+from events.store.homing import AT_LAST, AT_ONCE, bring_home, has_changed
 from events.store.keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
+from events.store.marked import is_any_unsettled
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 
@@ -42,6 +44,11 @@ class SqlRecovery:
                 .values(due_at=now_plus(connection, stale_after), worker=holder[:255]),
                 wakeup_values(self._dialect, wakeups),
             )
+
+    def missing(self, ended_ago: timedelta = timedelta(0)) -> Missing:
+        delays = moments(self._dialect, ended=-ended_ago, forgotten=-_REMEMBERED_FOR, soon=-AT_ONCE, late=-AT_LAST)
+        with look(self._engine) as connection:
+            return Missing(*map(bool, connection.execute(_missing(self._dialect), delays).one()))
 
     def overdue(self) -> dict[str, int]:
         with look(self._engine) as connection:
@@ -108,10 +115,6 @@ class SqlRecovery:
         return is_away(error)
 
     def expire_leases(self, limit: int, outage: timedelta | None = None, ended_ago: timedelta = timedelta(0)) -> int:
-        with look(self._engine) as connection:
-            ended = and_(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection, -ended_ago))
-            if not connection.scalar(select(exists().where(ended))):
-                return 0
         with transaction(self._engine) as connection:
             now = now_plus(connection)
             in_outage = _DELIVERY.due_at >= now_plus(connection, -outage) if outage else false()
@@ -178,3 +181,19 @@ def _resumed() -> "Select[Any]":
 
 
 _RESUMED = _resumed()
+
+
+@cache
+def _missing(dialect: str) -> "Select[bool, bool, bool, bool, bool, bool]":
+    """See Missing. Each is looked up by an index of its own."""
+    ended = in_state(State.RUNNING), _DELIVERY.due_at <= moment(dialect, "ended")
+    forgotten = _HANDLER.paused.is_(False), _HANDLER.changed_at < moment(dialect, "forgotten")
+    overdue = in_state(State.SENT), _DELIVERY.due_at <= moment(dialect)
+    return select(
+        exists().where(*ended),
+        or_(exists(_RESUMED), exists().where(*forgotten)),
+        exists().where(has_changed(dialect)),
+        exists().where(*overdue),
+        exists().where(in_state(State.DEAD), _DELIVERY.copied.is_(False)),
+        is_any_unsettled(),
+    )

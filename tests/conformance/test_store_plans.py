@@ -73,6 +73,7 @@ def everything_hot(store: Store) -> None:
     ledger.outbox.in_flight()
     first, second, third, *others = store.take_due("q", 20)
     assert len(others) == 17
+    ledger.recovery.missing(HOUR)
     ledger.recovery.overdue()
     ledger.recovery.resend("q", 1)
     ledger.recovery.expire_leases(10)
