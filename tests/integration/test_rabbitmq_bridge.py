@@ -157,16 +157,16 @@ def test_such_words_are_a_setting(link: Link, opened: Callable[[str], Publisher]
         assert (parcels.qsize(), unserved.qsize()) == (0, 0)
 
 
-@pytest.mark.parametrize("structured", [False, True], ids=["flat", "structured"])
+@pytest.mark.parametrize("form", ["flat", "structured", "webhook"])
 def test_amqps_own_timestamp_is_when_it_happened(
-    opened: Callable[[str], Publisher], queue: SimpleQueue, link: Link, structured: bool
+    opened: Callable[[str], Publisher], queue: SimpleQueue, link: Link, form: str
 ) -> None:
     # Given an event of a certain second, and one from before AMQP's time
     when, before = datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC), datetime(1959, 1, 1, tzinfo=UTC)
     (event,) = placed(1)
     events = [event.model_copy(update={"occurred_at": moment}) for moment in (when, before)]
     # When they are sent, then the one has its second, and the other has none
-    send(opened(""), events, structured=structured)
+    send(opened(""), events, form=form)
     assert queue.get(timeout=5).properties["timestamp"] == int(when.timestamp())
     assert "timestamp" not in queue.get(timeout=5).properties
 

@@ -224,7 +224,7 @@ def test_fields_are_called_in_it_what_they_are_called_in_what_is_sent(
     # Given an event with aliases, of its own and within
     config = ConfigDict(alias_generator=generator, serialize_by_alias=by_alias)
     told: type[DomainEvent] = create_model(
-        "Told", __base__=type("Base", (IntegrationEvent,), {"__module__": __name__, "model_config": config}),
+        "ToldByAlias", __base__=type("Base", (IntegrationEvent,), {"__module__": __name__, "model_config": config}),
         seat_no=(int, 1), guest_no=(int, Field(2, alias="GuestNo")), event_no=(int, Field(3, alias="timestamp")),
         inner=(Inner, Inner()), named=(InnerByAlias, InnerByAlias()), several=(list[InnerByAlias], [InnerByAlias()]),
     )  # fmt: skip

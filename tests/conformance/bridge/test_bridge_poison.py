@@ -17,7 +17,13 @@ from support.waiting import eventually
 
 
 def message(event_type: str, body: bytes, **attributes: str) -> Message:
-    return Message(attributes.get("id", ""), event_type, "", body, attributes={"specversion": "1.0"} | attributes)
+    return Message(
+        attributes.get("id", ""),
+        event_type,
+        "",
+        body,
+        attributes={"specversion": "1.0", "source": "/others"} | attributes,
+    )
 
 
 def test_poison_is_parked_and_the_others_go_on(
@@ -65,7 +71,7 @@ def test_what_was_parked_is_published_when_the_cause_is_gone(
     # When it is replayed all the same, it stays parked
     assert theirs.pipeline.parked.replay([parked.id]) == 0
     # When somebody has subscribed to it, and it is replayed by two clicks
-    theirs.pipeline.ledger.subscriptions.subscribe([Subscription(name, "hear_new", "q", 2)])
+    theirs.pipeline.ledger.subscriptions.subscribe([Subscription(name, "hear_new", "q", 2, public=True)])
     assert theirs.pipeline.parked.replay([parked.id]) == 1
     assert theirs.pipeline.parked.replay([parked.id]) == 0
     # Then it is an event, once
