@@ -69,6 +69,7 @@ def finds_the_cause(browser: Browser) -> None:
     browser.clicks_link("Dead letters")
     browser.sees_after_a_while("AddressIncomplete", "#groups")
     assert "smtp.example.com:25 refused the connection" in browser.reads("#groups tbody tr:first-child")
+    assert browser.broken_names() == []
     browser.keeps_a_picture("dead-letters.png")
     browser.at_night(True)
     browser.keeps_a_picture("dead-letters-dark.png")

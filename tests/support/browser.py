@@ -95,6 +95,14 @@ class Browser:
         """Whether the page as a whole has to be moved sideways."""
         return bool(self._driver.execute_script("return document.documentElement.scrollWidth > window.innerWidth"))
 
+    def broken_names(self) -> list[str]:
+        """Names of handlers and events that a table shows on more than one line."""
+        found: list[str] = self.tells(
+            "return [...document.querySelectorAll('.l-table .b a')]"
+            ".filter(link => link.getClientRects().length > 1).map(link => link.textContent)"
+        )
+        return found
+
     def keeps_a_picture(self, name: str, most: int = 1100) -> None:
         """For the README, if $EVENTS_TEST_SCREENSHOTS says into which folder."""
         if folder := os.environ.get("EVENTS_TEST_SCREENSHOTS"):
