@@ -51,7 +51,7 @@ class Form:
     Attributes:
         attributes: of CloudEvents, by their plain names.
         data: the event's own fields; in a flat body the others, too.
-        beside: what a flat body says beside the event's own fields.
+        beside: what a flat body says beside the event's own fields, unless the event has fields of such names.
     """
 
     attributes: Mapping[str, str]
@@ -63,7 +63,7 @@ def form_of(received: Received) -> Form:
     """Raises Unacceptable: it is no JSON object, or a CloudEvent that lacks what each must have."""
     body = _object(received.body)
     attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if is_attribute(name)}
-    if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or "specversion" in body:
+    if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or _is_cloud_event(body):
         attributes |= _words(body)
         _check_cloud_event(attributes)
         return Form(attributes, _data_of(body), {})
@@ -74,9 +74,17 @@ def form_of(received: Received) -> Form:
         attributes |= _words({name: value for name, value in body.items() if name not in ("timestamp", "data")})
         attributes["time"] = word(body["timestamp"])
         return Form(attributes, _data_of(body), {})
-    sealed = {plain: word(body.get(name)) for name, plain in SEALED.items()}
-    beside = {name: value for name, value in body.items() if name in FLAT_NAMES or name in SEALED}
-    return Form({name: value for name, value in sealed.items() if value} | attributes, body, beside)
+    return Form(attributes, body, {name: value for name, value in body.items() if name in FLAT_NAMES or name in SEALED})
+
+
+def sealed_in(beside: Mapping[str, Any]) -> dict[str, str]:
+    """The attributes that a flat body says, by their plain names."""
+    return _words({plain: beside.get(name) for name, plain in SEALED.items()})
+
+
+def _is_cloud_event(body: Mapping[str, Any]) -> bool:
+    """As a whole. A flat body may have a field of that name, which is the event's own business."""
+    return "specversion" in body and "eventType" not in body
 
 
 def is_attribute(header: str) -> bool:

@@ -21,7 +21,19 @@ from events.codec import NUL, decode
 from events.envelope import Envelope
 from events.errors import EventDataError, NewerEvent
 from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named, keys
-from events.forms import FLAT_NAMES, SEALED, STRUCTURED, TOO_LARGE, UNREADABLE, WRONG, Unacceptable, first_word, form_of
+from events.forms import (
+    FLAT_NAMES,
+    SEALED,
+    STRUCTURED,
+    TOO_LARGE,
+    UNREADABLE,
+    WRONG,
+    Form,
+    Unacceptable,
+    first_word,
+    form_of,
+    sealed_in,
+)
 from events.identity import CAUSE_SENT_AS, SENT_AS, former_id, placed_id, received_id, sender_of
 from events.masking import KEY as MASKED
 from events.masking import without
@@ -153,19 +165,17 @@ def _envelope(
     received: Received, bridge: str, admit: Callable[[str], None], max_bytes: int, own_source: str
 ) -> Arrival:
     form = form_of(received)
-    attributes, data = form.attributes, form.data
+    event_type = _type_of(form, received)
+    event_class = event_named(event_type)
+    own = keys(event_class) if event_class is not None else ()
+    said = {name: value for name, value in form.beside.items() if name not in own}
+    attributes, data = {**sealed_in(said), **form.attributes}, form.data
     source = attributes.get("source") or f"{bridge}:{received.address}"
     if source == own_source:
         raise OwnEvent
-    event_type = first_word(attributes.get("type"), form.beside.get("eventType"), received.event_type)
-    if not event_type:
-        raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
     admit(event_type)
-    event_class = event_named(event_type)
-    own = keys(event_class) if event_class is not None else ()
     if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
         data = {name: value for name, value in data.items() if name in own or name not in (*FLAT_NAMES, *SEALED)}
-    said = {name: value for name, value in form.beside.items() if name not in own}
     sent_as = first_word(attributes.get("id"), said.get("eventId"), received.headers.get("webhook-id"))
     if len(sent_as) > MAX_NAME:
         raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
@@ -201,6 +211,15 @@ def _envelope(
         _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as) if sent_as else None,
         named=bool(attributes.get("source")), forwarded=FORWARDER in attributes, sent_as=sent_as,
     )  # fmt: skip
+
+
+def _type_of(form: Form, received: Received) -> str:
+    """By an attribute, by the body, or by its address; by this first if the event that it names has such a field."""
+    by_address = event_named(received.event_type)
+    in_body = "" if by_address is not None and "eventType" in keys(by_address) else form.beside.get("eventType")
+    if event_type := first_word(form.attributes.get("type"), in_body, received.event_type):
+        return event_type
+    raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
 
 
 def _metadata(

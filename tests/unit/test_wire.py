@@ -43,6 +43,25 @@ class AllOwn(DomainEvent):
     timestamp: str
 
 
+class Sealed(DomainEvent):
+    eventSource: str = "web"  # noqa: N815
+    eventSchemaVersion: str = "2024-01"  # noqa: N815
+    eventCorrelationId: str = "c"  # noqa: N815
+    eventCausationId: str = "c"  # noqa: N815
+    eventForwardedBy: str = "web"  # noqa: N815
+    specversion: str = "2"
+    type: str = "t"
+    data: str = "d"
+
+
+class Versioned(DomainEvent):
+    event_type: str = Field("Shelved", alias="eventType")
+    eventSource: str = "web"  # noqa: N815
+    eventSchemaVersion: int = 7  # noqa: N815
+
+    model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
+
+
 class Billed(DomainEvent, masked=("iban", "card.number")):
     iban: str | None = None
     card: dict[str, str] | None = None
@@ -150,6 +169,40 @@ def test_an_own_field_of_such_a_name_stays_what_it_is() -> None:
 def test_own_fields_of_all_such_names_leave_nothing_to_add() -> None:
     event = AllOwn(eventId="1", eventType="2", aggregateId="3", dateTimeOccurred="4", timestamp="5")
     assert json.loads(outgoing(event, "/lib").body)["dateTimeOccurred"] == "4"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("with_headers", [False, True])
+@pytest.mark.parametrize("kind", [Sealed, Versioned])
+def test_an_own_field_is_never_taken_for_what_is_said_of_the_event(
+    kind: type[Sealed | Versioned], with_headers: bool, sealed: bool
+) -> None:
+    # Given an event with fields that have the names of what a body may say beside it
+    event = kind()
+    message = outgoing(event, "/lib", sealed=sealed)
+    # When it comes in, by a protocol that has headers or none, where we are called as one of its fields says
+    headers = None if with_headers else {}
+    received = Received(message.body, message.headers() if headers is None else headers, "events:X", "1", kind.__name__)
+    found = incoming(received, "redis", lambda _: None, 10_000, "web")
+    # Then its fields are what they were, and nothing else is
+    assert decode(found).model_dump(exclude={"event_id", "occurred_at", "metadata"}) == event.model_dump(
+        exclude={"event_id", "occurred_at", "metadata"}
+    )
+    assert (found.source, found.schema_version) == ("/lib" if with_headers else "redis:events:X", 1)
+    told = json.loads(found.metadata)
+    assert told["correlation_id"] == str(found.id)
+    assert "causation_id" not in told
+    assert not found.forwarded
+    # But one of our own source is our own all the same
+    if with_headers:
+        with pytest.raises(OwnEvent):
+            incoming(received, "redis", lambda _: None, 10_000, "/lib")
+
+
+def test_a_body_without_an_event_of_that_name_says_its_source() -> None:
+    body = b'{"eventId": "1", "eventType": "TheirOwn", "eventSource": "/us", "a": 1}'
+    with pytest.raises(OwnEvent):
+        incoming(Received(body, {}, "a", "1"), "redis", lambda _: None, 10_000, "/us")
 
 
 def test_masked_fields_stay_at_home_unless_the_event_is_public() -> None:
