@@ -90,7 +90,8 @@ class Acceptance:
         event_class = event_named(event_type)
         if len(event_type) > MAX_NAME or not (event_class is not None or event_type in self._known):
             raise Unacceptable(UNKNOWN, f"no event named {event_type[:200]!r} is known or subscribed to here")
-        public = self._known.get(event_type, False) or (event_class is not None and is_public(event_class))
+        # A class that is loaded decides: a subscription may be of older code, which said otherwise.
+        public = self._known.get(event_type, False) if event_class is None else is_public(event_class)
         if not (public or event_type in accept or "*" in accept):
             raise Unacceptable(
                 PRIVATE,

@@ -1,6 +1,7 @@
 """Which events may come in through a bridge: public ones, and what its URL names."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -17,11 +18,15 @@ from events.letters import Parked
 from events.pipeline import Pipeline
 from events.records import Subscription
 from events.settings import Settings
-from events.store.tables import event_parked
+from events.store.tables import event_parked, event_subscriptions
 from events.testing import InlinePipeline
 
 
 class RefundGranted(DomainEvent):
+    order: str
+
+
+class RefundWithdrawn(DomainEvent):
     order: str
 
 
@@ -35,7 +40,12 @@ def parked_message(bridge: str, kept: dict[str, Any]) -> Parked:
     return Parked(uuid4(), f"bridge.{bridge}", "bridge: private event", "", found.body, properties, "w")
 
 
-FOREIGN = {"theirs.public.v1": True, "TheirPrivate": False}  # what other code here is subscribed to
+FOREIGN = {
+    "theirs.public.v1": True,
+    "TheirPrivate": False,
+    "RefundWithdrawn": True,
+    "refunds.offered.v1": False,
+}  # what other code here is subscribed to
 
 
 def message(event_type: str, order: object = "o-1") -> Received:
@@ -71,6 +81,8 @@ class Brings:
         ("TheirPrivate", ("TheirPrivate",), ""),
         ("RefundGranted", ("*",), ""),
         ("TheirPrivate", ("*",), ""),
+        ("RefundWithdrawn", (), "private event"),  # whatever a subscription of older code says
+        ("RefundWithdrawn", ("RefundWithdrawn",), ""),
         ("Nobody", ("*",), "unknown event"),
         ("Nobody", ("Nobody",), "unknown event"),
         ("x" * 300, ("*",), "unknown event"),
@@ -172,3 +184,20 @@ def test_the_ledger_knows_which_events_are_public_as_the_newest_code_says(events
     # When the event is made private, then it is
     subscriptions.subscribe([Subscription("A", "one", "q", 3)])
     assert subscriptions.event_types()["A"] is False
+
+
+def test_a_subscription_that_no_worker_has_any_more_says_nothing(events_pipeline: InlinePipeline) -> None:
+    # Given handlers of code that had public events, in the ledger still
+    subscriptions = events_pipeline.ledger.subscriptions
+    subscriptions.subscribe([Subscription("Gone", "old", "q", 3, public=True), Subscription("Both", "old", "q", 3)])
+    subscriptions.subscribe([Subscription("Both", "new", "q", 3, public=False)])
+    with events_pipeline.ledger.engine.begin() as connection:
+        rows = update(event_subscriptions).where(event_subscriptions.c.handler == "old")
+        connection.execute(rows.values(public=True, orphaned_at=datetime.now(UTC)))
+    # Then what comes in is said by those that are there
+    known = subscriptions.event_types()
+    assert known["Both"] is False
+    assert "Gone" not in known
+    # And by them again when their worker is back
+    subscriptions.subscribe([Subscription("Gone", "old", "q", 3, public=True)])
+    assert subscriptions.event_types()["Gone"] is True
