@@ -28,6 +28,7 @@ SEALED = {  # where only the body is signed, it also says what else stands besid
 _WEBHOOK = frozenset({"type", "timestamp", "data"})
 _REQUIRED = ("id", "source", "type")  # by CloudEvents 1.0
 _SPECVERSION = "1.0"
+_OF_AMQP = frozenset(f"cloudevents{separator}{name}" for separator in "_:" for name in ("id", "type"))
 _PREFIX = re.compile(r"^(ce[-_]|cloudevents[:_])")
 
 UNREADABLE, UNKNOWN, WRONG = "bridge: unreadable", "bridge: unknown event", "bridge: wrong data"
@@ -67,7 +68,7 @@ def form_of(received: Received) -> Form:
         attributes |= _words(body)
         _check_cloud_event(attributes)
         return Form(attributes, _data_of(body), {})
-    if "specversion" in attributes:
+    if _is_binary(received.headers):
         _check_cloud_event(attributes)
     said = attributes.get("type") or received.event_type
     if "eventType" not in body and body.keys() >= _WEBHOOK and said in ("", body["type"]):  # else fields of an event
@@ -80,6 +81,14 @@ def form_of(received: Received) -> Form:
 def sealed_in(beside: Mapping[str, Any]) -> dict[str, str]:
     """The attributes that a flat body says, by their plain names."""
     return _words({plain: beside.get(name) for name, plain in SEALED.items()})
+
+
+def _is_binary(headers: Mapping[str, str]) -> bool:
+    """Whether it is said to be a CloudEvent beside its body; half of one would be another event each time it comes.
+
+    AMQP has an id and a type of its own, which are read as these attributes, and make no CloudEvent of a message.
+    """
+    return any(is_attribute(name) and name not in _OF_AMQP for name in headers)
 
 
 def _is_cloud_event(body: Mapping[str, Any]) -> bool:

@@ -78,6 +78,9 @@ class GrownUp(DomainEvent, version=3):
     card: str = Field(alias="cardNo")
 
 
+BINARY = {"ce-specversion": "1.0", "ce-id": "17", "ce-source": "/them", "ce-type": "Shelved"}
+
+
 def shelved() -> Shelved:
     metadata = Metadata(correlation_id="request-7", causation_id="c-1", traceparent=TRACE)
     return Shelved(library='Ü "1"', titles=("Dune",), occurred_at=WHEN, metadata=metadata)
@@ -221,8 +224,8 @@ def test_which_events_are_forwarded() -> None:
 
 
 def test_ids_of_others_are_the_same_each_time() -> None:
-    def id_of(body: dict[str, object], position: str = "1-0", **headers: str) -> object:
-        received = Received(json.dumps({"library": "l"} | body).encode(), headers, "events:X", position, "Shelved")
+    def id_of(body: dict[str, object], position: str = "1-0") -> object:
+        received = Received(json.dumps({"library": "l"} | body).encode(), {}, "events:X", position, "Shelved")
         return accepted(received)["id"]
 
     known = str(uuid4())
@@ -239,7 +242,7 @@ def test_ids_of_others_are_the_same_each_time() -> None:
     # And no two senders have one in common, whatever they call themselves and their events
     named = [("/a", known), ("/b", known), ("/a b", "c"), ("/a", "b c"), ("/a", "at 1-0"), ("/a at 1-0", ""),
              ("", "17"), ("/a", known.upper()), ('["/a"', "x"), ("/a", '", "x')]  # fmt: skip
-    found = [id_of({}, "1-0", **{"ce-source": source, "ce-id": sent_as}) for source, sent_as in named]
+    found = [id_of({"eventSource": source, "eventId": sent_as}) for source, sent_as in named]
     assert len({*found}) == len(named)
 
 
@@ -252,7 +255,7 @@ def test_the_id_here_of_what_others_send_stays_what_it_is() -> None:
 @pytest.mark.parametrize("form", ["flat", "structured", "webhook"])
 def test_what_came_from_elsewhere_keeps_its_source_and_its_id(form: str) -> None:
     # Given an event that came from another service, which calls it by a name of its own
-    row = incoming(Received(b'{"library": "l"}', {"ce-id": "17", "ce-source": "/them", "ce-type": "Shelved"}, "a"),
+    row = incoming(Received(b'{"library": "l"}', BINARY, "a"),
                    "nats", lambda _: None, 10_000)  # fmt: skip
     event = decode(row)
     # When it is sent on, then it is the same event for those who have it from there as well, and says who sent it on
@@ -282,8 +285,8 @@ def test_what_came_from_elsewhere_keeps_its_source_and_its_id(form: str) -> None
         (b'{"library": "a\\u0000b"}', {}, "wrong data"),
         (b'{"library": "\\ud800"}', {}, "wrong data"),
         (b'{"library": "l", "dateTimeOccurred": "yesterday"}', {}, "wrong data"),
-        (b'{"library": "l"}', {"ce-schemaversion": "0"}, "wrong data"),
-        (b'{"library": "l"}', {"ce-id": "x" * 300}, "wrong data"),
+        (b'{"library": "l"}', BINARY | {"ce-schemaversion": "0"}, "wrong data"),
+        (b'{"library": "l"}', BINARY | {"ce-id": "x" * 300}, "wrong data"),
         (b'{"library": "' + b"x" * 300 + b'"}', {}, "wrong data"),
         (b'{"library": "' + b"x" * 20_000 + b'"}', {}, "too large"),
     ],
@@ -334,6 +337,27 @@ def test_a_cloud_event_that_lacks_what_each_must_have_is_none(structured: bool, 
     with pytest.raises(Unacceptable, match="it is a CloudEvent") as refused:
         accepted(received)
     assert refused.value.reason == "bridge: unreadable"
+
+
+@pytest.mark.parametrize("prefix", ["ce-", "ce_", "cloudevents_", "cloudevents:"])
+@pytest.mark.parametrize(
+    "said", [["type", "id", "source"], ["type", "source", "specversion"], ["id", "type", "time"], ["subject"], ["time"]]
+)
+def test_a_part_of_a_cloud_event_beside_the_body_is_none(prefix: str, said: list[str]) -> None:
+    # Given a message with some headers of a CloudEvent: without an id, or a source, it would be another event each time
+    whole = WHOLE | {"time": "2026-11-28T09:30:01Z", "subject": "l"}
+    headers = {f"{prefix}{name}": whole[name] for name in said}
+    # Then it is refused, though its body and its address would say enough
+    with pytest.raises(Unacceptable, match="it is a CloudEvent") as refused:
+        accepted(Received(b'{"library": "l", "eventId": "7"}', headers, "a", "1", "Shelved"))
+    assert refused.value.reason == "bridge: unreadable"
+
+
+@pytest.mark.parametrize("separator", ["_", ":"])
+def test_the_id_and_type_that_amqp_has_make_no_cloud_event(separator: str) -> None:
+    headers = {f"cloudevents{separator}id": "7", f"cloudevents{separator}type": "Shelved"}
+    found = accepted(Received(b'{"library": "l"}', headers, "a"))
+    assert (found["type"], found["meta"]["sender_event_id"]) == ("Shelved", "7")
 
 
 def test_a_structured_cloud_event_without_a_version_is_none() -> None:
@@ -389,7 +413,7 @@ def test_standard_webhooks_have_a_form_of_their_own() -> None:
     assert sent["data"] == {"library": 'Ü "1"', "titles": ["Dune"]}
     assert (sent["source"], sent["subject"], sent["schemaversion"]) == ("/lib", 'Ü "1"', "1")
     # But an event that has such fields is itself
-    found = accepted(Received(json.dumps(body).encode(), {"ce-type": "TheirOwn"}, "a", "1"))
+    found = accepted(Received(json.dumps(body).encode(), BINARY | {"ce-type": "TheirOwn"}, "a", "1"))
     assert (found["type"], found["data"]) == ("TheirOwn", body)
 
 

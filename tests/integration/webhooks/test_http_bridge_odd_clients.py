@@ -13,7 +13,7 @@ from events.bridges import http_listener, http_server
 from events.bridges.http_peers import peer_of
 from events.errors import TransportError
 from support.bridged import AtWork, Link, Service
-from support.raw_http import BODY, Client, request
+from support.raw_http import BODY, Client, attributes, request
 from support.waiting import eventually
 
 
@@ -190,7 +190,7 @@ def test_it_can_listen_by_ipv6(service: Service) -> None:
 def test_while_the_ledger_is_away_senders_are_told_and_nothing_is_doubled(
     service: Service, link: Link, at_work: None
 ) -> None:
-    sent = request(more=f"ce-id: {uuid4()}\r\n".encode())
+    sent = request(more=attributes(str(uuid4()).encode()))
     # Given a ledger that nobody can write to
     lock = sqlite3.connect(service.folder / "ours.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
