@@ -27,6 +27,8 @@ SEALED = {  # where only the body is signed, it also says what else stands besid
 }
 _WEBHOOK = frozenset({"type", "timestamp", "data"})
 _REQUIRED = ("id", "source", "type")  # by CloudEvents 1.0
+_SAID = (*_REQUIRED, "subject", *SEALED.values())
+_EXACT = 2**53
 _SPECVERSION = "1.0"
 _OF_AMQP = frozenset(f"cloudevents{separator}{name}" for separator in "_:" for name in ("id", "type"))
 _PREFIX = re.compile(r"^(ce[-_]|cloudevents[:_])")
@@ -52,12 +54,14 @@ class Form:
     Attributes:
         attributes: of CloudEvents, by their plain names.
         data: the event's own fields; in a flat body the others, too.
+        time: what the body says of it as a whole, whatever that is; None if it is flat, or doesn't say.
         beside: what a flat body says beside the event's own fields, unless the event has fields of such names.
     """
 
     attributes: Mapping[str, str]
     data: Mapping[str, Any]
     beside: Mapping[str, Any]
+    time: Any = None
 
 
 def form_of(received: Received) -> Form:
@@ -67,14 +71,15 @@ def form_of(received: Received) -> Form:
     if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or _is_cloud_event(body):
         attributes |= _words(body)
         _check_cloud_event(attributes)
-        return Form(attributes, _data_of(body), {})
+        check_words({name: body.get(name) for name in _SAID})
+        return Form(attributes, _data_of(body), {}, body.get("time"))
     if _is_binary(received.headers):
         _check_cloud_event(attributes)
     said = attributes.get("type") or received.event_type
     if "eventType" not in body and body.keys() >= _WEBHOOK and said in ("", body["type"]):  # else fields of an event
+        check_words({name: body.get(name) for name in _SAID})
         attributes |= _words({name: value for name, value in body.items() if name not in ("timestamp", "data")})
-        attributes["time"] = word(body["timestamp"])
-        return Form(attributes, _data_of(body), {})
+        return Form(attributes, _data_of(body), {}, body["timestamp"])
     return Form(attributes, body, {name: value for name, value in body.items() if name in FLAT_NAMES or name in SEALED})
 
 
@@ -102,10 +107,20 @@ def is_attribute(header: str) -> bool:
 
 
 def word(value: Any) -> str:
-    """A text, or a whole number as one, as which many have their ids; "" for anything else."""
+    """A text, or a whole number as one, as which many have their ids, also as `17.0`; "" for anything else."""
     if isinstance(value, str):
         return value
+    if isinstance(value, float):  # of larger ones nobody knows which whole number they were
+        return str(int(value)) if value.is_integer() and abs(value) <= _EXACT else ""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def check_words(said: Mapping[str, Any]) -> None:
+    """Raises Unacceptable: what can't be used would be left out without a word, and the event be another one."""
+    for name, value in said.items():
+        if value is not None and value != "" and not word(value):
+            what = "its id" if name in ("id", "eventId") else f"its {name}"
+            raise Unacceptable(WRONG, f"{what} is no text or whole number: {str(value)[:100]!r}")
 
 
 def first_word(*values: Any) -> str:

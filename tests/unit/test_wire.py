@@ -394,11 +394,62 @@ def test_numbers_are_taken_as_what_they_are(name: str, given: float | str) -> No
     assert (found["meta"]["sender_event_id"], found["aggregate"], found["time"]) == ("17", "7", WHEN)
 
 
-@pytest.mark.parametrize("given", [1_795_858_201, 0, -1, 1e300, True, {"at": 1}, [1], "1795858201"])
-def test_what_is_no_time_is_refused(given: Any) -> None:
-    body = json.dumps({"eventId": "17", "eventType": "TheirOwn", "dateTimeOccurred": given}).encode()
-    with pytest.raises(Unacceptable, match="neither ISO 8601 nor milliseconds since 1970"):
-        accepted(Received(body, {}, "a", "1"))
+@pytest.mark.parametrize("form", ["flat", "structured", "webhook"])
+@pytest.mark.parametrize(
+    "given",
+    [1_795_858_201, 0, -1, 1e300, True, {"at": 1}, [1], "1795858201", 20240101120000, 202401011200, "20240101120000",
+     "20240101120000Z", "2024010112000", "202401011200", "2024-01-01120000", "1795858201250.5", "\u0661795858201250"],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(form: str, given: Any) -> None:
+    # Given a time that is none, or might be two, where each form has it
+    body = {
+        "flat": {"eventId": "17", "eventType": "TheirOwn", "dateTimeOccurred": given},
+        "structured": WHOLE | {"type": "TheirOwn", "time": given},
+        "webhook": {"type": "TheirOwn", "timestamp": given, "data": {}},
+    }
+    # Then it is neither taken for another, nor for none
+    with pytest.raises(Unacceptable, match="neither ISO 8601 nor milliseconds since 1970") as refused:
+        accepted(Received(json.dumps(body[form]).encode(), {}, "a", "1"))
+    assert refused.value.reason == "bridge: wrong data"
+    assert ("in seconds?" in str(refused.value)) is (given == 1_795_858_201)
+
+
+@pytest.mark.parametrize("given", [1_795_858_201_250, 1_795_858_201_250.0, "1795858201250", "20261128T093001.25Z"])
+@pytest.mark.parametrize("form", ["structured", "webhook"])
+def test_a_time_is_read_in_every_form(form: str, given: Any) -> None:
+    body = WHOLE | {"time": given} if form == "structured" else {"type": "Shelved", "timestamp": given}
+    found = accepted(Received(json.dumps(body | {"data": {"library": "l"}}).encode(), {}, "a", "1"))
+    assert found["time"] == WHEN
+
+
+@pytest.mark.parametrize("given", [True, False, {}, {"$oid": "x"}, [], ["a"], 17.5, 1e300, -1e18])
+@pytest.mark.parametrize("name", ["eventId", "aggregateId", "eventSource", "eventSchemaVersion", "id", "subject"])
+def test_what_cannot_be_an_id_is_refused_and_not_left_out(name: str, given: Any) -> None:
+    # Given a message whose id, or what else makes it what it is, is there, and is nothing that can be one
+    body: dict[str, Any] = {"eventId": "17", "eventType": "TheirOwn"}
+    if not name.startswith(("event", "aggregate")):
+        body = {"type": "TheirOwn", "timestamp": "2026-11-28T09:30:01Z", "data": {}}
+    received = Received(json.dumps(body | {name: given}).encode(), {"webhook-id": "msg_1"}, "a", "1")
+    # Then it is not taken for one that says none, which would have another id
+    what = "its id" if name in ("id", "eventId") else f"its {name}"
+    with pytest.raises(Unacceptable, match=f"{what} is no text or whole number") as refused:
+        accepted(received)
+    assert refused.value.reason == "bridge: wrong data"
+
+
+@pytest.mark.parametrize("given", [17, 17.0, "17"])
+def test_a_whole_number_is_one_however_it_is_written(given: Any) -> None:
+    bodies = [{"eventId": given, "eventType": "TheirOwn"}, WHOLE | {"id": given, "data": {"library": "l"}},
+              {"type": "TheirOwn", "timestamp": "2026-11-28T09:30:01Z", "data": {}, "id": given}]  # fmt: skip
+    for body in bodies:
+        assert accepted(Received(json.dumps(body).encode(), {}, "a", "1"))["meta"]["sender_event_id"] == "17"
+
+
+def test_an_id_that_is_not_said_is_none() -> None:
+    for nothing in (None, ""):
+        body = {"eventId": nothing, "eventType": "TheirOwn", "dateTimeOccurred": nothing}
+        found = accepted(Received(json.dumps(body).encode(), {}, "a", "1"))
+        assert "sender_event_id" not in found["meta"]
 
 
 def test_standard_webhooks_have_a_form_of_their_own() -> None:

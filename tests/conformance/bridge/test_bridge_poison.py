@@ -17,7 +17,13 @@ from support.waiting import eventually
 
 
 def message(event_type: str, body: bytes, **attributes: str) -> Message:
-    return Message(attributes.get("id", ""), event_type, "", body, attributes={"specversion": "1.0", "source": "/them"} | attributes)
+    return Message(
+        attributes.get("id", ""),
+        event_type,
+        "",
+        body,
+        attributes={"specversion": "1.0", "source": "/them"} | attributes,
+    )
 
 
 def test_poison_is_parked_and_the_others_go_on(
