@@ -137,10 +137,10 @@ def test_a_client_of_ipv6_has_a_network(address: str, peer: str) -> None:
 def test_a_body_that_ends_early_is_not_taken(service: Service, link: Link, at_work: None) -> None:
     # Given a client that ends in the middle of a body, which is an event as it stands
     with Client(link) as client:
-        client.send(request().replace(b"Content-Length: 14", b"Content-Length: 100"))
+        client.send(request().replace(b"Content-Length: %d" % len(BODY), b"Content-Length: 100"))
         client.socket.shutdown(socket.SHUT_WR)
         # Then it is refused, and nothing is stored
-        assert client.said().endswith("its body ends after 14 of 100 bytes\n")
+        assert client.said().endswith(f"its body ends after {len(BODY)} of 100 bytes\n")
     assert service.stored() == []
 
 
