@@ -30,12 +30,12 @@ class Acceptance:
         max_bytes: limits the data of each.
         own_source: what this service calls itself; what it has sent is not taken for another's. Empty if it is unnamed.
         source: the same; if it is unnamed, what everybody is called who is.
-        accepted_by: what the bridge of this name takes besides public events, as far as it is configured here.
+        accepted_by: what the bridge of this name and place takes besides public events; None if it isn't configured.
     """
 
     def __init__(
         self, log: EventLog, subscribed: Callable[[], Mapping[str, bool]], max_bytes: int, own_source: str = "",
-        source: str = "", accepted_by: Callable[[str], Collection[str]] = lambda _: (),
+        source: str = "", accepted_by: Callable[[str, str], Collection[str] | None] = lambda *_: None,
     ) -> None:  # fmt: skip
         self._log = log
         self._subscribed = subscribed
@@ -70,18 +70,28 @@ class Acceptance:
         self.refresh()
         bridge = str(message.properties["bridge"])
         try:
-            self.write(connection, [self.envelope(_unparked(message), bridge, self._accepted_by(bridge))])
+            self.write(connection, [self.envelope(_unparked(message), bridge, self._accepted(message))])
         except (Unacceptable, OwnEvent) as error:
             log.warning("parked message %s of bridge %s still can't be accepted: %s", message.id, bridge, error)
             return False
         return True
+
+    def _accepted(self, message: Parked) -> Collection[str]:
+        """What its own bridge takes besides public events: as configured now, or else as it was when the message came.
+
+        A message that doesn't say which bridge that was, and what it took, may be anybody's.
+        """
+        kept = message.properties
+        now = self._accepted_by(str(kept["bridge"]), str(kept["from"])) if "from" in kept else None
+        return kept.get("accept", ()) if now is None else now
 
     def _admit(self, event_type: str, accept: Collection[str]) -> None:
         """Raises Unacceptable."""
         event_class = event_named(event_type)
         if len(event_type) > MAX_NAME or not (event_class is not None or event_type in self._known):
             raise Unacceptable(UNKNOWN, f"no event named {event_type[:200]!r} is known or subscribed to here")
-        public = self._known.get(event_type, False) or (event_class is not None and is_public(event_class))
+        # A class that is loaded decides: a subscription may be of older code, which said otherwise.
+        public = self._known.get(event_type, False) if event_class is None else is_public(event_class)
         if not (public or event_type in accept or "*" in accept):
             raise Unacceptable(
                 PRIVATE,

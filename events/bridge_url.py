@@ -58,6 +58,12 @@ class Address:
     timeout: float = 5.0
 
     @property
+    def place(self) -> str:
+        """Where it leads, and what it reads there, without secrets: tells it from another bridge that has its name."""
+        own = {**self.options, "prefix": self.prefix, "group": self.group}
+        return redact(f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(sorted(own.items()))}")
+
+    @property
     def sealed(self) -> bool:
         """Bodies are signed, and what stands beside them is not."""
         return bool(self.options.get("secret"))

@@ -136,7 +136,12 @@ def _names_of(kind: type) -> set[str]:
 
 def keys_of(field: FieldInfo) -> Iterator[str]:
     """All that its value may be called in JSON."""
-    for alias in (field.alias, field.validation_alias, field.serialization_alias):
+    return keys_of_aliases(field.alias, field.validation_alias, field.serialization_alias)
+
+
+def keys_of_aliases(*aliases: Any) -> Iterator[str]:
+    """The same of what pydantic knows as aliases, some of which may be None."""
+    for alias in aliases:
         choices: Sequence[Any] = alias.choices if isinstance(alias, AliasChoices) else (alias,)
         for one in choices:
             if isinstance(one, AliasPath):

@@ -63,7 +63,7 @@ class Pipeline:
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(
             self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source,
-            settings.source, lambda bridge: bridges.accepted_by(bridge, settings),
+            settings.source, lambda bridge, place: bridges.accepted_by(bridge, place, settings),
         )  # fmt: skip
         self.parked = ParkedMessages(
             self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked, self.ledger.subscriptions.masked
@@ -139,7 +139,7 @@ class Pipeline:
         subscriber = bridge.subscriber(lambda: {*known(), *(event.event_name for event in all_events())})
         return Receiver(
             address.name, address.accept, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox,
-            self.hooks, worker,
+            self.hooks, worker, address.place,
         )  # fmt: skip
 
     def subscriptions(self) -> list[Subscription]:

@@ -84,7 +84,7 @@ class Subscriptions(Protocol):
         """Event type to the fields that nobody is shown, as far as handlers know."""
 
     def event_types(self) -> dict[str, bool]:
-        """Those that any handler is subscribed to, and whether they are public (events.integration)."""
+        """Those that handlers are subscribed to, orphans left out, and whether they are public (events.integration)."""
 
     def note_pace(self, handler: str, seconds: float) -> None:
         """How long one delivery of it takes on average, as a worker measured it."""

@@ -8,8 +8,9 @@ and again.
 import json
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from sqlalchemy.exc import InternalError, ProgrammingError
@@ -41,11 +42,12 @@ class Receiver:
         accept: event types that it takes besides public ones, `*` for all.
         inbox: knows whether an error means that the database is away.
         worker: shown with parked messages.
+        place: where the bridge leads, which is kept with them.
     """
 
     def __init__(
         self, name: str, accept: Collection[str], subscriber: Subscriber, acceptance: Acceptance, events: EventLog,
-        lot: ParkingLot, inbox: Inbox, hooks: Hooks, worker: str,
+        lot: ParkingLot, inbox: Inbox, hooks: Hooks, worker: str, place: str = "",
     ) -> None:  # fmt: skip
         self._name = name
         self._accept = accept
@@ -56,6 +58,7 @@ class Receiver:
         self._inbox = inbox
         self._hooks = hooks
         self._worker = worker
+        self._place = place
         self._throttle = Throttle(log)
         self._stopping = threading.Event()
         self._failures = 0
@@ -120,7 +123,7 @@ class Receiver:
         if accepted:
             refused += self._append(accepted)
         for one, why in refused:
-            parked = _parked(one, self._name, why, self._worker)
+            parked = _parked(one, self._name, why, self._worker, {"from": self._place, "accept": list(self._accept)})
             self._lot.park(parked)
             self._hooks.parked(parked.reason)
             log.error("a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
@@ -159,8 +162,10 @@ class Receiver:
             return [one for pair in accepted for one in self._append([pair])]
 
 
-def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -> Parked:
+def _parked(received: Received, bridge: str, error: Unacceptable, worker: str, taken: Mapping[str, Any]) -> Parked:
     """The record of a message; the same message has the same id, so that it is parked once.
+
+    `taken`: which bridge it was, and what that took: when it is replayed no other's leave counts.
 
     What it says belongs to that: on some servers its sender says its position.
     """
@@ -174,6 +179,7 @@ def _parked(received: Received, bridge: str, error: Unacceptable, worker: str) -
         "position": received.position,
         "event_type": received.event_type,
         "content_type": received.headers.get("content-type"),
+        **taken,
     }
     return Parked(
         uuid5(NAMESPACE_URL, place) if received.position else uuid4(),

@@ -9,15 +9,17 @@ HIDDEN = "***"
 
 # What makes the name of a parameter that of a secret: anywhere in it, or as a whole word of it, as in `ssl.key.pem`.
 _ANYWHERE = re.compile(
-    "pass(?!ive)|secret|token|signature|credential|apikey|accesskey|privatekey|authorization|oauth|jaas"
+    "pass(?!ive)|secret|token|signature|credential|apikey|accesskey|privatekey|sharedkey|authorization|bearer|oauth|jaas"
 )
-_WORDS = {"auth", "code", "jwt", "key", "keys", "hmac", "nonce", "otp", "pem", "pin", "pw", "pwd", "sas", "seed", "sig"}
-_NAME = re.compile(r"[?&#;]([^?&#;=\s]+)=")
-_INNER_QUOTE = r"""["'](?![,:;\]})\s]|$)"""  # that ends no string, as in JSON
+_WORDS = {"auth", "code", "jwt", "key", "keys", "hmac", "nonce", "otp", "pem", "pin", "psk", "pw", "pwd", "sas", "seed",
+          "sig"}  # fmt: skip
+_NAME = re.compile(r"(?:[?&#;]|\\u0026)([^?&#;=\s]+)=")  # JSON may have the & escaped, and slashes
+_INNER_QUOTE = r"""["'](?![][,:;(){}]*(?:[\s"']|$))"""  # that ends no string, as in JSON
 _VALUE = re.compile(rf"""(?:[^&\s"']|{_INNER_QUOTE})*""")
 _WORD = re.compile(rf"""(?:[^\s"']|{_INNER_QUOTE})+""")
 _TELLS_WHO = re.compile(r"(?:postgres|amqp|rabbitmq)[\w+.-]*$", re.IGNORECASE)  # by a name alone: no token
-_SCHEME = r"[A-Za-z][\w+.-]*://"
+_SLASHES = r":\\*/\\*/"
+_SCHEME = rf"[A-Za-z][\w+.-]*{_SLASHES}"
 _NEXT_URL = re.compile(rf",+(?={_SCHEME})")  # as EVENTS_BRIDGES separates them
 
 
@@ -45,7 +47,7 @@ def brief(text: object, most: int = 300) -> str:
 
 def _of_users(text: str) -> Iterator[tuple[int, int]]:
     """Where the secrets of user info begin and end."""
-    if "://" not in text or "@" not in text:
+    if "@" not in text or not re.search(_SLASHES, text):
         return
     for word in _WORD.finditer(text):
         ends = [word.start(), *(found.end() for found in _NEXT_URL.finditer(text, *word.span())), word.end()]
@@ -55,12 +57,12 @@ def _of_users(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _of_user(url: str) -> tuple[int, int] | None:
-    scheme, separator, rest = url.partition("://")
-    who, at, _ = rest.rpartition("@")
+    found = re.search(_SLASHES, url)
+    scheme, begin = (url[: found.start()], found.end()) if found else (url, len(url))
+    who, at, _ = url[begin:].rpartition("@")
     user, colon, password = who.partition(":")
     if not at or (not colon and re.search("[/?#]", user)):  # a path, or a parameter, that has an @
         return None
-    begin = len(scheme + separator)
     end = begin + len(who)
     if password and "@" not in user:
         return begin + len(user + colon), end

@@ -21,7 +21,20 @@ from events.codec import NUL, decode
 from events.envelope import Envelope
 from events.errors import EventDataError, NewerEvent
 from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named, keys
-from events.forms import FLAT_NAMES, SEALED, STRUCTURED, TOO_LARGE, UNREADABLE, WRONG, Unacceptable, first_word, form_of
+from events.forms import (
+    FLAT_NAMES,
+    SEALED,
+    STRUCTURED,
+    TOO_LARGE,
+    UNREADABLE,
+    WRONG,
+    Form,
+    Unacceptable,
+    check_words,
+    first_word,
+    form_of,
+    sealed_in,
+)
 from events.identity import CAUSE_SENT_AS, SENT_AS, former_id, placed_id, received_id, sender_of
 from events.masking import KEY as MASKED
 from events.masking import without
@@ -30,8 +43,10 @@ from events.tracing import HEADERS, carried
 
 FLAT, STRUCTURED_FORM, WEBHOOK = "flat", "structured", "webhook"  # what `?format=` may say
 FORWARDER = "forwardedby"  # an attribute: who sends on what came from somebody else
-_MILLISECONDS = re.compile(r"\d{12,14}")
-_YEAR_1973 = 1e11  # in milliseconds: what is less is in seconds, or nobody's time
+_MILLISECONDS = re.compile("1[0-9]{12}")  # as text: from 2001 to 2033
+_RUN_TOGETHER = re.compile("[0-9]{9}|[0-9]{4}-[0-9]{2}-[0-9]{3}")  # a date, and its time without a sign between them
+_YEAR_1973, _YEAR_2099 = 1e11, 4.1e12  # in milliseconds: what is less is in seconds, or nobody's time
+_OF_DIGITS = (1.9e11, 2.1e11)  # 202401011200, which as milliseconds would be in 1976
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXCLUDED = set(RESERVED)
 
@@ -153,23 +168,22 @@ def _envelope(
     received: Received, bridge: str, admit: Callable[[str], None], max_bytes: int, own_source: str
 ) -> Arrival:
     form = form_of(received)
-    attributes, data = form.attributes, form.data
+    event_type = _type_of(form, received)
+    event_class = event_named(event_type)
+    own = keys(event_class) if event_class is not None else ()
+    said = {name: value for name, value in form.beside.items() if name not in own}
+    attributes, data = {**sealed_in(said), **form.attributes}, form.data
     source = attributes.get("source") or f"{bridge}:{received.address}"
     if source == own_source:
         raise OwnEvent
-    event_type = first_word(attributes.get("type"), form.beside.get("eventType"), received.event_type)
-    if not event_type:
-        raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
     admit(event_type)
-    event_class = event_named(event_type)
-    own = keys(event_class) if event_class is not None else ()
+    check_words({name: value for name, value in said.items() if name in ("eventId", "aggregateId", *SEALED)})
     if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
         data = {name: value for name, value in data.items() if name in own or name not in (*FLAT_NAMES, *SEALED)}
-    said = {name: value for name, value in form.beside.items() if name not in own}
     sent_as = first_word(attributes.get("id"), said.get("eventId"), received.headers.get("webhook-id"))
     if len(sent_as) > MAX_NAME:
         raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
-    times = (attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
+    times = (form.time, attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
     when = next((one for one in times if one is not None and one != ""), "")
     envelope = Envelope(
         id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
@@ -203,6 +217,15 @@ def _envelope(
     )  # fmt: skip
 
 
+def _type_of(form: Form, received: Received) -> str:
+    """By an attribute, by the body, or by its address; by this first if the event that it names has such a field."""
+    by_address = event_named(received.event_type)
+    in_body = "" if by_address is not None and "eventType" in keys(by_address) else form.beside.get("eventType")
+    if event_type := first_word(form.attributes.get("type"), in_body, received.event_type):
+        return event_type
+    raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
+
+
 def _metadata(
     event_id: UUID, attributes: Mapping[str, str], headers: Mapping[str, str], bridge: str, source: str
 ) -> dict[str, Any]:
@@ -227,14 +250,22 @@ def _time(given: Any) -> datetime:
         return datetime.now(UTC)
     try:
         if isinstance(given, str) and not _MILLISECONDS.fullmatch(given):
+            if _RUN_TOGETHER.match(given):
+                raise ValueError(given)
             found = datetime.fromisoformat(given)
             return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-        if isinstance(given, str | int | float) and float(given) >= _YEAR_1973:
+        if isinstance(given, str | int | float) and _are_milliseconds(float(given)):
             return _EPOCH + timedelta(milliseconds=float(given))
     except (ValueError, OverflowError):
         pass
-    cure = "" if isinstance(given, str) else "; is it in seconds?"
+    seconds = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < _YEAR_1973
+    cure = "; is it in seconds?" if seconds else ""
     raise Unacceptable(WRONG, f"its time is neither ISO 8601 nor milliseconds since 1970: {str(given)[:100]!r}{cure}")
+
+
+def _are_milliseconds(given: float) -> bool:
+    """Since 1970, and not a date that is written as one number, which would be another time altogether."""
+    return _YEAR_1973 <= given <= _YEAR_2099 and not _OF_DIGITS[0] <= given < _OF_DIGITS[1]
 
 
 def _version(given: str) -> int:

@@ -56,9 +56,13 @@ def configured(name: str, settings: Settings) -> tuple[Address, Bridge]:
     return found[name]
 
 
-def accepted_by(name: str, settings: Settings) -> tuple[str, ...]:
-    """What the one of this name takes besides public events; nothing if none of EVENTS_BRIDGES has it."""
-    return next((address.accept for address, _ in opened(settings) if address.name == name), ())
+def accepted_by(name: str, place: str, settings: Settings) -> tuple[str, ...] | None:
+    """What the one of this name that leads to this place takes besides public events; None if EVENTS_BRIDGES has none.
+
+    The name alone doesn't tell whose it is: by itself that is the scheme, of a partner's bridge as of a team's.
+    """
+    found = (address for address, _ in opened(settings) if (address.name, address.place) == (name, place))
+    return next((address.accept for address in found), None)
 
 
 def _kind(url: str) -> Any:

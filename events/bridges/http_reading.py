@@ -51,6 +51,8 @@ def check(headers: Message, body: bytes, token: str, key: bytes) -> None:
     stamp, message_id = headers.get("webhook-timestamp", ""), headers.get("webhook-id", "")
     if not re.fullmatch("[0-9]{1,12}", stamp) or abs(time.time() - int(stamp)) > _TOLERANCE:
         raise Refused(401, f"webhook-timestamp is missing, or over {_TOLERANCE:g} s from our clock")
+    if not message_id:  # a signature of nothing would do, too, and each repeat of the request be another event
+        raise Refused(401, "webhook-id is missing")
     right = hmac.digest(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256)
     for one in headers.get("webhook-signature", "").split():  # while a secret is replaced there are two
         version, _, value = one.partition(",")

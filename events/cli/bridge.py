@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from events import bridges
+from events.bridge_url import Address
+from events.bridging import Bridge
 from events.cli.relaying import on_signals, set_up_logs
 from events.errors import ConfigurationError
 from events.pipeline import get_pipeline
 from events.registry import load_handlers
-from events.settings import redact
+from events.settings import Settings, redact
 
 log = logging.getLogger("events.bridges")
 
@@ -39,10 +41,7 @@ def bridge(
     """
     pipeline = get_pipeline()
     set_up_logs(pipeline.settings)
-    if where.startswith("@"):
-        address, found = bridges.open_bridge(_read(Path(where[1:])), pipeline.settings)
-    else:
-        address, found = (bridges.open_bridge if "://" in where else bridges.configured)(where, pipeline.settings)
+    address, found = _opened(where, pipeline.settings)
     if "://" in where and redact(where) != where:
         log.warning(
             "bridge %s: its secret stands in the command line, where every user of this machine sees it; put the URL "
@@ -62,6 +61,21 @@ def bridge(
         receiver.run()
     finally:
         pipeline.close()
+
+
+def _opened(where: str, settings: Settings) -> tuple[Address, Bridge]:
+    """Raises ConfigurationError: there is none, or only one that sends: who wrote its URL didn't mean it to be read."""
+    if where.startswith("@"):
+        return bridges.open_bridge(_read(Path(where[1:])), settings)
+    if "://" in where:
+        return bridges.open_bridge(where, settings)
+    address, found = bridges.configured(where, settings)
+    if not address.inbound:
+        raise ConfigurationError(
+            f"bridge {where!r} of EVENTS_BRIDGES only sends, as its direction is out; if what others send there shall "
+            f"come in, say direction=in or direction=both in its URL"
+        )
+    return address, found
 
 
 def _read(path: Path) -> str:

@@ -50,12 +50,15 @@ class _Generate(GenerateJsonSchema):
             return super().model_schema(schema)
 
     def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
-        with self._named_as(getattr(schema["cls"], "__pydantic_config__", {})):
+        with self._named_as(getattr(schema["cls"], "__pydantic_config__", None)):
             return super().dataclass_schema(schema)
 
     @contextmanager
-    def _named_as(self, config: Mapping[str, Any]) -> Iterator[None]:
-        outside, self.by_alias = self.by_alias, bool(config.get("serialize_by_alias"))
+    def _named_as(self, config: Mapping[str, Any] | None) -> Iterator[None]:
+        """`config`: its own; None for a dataclass of the standard library, which has that of the class around it."""
+        outside = self.by_alias
+        if config is not None:
+            self.by_alias = bool(config.get("serialize_by_alias"))
         try:
             yield
         finally:

@@ -97,6 +97,7 @@ class SqlSubscriptions:
 
     def event_types(self) -> dict[str, bool]:
         query = select(_SUBSCRIPTION.event_type, func.max(cast(_SUBSCRIPTION.public, Integer)))
+        query = query.where(_SUBSCRIPTION.orphaned_at.is_(None))
         with look(self._engine) as connection:
             return {name: bool(public) for name, public in connection.execute(query.group_by(_SUBSCRIPTION.event_type))}
 

@@ -86,3 +86,14 @@ def test_what_would_be_no_lock_is_refused(store: Store, url: str, why: str) -> N
     complaint = Operator(store.url, EVENTS_HANDLERS="colorsys").is_refused(1, "bridge", url)
     assert why in complaint
     assert "s3cret" not in complaint
+
+
+@pytest.mark.parametrize("direction", ["&direction=out", ""])
+def test_a_bridge_that_only_sends_is_not_read(store: Store, direction: str) -> None:
+    # Given a bridge in the environment that events go out by, and nothing else
+    url = f"http://127.0.0.1:{free_port()}/events?name=shop{direction}"
+    operator = Operator(store.url, EVENTS_HANDLERS="colorsys", EVENTS_BRIDGES=url)
+    # When somebody starts it by its name, then it is refused in one line that says what to do
+    complaint = operator.is_refused(1, "bridge", "shop")
+    assert "bridge 'shop' of EVENTS_BRIDGES only sends" in complaint
+    assert "direction=both" in complaint

@@ -23,7 +23,7 @@ from events.pipeline import Pipeline
 from events.receiving import Receiver
 from events.settings import Settings
 from events.store.tables import event_parked, event_store
-from events.wire import FORWARDER, outgoing
+from events.wire import outgoing
 from support.exploring import explore_machine, long_enough
 
 OURS = "/events"  # what everybody is called who says nothing else
@@ -88,11 +88,11 @@ class Identities(RuleBasedStateMachine):
     @rule(several=st.lists(messages, min_size=1, max_size=4))
     def receive(self, several: list[tuple[str, str, Content, bool, bool]]) -> None:
         for source, sent_as, (kind, n, when), timed, forwarded in several:
-            headers = {"ce-id": sent_as, "ce-type": kind}
-            headers |= {"ce-source": source} if source else {}
-            headers |= {"ce-time": when.isoformat()} if timed and when else {}
-            headers |= {f"ce-{FORWARDER}": "/x"} if forwarded else {}
-            received = Received(json.dumps({"n": n}).encode(), headers, "s", f"position {len(self.sent)}")
+            body = {"n": n, "eventId": sent_as, "eventType": kind}
+            body |= {"eventSource": source} if source else {}
+            body |= {"dateTimeOccurred": when.isoformat()} if timed and when else {}
+            body |= {"eventForwardedBy": "/x"} if forwarded else {}
+            received = Received(json.dumps(body).encode(), {}, "s", f"position {len(self.sent)}")
             one = (received, source or UNSAID, sent_as, (kind, n, when if timed else None), forwarded)
             self.sent.append(one)
             self._arrives(*one)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from support.bridged import Link
 
-BODY = b'{"order": "o"}'
+BODY = b'{"eventType": "OrderPlaced", "order": "o"}'
 BATCH = b"Content-Type: Application/CloudEvents-Batch+JSON\r\n"  # whose case means nothing
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -138,10 +138,14 @@ class Client:
 
 def request(body: bytes = BODY, more: bytes = b"", *, last: bool = True) -> bytes:
     """A post of an event to `/events`. `more`: headers. `last`: on its connection."""
-    kind = b"" if more == BATCH else b"ce-type: OrderPlaced\r\n"
     end = b"Connection: close\r\n" if last else b""
-    head = b"POST /events HTTP/1.1\r\nHost: h\r\n" + kind + more + end
+    head = b"POST /events HTTP/1.1\r\nHost: h\r\n" + more + end
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def attributes(event_id: bytes) -> bytes:
+    """The headers of a CloudEvent in binary mode."""
+    return b"ce-specversion: 1.0\r\nce-source: /t\r\nce-type: OrderPlaced\r\nce-id: " + event_id + b"\r\n"
 
 
 def batch(count: int) -> bytes:

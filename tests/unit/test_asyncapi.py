@@ -3,16 +3,17 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pydantic.dataclasses
 import pytest
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, computed_field, create_model
+from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field, create_model
 from pydantic.alias_generators import to_camel
 
 from events import DomainEvent, IntegrationEvent, handles, translates
@@ -241,6 +242,60 @@ def test_fields_are_called_in_it_what_they_are_called_in_what_is_sent(
     assert set(sent) == set(described["properties"])
     for name, model in (("inner", Inner), ("named", InnerByAlias)):
         assert set(resolve(made, f"#/components/schemas/{model.__name__}")["properties"]) == set(sent[name])
+
+
+@dataclass
+class Plain:
+    the_price: int = 1
+
+
+@dataclass
+class PlainAliased:
+    the_price: Annotated[int, Field(alias="price")] = 1
+
+
+@dataclass
+class WithConfig:
+    __pydantic_config__ = ConfigDict(alias_generator=str.upper)
+    the_price: int = 1
+
+
+@dataclass
+class WithConfigByAlias:
+    __pydantic_config__ = ConfigDict(alias_generator=str.upper, serialize_by_alias=True)
+    the_price: int = 1
+
+
+@pydantic.dataclasses.dataclass
+class OfPydantic:
+    the_price: int = 1
+
+
+class RootByAlias(RootModel[Plain]):
+    model_config = ConfigDict(alias_generator=str.upper, serialize_by_alias=True)
+
+
+@pytest.mark.parametrize("generator", [None, to_camel])
+@pytest.mark.parametrize("by_alias", [False, True])
+@pytest.mark.parametrize(
+    "value",
+    [Plain(), PlainAliased(), WithConfig(), WithConfigByAlias(), OfPydantic(), RootByAlias(Plain())],
+    ids=lambda value: type(value).__name__,
+)
+def test_fields_of_dataclasses_are_called_in_it_what_they_are_called_in_what_is_sent(
+    value: object, by_alias: bool, generator: Callable[[str], str] | None
+) -> None:
+    # Given an event with a dataclass, which may have a config of its own, or that of the event
+    config = ConfigDict(alias_generator=generator, serialize_by_alias=by_alias, populate_by_name=True)
+    base = type("Base", (IntegrationEvent,), {"__module__": __name__, "model_config": config})
+    told: type[DomainEvent] = create_model("ToldPlainly", __base__=base, inner=(type(value), value))
+    made = document([told], HANDLERS)
+    # Then the document has the names of the message
+    sent = json.loads(outgoing(told(), "/us").body)["inner"]
+    described = made["components"]["schemas"]["ToldPlainly"]["properties"]["inner"]
+    while "$ref" in described or "allOf" in described:
+        described = resolve(made, (described.get("allOf") or [described])[0]["$ref"])
+    assert set(described["properties"]) == set(sent)
 
 
 def test_whatever_a_field_can_be_has_a_schema() -> None:

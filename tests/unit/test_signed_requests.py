@@ -144,6 +144,23 @@ def test_a_body_without_an_id_has_that_of_its_message() -> None:
     assert (arrival.sent_as, arrival.event_type) == (str(MADE.event_id), "PaymentUndone")
 
 
+@pytest.mark.parametrize("message_id", [None, ""])
+@pytest.mark.parametrize("body", [b'{"type": "PaymentUndone", "timestamp": "2026-11-28T09:30:01Z", "data": {}}',
+                                  b'{"eventType": "PaymentUndone", "order": "o-1"}', b"[]"])  # fmt: skip
+def test_what_is_signed_has_an_id_else_it_would_be_another_event_each_time(message_id: str | None, body: bytes) -> None:
+    # Given a request that is signed as if its id were an empty one, as which one counts that isn't there
+    stamp = str(int(time.time()))
+    found = Message()
+    for name, value in [("id", message_id), ("timestamp", stamp), ("signature", signature(KEY, "", stamp, body))]:
+        if value is not None:
+            found[f"webhook-{name}"] = value
+    # Then it is refused, however often it comes
+    for _ in range(2):
+        with pytest.raises(Refused, match="webhook-id is missing") as refused:
+            check(found, body, "", KEY)
+        assert refused.value.status == 401
+
+
 def test_what_is_signed_and_makes_no_sense_is_refused() -> None:
     for body in (b"", b"[", b"[7]", b"7", b"{}", b'{"specversion": "1.0", "data": {}}'):
         with pytest.raises((Refused, Unacceptable)):

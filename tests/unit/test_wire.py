@@ -43,6 +43,25 @@ class AllOwn(DomainEvent):
     timestamp: str
 
 
+class Sealed(DomainEvent):
+    eventSource: str = "web"  # noqa: N815
+    eventSchemaVersion: str = "2024-01"  # noqa: N815
+    eventCorrelationId: str = "c"  # noqa: N815
+    eventCausationId: str = "c"  # noqa: N815
+    eventForwardedBy: str = "web"  # noqa: N815
+    specversion: str = "2"
+    type: str = "t"
+    data: str = "d"
+
+
+class Versioned(DomainEvent):
+    event_type: str = Field("Shelved", alias="eventType")
+    eventSource: str = "web"  # noqa: N815
+    eventSchemaVersion: int = 7  # noqa: N815
+
+    model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
+
+
 class Billed(DomainEvent, masked=("iban", "card.number")):
     iban: str | None = None
     card: dict[str, str] | None = None
@@ -57,6 +76,9 @@ class GrownUp(DomainEvent, version=3):
     model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
 
     card: str = Field(alias="cardNo")
+
+
+BINARY = {"ce-specversion": "1.0", "ce-id": "17", "ce-source": "/them", "ce-type": "Shelved"}
 
 
 def shelved() -> Shelved:
@@ -152,6 +174,40 @@ def test_own_fields_of_all_such_names_leave_nothing_to_add() -> None:
     assert json.loads(outgoing(event, "/lib").body)["dateTimeOccurred"] == "4"
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("with_headers", [False, True])
+@pytest.mark.parametrize("kind", [Sealed, Versioned])
+def test_an_own_field_is_never_taken_for_what_is_said_of_the_event(
+    kind: type[Sealed | Versioned], with_headers: bool, sealed: bool
+) -> None:
+    # Given an event with fields that have the names of what a body may say beside it
+    event = kind()
+    message = outgoing(event, "/lib", sealed=sealed)
+    # When it comes in, by a protocol that has headers or none, where we are called as one of its fields says
+    headers = None if with_headers else {}
+    received = Received(message.body, message.headers() if headers is None else headers, "events:X", "1", kind.__name__)
+    found = incoming(received, "redis", lambda _: None, 10_000, "web")
+    # Then its fields are what they were, and nothing else is
+    assert decode(found).model_dump(exclude={"event_id", "occurred_at", "metadata"}) == event.model_dump(
+        exclude={"event_id", "occurred_at", "metadata"}
+    )
+    assert (found.source, found.schema_version) == ("/lib" if with_headers else "redis:events:X", 1)
+    told = json.loads(found.metadata)
+    assert told["correlation_id"] == str(found.id)
+    assert "causation_id" not in told
+    assert not found.forwarded
+    # But one of our own source is our own all the same
+    if with_headers:
+        with pytest.raises(OwnEvent):
+            incoming(received, "redis", lambda _: None, 10_000, "/lib")
+
+
+def test_a_body_without_an_event_of_that_name_says_its_source() -> None:
+    body = b'{"eventId": "1", "eventType": "TheirOwn", "eventSource": "/us", "a": 1}'
+    with pytest.raises(OwnEvent):
+        incoming(Received(body, {}, "a", "1"), "redis", lambda _: None, 10_000, "/us")
+
+
 def test_masked_fields_stay_at_home_unless_the_event_is_public() -> None:
     # Given an event that some setting forwards, and one that is declared public
     bill = Billed(iban="DE1", card={"number": "4", "type": "v"}, amount=3)
@@ -168,8 +224,8 @@ def test_which_events_are_forwarded() -> None:
 
 
 def test_ids_of_others_are_the_same_each_time() -> None:
-    def id_of(body: dict[str, object], position: str = "1-0", **headers: str) -> object:
-        received = Received(json.dumps({"library": "l"} | body).encode(), headers, "events:X", position, "Shelved")
+    def id_of(body: dict[str, object], position: str = "1-0") -> object:
+        received = Received(json.dumps({"library": "l"} | body).encode(), {}, "events:X", position, "Shelved")
         return accepted(received)["id"]
 
     known = str(uuid4())
@@ -186,7 +242,7 @@ def test_ids_of_others_are_the_same_each_time() -> None:
     # And no two senders have one in common, whatever they call themselves and their events
     named = [("/a", known), ("/b", known), ("/a b", "c"), ("/a", "b c"), ("/a", "at 1-0"), ("/a at 1-0", ""),
              ("", "17"), ("/a", known.upper()), ('["/a"', "x"), ("/a", '", "x')]  # fmt: skip
-    found = [id_of({}, "1-0", **{"ce-source": source, "ce-id": sent_as}) for source, sent_as in named]
+    found = [id_of({"eventSource": source, "eventId": sent_as}) for source, sent_as in named]
     assert len({*found}) == len(named)
 
 
@@ -199,7 +255,7 @@ def test_the_id_here_of_what_others_send_stays_what_it_is() -> None:
 @pytest.mark.parametrize("form", ["flat", "structured", "webhook"])
 def test_what_came_from_elsewhere_keeps_its_source_and_its_id(form: str) -> None:
     # Given an event that came from another service, which calls it by a name of its own
-    row = incoming(Received(b'{"library": "l"}', {"ce-id": "17", "ce-source": "/them", "ce-type": "Shelved"}, "a"),
+    row = incoming(Received(b'{"library": "l"}', BINARY, "a"),
                    "nats", lambda _: None, 10_000)  # fmt: skip
     event = decode(row)
     # When it is sent on, then it is the same event for those who have it from there as well, and says who sent it on
@@ -229,8 +285,8 @@ def test_what_came_from_elsewhere_keeps_its_source_and_its_id(form: str) -> None
         (b'{"library": "a\\u0000b"}', {}, "wrong data"),
         (b'{"library": "\\ud800"}', {}, "wrong data"),
         (b'{"library": "l", "dateTimeOccurred": "yesterday"}', {}, "wrong data"),
-        (b'{"library": "l"}', {"ce-schemaversion": "0"}, "wrong data"),
-        (b'{"library": "l"}', {"ce-id": "x" * 300}, "wrong data"),
+        (b'{"library": "l"}', BINARY | {"ce-schemaversion": "0"}, "wrong data"),
+        (b'{"library": "l"}', BINARY | {"ce-id": "x" * 300}, "wrong data"),
         (b'{"library": "' + b"x" * 300 + b'"}', {}, "wrong data"),
         (b'{"library": "' + b"x" * 20_000 + b'"}', {}, "too large"),
     ],
@@ -283,6 +339,27 @@ def test_a_cloud_event_that_lacks_what_each_must_have_is_none(structured: bool, 
     assert refused.value.reason == "bridge: unreadable"
 
 
+@pytest.mark.parametrize("prefix", ["ce-", "ce_", "cloudevents_", "cloudevents:"])
+@pytest.mark.parametrize(
+    "said", [["type", "id", "source"], ["type", "source", "specversion"], ["id", "type", "time"], ["subject"], ["time"]]
+)
+def test_a_part_of_a_cloud_event_beside_the_body_is_none(prefix: str, said: list[str]) -> None:
+    # Given a message with some headers of a CloudEvent: without an id, or a source, it would be another event each time
+    whole = WHOLE | {"time": "2026-11-28T09:30:01Z", "subject": "l"}
+    headers = {f"{prefix}{name}": whole[name] for name in said}
+    # Then it is refused, though its body and its address would say enough
+    with pytest.raises(Unacceptable, match="it is a CloudEvent") as refused:
+        accepted(Received(b'{"library": "l", "eventId": "7"}', headers, "a", "1", "Shelved"))
+    assert refused.value.reason == "bridge: unreadable"
+
+
+@pytest.mark.parametrize("separator", ["_", ":"])
+def test_the_id_and_type_that_amqp_has_make_no_cloud_event(separator: str) -> None:
+    headers = {f"cloudevents{separator}id": "7", f"cloudevents{separator}type": "Shelved"}
+    found = accepted(Received(b'{"library": "l"}', headers, "a"))
+    assert (found["type"], found["meta"]["sender_event_id"]) == ("Shelved", "7")
+
+
 def test_a_structured_cloud_event_without_a_version_is_none() -> None:
     body = {"id": "7", "source": "/them", "type": "Shelved", "data": {"library": "l"}}
     with pytest.raises(Unacceptable, match="says no specversion"):
@@ -317,11 +394,62 @@ def test_numbers_are_taken_as_what_they_are(name: str, given: float | str) -> No
     assert (found["meta"]["sender_event_id"], found["aggregate"], found["time"]) == ("17", "7", WHEN)
 
 
-@pytest.mark.parametrize("given", [1_795_858_201, 0, -1, 1e300, True, {"at": 1}, [1], "1795858201"])
-def test_what_is_no_time_is_refused(given: Any) -> None:
-    body = json.dumps({"eventId": "17", "eventType": "TheirOwn", "dateTimeOccurred": given}).encode()
-    with pytest.raises(Unacceptable, match="neither ISO 8601 nor milliseconds since 1970"):
-        accepted(Received(body, {}, "a", "1"))
+@pytest.mark.parametrize("form", ["flat", "structured", "webhook"])
+@pytest.mark.parametrize(
+    "given",
+    [1_795_858_201, 0, -1, 1e300, True, {"at": 1}, [1], "1795858201", 20240101120000, 202401011200, "20240101120000",
+     "20240101120000Z", "2024010112000", "202401011200", "2024-01-01120000", "1795858201250.5", "\u0661795858201250"],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(form: str, given: Any) -> None:
+    # Given a time that is none, or might be two, where each form has it
+    body = {
+        "flat": {"eventId": "17", "eventType": "TheirOwn", "dateTimeOccurred": given},
+        "structured": WHOLE | {"type": "TheirOwn", "time": given},
+        "webhook": {"type": "TheirOwn", "timestamp": given, "data": {}},
+    }
+    # Then it is neither taken for another, nor for none
+    with pytest.raises(Unacceptable, match="neither ISO 8601 nor milliseconds since 1970") as refused:
+        accepted(Received(json.dumps(body[form]).encode(), {}, "a", "1"))
+    assert refused.value.reason == "bridge: wrong data"
+    assert ("in seconds?" in str(refused.value)) is (given == 1_795_858_201)
+
+
+@pytest.mark.parametrize("given", [1_795_858_201_250, 1_795_858_201_250.0, "1795858201250", "20261128T093001.25Z"])
+@pytest.mark.parametrize("form", ["structured", "webhook"])
+def test_a_time_is_read_in_every_form(form: str, given: Any) -> None:
+    body = WHOLE | {"time": given} if form == "structured" else {"type": "Shelved", "timestamp": given}
+    found = accepted(Received(json.dumps(body | {"data": {"library": "l"}}).encode(), {}, "a", "1"))
+    assert found["time"] == WHEN
+
+
+@pytest.mark.parametrize("given", [True, False, {}, {"$oid": "x"}, [], ["a"], 17.5, 1e300, -1e18])
+@pytest.mark.parametrize("name", ["eventId", "aggregateId", "eventSource", "eventSchemaVersion", "id", "subject"])
+def test_what_cannot_be_an_id_is_refused_and_not_left_out(name: str, given: Any) -> None:
+    # Given a message whose id, or what else makes it what it is, is there, and is nothing that can be one
+    body: dict[str, Any] = {"eventId": "17", "eventType": "TheirOwn"}
+    if not name.startswith(("event", "aggregate")):
+        body = {"type": "TheirOwn", "timestamp": "2026-11-28T09:30:01Z", "data": {}}
+    received = Received(json.dumps(body | {name: given}).encode(), {"webhook-id": "msg_1"}, "a", "1")
+    # Then it is not taken for one that says none, which would have another id
+    what = "its id" if name in ("id", "eventId") else f"its {name}"
+    with pytest.raises(Unacceptable, match=f"{what} is no text or whole number") as refused:
+        accepted(received)
+    assert refused.value.reason == "bridge: wrong data"
+
+
+@pytest.mark.parametrize("given", [17, 17.0, "17"])
+def test_a_whole_number_is_one_however_it_is_written(given: Any) -> None:
+    bodies = [{"eventId": given, "eventType": "TheirOwn"}, WHOLE | {"id": given, "data": {"library": "l"}},
+              {"type": "TheirOwn", "timestamp": "2026-11-28T09:30:01Z", "data": {}, "id": given}]  # fmt: skip
+    for body in bodies:
+        assert accepted(Received(json.dumps(body).encode(), {}, "a", "1"))["meta"]["sender_event_id"] == "17"
+
+
+def test_an_id_that_is_not_said_is_none() -> None:
+    for nothing in (None, ""):
+        body = {"eventId": nothing, "eventType": "TheirOwn", "dateTimeOccurred": nothing}
+        found = accepted(Received(json.dumps(body).encode(), {}, "a", "1"))
+        assert "sender_event_id" not in found["meta"]
 
 
 def test_standard_webhooks_have_a_form_of_their_own() -> None:
@@ -336,7 +464,7 @@ def test_standard_webhooks_have_a_form_of_their_own() -> None:
     assert sent["data"] == {"library": 'Ü "1"', "titles": ["Dune"]}
     assert (sent["source"], sent["subject"], sent["schemaversion"]) == ("/lib", 'Ü "1"', "1")
     # But an event that has such fields is itself
-    found = accepted(Received(json.dumps(body).encode(), {"ce-type": "TheirOwn"}, "a", "1"))
+    found = accepted(Received(json.dumps(body).encode(), BINARY | {"ce-type": "TheirOwn"}, "a", "1"))
     assert (found["type"], found["data"]) == ("TheirOwn", body)
 
 

@@ -73,12 +73,15 @@ def test_all_modes_of_cloudevents_are_taken(service: Service, sender: Sender, at
 
 def test_who_sends_what_is_wrong_is_told(service: Service, sender: Sender, at_work: None) -> None:
     token = {"Authorization": "Bearer t0ken"}
-    kind = {"ce_type": "OrderPlaced"}
+    kind = {"ce_type": "OrderPlaced", "ce_id": "7", "ce_source": "/t", "ce_specversion": "1.0"}
     assert sender.post(b"{", **token, **kind) == (
         400, "its body is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
     )  # fmt: skip
     status, line = sender.post(b"{}", **token)
     assert (status, "nothing says which event it is" in line) == (400, True)
+    for missing in kind:  # a part of a CloudEvent would be another event each time it comes
+        status, line = sender.post(b'{"order": "o"}', **token, **{name: kind[name] for name in kind if name != missing})
+        assert (status, "it is a CloudEvent" in line) == (400, True)
     batch = {"Content_Type": "application/cloudevents-batch+json"}
     good = {"id": "1", "type": "OrderPlaced", "source": "/t", "specversion": "1.0", "data": {"order": "o"}}
     status, line = sender.post(json.dumps([good, 7]).encode(), **token, **batch)
@@ -94,7 +97,8 @@ def test_who_sends_what_is_wrong_is_told(service: Service, sender: Sender, at_wo
 
 
 def test_what_is_unknown_here_is_parked_without_the_token(service: Service, sender: Sender, at_work: None) -> None:
-    assert sender.post(b'{"a": 1}', Authorization="Bearer t0ken", ce_type="NobodyKnows", ce_id="7") == (202, "")
+    said = {"ce_type": "NobodyKnows", "ce_id": "7", "ce_source": "/t", "ce_specversion": "1.0"}
+    assert sender.post(b'{"a": 1}', Authorization="Bearer t0ken", **said) == (202, "")
     (parked,) = service.pipeline.parked.find()
     assert (parked.reason, parked.body) == ("bridge: unknown event", b'{"a": 1}')
     assert "t0ken" not in json.dumps(parked.properties)
@@ -211,6 +215,6 @@ def test_more_than_can_wait_are_refused() -> None:
     # When one more comes, it is told so at once, and everybody is when it ends
     subscriber._listen()
     sender = Sender(subscriber._server.server_address[1])
-    assert sender.post(b'{"order": "o"}', ce_type="OrderPlaced") == (503, "too many are waiting; send it again")
+    assert sender.post(b'{"eventType": "OrderPlaced", "order": "o"}') == (503, "too many are waiting; send it again")
     subscriber.close()
     assert subscriber.waiting.empty()

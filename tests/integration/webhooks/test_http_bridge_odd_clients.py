@@ -13,7 +13,7 @@ from events.bridges import http_listener, http_server
 from events.bridges.http_peers import peer_of
 from events.errors import TransportError
 from support.bridged import AtWork, Link, Service
-from support.raw_http import BODY, Client, request
+from support.raw_http import BODY, Client, attributes, request
 from support.waiting import eventually
 
 
@@ -137,10 +137,10 @@ def test_a_client_of_ipv6_has_a_network(address: str, peer: str) -> None:
 def test_a_body_that_ends_early_is_not_taken(service: Service, link: Link, at_work: None) -> None:
     # Given a client that ends in the middle of a body, which is an event as it stands
     with Client(link) as client:
-        client.send(request().replace(b"Content-Length: 14", b"Content-Length: 100"))
+        client.send(request().replace(b"Content-Length: %d" % len(BODY), b"Content-Length: 100"))
         client.socket.shutdown(socket.SHUT_WR)
         # Then it is refused, and nothing is stored
-        assert client.said().endswith("its body ends after 14 of 100 bytes\n")
+        assert client.said().endswith(f"its body ends after {len(BODY)} of 100 bytes\n")
     assert service.stored() == []
 
 
@@ -190,7 +190,7 @@ def test_it_can_listen_by_ipv6(service: Service) -> None:
 def test_while_the_ledger_is_away_senders_are_told_and_nothing_is_doubled(
     service: Service, link: Link, at_work: None
 ) -> None:
-    sent = request(more=f"ce-id: {uuid4()}\r\n".encode())
+    sent = request(more=attributes(str(uuid4()).encode()))
     # Given a ledger that nobody can write to
     lock = sqlite3.connect(service.folder / "ours.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")

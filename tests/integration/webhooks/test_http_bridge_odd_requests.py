@@ -4,7 +4,7 @@ import pytest
 
 from events.bridges import http_reading
 from support.bridged import AtWork, Link, Service
-from support.raw_http import BATCH, BODY, Client, batch, request
+from support.raw_http import BATCH, BODY, Client, attributes, batch, request
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_a_batch_may_be_empty_or_large(service: Service, link: Link) -> None:
 def test_an_id_may_be_anything_and_stays_the_same(service: Service, link: Link, at_work: None, event_id: bytes) -> None:
     for _ in range(2):
         with Client(link) as client:
-            assert "202 Accepted" in client.send(request(more=b"ce-id: " + event_id + b"\r\n")).said()
+            assert "202 Accepted" in client.send(request(more=attributes(event_id))).said()
     assert len(service.stored()) == 1
