@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_TOO_LATE = (
+    "--leave-existing belongs to the first `events migrate`, and the event_store of {} is the ledger's already; leave "
+    "it out, and say after migrating which events are never to be handled: UPDATE event_store SET processed = true, "
+    "fanned_out = 1 WHERE processed = false AND ..."
+)
 LOCK = 7_310_579_604_112  # any number, the same for all who migrate
 
 
@@ -31,7 +36,8 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
         leave_existing: in an event_store that another program has made, what is not processed stays unhandled.
     Raises:
         ConfigurationError: the database can't be reached.
-        SchemaError: it is newer than this version, or has tables that can't become the ledger's.
+        SchemaError: it is newer than this version, or has tables that can't become the ledger's; or an event_store that
+            is the ledger's already, of which nothing is left to others any more by `leave_existing`.
     """
     from alembic import command  # here: whoever only looks at the ledger need not load it
 
@@ -41,6 +47,8 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             before = _revision(connection)
             _refuse_newer(before, engine)
+            if before is not None and leave_existing:
+                raise SchemaError(_TOO_LATE.format(_name(engine)))
             if before == _revisions()[-1]:
                 return []
             if before is None:

@@ -8,12 +8,16 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from events.errors import SchemaError
 from events.settings import Settings
 from events.store import check_schema, migrate, open_ledger
+from events.store.adopting import adopt
+from events.store.engine import transaction
+from events.store.schema import configured
 from events.store.tables import metadata
 from support.store import Store, envelope
 
@@ -127,6 +131,26 @@ def test_what_is_there_may_be_left(empty: Store) -> None:
     assert handled(empty) == []
     assert empty.count() == 3
     both_publish(empty)
+
+
+@pytest.mark.parametrize("revision", ["0011", "head"])
+def test_to_leave_what_is_there_is_refused_where_the_table_is_the_ledgers(empty: Store, revision: str) -> None:
+    # Given a table that was adopted, perhaps by an older version, and what waits in it
+    made(empty)
+    left, waits = row(empty), row(empty)
+    with transaction(empty.ledger.engine) as connection:
+        adopt(connection, leave=False)
+        command.upgrade(configured(connection=connection), revision)
+    # When what is there is to be left, though it is late for that, then it isn't passed over
+    with pytest.raises(SchemaError, match="--leave-existing belongs to the first `events migrate`") as refused:
+        migrate(empty.ledger.engine, leave_existing=True)
+    # And when the operator does what is said
+    migrate(empty.ledger.engine)
+    told = str(refused.value).partition("never to be handled: ")[2]
+    empty.foreign(told.replace("...", f"id = '{left}'"))
+    # Then it stays as it is, and only the rest is handled
+    assert handled(empty) == [waits]
+    assert empty.ledger.outbox.settle_marked(10).looked_at == 0
 
 
 @postgres_only
