@@ -30,6 +30,8 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
     if (row := connection.exec_driver_sql(no_text).first()) is not None:
         yield f"id holds {row[0]!r}, and has to hold UUIDs as text"
         return
+    if connection.exec_driver_sql("SELECT 1 FROM pragma_table_list WHERE name = ? AND strict", (NAME,)).first():
+        yield "it is STRICT, which has no types for times and JSON; make it anew without that"
     if re.search(r"\bWITHOUT\s+ROWID\b", _made_by(connection, "table")[0], re.IGNORECASE):
         yield "it is made WITHOUT ROWID; make it anew with one"
     if _is_made_anew(table) and (others := _referring(connection)):

@@ -11,10 +11,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import Connection
 
-from events.errors import SchemaError
+from events.errors import ConfigurationError, SchemaError
 from events.settings import Settings
-from events.store import check_schema, migrate, open_ledger
+from events.store import adopting, check_schema, migrate, open_ledger
 from events.store.adopting import adopt
 from events.store.engine import transaction
 from events.store.schema import configured
@@ -275,6 +276,9 @@ POSTGRES_REFUSES = [
 ]  # fmt: skip
 SQLITE_REFUSES = [
     ({"id": "BLOB PRIMARY KEY"}, [], "id is BLOB, and has to hold UUIDs as text"),
+    ({}, ["DROP TABLE event_store", "CREATE TABLE event_store (id TEXT PRIMARY KEY, aggregate_id TEXT, "
+          "event_type TEXT, event_data TEXT, version INT, timestamp TEXT, processed INT, created_at TEXT) STRICT"],
+     "it is STRICT"),
     ({}, ["INSERT INTO event_store (id, event_type, event_data, timestamp) VALUES ('x', 'Said', '{}', '')"],
      "id holds 'x', and has to hold UUIDs"),
     ({"created_at": "TIMESTAMP"}, ["CREATE TABLE child (id TEXT REFERENCES event_store (id))"],
@@ -317,6 +321,69 @@ def test_events_without_a_type_and_ids_that_are_the_same_stand_in_the_way(empty:
             row(empty, id=spelling)
         with pytest.raises(SchemaError, match=r"UNIQUE constraint failed: event_store\.id"):
             migrate(empty.ledger.engine)
+
+
+APPEND_ONLY = {
+    "sqlite": ["CREATE TRIGGER ro BEFORE UPDATE ON event_store BEGIN SELECT RAISE(ABORT, 'append only'); END"],
+    "postgres": [
+        "CREATE FUNCTION ro() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'append only'; END $$",
+        "CREATE TRIGGER ro BEFORE UPDATE ON event_store FOR EACH ROW EXECUTE FUNCTION ro()",
+    ],
+}
+LONG = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i)"
+AT_COMMIT = [
+    "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'too late'; END $$",
+    "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON event_store INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION late()",
+]
+FAIL_LATER = [
+    ("sqlite", {}, APPEND_ONLY["sqlite"], True, "append only"),
+    ("postgres", {}, APPEND_ONLY["postgres"], False, "append only"),
+    ("postgres", {}, AT_COMMIT, False, "pending trigger events"),
+    ("postgres", {"aggregate_id": "TEXT"}, [f"UPDATE event_store SET aggregate_id = {LONG}"], True,
+     "index row requires"),
+    ("postgres", {"event_type": "TEXT"}, [f"UPDATE event_store SET event_type = {LONG}"], True, "index row requires"),
+    ("postgres", {"metadata": "JSONB"},
+     [f"UPDATE event_store SET metadata = jsonb_build_object('correlation_id', {LONG})"], True, "index row requires"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("url", "columns", "statements", "processed", "told"), FAIL_LATER, indirect=["url"])
+def test_what_stands_in_the_way_of_later_migrations_is_no_matter_of_the_address(
+    empty: Store, columns: dict[str, str], statements: list[str], *, processed: bool, told: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    # Given a table that looks as it should, and what stands in the way of a change to come
+    made(empty, **columns)
+    row(empty, processed=processed)
+    for statement in statements:
+        empty.foreign(statement)
+    # When it is migrated, then that is said, and not that it was adopted
+    with pytest.raises(SchemaError, match=f"has an event_store that can't be adopted: .*{told}.*; mend that") as no:
+        migrate(empty.ledger.engine)
+    assert "address" not in str(no.value)
+    assert "adopted" not in caplog.text
+    with pytest.raises(SchemaError, match="has no tables of events"):
+        check_schema(empty.ledger.engine)
+
+
+def test_a_database_that_is_lost_on_the_way_is_not_blamed_on_the_table(empty: Store) -> None:
+    made(empty)
+    row(empty)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adopting, "_fill", _lose)
+        with pytest.raises(ConfigurationError, match="EVENTS_DATABASE_URL=") as lost:
+            migrate(empty.ledger.engine)
+    assert not isinstance(lost.value, SchemaError)
+
+
+def _lose(connection: Connection, _: object) -> None:
+    """The database goes away, or its disk fails."""
+    statement = "SELECT pg_terminate_backend(pg_backend_pid())"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        statement = "DELETE FROM event_store"
+    connection.exec_driver_sql(statement)
 
 
 def test_a_view_of_that_name_is_no_ledger(empty: Store) -> None:
