@@ -17,6 +17,7 @@ _DEFAULTS: dict[str, Any] = {
     "processed": false(),
     "created_at": utc_now(),
 }
+_IS_NO_TRUTH = "processed IS NOT NULL AND processed IS NOT 0 AND processed IS NOT 1"
 _NEEDED = ("processed", "created_at")  # defaults: who publishes by this package gives no values for these
 
 
@@ -30,6 +31,12 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
     if (row := connection.exec_driver_sql(no_text).first()) is not None:
         yield f"id holds {row[0]!r}, and has to hold UUIDs as text"
         return
+    no_truth = f"SELECT DISTINCT processed FROM {NAME} WHERE {_IS_NO_TRUTH} ORDER BY 1 LIMIT 5"
+    if found := connection.exec_driver_sql(no_truth).scalars().all():  # such as a framework's 't' and 'f'
+        yield (
+            f"processed holds {', '.join(map(repr, found))}, and has to hold 1 or 0: UPDATE {NAME} SET processed = "
+            f"processed IN (1, 't', 'true'), or what else is true there; and have its writers write 1 and 0"
+        )
     if connection.exec_driver_sql("SELECT 1 FROM pragma_table_list WHERE name = ? AND strict", (NAME,)).first():
         yield "it is STRICT, which has no types for times and JSON; make it anew without that"
     if re.search(r"\bWITHOUT\s+ROWID\b", _made_by(connection, "table")[0], re.IGNORECASE):

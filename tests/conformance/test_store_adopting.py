@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -384,6 +385,38 @@ def _lose(connection: Connection, _: object) -> None:
         connection.exec_driver_sql("PRAGMA query_only = ON")
         statement = "DELETE FROM event_store"
     connection.exec_driver_sql(statement)
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("column", "true", "false"),
+    [("BOOLEAN DEFAULT 'f'", "t", "f"), ("TEXT", "true", "false"), ("BOOLEAN NOT NULL", 1, "f"), ("INTEGER", 1, 2)],
+)
+def test_what_sqlite_holds_for_true_is_not_guessed(empty: Store, column: str, true: Any, false: Any) -> None:
+    # Given a program that writes no 1 and 0, as some frameworks do
+    made(empty, processed=column)
+    done, waits = row(empty, processed=true), row(empty, processed=false)
+    # When its table is adopted, then nothing is taken for unprocessed that isn't
+    with pytest.raises(SchemaError, match=f"processed holds .*'?{false}.* and has to hold 1 or 0") as no:
+        migrate(empty.ledger.engine)
+    # And when its operator does what is said
+    (cure,) = re.findall(r"UPDATE event_store SET processed = processed IN \(.*?\)", str(no.value))
+    empty.foreign(cure)
+    migrate(empty.ledger.engine)
+    assert handled(empty) == [waits]
+    shown = empty.ledger.history.event(done)
+    assert shown is not None
+    assert shown.fanned_out
+
+
+@sqlite_only
+@pytest.mark.parametrize("column", ["BOOLEAN", "TEXT", "INTEGER", "NUMERIC", ""])
+def test_however_sqlite_holds_one_and_zero_they_are_adopted(empty: Store, column: str) -> None:
+    made(empty, processed=column or "BLOB")
+    row(empty, processed=1)
+    waits = [row(empty, processed=0), row(empty, processed=None)]
+    migrate(empty.ledger.engine)
+    assert sorted(handled(empty)) == sorted(waits)
 
 
 def test_a_view_of_that_name_is_no_ledger(empty: Store) -> None:
