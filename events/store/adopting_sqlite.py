@@ -18,6 +18,7 @@ _DEFAULTS: dict[str, Any] = {
     "created_at": utc_now(),
 }
 _IS_NO_TRUTH = "processed IS NOT NULL AND processed IS NOT 0 AND processed IS NOT 1"
+_INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
 _NEEDED = ("processed", "created_at")  # defaults: who publishes by this package gives no values for these
 
 
@@ -57,7 +58,10 @@ def mend(connection: Connection, table: FoundTable) -> None:
     from alembic.migration import MigrationContext  # here: whoever only looks at the ledger need not load it
     from alembic.operations import Operations
 
-    triggers = _made_by(connection, "trigger")
+    beside = [*_made_by(connection, "index"), *_made_by(connection, "trigger")]
+    for (name,) in connection.exec_driver_sql(_INDEXES, (NAME,)).all():
+        # Alembic would make it anew by what is known of its columns: without expressions, orders and collations.
+        connection.exec_driver_sql(f"DROP INDEX {_quoted(name)}")
     operations = Operations(MigrationContext.configure(connection))
     with operations.batch_alter_table(NAME, recreate="always") as changing:
         for name, default in _DEFAULTS.items():
@@ -65,7 +69,7 @@ def mend(connection: Connection, table: FoundTable) -> None:
             changing.alter_column(name, nullable=False, server_default=False if own else default)
         for name in ("event_type", "event_data"):
             changing.alter_column(name, nullable=False)
-    for statement in triggers:
+    for statement in beside:
         connection.exec_driver_sql(statement)
 
 
@@ -73,8 +77,12 @@ def _is_made_anew(table: FoundTable) -> bool:
     return table.columns["event_type"].nullable or any(table.columns[name].default is None for name in _NEEDED)
 
 
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _made_by(connection: Connection, kind: str) -> list[str]:
-    """The statements that made the table, or its triggers."""
+    """The statements that made the table, its triggers, or its indexes; those of constraints are the table's."""
     query = text("SELECT sql FROM sqlite_master WHERE type = :kind AND tbl_name = :name AND sql IS NOT NULL")
     return list(connection.scalars(query, {"kind": kind, "name": NAME}))
 

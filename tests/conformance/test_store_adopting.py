@@ -246,6 +246,31 @@ def test_a_table_whose_defaults_are_its_applications_gets_defaults(empty: Store)
     assert {"idx_unprocessed", "idx_aggregate", "event_store_unprocessed", "event_store_aggregate"} <= names
 
 
+@sqlite_only
+def test_indexes_of_a_table_that_is_made_anew_stay_what_they_are(
+    empty: Store, recwarn: pytest.WarningsRecorder
+) -> None:
+    # Given a table that has to be made anew, and indexes of all kinds
+    made(
+        empty,
+        *INDEXES,
+        "CREATE INDEX by_lower ON event_store (lower(event_type))",
+        "CREATE INDEX by_json ON event_store (aggregate_id, json_extract(event_data, '$.n')) WHERE version > 1",
+        "CREATE UNIQUE INDEX once ON event_store (aggregate_id, lower(id))",
+        'CREATE INDEX "its ""newest""" ON event_store (timestamp DESC, event_type COLLATE NOCASE)',
+        **ORM,
+    )
+    theirs = "tbl_name = 'event_store' AND name NOT LIKE 'event_store_%' AND sql IS NOT NULL"
+    query = f"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND {theirs}"
+    before = _all(empty, query)
+    row(empty)
+    # When it is adopted, then they are there as they were, without a word
+    migrate(empty.ledger.engine)
+    assert sorted(map(tuple, _all(empty, query))) == sorted(map(tuple, before))
+    assert len(before) == 6
+    assert [str(one.message) for one in recwarn] == []
+
+
 def _all(store: Store, query: str) -> list[Any]:
     with store.ledger.engine.connect() as connection:
         return list(connection.exec_driver_sql(query))
