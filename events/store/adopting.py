@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from events.errors import SchemaError
 from events.settings import redact
 from events.store import adopting_postgresql, adopting_sqlite
+from events.store.adopting_columns import of_another_meaning
 from events.store.away import is_away, is_contention
 from events.store.found_table import FIRST, NAME, PUBLIC, FoundTable, is_there, read, schema_of
 from events.store.refusals import reason_of
@@ -56,6 +57,8 @@ def adopt(connection: Connection, *, leave: bool) -> list[str]:
         if missing := [name for name in PUBLIC if name not in table.columns]:
             raise _refusal([f"it has no {', '.join(missing)}"])
         if problems := [*_in_the_way(connection, table), *dialect.wrong(connection, table)]:
+            raise _refusal(problems)
+        if problems := [*of_another_meaning(connection, table, leave=leave)]:  # which reads by the types that it knows
             raise _refusal(problems)
         _fill(connection, table)
         for index in _of_our_names(table):
