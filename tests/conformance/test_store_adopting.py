@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from events.store.adopting import adopt
 from events.store.engine import transaction
 from events.store.schema import configured
 from events.store.tables import metadata
+from support.roles import Role
 from support.store import Store, envelope
 
 POSTGRES = {
@@ -224,6 +226,50 @@ def test_types_that_say_the_same_become_the_ledgers(empty: Store, columns: dict[
     assert json.loads(found.data) == {"n": 1}
     assert handled(empty) == [event_id]
     both_publish(empty)
+
+
+ZONES = [  # statements, what the environment says, and why times are in doubt; none if they aren't
+    (["ALTER DATABASE {db} SET timezone = 'Europe/Berlin'"], "UTC", "the time zone of database .* is Europe/Berlin"),
+    (["ALTER ROLE {role} SET timezone = 'Europe/Berlin'"], "UTC", "the time zone of role poor_.* is Europe/Berlin"),
+    (["ALTER DATABASE {db} SET timezone = 'UTC'", "ALTER ROLE {role} IN DATABASE {db} SET timezone = 'Europe/Berlin'"],
+     "", "the time zone of role poor_.* of database .* is Europe/Berlin"),
+    ([], "UTC", "is what this process says"),
+    (["ALTER DATABASE {db} SET timezone = 'UTC'"], "Europe/Berlin", "own time zone is Europe/Berlin"),
+    (["ALTER DATABASE {db} SET timezone = 'Etc/UTC'", "ALTER ROLE {role} SET timezone = 'GMT'"], "UTC", ""),
+    (["ALTER DATABASE {db} SET timezone = 'UTC'", "REVOKE ALL ON event_store FROM {role}",
+      "ALTER ROLE {role} SET timezone = 'Europe/Berlin'"], "", ""),
+]  # fmt: skip
+
+
+@postgres_only
+@pytest.mark.parametrize(("statements", "environment", "doubt"), ZONES)
+def test_times_without_a_zone_are_of_utc_only_where_all_their_writers_are(
+    empty: Store, statements: list[str], environment: str, doubt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given times without a zone, a role that may write them, and what is set for it, for the database, and for us
+    made(empty, timestamp="TIMESTAMP NOT NULL")
+    event_id = row(empty)
+    role = Role(empty.url)
+    role.may("INSERT ON event_store")
+    for statement in statements:
+        role.say(statement.format(db=f'"{empty.path}"', role=role.name))
+    if environment:
+        monkeypatch.setenv("PGTZ", environment)
+    try:
+        # When the table is adopted, then either all say UTC, or nothing is guessed
+        if doubt:
+            with pytest.raises(SchemaError, match=f"{doubt}.*; say it: ALTER TABLE .* AT TIME ZONE 'UTC'") as no:
+                migrate(empty.ledger.engine)
+            # And when the operator says it, that is what they are
+            (cure,) = re.findall(r"ALTER TABLE .* AT TIME ZONE 'UTC'", str(no.value))
+            empty.foreign(cure.replace("'UTC'", "'Europe/Berlin'"))
+        migrate(empty.ledger.engine)
+    finally:
+        empty.ledger.close()
+        role.gone()
+    shown = empty.ledger.history.event(event_id)
+    assert shown is not None
+    assert shown.occurred_at == datetime(2026, 1, 31, 8 if doubt else 9, 30, tzinfo=UTC)
 
 
 @sqlite_only
