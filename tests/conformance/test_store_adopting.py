@@ -5,6 +5,7 @@ import logging
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, MetaData, Table, Text, Uuid, insert, select
 
 from events.errors import ConfigurationError, SchemaError
 from events.settings import Settings
@@ -596,3 +597,32 @@ def test_the_version_of_an_aggregate_is_kept(empty: Store) -> None:
     with empty.ledger.events.begin() as connection:
         empty.ledger.events.append(connection, [replace(envelope(uuid4()), version=8)])
     assert empty.claim(empty.take()[0]).envelope.version == 8
+
+
+@sqlite_only
+def test_an_orm_finds_its_rows_again_by_the_documented_type(empty: Store) -> None:
+    # Given a program whose ORM has written ids of 32 hex digits
+    docs = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", docs, re.DOTALL)
+    made_of: dict[str, Any] = {}
+    exec(code, made_of)
+    by_hex, by_text = _orm_table(Uuid()), _orm_table(made_of["EventId"]())
+    made(empty, id="CHAR(32) NOT NULL PRIMARY KEY")
+    event_id = uuid4()
+    with empty.ledger.events.begin() as connection:
+        connection.execute(insert(by_hex).values(id=event_id, event_type="Said", event_data="{}", timestamp=WHEN))
+    # When the table is adopted
+    migrate(empty.ledger.engine)
+    # Then it finds them by the type that docs/migrating.md shows, and by its own no more, nor what it writes now
+    more = uuid4()
+    with empty.ledger.events.begin() as connection:
+        connection.execute(insert(by_text).values(id=more, event_type="Said", event_data="{}", timestamp=WHEN))
+        for one in (event_id, more):
+            assert connection.scalar(select(by_text.c.id).where(by_text.c.id == one)) == one
+            assert connection.scalar(select(by_hex.c.id).where(by_hex.c.id == one)) is None
+    assert sorted(handled(empty)) == sorted([event_id, more])
+
+
+def _orm_table(kind: Any) -> Table:
+    names = ("event_type", "event_data", "timestamp")
+    return Table("event_store", MetaData(), Column("id", kind, primary_key=True), *(Column(one, Text) for one in names))
