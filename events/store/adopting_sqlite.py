@@ -19,6 +19,10 @@ _DEFAULTS: dict[str, Any] = {
 }
 _IS_NO_TRUTH = "processed IS NOT NULL AND processed IS NOT 0 AND processed IS NOT 1"
 _INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
+_OF_CONSTRAINTS = """
+    SELECT one.name, part.name FROM pragma_index_list(?) one, pragma_index_info(one.name) part
+    WHERE one.origin = 'u' ORDER BY one.name, part.seqno
+"""
 _NEEDED = ("processed", "created_at")  # defaults: who publishes by this package gives no values for these
 
 
@@ -59,6 +63,7 @@ def mend(connection: Connection, table: FoundTable) -> None:
     from alembic.operations import Operations
 
     beside = [*_made_by(connection, "index"), *_made_by(connection, "trigger")]
+    uniques = _uniques(connection)
     for (name,) in connection.exec_driver_sql(_INDEXES, (NAME,)).all():
         # Alembic would make it anew by what is known of its columns: without expressions, orders and collations.
         connection.exec_driver_sql(f"DROP INDEX {_quoted(name)}")
@@ -69,12 +74,24 @@ def mend(connection: Connection, table: FoundTable) -> None:
             changing.alter_column(name, nullable=False, server_default=False if own else default)
         for name in ("event_type", "event_data"):
             changing.alter_column(name, nullable=False)
+    for columns in sorted(uniques - _uniques(connection)):  # "quoted" TEXT UNIQUE isn't known for what it is
+        names = ", ".join(map(_quoted, columns))
+        name = _quoted("_".join((NAME, "unique", *columns)))
+        connection.exec_driver_sql(f"CREATE UNIQUE INDEX {name} ON {NAME} ({names})")
     for statement in beside:
         connection.exec_driver_sql(statement)
 
 
 def _is_made_anew(table: FoundTable) -> bool:
     return table.columns["event_type"].nullable or any(table.columns[name].default is None for name in _NEEDED)
+
+
+def _uniques(connection: Connection) -> set[tuple[str, ...]]:
+    """Columns that a constraint of the table makes unique, each in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for index, column in connection.exec_driver_sql(_OF_CONSTRAINTS, (NAME,)):
+        found[index] = (*found.get(index, ()), column)
+    return set(found.values())
 
 
 def _quoted(name: str) -> str:

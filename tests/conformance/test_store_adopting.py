@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -316,6 +317,20 @@ def test_indexes_of_a_table_that_is_made_anew_stay_what_they_are(
     assert sorted(map(tuple, _all(empty, query))) == sorted(map(tuple, before))
     assert len(before) == 6
     assert [str(one.message) for one in recwarn] == []
+
+
+@sqlite_only
+@pytest.mark.parametrize("column", ['"tenant" TEXT UNIQUE', "tenant TEXT UNIQUE", '"tenant" TEXT, UNIQUE ("tenant")'])
+def test_what_was_unique_in_a_table_that_is_made_anew_is_so_still(empty: Store, column: str) -> None:
+    # Given a table that has to be made anew, with a constraint that has no name
+    definitions = ", ".join(f'"{name}" {kind}' for name, kind in ORM.items() if name != "id")
+    empty.foreign(f'CREATE TABLE event_store ("id" CHAR(32) NOT NULL PRIMARY KEY, {definitions}, {column})')
+    row(empty, tenant="one")
+    # When it is adopted, then it holds as before
+    migrate(empty.ledger.engine)
+    row(empty, tenant="two")
+    with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE constraint failed: event_store\.tenant"):
+        row(empty, tenant="one")
 
 
 def _all(store: Store, query: str) -> list[Any]:
