@@ -4,7 +4,6 @@ What the ledger needs is added, and what loses nothing by it is changed; all tha
 it is the table that the first migration makes, and the others follow. What was processed is history, never handled.
 """
 
-import logging
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
@@ -13,10 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from events.errors import SchemaError
 from events.settings import redact
 from events.store import adopting_postgresql, adopting_sqlite
+from events.store.adopting_columns import of_another_meaning
+from events.store.away import is_away, is_contention
 from events.store.found_table import FIRST, NAME, PUBLIC, FoundTable, is_there, read, schema_of
+from events.store.refusals import reason_of
 from events.store.tables import event_store, metadata
-
-log = logging.getLogger("events.store")
 
 _DIALECTS = {"postgresql": adopting_postgresql, "sqlite": adopting_sqlite}
 _NOW = {"postgresql": "now()", "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
@@ -32,11 +32,13 @@ _FILLS = {  # for what is NULL and must not be
 _NOT_OWNER = "42501"  # PostgreSQL: insufficient_privilege
 
 
-def adopt(connection: Connection, *, leave: bool) -> None:
+def adopt(connection: Connection, *, leave: bool) -> list[str]:
     """Make the ledger's own of what is there. To be called where no migration has run; mostly there is nothing.
 
     Args:
         leave: what is not processed is taken for processed; else it is handled, as what comes is.
+    Returns:
+        What to tell of it when that is committed; nothing if nothing was there.
     Raises:
         SchemaError: what stands in the way, and how to mend it.
     """
@@ -47,7 +49,7 @@ def adopt(connection: Connection, *, leave: bool) -> None:
             f"events_schema); rename or drop what is not ours, or restore events_schema"
         )
     if not is_there(connection):
-        return
+        return []
     try:
         if NAME not in tables:
             raise _refusal(["it is no table; rename it"])
@@ -55,6 +57,8 @@ def adopt(connection: Connection, *, leave: bool) -> None:
         if missing := [name for name in PUBLIC if name not in table.columns]:
             raise _refusal([f"it has no {', '.join(missing)}"])
         if problems := [*_in_the_way(connection, table), *dialect.wrong(connection, table)]:
+            raise _refusal(problems)
+        if problems := [*of_another_meaning(connection, table, leave=leave)]:  # which reads by the types that it knows
             raise _refusal(problems)
         _fill(connection, table)
         for index in _of_our_names(table):
@@ -66,14 +70,23 @@ def adopt(connection: Connection, *, leave: bool) -> None:
         if leave:
             connection.exec_driver_sql(f"UPDATE {NAME} SET processed = true WHERE NOT processed")
     except DBAPIError as error:
-        owner = getattr(error.orig, "sqlstate", "") == _NOT_OWNER
-        cure = "run `events migrate` as the role that owns it" if owner else "mend that"
-        raise _refusal([redact(str(error.orig).strip().split("\n")[0])], cure) from error
+        if refusal := refusal_by(error):
+            raise refusal from error
+        raise
     what = "are marked as processed, and left" if leave else "are handled, once a handler has subscribed to their types"
-    log.warning("adopted the event_store that was there, with %d rows; %d of them, not processed, %s", total, waiting,
-                what)  # fmt: skip
+    told = [f"adopted the event_store that was there, with {total} rows; {waiting} of them, not processed, {what}"]
     if same := sorted(name for name, columns in table.indexes.items() if tuple(columns) in _OUR_COLUMNS):
-        log.warning("the ledger has indexes of its own that are the same as %s: drop yours", ", ".join(same))
+        told.append(f"the ledger has indexes of its own that are the same as {', '.join(same)}: drop yours")
+    return told
+
+
+def refusal_by(error: DBAPIError) -> SchemaError | None:
+    """Of a table that was to be adopted; None if it isn't the table's fault: the database is away, or at work."""
+    if is_away(error) or is_contention(error):
+        return None
+    owner = getattr(error.orig, "sqlstate", "") == _NOT_OWNER
+    cure = "run `events migrate` as the role that owns it" if owner else "mend that"
+    return _refusal([redact(reason_of(error))], cure)
 
 
 _OUR_COLUMNS = {("processed", "timestamp"), ("aggregate_id", "version")}

@@ -24,12 +24,24 @@ _KINDS = {  # what a column may be, and what it has to be for the ledger
 _DEFAULTS = {"version": "1", "timestamp": "now()", "processed": "false", "created_at": "now()",
              "schema_version": "1", "metadata": "'{}'"}  # fmt: skip
 _UTC = r"(Etc/)?(UTC|UCT|GMT|Universal|Zulu|Greenwich)"
+_SESSION = "SELECT setting, source FROM pg_catalog.pg_settings WHERE name = 'TimeZone'"
+_SETTINGS = f"""
+    SELECT coalesce(rolname, ''), coalesce(datname, ''), substr(one, strpos(one, '=') + 1)
+    FROM pg_catalog.pg_db_role_setting
+    CROSS JOIN unnest(setconfig) one
+    LEFT JOIN pg_catalog.pg_database ON pg_database.oid = setdatabase
+    LEFT JOIN pg_catalog.pg_roles ON pg_roles.oid = setrole
+    WHERE lower(split_part(one, '=', 1)) = 'timezone'
+        AND (setdatabase = 0 OR datname = current_database())
+        AND (setrole = 0 OR has_table_privilege(setrole, to_regclass('{NAME}')::oid, 'INSERT'))
+    ORDER BY 1, 2
+"""  # of those who may have written it
 _LONGEST = 255
 
 
 def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
     """Types that would have to be guessed, or that whoever writes the column might not write any more."""
-    zone = str(connection.exec_driver_sql("SHOW timezone").scalar())
+    doubt = _doubt(connection)
     for name, (kinds, ours) in _KINDS.items():
         column = table.columns.get(name)
         if column is None:
@@ -37,11 +49,33 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
         change = f'ALTER TABLE {NAME} ALTER COLUMN "{name}" TYPE {ours}'
         if not re.fullmatch(kinds, column.kind):
             yield f'{name} is {column.kind}, and has to be {ours}: {change} USING "{name}"::{ours}'
-        elif "WITHOUT" in column.kind and not re.fullmatch(_UTC, zone, re.IGNORECASE):
+        elif "WITHOUT" in column.kind and doubt:
             yield (
-                f"{name} is {column.kind}, and the database's own time zone is {zone}, so that nobody can tell which "
-                f"zone its times are of; say it: {change} USING \"{name}\" AT TIME ZONE 'UTC'"
+                f"{name} is {column.kind}, and {doubt}, so that nobody can tell which zone its times are of; say it: "
+                f"{change} USING \"{name}\" AT TIME ZONE 'UTC'"
             )
+
+
+def _doubt(connection: Connection) -> str:
+    """Why times without a zone may not be of UTC; none if it is the zone of all who may have written them.
+
+    What this session is in may be the word of its client alone, and the database or a writer's role have another.
+    """
+    zone, source = connection.exec_driver_sql(_SESSION).one()
+    if not _is_utc(zone):
+        return f"the database's own time zone is {zone}"
+    settings = connection.exec_driver_sql(_SETTINGS).all()
+    for role, database, value in settings:
+        if not _is_utc(value):
+            whose = " of ".join(filter(None, (role and f"role {role}", database and f"database {database}")))
+            return f"the time zone of {whose or 'all roles'} is {value}"
+    if source == "client" and not any(not role for role, _, _ in settings):
+        return f"that its time zone is {zone} is what this process says (PGTZ, or the URL), and not the database"
+    return ""
+
+
+def _is_utc(zone: str) -> bool:
+    return re.fullmatch(_UTC, zone, re.IGNORECASE) is not None
 
 
 def mend(connection: Connection, table: FoundTable) -> None:

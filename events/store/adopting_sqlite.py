@@ -17,6 +17,12 @@ _DEFAULTS: dict[str, Any] = {
     "processed": false(),
     "created_at": utc_now(),
 }
+_IS_NO_TRUTH = "processed IS NOT NULL AND processed IS NOT 0 AND processed IS NOT 1"
+_INDEXES = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL"
+_OF_CONSTRAINTS = """
+    SELECT one.name, part.name FROM pragma_index_list(?) one, pragma_index_info(one.name) part
+    WHERE one.origin = 'u' ORDER BY one.name, part.seqno
+"""
 _NEEDED = ("processed", "created_at")  # defaults: who publishes by this package gives no values for these
 
 
@@ -30,6 +36,14 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
     if (row := connection.exec_driver_sql(no_text).first()) is not None:
         yield f"id holds {row[0]!r}, and has to hold UUIDs as text"
         return
+    no_truth = f"SELECT DISTINCT processed FROM {NAME} WHERE {_IS_NO_TRUTH} ORDER BY 1 LIMIT 5"
+    if found := connection.exec_driver_sql(no_truth).scalars().all():  # such as a framework's 't' and 'f'
+        yield (
+            f"processed holds {', '.join(map(repr, found))}, and has to hold 1 or 0: UPDATE {NAME} SET processed = "
+            f"processed IN (1, 't', 'true'), or what else is true there; and have its writers write 1 and 0"
+        )
+    if connection.exec_driver_sql("SELECT 1 FROM pragma_table_list WHERE name = ? AND strict", (NAME,)).first():
+        yield "it is STRICT, which has no types for times and JSON; make it anew without that"
     if re.search(r"\bWITHOUT\s+ROWID\b", _made_by(connection, "table")[0], re.IGNORECASE):
         yield "it is made WITHOUT ROWID; make it anew with one"
     if _is_made_anew(table) and (others := _referring(connection)):
@@ -48,7 +62,11 @@ def mend(connection: Connection, table: FoundTable) -> None:
     from alembic.migration import MigrationContext  # here: whoever only looks at the ledger need not load it
     from alembic.operations import Operations
 
-    triggers = _made_by(connection, "trigger")
+    beside = [*_made_by(connection, "index"), *_made_by(connection, "trigger")]
+    uniques = _uniques(connection)
+    for (name,) in connection.exec_driver_sql(_INDEXES, (NAME,)).all():
+        # Alembic would make it anew by what is known of its columns: without expressions, orders and collations.
+        connection.exec_driver_sql(f"DROP INDEX {_quoted(name)}")
     operations = Operations(MigrationContext.configure(connection))
     with operations.batch_alter_table(NAME, recreate="always") as changing:
         for name, default in _DEFAULTS.items():
@@ -56,7 +74,11 @@ def mend(connection: Connection, table: FoundTable) -> None:
             changing.alter_column(name, nullable=False, server_default=False if own else default)
         for name in ("event_type", "event_data"):
             changing.alter_column(name, nullable=False)
-    for statement in triggers:
+    for columns in sorted(uniques - _uniques(connection)):  # "quoted" TEXT UNIQUE isn't known for what it is
+        names = ", ".join(map(_quoted, columns))
+        name = _quoted("_".join((NAME, "unique", *columns)))
+        connection.exec_driver_sql(f"CREATE UNIQUE INDEX {name} ON {NAME} ({names})")
+    for statement in beside:
         connection.exec_driver_sql(statement)
 
 
@@ -64,8 +86,20 @@ def _is_made_anew(table: FoundTable) -> bool:
     return table.columns["event_type"].nullable or any(table.columns[name].default is None for name in _NEEDED)
 
 
+def _uniques(connection: Connection) -> set[tuple[str, ...]]:
+    """Columns that a constraint of the table makes unique, each in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for index, column in connection.exec_driver_sql(_OF_CONSTRAINTS, (NAME,)):
+        found[index] = (*found.get(index, ()), column)
+    return set(found.values())
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _made_by(connection: Connection, kind: str) -> list[str]:
-    """The statements that made the table, or its triggers."""
+    """The statements that made the table, its triggers, or its indexes; those of constraints are the table's."""
     query = text("SELECT sql FROM sqlite_master WHERE type = :kind AND tbl_name = :name AND sql IS NOT NULL")
     return list(connection.scalars(query, {"kind": kind, "name": NAME}))
 

@@ -8,9 +8,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 def file_of(database: str | None) -> Path:
-    """Of the database that an SQLite URL names: a path, or a URI as SQLite takes it (`file:events.db?mode=rw`)."""
+    """Of the database that an SQLite URL names: a path, or a URI as SQLite takes it (`file:events.db?mode=rw`).
+
+    As SQLite does, links are followed: beside the file itself it makes what it makes beside it. It need not be there.
+    """
     name = database or ""
-    return Path(unquote(urlsplit(name).path) if name.startswith("file:") else name).absolute()
+    return Path(os.path.realpath(unquote(urlsplit(name).path) if name.startswith("file:") else name))
 
 
 def beside(file: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Creates and updates the tables by Alembic, and tells a process whether they are as it needs them."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from events.errors import ConfigurationError, SchemaError
 from events.settings import redact
-from events.store.adopting import adopt
+from events.store.adopting import adopt, refusal_by
+from events.store.away import is_away, is_contention
 from events.store.engine import transaction
 from events.store.files import file_of
 from events.store.place import go_into, has_schema, named, others, schema
@@ -17,8 +19,15 @@ from events.store.refusals import cure_of, reason_of
 if TYPE_CHECKING:
     from alembic.config import Config
 
+log = logging.getLogger("events.store")
+
 VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_TOO_LATE = (
+    "--leave-existing belongs to the first `events migrate`, and the event_store of {} is the ledger's already; leave "
+    "it out, and say after migrating which events are never to be handled: UPDATE event_store SET processed = true, "
+    "fanned_out = 1 WHERE processed = false AND ..."
+)
 LOCK = 7_310_579_604_112  # any number, the same for all who migrate
 
 
@@ -31,27 +40,34 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
         leave_existing: in an event_store that another program has made, what is not processed stays unhandled.
     Raises:
         ConfigurationError: the database can't be reached.
-        SchemaError: it is newer than this version, or has tables that can't become the ledger's.
+        SchemaError: it is newer than this version, or has tables that can't become the ledger's; or an event_store that
+            is the ledger's already, of which nothing is left to others any more by `leave_existing`.
     """
     from alembic import command  # here: whoever only looks at the ledger need not load it
 
+    told: list[str] = []
     try:
         with transaction(engine) as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             before = _revision(connection)
             _refuse_newer(before, engine)
+            if before is not None and leave_existing:
+                raise SchemaError(_TOO_LATE.format(_name(engine)))
             if before == _revisions()[-1]:
                 return []
             if before is None:
                 refuse_a_second(connection)
             go_into(connection)
             if before is None:
-                adopt(connection, leave=leave_existing)
+                told = adopt(connection, leave=leave_existing)
             command.upgrade(configured(connection=connection), "head")
-            return later_than(before)
     except DBAPIError as error:
-        raise _refused(engine, error) from error
+        refusal = refusal_by(error) if told else None  # what was adopted is changed by migrations, too
+        raise refusal or _refused(engine, error) from error
+    for line in told:
+        log.warning("%s", line)
+    return later_than(before)
 
 
 def check_schema(engine: Engine) -> None:
@@ -152,7 +168,11 @@ def _refuse_newer(found: str | None, engine: Engine) -> None:
 
 
 def _refused(engine: Engine, error: DBAPIError) -> ConfigurationError:
-    cure = cure_of(error, engine.url.username) or "check the address, and that it runs"
+    cure = cure_of(error, engine.url.username)
+    if not cure and is_away(error):
+        cure = "check the address, and that it runs"
+    elif not cure:
+        cure = "somebody else is at work there, so try again" if is_contention(error) else "mend that"
     return ConfigurationError(f"EVENTS_DATABASE_URL={_name(engine)}: {redact(reason_of(error))}; {cure}")
 
 

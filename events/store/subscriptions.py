@@ -7,7 +7,7 @@ nothing, and old code that is all that lives has its way again. What is masked s
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, Text, and_, cast, func, select, text, tuple_, update
@@ -25,7 +25,13 @@ _KEY = ("handler", "event_type")
 _JSON = ("masked", "definitions")
 _REMEMBERED = 50  # definitions
 _BATCH = 1000
-_OFF = timedelta(seconds=10)  # that other programs' clocks may be, some of which count whole seconds
+# That other programs' clocks may be, some of which count whole seconds. And a role without pg_read_all_stats doesn't
+# see since when the transactions of others are open, most of which take less.
+_OFF = timedelta(seconds=10)
+_OLDEST_OPEN = """
+    SELECT least(statement_timestamp(), min(xact_start)) FROM pg_catalog.pg_stat_activity
+    WHERE datname = current_database() AND backend_type IS DISTINCT FROM 'autovacuum worker'
+"""
 _LOCK = 7_310_579_604_113  # any number, the same for all who change subscriptions
 DEFAULT_MAX_ATTEMPTS = 8  # of a handler whose subscription is gone
 
@@ -49,12 +55,13 @@ class SqlSubscriptions:
                 return
             living = alive(connection, ALIVE)
             changes = [_changes(known.get(key), one, living) for key, one in wanted.items()]
+            since = _beginning(connection) if wanted.keys() - known.keys() else None
             moves = False
             for change in filter(None, changes):
                 if change.pop("moves"):
                     change["changed_at"], moves = now_plus(connection), True
                 upsert = _INSERTS[connection.dialect.name](event_subscriptions)
-                times = {"updated_at": now_plus(connection), "subscribed_at": now_plus(connection, -_OFF)}
+                times = {"updated_at": now_plus(connection), "subscribed_at": since}
                 upsert = upsert.values(change | times)
                 news = {name: upsert.excluded[name] for name in (*change, "updated_at") if name not in _KEY}
                 connection.execute(upsert.on_conflict_do_update(index_elements=_KEY, set_=news))
@@ -120,6 +127,18 @@ def max_attempts(connection: Connection, handler: str) -> int:
     """What the handler's subscription says."""
     query = select(func.max(_SUBSCRIPTION.max_attempts)).where(_SUBSCRIPTION.handler == handler)
     return connection.scalar(query) or DEFAULT_MAX_ATTEMPTS
+
+
+def _beginning(connection: Connection) -> datetime:
+    """Of what is stored before this a handler that subscribes now gets nothing that another program has processed.
+
+    An event is of the time at which its transaction began, and may be seen only much later: on PostgreSQL what is open
+    now counts as new. On SQLite nobody else is writing.
+    """
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC) - _OFF
+    oldest: datetime = connection.scalar(text(_OLDEST_OPEN))
+    return oldest - _OFF
 
 
 def _by_key(subscriptions: Collection[Subscription]) -> dict[Key, Subscription]:

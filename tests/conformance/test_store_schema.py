@@ -74,6 +74,16 @@ def test_an_unreachable_database_is_named_without_its_password() -> None:
     assert "\n" not in str(error.value)
 
 
+def test_what_fails_in_a_migration_is_no_matter_of_the_address(store: Store) -> None:
+    # Given tables of the version before, and something in the way
+    store.foreign("UPDATE events_schema SET version_num = '0012'")
+    # When they are migrated
+    with pytest.raises(ConfigurationError, match=r"public.*; mend that") as error:
+        migrate(store.ledger.engine)
+    # Then nobody is sent to look at the address
+    assert "address" not in str(error.value)
+
+
 def test_processes_that_write_one_file_at_once_lose_nothing(store: Store) -> None:
     # Given four processes that publish 50 events each, in transactions of their own
     code = (

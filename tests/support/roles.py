@@ -10,11 +10,11 @@ from support.servers import PostgresDatabase
 
 
 class Role:
-    """Somebody who may do nothing yet in this database. `owner`: the URL of who may do everything."""
+    """Somebody who may do nothing yet in this database. `owner`: its URL, of who may do everything."""
 
-    def __init__(self, database: PostgresDatabase) -> None:
-        self.name, self.owner = f"poor_{uuid4().hex[:8]}", database.url
-        self.url = make_url(database.url).set(username=self.name).render_as_string(hide_password=False)
+    def __init__(self, owner: str) -> None:
+        self.name, self.owner = f"poor_{uuid4().hex[:8]}", owner
+        self.url = make_url(owner).set(username=self.name).render_as_string(hide_password=False)
         self.say(f"CREATE ROLE {self.name} LOGIN")
 
     def say(self, statement: str) -> None:
@@ -32,7 +32,7 @@ class Role:
 
 
 def role_in(database: PostgresDatabase) -> Iterator[Role]:
-    role = Role(database)
+    role = Role(database.url)
     try:
         yield role
     finally:

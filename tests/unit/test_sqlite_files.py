@@ -60,6 +60,32 @@ def test_a_file_that_we_make_is_its_owners_alone(folder: Path, name: str) -> Non
     pipeline.close()
 
 
+@pytest.mark.parametrize("name", ["{}", "file:{}?mode=rwc&uri=true"])
+@pytest.mark.parametrize("link", ["to itself", "to its folder", "to a link"])
+def test_a_file_behind_a_link_is_its_owners_alone(folder: Path, link: str, name: str) -> None:
+    # Given a link to where no file is yet
+    there = folder / "there"
+    there.mkdir()
+    if link == "to its folder":
+        (folder / "here").symlink_to(there)
+        path = folder / "here" / "events.db"
+    else:
+        path = folder / "link.db"
+        path.symlink_to("there/events.db" if link == "to itself" else "another.db")
+        (folder / "another.db").symlink_to(there / "events.db")
+    # When the file is made by its name, then neither it nor what SQLite makes beside it is for others
+    pipeline = used("sqlite:///" + name.format(path))
+    with pipeline.ledger.engine.connect():
+        assert modes(there) == {"events.db": 0o600, "events.db-wal": 0o600, "events.db-shm": 0o600}
+    assert found(pipeline).level is Level.OK
+    # And if it becomes that, the doctor tells of all three
+    with pipeline.ledger.engine.connect():
+        for one in there.iterdir():
+            one.chmod(0o644)
+        assert all(f"{there}/events.db{end}" in found(pipeline).cure for end in ("", "-wal", "-shm"))
+    pipeline.close()
+
+
 def test_a_file_that_is_there_stays_as_it_is_and_the_doctor_says_so(folder: Path) -> None:
     # Given a file that others can read
     (folder / "events.db").touch()
