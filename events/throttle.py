@@ -12,6 +12,7 @@ from events.redaction import brief
 EVERY = 10.0  # seconds
 _FORGET_AFTER = 600.0  # seconds; what comes again after that is told whole
 _KINDS = 1000  # that are remembered
+_LONGEST = 600  # characters: room for an error and its cure
 
 
 class Throttle:
@@ -33,7 +34,7 @@ class Throttle:
                 return
             self._next = now + self._every
             more, self._swallowed = self._swallowed, 0
-        self._log.warning("%s%s", brief(text), f" (and {more} times more)" if more else "")
+        self._log.warning("%s%s", brief(text, _LONGEST), f" (and {more} times more)" if more else "")
 
 
 @dataclass

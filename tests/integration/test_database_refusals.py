@@ -81,6 +81,30 @@ def test_a_worker_that_may_only_look_ends_with_one_line(guest: Role, tmp_path: P
         assert f"permission denied for table event_subscriptions; {GRANT.format(role='its role')}\n" in said
 
 
+@pytest.mark.parametrize("refusal", ["rights", "read-only"])
+def test_a_worker_that_loses_its_rights_says_what_to_do(guest: Role, tmp_path: Path, refusal: str) -> None:
+    guest.say(GRANT.format(role=guest.name))
+    with System("sqlite", tmp_path).in_use() as system:
+        # Given a worker that runs
+        worker = system.start(["celery", "-A", "events", "worker", "-P", "solo"], database_url=guest.url)
+        worker.wait_for("ready.")
+        # When its role may no longer touch the tables, or only read
+        if refusal == "rights":
+            guest.say(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {guest.name}")
+            cure = GRANT.format(role=guest.name)
+        else:
+            guest.say(f"ALTER ROLE {guest.name} SET default_transaction_read_only = on")
+            guest.say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{guest.name}'")
+            cure = READ_ONLY.format(role=guest.name)
+
+        def lines_with_the_cure(begin: str) -> bool:
+            return any(begin in line and f"; {cure}" in line for line in worker.log.read_text().splitlines())
+
+        # Then its relay says what to do about that, and so does what tells the ledger that it lives
+        for begin in ("relay: ", "can't tell the ledger that this worker lives: "):
+            eventually(lambda begin=begin: lines_with_the_cure(begin), f"the cure is told: {begin}")  # type: ignore[misc]
+
+
 def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
     guest.say(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {guest.name}")
     environment = {"EVENTS_DATABASE_URL": guest.url, "EVENTS_HANDLERS": "colorsys"}
