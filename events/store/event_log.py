@@ -18,12 +18,14 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from events.envelope import Envelope
 from events.errors import PublishError, SchemaError
 from events.settings import redact
+from events.store.away import is_read_only
 from events.store.callers import is_two_phase, require_transaction, unprepared
 from events.store.engine import is_away, look, transaction
 from events.store.ledger_check import LedgerCheck
 from events.store.lending import OURS, as_ourselves
 from events.store.listener import CHANNEL
 from events.store.place import named
+from events.store.refusals import cure_of, reason_of
 from events.store.repeats import stored, write_once
 from events.store.tables import event_store
 from events.store.types import UtcDateTime
@@ -60,6 +62,7 @@ class SqlEventLog:
 
     def append_alone(self, envelopes: Sequence[Envelope]) -> None:
         deadline: float | None = None
+        in_doubt = False
         while True:
             begun = False
             try:
@@ -73,8 +76,11 @@ class SqlEventLog:
             except DBAPIError as error:
                 if not is_away(error) or (deadline is None and not begun):
                     raise
+                in_doubt = in_doubt or (begun and not is_read_only(error))  # which is an answer: no
                 deadline = deadline or time.monotonic() + _IN_DOUBT
                 if time.monotonic() > deadline:
+                    if not in_doubt:
+                        raise PublishError(_refused(error, self._engine, "the database only reads")) from error
                     raise PublishError(
                         f"the database went away while {len(envelopes)} events were committed, so it is not known "
                         f"whether they were; publishing the same event objects again is safe: {_first_line(error)}"
@@ -172,6 +178,11 @@ def _array(values: Sequence[str]) -> str:
 
 def _first_line(error: DBAPIError) -> str:
     return redact(str(error.orig).strip().split("\n")[0])
+
+
+def _refused(error: DBAPIError, engine: Engine, why: str) -> str:
+    cure = cure_of(error, engine.url.username)
+    return f"{why}, so nothing was stored: {redact(reason_of(error))}" + (f"; {cure}" if cure else "")
 
 
 def _explained(error: DBAPIError, connection: Connection) -> Exception:

@@ -9,7 +9,8 @@ import pytest
 from servers import free_port
 from sqlalchemy import make_url, text
 
-from events import ConfigurationError
+import shop
+from events import ConfigurationError, PublishError
 from events.pipeline import Pipeline
 from events.settings import Settings
 from events.store import check_schema, migrate
@@ -47,6 +48,15 @@ def refused(url: str, *, migrating: bool = False) -> str:
     said = str(caught.value)
     assert "\n" not in said
     return said
+
+
+def published(url: str, count: int = 1, **settings: str) -> None:
+    """In a transaction of their own."""
+    pipeline = Pipeline(Settings(database_url=url, broker_url="", **settings))  # type: ignore[arg-type]
+    try:
+        pipeline.publisher.publish([shop.OrderPlaced(order=f"o-{number}") for number in range(count)])
+    finally:
+        pipeline.close()
 
 
 def test_a_role_that_may_make_no_tables_is_told_what_to_grant(newcomer: Role) -> None:
@@ -103,6 +113,21 @@ def test_a_worker_that_loses_its_rights_says_what_to_do(guest: Role, tmp_path: P
         # Then its relay says what to do about that, and so does what tells the ledger that it lives
         for begin in ("relay: ", "can't tell the ledger that this worker lives: "):
             eventually(lambda begin=begin: lines_with_the_cure(begin), f"the cure is told: {begin}")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_publisher_that_may_only_read_is_told_that_nothing_was_stored(
+    guest: Role, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.store.event_log._IN_DOUBT", 0.5)
+    guest.may("SELECT, INSERT ON event_store")
+    guest.say(f"ALTER ROLE {guest.name} SET default_transaction_read_only = on")
+    # When it publishes, then it isn't left in doubt: each try was refused
+    with pytest.raises(PublishError) as caught:
+        published(guest.url, count)
+    said = str(caught.value)
+    assert "nothing was stored: cannot execute INSERT in a read-only transaction; " in said
+    assert said.endswith("; " + READ_ONLY.format(role=guest.name))
 
 
 def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
