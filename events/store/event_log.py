@@ -5,6 +5,7 @@ a savepoint with them, whoever says so, and in whatever way. It goes by SQLAlche
 statements do, so that a transaction is begun, refused or invalid for the event just as for them.
 """
 
+import re
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +25,7 @@ from events.store.engine import is_away, look, transaction
 from events.store.ledger_check import LedgerCheck
 from events.store.lending import OURS, as_ourselves
 from events.store.listener import CHANNEL
-from events.store.place import named
+from events.store.place import named, schema
 from events.store.refusals import cure_of, reason_of
 from events.store.repeats import stored, write_once
 from events.store.tables import event_store
@@ -185,8 +186,19 @@ def _refused(error: DBAPIError, engine: Engine, why: str) -> str:
     return f"{why}, so nothing was stored: {redact(reason_of(error))}" + (f"; {cure}" if cure else "")
 
 
+def _missing_right(text: str, role: str) -> str:
+    """What to grant, if it is our own statement that was refused, rather than one of a trigger of the application's."""
+    table = f"GRANT SELECT, INSERT ON {named(event_store.name)} TO {role}"
+    if re.search(r"permission denied for (?:table|relation) event_store\b", text):
+        return table
+    found = re.search(r"permission denied for schema (\S+)", text)
+    return f"GRANT USAGE ON SCHEMA {found[1]} TO {role}; {table}" if found and found[1] == schema() else ""
+
+
 def _explained(error: DBAPIError, connection: Connection) -> Exception:
     text = str(error.orig)
+    if right := _missing_right(text, connection.engine.url.username or "its role"):
+        return PublishError(f"the events were not stored: {redact(reason_of(error))}; {right}")
     if "event_store" in text and ("no such table" in text or "does not exist" in text or "no column" in text):
         database = redact(connection.engine.url.render_as_string(hide_password=True))
         return SchemaError(

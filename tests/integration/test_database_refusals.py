@@ -1,5 +1,6 @@
 """A database that refuses us, each time for another reason: one line, with the cure, from whoever meets it."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,11 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from servers import free_port
-from sqlalchemy import make_url, text
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 import shop
-from events import ConfigurationError, PublishError
-from events.pipeline import Pipeline
+from events import ConfigurationError, PublishError, publish, publish_async
+from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
 from events.store import check_schema, migrate
 from events.store.engine import make_engine
@@ -56,6 +60,31 @@ def published(url: str, count: int = 1, **settings: str) -> None:
     try:
         pipeline.publisher.publish([shop.OrderPlaced(order=f"o-{number}") for number in range(count)])
     finally:
+        pipeline.close()
+
+
+def published_within(url: str, driver: str) -> None:
+    """In a transaction of the caller's."""
+    engine_url = make_url(url).set(drivername=f"postgresql+{driver}")
+    pipeline = Pipeline(Settings(database_url=url, broker_url=""))
+    use_pipeline(pipeline)
+
+    async def in_async() -> None:
+        engine = create_async_engine(engine_url)
+        try:
+            async with engine.begin() as connection:
+                await publish_async(shop.OrderPlaced(order="o-1"), session=connection)
+        finally:
+            await engine.dispose()
+
+    try:
+        if driver == "asyncpg":
+            asyncio.run(in_async())
+        else:
+            with create_engine(engine_url, poolclass=NullPool).begin() as connection:
+                publish(shop.OrderPlaced(order="o-1"), session=connection)
+    finally:
+        use_pipeline(None)
         pipeline.close()
 
 
@@ -128,6 +157,45 @@ def test_a_publisher_that_may_only_read_is_told_that_nothing_was_stored(
     said = str(caught.value)
     assert "nothing was stored: cannot execute INSERT in a read-only transaction; " in said
     assert said.endswith("; " + READ_ONLY.format(role=guest.name))
+
+
+@pytest.mark.parametrize("driver", ["", "psycopg", "asyncpg"], ids=["alone", "within", "within, async"])
+def test_a_publisher_without_rights_is_told_what_to_grant(guest: Role, driver: str) -> None:
+    # Given a role that may not even insert
+    grant = f"GRANT SELECT, INSERT ON event_store TO {guest.name}"
+    with pytest.raises(PublishError) as caught:
+        published_within(guest.url, driver) if driver else published(guest.url)
+    # Then it is told so, with what the database said below that
+    assert str(caught.value) == f"the events were not stored: permission denied for table event_store; {grant}"
+    assert isinstance(caught.value.__cause__, ProgrammingError)
+    # And that is enough
+    guest.say(grant)
+    published_within(guest.url, driver) if driver else published(guest.url)
+
+
+def test_rights_to_publish_are_named_in_the_schema_of_the_ledger(newcomer: Role) -> None:
+    # Given a ledger in a schema of its own, and a role that may not look into that
+    theirs = Pipeline(Settings(database_url=newcomer.owner, broker_url="", ledger_schema="ledger"))
+    theirs.migrate()
+    theirs.close()
+    grants = f"GRANT USAGE ON SCHEMA ledger TO {newcomer.name}", 'GRANT SELECT, INSERT ON "ledger".event_store TO '
+    for missing in ("; ".join(grants), grants[1]):
+        with pytest.raises(PublishError) as caught:
+            published(newcomer.url, ledger_schema="ledger")
+        assert str(caught.value).endswith(f"; {missing}{newcomer.name}")
+        newcomer.say(grants[0])
+    newcomer.say(grants[1] + newcomer.name)
+    published(newcomer.url, ledger_schema="ledger")
+
+
+def test_what_a_trigger_may_not_is_not_taken_for_our_own(guest: Role) -> None:
+    guest.may("SELECT, INSERT ON event_store")
+    guest.say("CREATE TABLE audit (id uuid)")
+    guest.say("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+              "$$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$")  # fmt: skip
+    guest.say("CREATE TRIGGER note AFTER INSERT ON event_store FOR EACH ROW EXECUTE FUNCTION note()")
+    with pytest.raises(ProgrammingError, match="permission denied for table audit"):
+        published(guest.url)
 
 
 def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
