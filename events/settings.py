@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import (
     AliasChoices,
@@ -61,6 +61,12 @@ def _one_host(url: str) -> str:
 def _unspaced(url: str) -> str:
     """The same URL, with spaces as URLs have them: else half a password would stand in a text as a word of its own."""
     return re.sub(r"\s", lambda found: quote(found[0]), url)
+
+
+def _path(url: str) -> str:
+    """Without the slash, or two, that it begins with, as kombu reads it; of several URLs that of the first."""
+    found = re.match(r"[^/?#]*//?([^?#;]*)", url.partition("://")[2].rpartition("@")[2])
+    return unquote(found[1]) if found else ""
 
 
 def _names(value: Any) -> Any:
@@ -223,6 +229,8 @@ class Settings(BaseSettings):
         port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
         if port and not 0 < int(port[1]) < 65536:
             raise ValueError(f"{port[1]} is no port; use 1 to 65535")
+        if scheme.startswith("redis") and (number := _path(value)) and not re.fullmatch(r"\s*\d+\s*", number):
+            raise ValueError(f"{number} is no number of a database; use {scheme}://host:6379/0")
         return _unspaced(value)
 
     @field_validator("handlers", mode="before")

@@ -2,8 +2,10 @@
 
 import os
 from datetime import timedelta
+from urllib.parse import unquote
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from events import ConfigurationError
@@ -122,3 +124,19 @@ def test_a_time_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch, fi
 )  # fmt: skip
 def test_several_hosts_are_read_as_libpq_reads_them(given: str, read: str) -> None:
     assert make_url(Settings(database_url=given).database_url) == make_url(read)
+
+
+@pytest.mark.parametrize("number", ["abc", "0x", "1/", "-1", "0/1", "jobs?ssl_cert_reqs=none"])
+@pytest.mark.parametrize("begin", ["redis://h/", "rediss://u:p%2Fw@h:1/", "redis://:p@h//"])
+def test_a_database_of_redis_is_a_number(begin: str, number: str) -> None:
+    with pytest.raises(ValidationError, match=r"is no number of a database; use rediss?://host:6379/0"):
+        Settings(broker_url=f"{begin}{number}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "redis://h/", "redis://h//", "redis://h/1", "redis://h//1", "redis://h/%31", "redis://h:1/15?a=/b@c",
+     "rediss://h?ssl_cert_reqs=none", "redis://:p@h/ 1", "redis://h1/0;redis://h2/0", "amqp://h/abc", "amqps://h//x"],
+)  # fmt: skip
+def test_what_kombu_reads_as_a_database_is_taken(url: str) -> None:
+    assert unquote(Settings(broker_url=url).broker_url) == unquote(url)
