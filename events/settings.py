@@ -63,6 +63,15 @@ def _unspaced(url: str) -> str:
     return re.sub(r"\s", lambda found: quote(found[0]), url)
 
 
+def _is_cut_short(url: str) -> bool:
+    """Whether a password ends at an @ of its own, as SQLAlchemy reads it: the rest of it would be shown as a host."""
+    found = re.match(r"[^:/]*(?::[^@]*)?@(?P<where>[^?]*)(?:\?(?P<options>.*))?", url.partition("://")[2])
+    if found is None:
+        return False
+    names = [option.partition("=")[0] for option in (found["options"] or "").split("&")]
+    return any("@" in part for part in (found["where"], *names))
+
+
 def _path(url: str) -> str:
     """Without the slash, or two, that it begins with, as kombu reads it; of several URLs that of the first."""
     found = re.match(r"[^/?#]*//?([^?#;]*)", url.partition("://")[2].rpartition("@")[2])
@@ -202,6 +211,8 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             raise ValueError("is no URL; use postgresql://user:password@host/name or sqlite:///file.db") from None
         backend = url.get_backend_name()
+        if backend != "sqlite" and _is_cut_short(value):
+            raise ValueError("has more than one '@': write what is in a password as %40 (and / as %2F, ? as %3F)")
         if backend in ("postgres", "postgresql"):
             return _unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
         if backend != "sqlite":

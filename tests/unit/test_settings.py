@@ -140,3 +140,30 @@ def test_a_database_of_redis_is_a_number(begin: str, number: str) -> None:
 )  # fmt: skip
 def test_what_kombu_reads_as_a_database_is_taken(url: str) -> None:
     assert unquote(Settings(broker_url=url).broker_url) == unquote(url)
+
+
+@pytest.mark.parametrize("begin", ["postgresql://u:top@sec", "postgres://u:top@sec@", "mysql://u@x:top@sec"])
+@pytest.mark.parametrize("end", ["/ret@127.0.0.1:5432/shop", "ret@h/shop?sslmode=require", "?ret@h/shop", " ret@h"])
+@pytest.mark.parametrize("name", ["EVENTS_DATABASE_URL", "DATABASE_URL"])
+def test_a_password_that_has_an_at_sign_is_refused_and_nothing_of_it_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, begin: str, end: str
+) -> None:
+    monkeypatch.setenv(name, begin + end)
+    with pytest.raises(ConfigurationError, match=f"^{name}=.*has more than one '@': write .* as %40") as caught:
+        load_settings()
+    assert not [part for part in ("top", "sec", "ret") if part in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "host"),
+    [("postgresql://u:p%40w@h/a", "p@w", "h"), ("postgresql://u:p/w@h/a", "p/w", "h"),
+     ("postgresql://u@server:p@h/a", "p", "h"), ("postgresql://u@h/a?password=p@w", None, "h"),
+     ("postgresql://u:p?w@h", "p?w", "h"), ("postgresql://h/a@b", None, "h")],
+)  # fmt: skip
+def test_what_sqlalchemy_reads_as_it_is_meant_is_taken(url: str, password: str | None, host: str) -> None:
+    read = make_url(Settings(database_url=url).database_url)
+    assert (read.password, read.host) == (password, host)
+
+
+def test_a_path_of_a_file_may_have_signs() -> None:
+    assert make_url(Settings(database_url="sqlite:////a@b/c@d.db").database_url).database == "/a@b/c@d.db"
