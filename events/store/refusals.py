@@ -12,6 +12,9 @@ from events.store.place import schema
 _CURES: tuple[tuple[str, str], ...] = (
     (r"28P01|password authentication failed|no password supplied", "check the user and the password in it"),
     (r"""role "([^"]+)" does not exist""", r"check the user in it, or make that role: createuser \1"),
+    (r"""role "([^"]+)" is not permitted to log in""", r"ALTER ROLE \1 LOGIN; or check the user in it"),
+    (r"""bad value for (\w+)|connection option "(\w+)"|invalid (?!sslmode)(\w+) value:"""
+     r"""|(?:invalid value for|unrecognized configuration) parameter "([^"]+)\"""", r"mend the option \1 in it"),
     (r"no pg_hba.conf entry", "the server's pg_hba.conf lets this user in from here only in another way, if at all; "
                               "perhaps with ?sslmode=require"),
     (r"""3D000|database "([^"]+)" does not exist""", r"make it: createdb \1; or mend the name"),
@@ -23,7 +26,8 @@ _CURES: tuple[tuple[str, str], ...] = (
      "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"),
     (r"42501|permission denied", "use a role that may do that"),
     (r"3F000|no schema has been selected",
-     "no schema of the role's search_path is there and open to it: GRANT USAGE, CREATE ON SCHEMA public TO {role}"),
+     "make the schema that the search_path names, or mend that (it may be in the URL, or of the role or database); if "
+     "it is there: GRANT USAGE, CREATE ON SCHEMA NAME TO {role}"),
     (r"25006|read-only transaction",
      "it is a standby, so name the primary; or {role} or the database has default_transaction_read_only"),
     (r"53300|too many (?:clients|connections)|remaining connection slots",
@@ -48,7 +52,7 @@ def cure_of(error: DBAPIError, role: str | None = None) -> str:
     said = f"{getattr(error.orig, 'sqlstate', None) or ''} {error.orig}"
     for pattern, cure in _CURES:
         if found := re.search(pattern, said):
-            name = (found[1] if found.re.groups else None) or "NAME"
+            name = next(filter(None, found.groups()), "NAME")
             cure = cure.replace(r"\1", name.strip(",.;")).replace("{role}", role or "its role")
             return cure.replace("{schema}", schema() or "public")
     return ""

@@ -100,7 +100,7 @@ def test_a_role_that_may_not_touch_the_tables_is_told_what_to_grant(guest: Role)
     guest.say("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
     guest.say(f"ALTER ROLE {guest.name} SET search_path = public")
     said = events("migrate", environment={"EVENTS_DATABASE_URL": guest.url}).stderr
-    assert "GRANT USAGE, CREATE ON SCHEMA public TO" in said
+    assert "GRANT USAGE, CREATE ON SCHEMA NAME TO" in said
     assert said.count("\n") == 1
 
 
@@ -220,11 +220,33 @@ def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
         ({"port": 1}, "check the address, and that it runs"),
         ({"query": {"sslmode": "require"}}, "check sslmode in it"),
         ({"query": {"sslmode": "nonsense"}}, "check sslmode in it"),
+        ({"query": {"connect_timeout": "soon"}}, "mend the option connect_timeout in it"),
+        ({"query": {"keepalives_idle": "long"}}, "mend the option keepalives_idle in it"),
+        ({"query": {"channel_binding": "x"}}, "mend the option channel_binding in it"),
+        ({"query": {"options": "-cno_such_thing=1"}}, "mend the option no_such_thing in it"),
     ],
 )
 def test_an_address_that_is_wrong_has_its_own_cure(newcomer: Role, changes: dict[str, object], cure: str) -> None:
     url = make_url(newcomer.url).set(**changes)  # type: ignore[arg-type]
     assert refused(url.render_as_string(hide_password=False)).endswith(f"; {cure}")
+
+
+def test_a_role_that_may_not_log_in_is_told_so(newcomer: Role) -> None:
+    newcomer.say(f"ALTER ROLE {newcomer.name} NOLOGIN")
+    assert refused(newcomer.url).endswith(f"; ALTER ROLE {newcomer.name} LOGIN; or check the user in it")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_search_path_that_leads_nowhere_is_mended_or_its_schema_made(newcomer: Role, is_there: bool) -> None:
+    # Given a search_path that names a schema that isn't there, or isn't open to this role
+    name = "closed" if is_there else "missing"
+    if is_there:
+        newcomer.say(f"CREATE SCHEMA {name}")
+    newcomer.say(f"ALTER ROLE {newcomer.name} SET search_path = {name}")
+    said = refused(newcomer.url, migrating=True)
+    # Then it is told both
+    assert "no schema has been selected to create in; make the schema that the search_path names, or mend that" in said
+    assert said.endswith(f"GRANT USAGE, CREATE ON SCHEMA NAME TO {newcomer.name}")
 
 
 def test_a_wrong_password_has_its_own_cure() -> None:

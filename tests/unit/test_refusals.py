@@ -36,3 +36,17 @@ def test_a_long_error_leaves_room_for_its_cure() -> None:
 def test_rights_are_for_the_schema_that_the_ledger_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "_schema", "ledger")
     assert "IN SCHEMA ledger TO its role" in cure_of(refused("permission denied for table event_store", "42501"))
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ("bad value for connect_timeout: 'x'", "connect_timeout"),
+        ('invalid integer value "x" for connection option "keepalives_idle"', "keepalives_idle"),
+        ('invalid channel_binding value: "x"', "channel_binding"),
+        ('FATAL: invalid value for parameter "search_path": "x"', "search_path"),
+        ('FATAL: unrecognized configuration parameter "shop.tenant"', "shop.tenant"),
+    ],
+)
+def test_an_option_whose_value_is_wrong_is_named(said: str, option: str) -> None:
+    assert cure_of(refused(said)) == f"mend the option {option} in it"
