@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         try:
             url = make_url(one_host(value.strip()))
         except (ArgumentError, ValueError):
-            raise ValueError("is no URL; use postgresql://user:password@host/name or sqlite:///file.db") from None
+            raise ValueError("is no URL; use postgresql://user@host/name or sqlite:///file.db") from None
         backend = url.get_backend_name()
         if backend != "sqlite" and is_cut_short(value):
             raise ValueError("has more than one '@': write what is in a password as %40 (and / as %2F, ? as %3F)")
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
         if value and scheme not in BROKERS:
             raise ValueError(f"use {'://, '.join(BROKERS)}:// or leave it empty for no broker")
         if value and not re.match(r"^\w+://[^/?#]", value):
-            raise ValueError(f"names no host; use {scheme}://user:password@host:port/")
+            raise ValueError(f"names no host; use {scheme}://host:port/")
         port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
         if port and not 0 < int(port[1]) < 65536:
             raise ValueError(f"{port[1]} is no port; use 1 to 65535")

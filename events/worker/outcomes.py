@@ -18,9 +18,9 @@ from events.errors import DeliveryFailed
 from events.hooks import Ended, Watcher
 from events.outcome import Outcome, described, line_of
 from events.records import Claim
+from events.redaction import brief
 from events.registry import Handler, handler_named
 from events.retry import RetryAfter
-from events.settings import redact
 from events.throttle import Repeats
 
 END_OF_TASK = "celery.app.trace"
@@ -114,7 +114,7 @@ def _subject(claims: Sequence[Claim]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return redact(described(error).strip().split("\n")[0][:300])
+    return brief(described(error).strip())
 
 
 def _shown(seconds: float) -> str:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from events import ConfigurationError
-from events.settings import Settings, load_settings, redact, setting_names
+from events.settings import BROKERS, Settings, load_settings, redact, setting_names
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +124,20 @@ def test_a_time_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch, fi
 )  # fmt: skip
 def test_several_hosts_are_read_as_libpq_reads_them(given: str, read: str) -> None:
     assert make_url(Settings(database_url=given).database_url) == make_url(read)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [*sorted(WRONG.items()), ("database_url", "nonsense"), ("database_url", "sqlite://"), ("broker_url", "nonsense"),
+     *(("broker_url", f"{scheme}:///") for scheme in BROKERS)],
+)  # fmt: skip
+def test_a_cure_can_be_read_where_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
+    # Given what is said of a wrong value, which the commands redact as all that they say
+    monkeypatch.setenv(setting_names()[field], value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    # Then nothing of the cure is taken for a password
+    assert redact(str(caught.value)) == str(caught.value)
 
 
 @pytest.mark.parametrize("number", ["abc", "0x", "1/", "-1", "0/1", "jobs?ssl_cert_reqs=none"])
