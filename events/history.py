@@ -38,12 +38,13 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """The row of a delivery as it is now."""
+    """The row of a delivery as it is now; for `attempts_before` and `counted` see DeadLetter."""
 
     handler: str
     queue: str
     state: str
     attempts: int
+    attempts_before: int
     replays: int
     created_at: datetime | None
     due_at: datetime | None
@@ -53,6 +54,10 @@ class DeliveryRecord:
     worker: str | None
     error_type: str
     error: str
+
+    @property
+    def counted(self) -> int:
+        return self.attempts - self.attempts_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ _OF_ACTION = {
 
 
 def timeline(event: EventRecord) -> list[Moment]:
-    """What happened, in the order in which it did."""
+    """What happened, in the order in which it did. Attempts have the numbers that a worker's log gives them."""
     return sorted(_moments(event), key=lambda moment: moment.at)
 
 
@@ -155,7 +160,7 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
             yield Moment(delivery.sent_at, "sent", delivery.handler)
         if delivery.state in (State.RUNNING, State.SUCCEEDED) and delivery.started_at is not None:
             yield Moment(delivery.started_at, "started", delivery.handler, delivery.worker or "",
-                         f"attempt {delivery.attempts}")  # fmt: skip
+                         f"attempt {delivery.counted}")  # fmt: skip
         if delivery.state == State.SUCCEEDED and delivery.finished_at is not None:
             yield Moment(delivery.finished_at, "succeeded", delivery.handler, delivery.worker or "")
         if delivery.state == State.DEAD and delivery.finished_at is not None and not delivery.attempts:
@@ -169,8 +174,8 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
     for attempt in event.attempts:
         if attempt.started_at is not None:
             yield Moment(attempt.started_at, "started", attempt.handler, attempt.worker or "",
-                         f"attempt {attempt.attempt}")  # fmt: skip
-        said = f"attempt {attempt.attempt}: {attempt.error_type}: {attempt.error}".split("\n")[0]
+                         f"attempt {attempt.run}")  # fmt: skip
+        said = f"attempt {attempt.run}: {attempt.error_type}: {attempt.error}".split("\n")[0]
         yield Moment(attempt.ended_at, _OF_ATTEMPT.get(attempt.outcome, attempt.outcome), attempt.handler,
                      attempt.worker or "", said)  # fmt: skip
     for action in event.actions:

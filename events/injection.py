@@ -201,5 +201,7 @@ def _cannot_inject(parameter: Parameter, events: tuple[type[DomainEvent], ...], 
     cure = f"a {'batch ' if batch else ''}handler can ask for the event ({handled}), Session, Connection or {delivery}"
     if alike := [choice for choice in parameter.choices if _is_alike(choice, _ALIKE | _FROM_ELSEWHERE)]:
         shown = getattr(alike[0], "__name__", str(alike[0]))
-        cure = "async handlers too share the delivery's transaction through a Session or Connection"
+        cure = "ask for a Session or Connection, which has the delivery's transaction"
+        if shown.lower().startswith("async"):
+            cure = "async handlers too share the delivery's transaction through a Session or Connection"
     return what + f"is {shown}, which can't be injected: {cure}"

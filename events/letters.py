@@ -11,7 +11,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A delivery that was given up, with everything that an operator needs to judge it."""
+    """A delivery that was given up, with everything that an operator needs to judge it.
+
+    Attributes:
+        attempts: all of them; of these the first `attempts_before` don't count: see `counted`.
+    """
 
     event_id: UUID
     handler: str
@@ -21,6 +25,7 @@ class DeadLetter:
     event_data: str
     metadata: str
     attempts: int
+    attempts_before: int
     replays: int
     worker: str | None
     error_type: str
@@ -30,6 +35,11 @@ class DeadLetter:
     published_at: datetime | None
     first_started_at: datetime | None
     died_at: datetime | None
+
+    @property
+    def counted(self) -> int:
+        """The attempts since the last replay, without those that were cut short, or failed in company."""
+        return self.attempts - self.attempts_before
 
 
 @dataclass(frozen=True, slots=True)

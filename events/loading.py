@@ -8,6 +8,7 @@ events or handlers.
 
 import importlib
 import logging
+import os
 import pkgutil
 import re
 import sys
@@ -18,9 +19,11 @@ from pathlib import Path
 from types import ModuleType
 
 from events.errors import ConfigurationError, EventsError
+from events.libraries import LIBRARIES
 
 log = logging.getLogger("events.loading")
 
+_DEFAULT = "handlers"  # of EVENTS_HANDLERS
 _DEFINES = re.compile(r"\b(?:handles|translates|on_migrate|DomainEvent|IntegrationEvent)\b")
 _HANDLES = re.compile(r"@(?:\w+\.)*handles\b")
 _TEST_NAME = re.compile(r"(?:test_\w*|\w*_test|tests)")
@@ -103,11 +106,23 @@ def _imported(name: str) -> ModuleType:
     except EventsError:
         raise
     except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+        place = f" ({found})" if (found := _place(error, name)) else ""
         raise ConfigurationError(
             f"EVENTS_HANDLERS: can't import {name!r}: {type(error).__name__}: {error}{place}; {_cure(error, name)}"
         ) from error
+
+
+def _place(error: BaseException, name: str) -> str:
+    """The innermost line of the application through which it came, as file:line; else of a library; "" if none."""
+    place = last = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file, package = frame.f_code.co_filename, str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == __package__ or "importlib" in file:
+            continue
+        last = f"{file}:{line}"
+        if package == name.partition(".")[0] or not file.startswith(LIBRARIES):
+            place = last
+    return place or last
 
 
 def other_events() -> str:
@@ -132,8 +147,17 @@ def _cure(error: BaseException, name: str) -> str:
             "set DJANGO_SETTINGS_MODULE, and let the first module of EVENTS_HANDLERS begin with `import django` and "
             "`django.setup()`"
         )
+    if isinstance(error, RuntimeError) and "INSTALLED_APPS" in str(error):  # Django's, of a model
+        return "add its application to INSTALLED_APPS"
     if isinstance(error, ModuleNotFoundError) and missing:
+        if missing == name == _DEFAULT and "EVENTS_HANDLERS" not in os.environ:
+            return (
+                f"EVENTS_HANDLERS is not set, and {_DEFAULT!r} is its default: write {_DEFAULT}.py in {Path.cwd()}, or "
+                "set it to the modules that define handlers"
+            )
         if missing == name or name.startswith(f"{missing}."):
             return f"name importable modules, separated by commas, seen from {Path.cwd()}"
+        if parent := missing.rpartition(".")[0]:  # which is there: Python imports it first
+            return f"there is no {missing!r} in {parent!r}: mend that import"
         return f"install what {missing.partition('.')[0]!r} is of where this runs, or mend that import"
     return "mend it there"

@@ -1,18 +1,17 @@
 """What became of an attempt, and of what went wrong in it as text that every database takes."""
 
-import sysconfig
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import FrameType
 
+from events.libraries import LIBRARIES
 from events.records import Failure
 from events.redaction import redact
 from events.storable import storable
 
 _OURS = __name__.partition(".")[0]
-_LIBRARIES = tuple({*(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")), "<frozen"})
 _MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
 
 
@@ -90,7 +89,7 @@ def _innermost(error: BaseException, home: str) -> tuple[FrameType, int] | None:
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package == application or (package != _OURS and not frame.f_code.co_filename.startswith(_LIBRARIES)):
+        if package == application or (package != _OURS and not frame.f_code.co_filename.startswith(LIBRARIES)):
             found = frame, line
     return found
 

@@ -184,6 +184,9 @@ class Recovery(Protocol):
     def is_away(self, error: BaseException) -> bool:
         """See Inbox.is_away."""
 
+    def explained(self, error: BaseException) -> str:
+        """One line for a log: what went wrong, and if it was the database that refused, what to do about it."""
+
     def take_uncopied(self, limit: int) -> list[DeadLetter]:
         """Dead letters of which the broker has no copy yet."""
 

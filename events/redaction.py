@@ -42,7 +42,8 @@ def redact(text: str) -> str:
 
 def brief(text: object, most: int = 300) -> str:
     """The first line of `text` without secrets, cut to so many characters: in this order, as half a URL is no URL."""
-    return redact(str(text).split("\n")[0])[:most]
+    line = redact(str(text).split("\n")[0])
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _of_users(text: str) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,6 @@ from events.hooks import Hooks
 from events.letters import DeadLetter
 from events.ports import Listener, Outbox, Recovery, Subscriptions, Transport
 from events.records import Handled
-from events.redaction import brief
 from events.throttle import Throttle
 from events.watchdog import Pulse
 
@@ -75,7 +74,7 @@ class Relay:
     def run(self) -> None:
         """Relay until `stop` is called. Outlives a database or broker that is away."""
         self._listener = listener = self._outbox.listen()
-        soon, trouble, woken = _SOON, _Trouble(), True
+        soon, trouble, woken = _SOON, _Trouble(self._recovery.explained), True
         self._outage.may_have_been()
         try:
             while not self._stopping.is_set():
@@ -302,9 +301,14 @@ class _Outage:
 
 
 class _Trouble:
-    """Backs off while the database or broker is away, and says so now and then instead of in every round."""
+    """Backs off while the database or broker is away, and says so now and then instead of in every round.
 
-    def __init__(self) -> None:
+    Args:
+        explained: an error as one line, with its cure: a role without rights, say, is refused for ever.
+    """
+
+    def __init__(self, explained: Callable[[BaseException], str]) -> None:
+        self._explained = explained
         self._count = 0
         self._logged_at = 0.0
 
@@ -313,7 +317,7 @@ class _Trouble:
         now = time.monotonic()
         if now - self._logged_at >= _LOG_EVERY or (self._count == 1 and now - self._logged_at >= 1):
             self._logged_at = now
-            log.warning("relay: %s: %s (try %d)", type(error).__name__, brief(error), self._count)
+            log.warning("relay: %s: %s (try %d)", type(error).__name__, self._explained(error), self._count)
         return timedelta(seconds=min(0.1 * 2 ** min(self._count, 6), 3))
 
     def over(self) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
 
 from pydantic import (
     AliasChoices,
@@ -24,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 from events.errors import ConfigurationError
 from events.redaction import redact as redact
 from events.setting_rules import LEAST, broken_rules
+from events.setting_urls import is_cut_short, one_host, path_of, unspaced
 
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
@@ -46,21 +46,6 @@ def duration(value: Any) -> timedelta:
     if seconds <= 0:
         raise ValueError("use a time above zero, such as 30s")
     return timedelta(seconds=seconds)
-
-
-def _one_host(url: str) -> str:
-    """The URL as SQLAlchemy reads it: several hosts, as libpq has them (`//user@db1:5432,db2/name`), are options."""
-    found = re.fullmatch(r"(?P<scheme>[^:/]+://)(?P<user>[^/?]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>/[^?]*)?"
-                         r"(?:\?(?P<options>.*))?", url)  # fmt: skip
-    if found is None:
-        return url
-    options = [f"host={host}" for host in found["hosts"].split(",")] + ([found["options"]] if found["options"] else [])
-    return f"{found['scheme']}{found['user'] or ''}{found['rest'] or '/'}?{'&'.join(options)}"
-
-
-def _unspaced(url: str) -> str:
-    """The same URL, with spaces as URLs have them: else half a password would stand in a text as a word of its own."""
-    return re.sub(r"\s", lambda found: quote(found[0]), url)
 
 
 def _names(value: Any) -> Any:
@@ -192,12 +177,14 @@ class Settings(BaseSettings):
     @classmethod
     def _database(cls, value: str) -> str:
         try:
-            url = make_url(_one_host(value.strip()))
+            url = make_url(one_host(value.strip()))
         except (ArgumentError, ValueError):
-            raise ValueError("is no URL; use postgresql://user:password@host/name or sqlite:///file.db") from None
+            raise ValueError("is no URL; use postgresql://user@host/name or sqlite:///file.db") from None
         backend = url.get_backend_name()
+        if backend != "sqlite" and is_cut_short(value):
+            raise ValueError("has more than one '@': write what is in a password as %40 (and / as %2F, ? as %3F)")
         if backend in ("postgres", "postgresql"):
-            return _unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+            return unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
         if backend != "sqlite":
             raise ValueError(f"{backend} is not supported; use postgresql://... or sqlite:///file.db")
         if url.database in (None, "", ":memory:") or "mode=memory" in value:
@@ -219,11 +206,13 @@ class Settings(BaseSettings):
         if value and scheme not in BROKERS:
             raise ValueError(f"use {'://, '.join(BROKERS)}:// or leave it empty for no broker")
         if value and not re.match(r"^\w+://[^/?#]", value):
-            raise ValueError(f"names no host; use {scheme}://user:password@host:port/")
+            raise ValueError(f"names no host; use {scheme}://host:port/")
         port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
         if port and not 0 < int(port[1]) < 65536:
             raise ValueError(f"{port[1]} is no port; use 1 to 65535")
-        return _unspaced(value)
+        if scheme.startswith("redis") and (number := path_of(value)) and not re.fullmatch(r"\s*\d+\s*", number):
+            raise ValueError(f"{number} is no number of a database; use {scheme}://host:6379/0")
+        return unspaced(value)
 
     @field_validator("handlers", mode="before")
     @classmethod

@@ -92,7 +92,7 @@ class Tail:
         if delivery.state == State.DEAD:
             self._dead.add((*key, delivery.finished_at))
         if what:
-            detail = f"attempt {delivery.attempts}" + (f": {said}" if said and what != "started" else "")
+            detail = f"attempt {delivery.counted}" + (f": {said}" if said and what != "started" else "")
             yield Happening(at or datetime.now(UTC), what, event.event_id, event.event_type, event.aggregate_id,
                             delivery.handler, delivery.worker or "", detail)  # fmt: skip
 
@@ -105,7 +105,7 @@ class Tail:
             key = (letter.event_id, letter.handler, letter.died_at)
             if key not in self._dead and letter.died_at is not None:
                 self._dead.add(key)
-                said = f"attempt {letter.attempts}: {letter.error_type}: {letter.error}".split("\n")[0]
+                said = f"attempt {letter.counted}: {letter.error_type}: {letter.error}".split("\n")[0]
                 yield Happening(letter.died_at, "dead", letter.event_id, letter.event_type, letter.aggregate_id,
                                 letter.handler, letter.worker or "", said)  # fmt: skip
 

@@ -5,13 +5,14 @@ import math
 import threading
 import time
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from events.redaction import brief
 
 EVERY = 10.0  # seconds
 _FORGET_AFTER = 600.0  # seconds; what comes again after that is told whole
 _KINDS = 1000  # that are remembered
+_LONGEST = 600  # characters: room for an error and its cure
 
 
 class Throttle:
@@ -33,14 +34,15 @@ class Throttle:
                 return
             self._next = now + self._every
             more, self._swallowed = self._swallowed, 0
-        self._log.warning("%s%s", brief(text), f" (and {more} times more)" if more else "")
+        self._log.warning("%s%s", brief(text, _LONGEST), f" (and {more} times more)" if more else "")
 
 
 @dataclass
 class _Kind:
     seen: float  # when it last came
     told_whole: float = -math.inf
-    line: str = ""  # of the last one
+    line: str = ""  # of the last one, as it is told later
+    extra: Mapping[str, object] = field(default_factory=dict)  # of that
     more: int = 0  # that were not told
 
 
@@ -57,12 +59,18 @@ class Repeats:
         self._kinds: dict[Hashable, _Kind] = {}
         self._timer: threading.Timer | None = None
 
-    def warn(self, kind: Hashable, line: str, error: BaseException, extra: Mapping[str, object]) -> None:
-        """Log this failure with its traceback, or count it."""
+    def warn(
+        self, kind: Hashable, line: str, error: BaseException, extra: Mapping[str, object], later: str = ""
+    ) -> None:
+        """Log this failure with its traceback, or count it.
+
+        Args:
+            later: what to say in place of `line` if it is told later, when what that says of the future is past.
+        """
         with self._lock:
             known = self._known(kind)
             if known is not None:
-                known.line, known.more = line, known.more + 1
+                known.line, known.extra, known.more = later or line, extra, known.more + 1
                 if self._timer is None:
                     self._timer = threading.Timer(self._every, self.flush)
                     self._timer.daemon = True
@@ -84,13 +92,14 @@ class Repeats:
         """Tell what was counted since the last time."""
         with self._lock:
             timer, self._timer = self._timer, None
-            counted = [(one.line, one.more) for one in self._kinds.values() if one.more]
+            counted = [(one.line, one.extra, one.more) for one in self._kinds.values() if one.more]
             for one in self._kinds.values():
-                one.more = 0
+                one.extra, one.more = {}, 0
         if timer is not None:
             timer.cancel()
-        for line, more in counted:
-            self._log.warning("%s%s", line, f" (and {more - 1} more like it)" if more > 1 else "")
+        for line, extra, more in counted:
+            others = f" (and {more - 1} more like it)" if more > 1 else ""
+            self._log.warning("in the last %g s: %s%s", self._every, line, others, extra=extra)
 
     def _known(self, kind: Hashable) -> _Kind | None:
         """None if it is new; from now on it is known."""

@@ -4,7 +4,6 @@ Only plain names are offered: a shell evaluates them, and whoever publishes may 
 """
 
 import io
-import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, suppress
@@ -89,10 +88,13 @@ def _offered(incomplete: str, find: Callable[[Pipeline], Iterable[object]]) -> l
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         thread.join(_PATIENCE)
-        offers = {
-            one for one in list(found) if one.startswith(incomplete) and re.fullmatch(r"[\w.+@-]+", one, re.ASCII)
-        }
+        offers = {one for one in list(found) if one.startswith(incomplete) and _is_plain(one)}
     return sorted(offers)[:_MOST]
+
+
+def _is_plain(name: str) -> bool:
+    """Only of what names of Python may have, in any script, and of a few signs that no shell knows."""
+    return bool(name) and all(sign in ".+@-" or f"_{sign}".isidentifier() for sign in name)
 
 
 def _is_there(database_url: str) -> bool:

@@ -116,7 +116,7 @@ def show(
                 ("event id", letter.event_id),
                 ("aggregate", letter.aggregate_id),
                 ("queue", letter.queue),
-                ("attempts", f"{letter.attempts} (replayed {letter.replays} times)"),
+                ("attempts", f"{letter.counted} (replayed {letter.replays} times)"),
                 ("worker", letter.worker),
                 ("published", moment(letter.published_at)),
                 ("first start", moment(letter.first_started_at)),
@@ -142,7 +142,7 @@ def _print_letters(title: str, found: Sequence[DeadLetter], when: str) -> None:
 
 
 def _attempts(letter: DeadLetter) -> str:
-    return f"{letter.attempts}" + (" (again)" if letter.replays else "")
+    return f"{letter.counted}" + (" (again)" if letter.replays else "")
 
 
 def _reason(letter: DeadLetter) -> str:

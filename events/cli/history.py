@@ -65,7 +65,7 @@ def show(
         remark(f"others have this id where they came from: events find --sender-id {event_id}")
     if tracebacks:
         for attempt in event.attempts:
-            heading(f"{attempt.handler}, attempt {attempt.attempt}")
+            heading(f"{attempt.handler}, attempt {attempt.run}")
             say_lines(attempt.traceback or attempt.error)
 
 
@@ -112,7 +112,7 @@ def _print(event: EventRecord) -> None:
         whole=("data", "metadata"),
     )
     say("")
-    rows = [[one.handler, one.queue, one.state, one.attempts, one.replays] for one in event.deliveries]
+    rows = [[one.handler, one.queue, one.state, one.counted, one.replays] for one in event.deliveries]
     print_table("Deliveries", ["handler", "queue", "state", "attempts", "replays"], rows, right=["attempts", "replays"])
     if event.fan_out:
         remark(event.fan_out)

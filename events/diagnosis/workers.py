@@ -44,6 +44,9 @@ def importable(pipeline: Pipeline) -> list[Finding]:
     except EventsError as wrong:
         says, _, cure = str(wrong).rpartition("; ")
         return [error("EVENTS_HANDLERS", says or cure, f"{cure if says else 'mend it'}: without it no worker starts")]
+    if missing := without_handlers(pipeline.settings.handlers):
+        says, _, cure = missing.partition("; ")
+        return [warning("EVENTS_HANDLERS", says, cure)]
     return [ok("EVENTS_HANDLERS", f"{modules} can be imported")]
 
 
@@ -114,9 +117,6 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
         if not worker.handlers:
             says = f"worker {worker.name} has no handler"
             found.append(warning("idle workers", says, "name the modules that define them in its EVENTS_HANDLERS"))
-    if not subscribed and (missing := without_handlers(pipeline.settings.handlers)):
-        says, _, cure = missing.partition("; ")
-        found.append(warning("handlers", says, cure))
     return found or [ok("handlers", f"all {len(subscribed)} that are subscribed run somewhere")]
 
 

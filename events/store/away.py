@@ -83,6 +83,11 @@ def is_contention(error: BaseException) -> bool:
     return _sqlstate(error.orig) in _CONTENTION or bool(_sqlite_codes(error.orig) & _BUSY)
 
 
+def is_read_only(error: DBAPIError) -> bool:
+    """The database refused to write, as a standby does; nothing of the transaction is stored."""
+    return _sqlstate(error.orig) == _READ_ONLY
+
+
 def is_locked(error: DBAPIError) -> bool:
     """A lock was waited for as long as one may, and somebody else has it still."""
     return _sqlstate(error.orig) == _LOCKED

@@ -169,6 +169,7 @@ def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[
         func.coalesce(stored_json(_EVENT.event_data), "").label("event_data"),
         func.coalesce(stored_json(_EVENT.metadata), "").label("metadata"),
         _DELIVERY.attempts,
+        _DELIVERY.attempts_before,
         _DELIVERY.replays,
         _DELIVERY.worker,
         func.coalesce(_DELIVERY.error_type, "").label("error_type"),

@@ -5,6 +5,7 @@ a savepoint with them, whoever says so, and in whatever way. It goes by SQLAlche
 statements do, so that a transaction is begun, refused or invalid for the event just as for them.
 """
 
+import re
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,12 +19,14 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from events.envelope import Envelope
 from events.errors import PublishError, SchemaError
 from events.settings import redact
+from events.store.away import is_read_only
 from events.store.callers import is_two_phase, require_transaction, unprepared
 from events.store.engine import is_away, look, transaction
 from events.store.ledger_check import LedgerCheck
 from events.store.lending import OURS, as_ourselves
 from events.store.listener import CHANNEL
-from events.store.place import named
+from events.store.place import named, schema
+from events.store.refusals import cure_of, reason_of
 from events.store.repeats import stored, write_once
 from events.store.tables import event_store
 from events.store.types import UtcDateTime
@@ -60,6 +63,7 @@ class SqlEventLog:
 
     def append_alone(self, envelopes: Sequence[Envelope]) -> None:
         deadline: float | None = None
+        in_doubt = False
         while True:
             begun = False
             try:
@@ -73,8 +77,11 @@ class SqlEventLog:
             except DBAPIError as error:
                 if not is_away(error) or (deadline is None and not begun):
                     raise
+                in_doubt = in_doubt or (begun and not is_read_only(error))  # which is an answer: no
                 deadline = deadline or time.monotonic() + _IN_DOUBT
                 if time.monotonic() > deadline:
+                    if not in_doubt:
+                        raise PublishError(_refused(error, self._engine, "the database only reads")) from error
                     raise PublishError(
                         f"the database went away while {len(envelopes)} events were committed, so it is not known "
                         f"whether they were; publishing the same event objects again is safe: {_first_line(error)}"
@@ -174,8 +181,24 @@ def _first_line(error: DBAPIError) -> str:
     return redact(str(error.orig).strip().split("\n")[0])
 
 
+def _refused(error: DBAPIError, engine: Engine, why: str) -> str:
+    cure = cure_of(error, engine.url.username)
+    return f"{why}, so nothing was stored: {redact(reason_of(error))}" + (f"; {cure}" if cure else "")
+
+
+def _missing_right(text: str, role: str) -> str:
+    """What to grant, if it is our own statement that was refused, rather than one of a trigger of the application's."""
+    table = f"GRANT SELECT, INSERT ON {named(event_store.name)} TO {role}"
+    if re.search(r"permission denied for (?:table|relation) event_store\b", text):
+        return table
+    found = re.search(r"permission denied for schema (\S+)", text)
+    return f"GRANT USAGE ON SCHEMA {found[1]} TO {role}; {table}" if found and found[1] == schema() else ""
+
+
 def _explained(error: DBAPIError, connection: Connection) -> Exception:
     text = str(error.orig)
+    if right := _missing_right(text, connection.engine.url.username or "its role"):
+        return PublishError(f"the events were not stored: {redact(reason_of(error))}; {right}")
     if "event_store" in text and ("no such table" in text or "does not exist" in text or "no column" in text):
         database = redact(connection.engine.url.render_as_string(hide_password=True))
         return SchemaError(

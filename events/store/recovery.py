@@ -18,6 +18,7 @@ from events.store.failing import fail, interrupt
 from events.store.homing import AT_LAST, AT_ONCE, bring_home, has_changed
 from events.store.keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
 from events.store.marked import is_any_unsettled
+from events.store.refusals import explained
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 
@@ -114,6 +115,9 @@ class SqlRecovery:
     def is_away(self, error: BaseException) -> bool:
         return is_away(error)
 
+    def explained(self, error: BaseException) -> str:
+        return explained(error, self._engine.url.username)
+
     def expire_leases(self, limit: int, outage: timedelta | None = None, ended_ago: timedelta = timedelta(0)) -> int:
         with transaction(self._engine) as connection:
             now = now_plus(connection)
@@ -130,8 +134,9 @@ class SqlRecovery:
             for row in rows:
                 this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler,
                             in_state(State.RUNNING), _DELIVERY.attempts == row.attempts)  # fmt: skip
-                last = row.attempts - row.attempts_before >= most[row.handler]
-                said = f"worker {row.worker} died, or let its lease run out, during attempt {row.attempts}"
+                run = row.attempts - row.attempts_before
+                last = run >= most[row.handler]
+                said = f"worker {row.worker} died, or let its lease run out, during attempt {run}"
                 failure = Failure("events.errors.WorkerLost", said, "")
                 if row.in_outage and interrupt(connection, this, f"{failure.error_type}: {said}", AWAY):
                     continue

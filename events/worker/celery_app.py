@@ -5,6 +5,7 @@ which all `@shared_task`s of the process belong; theirs would land in our queue,
 application's own app stays the current one, and if there is none, they are refused when somebody sends them.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 from celery import Celery, _state
@@ -66,6 +67,12 @@ class NoApp(Celery):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__("none", set_as_current=False, fixups=[])
+
+    def producer_or_acquire(self, producer: Any = None) -> AbstractContextManager[Any]:
+        """None at all: who sends several tasks asks for one first, and each of them is refused by its own name."""
+        if self.conf.task_always_eager:
+            return super().producer_or_acquire(producer)  # type: ignore[no-any-return]
+        return nullcontext(producer)
 
     def send_task(self, name: str, *_: Any, **__: Any) -> NoReturn:
         _refuse(name)

@@ -18,9 +18,9 @@ from events.errors import DeliveryFailed
 from events.hooks import Ended, Watcher
 from events.outcome import Outcome, described, line_of
 from events.records import Claim
+from events.redaction import brief
 from events.registry import Handler, handler_named
 from events.retry import RetryAfter
-from events.settings import redact
 from events.throttle import Repeats
 
 END_OF_TASK = "celery.app.trace"
@@ -68,11 +68,10 @@ class OutcomeLines(Watcher):
             log.info("%s asks to be tried again in %s: %s", subject, _shown(wait), _first_line(error), extra=extra)
             return
         place = line_of(error, handler.home)
-        line = (
-            f"{subject} failed, attempt {claim.run} of {handler.retry.max_attempts}, again in {_shown(wait)}: "
-            f"{_first_line(error)} ({place or handler.defined_at})"
-        )
-        self._repeats.warn((handler.name, type(error), place), line, error, extra)
+        failed = f"{subject} failed, attempt {claim.run} of {handler.retry.max_attempts}"
+        why = f"{_first_line(error)} ({place or handler.defined_at})"
+        line, later = f"{failed}, again in {_shown(wait)}: {why}", f"{failed}: {why}"
+        self._repeats.warn((handler.name, type(error), place), line, error, extra, later)
 
     def _dead(self, handler: Handler, claim: Claim, error: BaseException) -> None:
         place = line_of(error, handler.home)
@@ -115,7 +114,7 @@ def _subject(claims: Sequence[Claim]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return redact(described(error).strip().split("\n")[0][:300])
+    return brief(described(error).strip())
 
 
 def _shown(seconds: float) -> str:

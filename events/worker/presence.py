@@ -101,7 +101,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 self._pipeline.subscribe()
             self._seen = time.monotonic()
         except Exception as error:
-            self._throttle.warn(f"can't tell the ledger that this worker lives: {error}")
+            self._complain("can't tell the ledger that this worker lives", error)
         self._keep_subscribed()
 
     def _keep_subscribed(self) -> None:
@@ -110,7 +110,10 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
             if not self._stopping.is_set():
                 self._pipeline.keep_subscribed()
         except Exception as error:
-            self._throttle.warn(f"can't tell the ledger what this worker's handlers want: {error}")
+            self._complain("can't tell the ledger what this worker's handlers want", error)
+
+    def _complain(self, what: str, error: Exception) -> None:
+        self._throttle.warn(f"{what}: {self._pipeline.ledger.recovery.explained(error)}")
 
 
 def _definitions(pipeline: Pipeline) -> dict[str, dict[str, str]]:

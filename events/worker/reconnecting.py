@@ -60,7 +60,9 @@ class Reconnecting:
             if time.monotonic() - logged >= _LOG_EVERY:
                 logged = time.monotonic()
                 reason = redact(told(error))
-                log.error("can't reach the broker %s: %s; trying every %g s", conn.as_uri(), reason, _MOST)
+                # Not conn.as_uri(), which names our transport in place of the scheme that was set.
+                broker = redact(self.app.pipeline.settings.broker_url) or conn.as_uri()
+                log.error("can't reach the broker %s: %s; trying every %g s", broker, reason, _MOST)
 
         connected = conn.ensure_connection(
             failed,

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from servers import free_port
 
 from events.errors import TransportError
 from events.records import Wakeup
@@ -55,6 +56,17 @@ def test_a_worker_says_what_to_do_and_less_than_a_line_a_second(refusing: tuple[
         assert len(lines) - before <= time.monotonic() - begun + 2
         assert "wrong" not in worker.log.read_text()
         assert "Traceback" not in worker.log.read_text()
+
+
+@pytest.mark.parametrize("begin", ["redis://:wrong@", "amqp://guest:wrong@"])
+def test_a_broker_that_is_away_is_named_as_it_was_set(begin: str, tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="failing").in_use() as system:
+        # Given a worker whose broker isn't there
+        where = f"127.0.0.1:{free_port()}/"
+        worker = system.start(["celery", "-A", "events", "worker", "-P", "threads"], broker_url=begin + where)
+        # Then it names it by its URL, without the password
+        worker.wait_for(f"can't reach the broker {begin.replace('wrong', '***')}{where}: ")
+        assert "events.transport" not in worker.log.read_text()
 
 
 def test_who_sends_and_doctor_say_so_too(refusing: tuple[str, str], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A database that refuses us, each time for another reason: one line, with the cure, from whoever meets it."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,10 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from servers import free_port
-from sqlalchemy import make_url, text
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
-from events import ConfigurationError
-from events.pipeline import Pipeline
+import shop
+from events import ConfigurationError, PublishError, publish, publish_async
+from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings
 from events.store import check_schema, migrate
 from events.store.engine import make_engine
@@ -49,6 +54,40 @@ def refused(url: str, *, migrating: bool = False) -> str:
     return said
 
 
+def published(url: str, count: int = 1, **settings: str) -> None:
+    """In a transaction of their own."""
+    pipeline = Pipeline(Settings(database_url=url, broker_url="", **settings))  # type: ignore[arg-type]
+    try:
+        pipeline.publisher.publish([shop.OrderPlaced(order=f"o-{number}") for number in range(count)])
+    finally:
+        pipeline.close()
+
+
+def published_within(url: str, driver: str) -> None:
+    """In a transaction of the caller's."""
+    engine_url = make_url(url).set(drivername=f"postgresql+{driver}")
+    pipeline = Pipeline(Settings(database_url=url, broker_url=""))
+    use_pipeline(pipeline)
+
+    async def in_async() -> None:
+        engine = create_async_engine(engine_url)
+        try:
+            async with engine.begin() as connection:
+                await publish_async(shop.OrderPlaced(order="o-1"), session=connection)
+        finally:
+            await engine.dispose()
+
+    try:
+        if driver == "asyncpg":
+            asyncio.run(in_async())
+        else:
+            with create_engine(engine_url, poolclass=NullPool).begin() as connection:
+                publish(shop.OrderPlaced(order="o-1"), session=connection)
+    finally:
+        use_pipeline(None)
+        pipeline.close()
+
+
 def test_a_role_that_may_make_no_tables_is_told_what_to_grant(newcomer: Role) -> None:
     said = refused(newcomer.url, migrating=True)
     assert "permission denied for schema public; " in said
@@ -61,7 +100,7 @@ def test_a_role_that_may_not_touch_the_tables_is_told_what_to_grant(guest: Role)
     guest.say("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
     guest.say(f"ALTER ROLE {guest.name} SET search_path = public")
     said = events("migrate", environment={"EVENTS_DATABASE_URL": guest.url}).stderr
-    assert "GRANT USAGE, CREATE ON SCHEMA public TO" in said
+    assert "GRANT USAGE, CREATE ON SCHEMA NAME TO" in said
     assert said.count("\n") == 1
 
 
@@ -79,6 +118,84 @@ def test_a_worker_that_may_only_look_ends_with_one_line(guest: Role, tmp_path: P
         said = worker.log.read_text()
         assert "Traceback" not in said
         assert f"permission denied for table event_subscriptions; {GRANT.format(role='its role')}\n" in said
+
+
+@pytest.mark.parametrize("refusal", ["rights", "read-only"])
+def test_a_worker_that_loses_its_rights_says_what_to_do(guest: Role, tmp_path: Path, refusal: str) -> None:
+    guest.say(GRANT.format(role=guest.name))
+    with System("sqlite", tmp_path).in_use() as system:
+        # Given a worker that runs
+        worker = system.start(["celery", "-A", "events", "worker", "-P", "solo"], database_url=guest.url)
+        worker.wait_for("ready.")
+        # When its role may no longer touch the tables, or only read
+        if refusal == "rights":
+            guest.say(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {guest.name}")
+            cure = GRANT.format(role=guest.name)
+        else:
+            guest.say(f"ALTER ROLE {guest.name} SET default_transaction_read_only = on")
+            guest.say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{guest.name}'")
+            cure = READ_ONLY.format(role=guest.name)
+
+        def lines_with_the_cure(begin: str) -> bool:
+            return any(begin in line and f"; {cure}" in line for line in worker.log.read_text().splitlines())
+
+        # Then its relay says what to do about that, and so does what tells the ledger that it lives
+        for begin in ("relay: ", "can't tell the ledger that this worker lives: "):
+            eventually(lambda begin=begin: lines_with_the_cure(begin), f"the cure is told: {begin}")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_publisher_that_may_only_read_is_told_that_nothing_was_stored(
+    guest: Role, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.store.event_log._IN_DOUBT", 0.5)
+    guest.may("SELECT, INSERT ON event_store")
+    guest.say(f"ALTER ROLE {guest.name} SET default_transaction_read_only = on")
+    # When it publishes, then it isn't left in doubt: each try was refused
+    with pytest.raises(PublishError) as caught:
+        published(guest.url, count)
+    said = str(caught.value)
+    assert "nothing was stored: cannot execute INSERT in a read-only transaction; " in said
+    assert said.endswith("; " + READ_ONLY.format(role=guest.name))
+
+
+@pytest.mark.parametrize("driver", ["", "psycopg", "asyncpg"], ids=["alone", "within", "within, async"])
+def test_a_publisher_without_rights_is_told_what_to_grant(guest: Role, driver: str) -> None:
+    # Given a role that may not even insert
+    grant = f"GRANT SELECT, INSERT ON event_store TO {guest.name}"
+    with pytest.raises(PublishError) as caught:
+        published_within(guest.url, driver) if driver else published(guest.url)
+    # Then it is told so, with what the database said below that
+    assert str(caught.value) == f"the events were not stored: permission denied for table event_store; {grant}"
+    assert isinstance(caught.value.__cause__, ProgrammingError)
+    # And that is enough
+    guest.say(grant)
+    published_within(guest.url, driver) if driver else published(guest.url)
+
+
+def test_rights_to_publish_are_named_in_the_schema_of_the_ledger(newcomer: Role) -> None:
+    # Given a ledger in a schema of its own, and a role that may not look into that
+    theirs = Pipeline(Settings(database_url=newcomer.owner, broker_url="", ledger_schema="ledger"))
+    theirs.migrate()
+    theirs.close()
+    grants = f"GRANT USAGE ON SCHEMA ledger TO {newcomer.name}", 'GRANT SELECT, INSERT ON "ledger".event_store TO '
+    for missing in ("; ".join(grants), grants[1]):
+        with pytest.raises(PublishError) as caught:
+            published(newcomer.url, ledger_schema="ledger")
+        assert str(caught.value).endswith(f"; {missing}{newcomer.name}")
+        newcomer.say(grants[0])
+    newcomer.say(grants[1] + newcomer.name)
+    published(newcomer.url, ledger_schema="ledger")
+
+
+def test_what_a_trigger_may_not_is_not_taken_for_our_own(guest: Role) -> None:
+    guest.may("SELECT, INSERT ON event_store")
+    guest.say("CREATE TABLE audit (id uuid)")
+    guest.say("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+              "$$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$")  # fmt: skip
+    guest.say("CREATE TRIGGER note AFTER INSERT ON event_store FOR EACH ROW EXECUTE FUNCTION note()")
+    with pytest.raises(ProgrammingError, match="permission denied for table audit"):
+        published(guest.url)
 
 
 def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
@@ -103,11 +220,33 @@ def test_doctor_names_rights_that_are_missing(guest: Role) -> None:
         ({"port": 1}, "check the address, and that it runs"),
         ({"query": {"sslmode": "require"}}, "check sslmode in it"),
         ({"query": {"sslmode": "nonsense"}}, "check sslmode in it"),
+        ({"query": {"connect_timeout": "soon"}}, "mend the option connect_timeout in it"),
+        ({"query": {"keepalives_idle": "long"}}, "mend the option keepalives_idle in it"),
+        ({"query": {"channel_binding": "x"}}, "mend the option channel_binding in it"),
+        ({"query": {"options": "-cno_such_thing=1"}}, "mend the option no_such_thing in it"),
     ],
 )
 def test_an_address_that_is_wrong_has_its_own_cure(newcomer: Role, changes: dict[str, object], cure: str) -> None:
     url = make_url(newcomer.url).set(**changes)  # type: ignore[arg-type]
     assert refused(url.render_as_string(hide_password=False)).endswith(f"; {cure}")
+
+
+def test_a_role_that_may_not_log_in_is_told_so(newcomer: Role) -> None:
+    newcomer.say(f"ALTER ROLE {newcomer.name} NOLOGIN")
+    assert refused(newcomer.url).endswith(f"; ALTER ROLE {newcomer.name} LOGIN; or check the user in it")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_search_path_that_leads_nowhere_is_mended_or_its_schema_made(newcomer: Role, is_there: bool) -> None:
+    # Given a search_path that names a schema that isn't there, or isn't open to this role
+    name = "closed" if is_there else "missing"
+    if is_there:
+        newcomer.say(f"CREATE SCHEMA {name}")
+    newcomer.say(f"ALTER ROLE {newcomer.name} SET search_path = {name}")
+    said = refused(newcomer.url, migrating=True)
+    # Then it is told both
+    assert "no schema has been selected to create in; make the schema that the search_path names, or mend that" in said
+    assert said.endswith(f"GRANT USAGE, CREATE ON SCHEMA NAME TO {newcomer.name}")
 
 
 def test_a_wrong_password_has_its_own_cure() -> None:

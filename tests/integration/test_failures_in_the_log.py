@@ -59,6 +59,8 @@ def test_at_the_default_level_every_failed_attempt_is_told_of_and_none_floods_th
         assert sum(map(told, failed)) == MANY
         assert len(failed) < MANY / 2
         assert all("WARNING" in line for line in failed)
+        # And what is told later names no time that is past
+        assert [", again in " in line for line in failed] == ["in the last 10 s: " not in line for line in failed]
         # And each dead letter is an error, with the handler's own line
         assert len(dead) == MANY
         where = line_in(failing.feeds, "import nothing_of_this_name")

@@ -102,6 +102,14 @@ def test_a_default_hides_nothing_that_can_not_be_injected(annotation: object) ->
         registered("hides", with_annotation(annotation))
 
 
+@pytest.mark.parametrize("annotation", [AsyncSession, AsyncEngine, sessionmaker, scoped_session, Engine])
+def test_only_who_asks_for_something_async_is_told_of_async_handlers(annotation: type) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        registered("asks", with_annotation(annotation))
+    assert ("async handlers too" in str(caught.value)) == annotation.__name__.startswith("Async")
+    assert "a Session or Connection" in str(caught.value)
+
+
 def test_names_that_mean_ours_need_an_annotation_that_says_so() -> None:
     with pytest.raises(DefinitionError, match="parameter 'session' has no annotation"):
 

@@ -11,11 +11,13 @@ from typing import cast
 import pytest
 
 from events import ConfigurationError
-from events.diagnosis import Level
+from events.diagnosis import Level, examine
 from events.diagnosis.workers import names
 from events.loading import other_events
 from events.pipeline import Pipeline
+from events.records import Subscription
 from events.registry import handler_named, load_handlers
+from events.settings import Settings
 
 HANDLER = """
 from events import DomainEvent, handles
@@ -28,6 +30,10 @@ NOT_READY = """
 class AppRegistryNotReady(Exception):
     __module__ = "django.core.exceptions"
 raise AppRegistryNotReady("Apps aren't loaded yet.")
+"""
+NOT_INSTALLED = """
+raise RuntimeError("Model class shop.models.Order doesn't declare an explicit app_label and isn't in an application "
+                   "in INSTALLED_APPS.")
 """
 
 Package = Callable[[dict[str, str]], str]
@@ -138,20 +144,79 @@ def test_modules_that_are_passed_over_are_told_of(package: Package, caplog: pyte
     ("source", "cure"),
     [
         ("import nothing_of_this_name.at_all", "install what 'nothing_of_this_name' is of "),
+        ("import json.nothing_of_this_name", "; there is no 'json.nothing_of_this_name' in 'json': mend that import"),
+        ("import {name}.nowhere", "; there is no '{name}.nowhere' in '{name}': mend that import"),
+        ("from .broken.deep import x", "; there is no '{name}.broken.deep' in '{name}.broken': mend that import"),
+        ("import django_like.models", "; add its application to INSTALLED_APPS"),
         ("1 / 0", "mend it there"),
         ("from events import nothing_of_this_name", "mend it there"),
         ("raise ImportError from ImportError(name='greenlet')", "; pip install 'celery-domain-events[asyncio]'"),
-        ("import django_like", "begin with `import django` and `django.setup()`"),
+        ("import django_like.registry", "begin with `import django` and `django.setup()`"),
     ],
 )  # fmt: skip
 def test_what_fails_within_a_module_has_its_own_cure(package: Package, source: str, cure: str) -> None:
-    # Given, among others, what Django raises when a model is imported before its applications are loaded
-    name = package({"__init__.py": "", "broken.py": f"# handles\n{source}\n", "../django_like.py": NOT_READY})
+    # Given, among others, what Django raises when a model is imported that belongs to no application, or too early
+    name = package({
+        "__init__.py": "", "../django_like/registry.py": NOT_READY, "../django_like/models.py": NOT_INSTALLED,
+    })  # fmt: skip
+    package({"broken.py": f"# handles\n{source.format(name=name)}\n"})
     with pytest.raises(ConfigurationError) as caught:
         load_handlers([name])
-    assert cure in str(caught.value)
+    assert cure.format(name=name) in str(caught.value)
     assert "name importable modules" not in str(caught.value)
-    sys.modules.pop("django_like", None)
+    for module in [module for module in sys.modules if module.startswith("django_like")]:
+        del sys.modules[module]
+
+
+@pytest.mark.parametrize("source", ["json.loads('no json')", "pytest.fail.Exception.no", "from . import deep"])
+def test_the_place_that_is_named_is_the_applications_own(package: Package, source: str) -> None:
+    # Given a module in which a library fails, or another module of its own does
+    name = package({
+        "__init__.py": "", "broken.py": f"import json, pytest\n# handles\n{source}\n", "deep.py": "\n\n\n1 / 0\n",
+    })  # fmt: skip
+    with pytest.raises(ConfigurationError) as caught:
+        load_handlers([name])
+    # Then it is the line of the application that one can mend
+    place = "deep.py:4" if "deep" in source else "broken.py:3"
+    assert f"{name}/{place});" in str(caught.value)
+
+
+def test_where_nothing_is_set_and_nothing_there_it_says_what_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a folder without a handlers.py, and no setting
+    monkeypatch.delenv("EVENTS_HANDLERS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if not Path(one, "handlers").exists()])
+    monkeypatch.delitem(sys.modules, "handlers", raising=False)
+    with pytest.raises(ConfigurationError) as caught:
+        load_handlers(["handlers"])
+    assert f"'handlers' is its default: write handlers.py in {tmp_path}, or set it to the modules" in str(caught.value)
+    # And if the setting names it, then that is what is wrong
+    monkeypatch.setenv("EVENTS_HANDLERS", "handlers")
+    with pytest.raises(ConfigurationError, match="name importable modules"):
+        load_handlers(["handlers"])
+
+
+@pytest.mark.parametrize(
+    ("modules", "level"), [("nothing_of_this_name", Level.ERROR), ("colorsys", Level.WARNING)]
+)  # fmt: skip
+def test_doctor_says_one_thing_of_the_modules(
+    modules: str, level: Level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given modules that can't be imported, or define no handler, while a handler is subscribed or none is
+    monkeypatch.setattr("events.registry._handlers", {})
+    for subscribed in (False, True):
+        pipeline = Pipeline(
+            Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url="", handlers=modules)  # type: ignore[arg-type]
+        )
+        pipeline.migrate()
+        if subscribed:
+            pipeline.ledger.subscriptions.subscribe([Subscription("Said", "hear", "events", 3)])
+        findings = [one for one in examine(pipeline) if "EVENTS_HANDLERS" in one.check + one.found]
+        pipeline.close()
+        # Then that is told, once
+        assert [one.level for one in findings] == [level]
 
 
 def test_a_module_of_the_applications_own_that_is_named_events_is_found(

@@ -129,6 +129,11 @@ def test_what_is_left_can_be_read(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
+def test_what_was_cut_is_seen_to_be() -> None:
+    assert brief("a" * 300) == "a" * 300
+    assert brief("a" * 301) == "a" * 299 + "…"
+
+
 def test_half_a_url_is_no_url() -> None:
     assert "secret" not in brief(f"{'a' * 280} redis://u:secret-that-is-long@h\nmore", 300)
 

@@ -2,12 +2,14 @@
 
 import os
 from datetime import timedelta
+from urllib.parse import unquote
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from events import ConfigurationError
-from events.settings import Settings, load_settings, redact, setting_names
+from events.settings import BROKERS, Settings, load_settings, redact, setting_names
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,60 @@ def test_a_time_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch, fi
 )  # fmt: skip
 def test_several_hosts_are_read_as_libpq_reads_them(given: str, read: str) -> None:
     assert make_url(Settings(database_url=given).database_url) == make_url(read)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [*sorted(WRONG.items()), ("database_url", "nonsense"), ("database_url", "sqlite://"), ("broker_url", "nonsense"),
+     *(("broker_url", f"{scheme}:///") for scheme in BROKERS)],
+)  # fmt: skip
+def test_a_cure_can_be_read_where_secrets_are_hidden(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
+    # Given what is said of a wrong value, which the commands redact as all that they say
+    monkeypatch.setenv(setting_names()[field], value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    # Then nothing of the cure is taken for a password
+    assert redact(str(caught.value)) == str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["abc", "0x", "1/", "-1", "0/1", "jobs?ssl_cert_reqs=none"])
+@pytest.mark.parametrize("begin", ["redis://h/", "rediss://u:p%2Fw@h:1/", "redis://:p@h//"])
+def test_a_database_of_redis_is_a_number(begin: str, number: str) -> None:
+    with pytest.raises(ValidationError, match=r"is no number of a database; use rediss?://host:6379/0"):
+        Settings(broker_url=f"{begin}{number}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "redis://h/", "redis://h//", "redis://h/1", "redis://h//1", "redis://h/%31", "redis://h:1/15?a=/b@c",
+     "rediss://h?ssl_cert_reqs=none", "redis://:p@h/ 1", "redis://h1/0;redis://h2/0", "amqp://h/abc", "amqps://h//x"],
+)  # fmt: skip
+def test_what_kombu_reads_as_a_database_is_taken(url: str) -> None:
+    assert unquote(Settings(broker_url=url).broker_url) == unquote(url)
+
+
+@pytest.mark.parametrize("begin", ["postgresql://u:top@sec", "postgres://u:top@sec@", "mysql://u@x:top@sec"])
+@pytest.mark.parametrize("end", ["/ret@127.0.0.1:5432/shop", "ret@h/shop?sslmode=require", "?ret@h/shop", " ret@h"])
+@pytest.mark.parametrize("name", ["EVENTS_DATABASE_URL", "DATABASE_URL"])
+def test_a_password_that_has_an_at_sign_is_refused_and_nothing_of_it_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, begin: str, end: str
+) -> None:
+    monkeypatch.setenv(name, begin + end)
+    with pytest.raises(ConfigurationError, match=f"^{name}=.*has more than one '@': write .* as %40") as caught:
+        load_settings()
+    assert not [part for part in ("top", "sec", "ret") if part in str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "host"),
+    [("postgresql://u:p%40w@h/a", "p@w", "h"), ("postgresql://u:p/w@h/a", "p/w", "h"),
+     ("postgresql://u@server:p@h/a", "p", "h"), ("postgresql://u@h/a?password=p@w", None, "h"),
+     ("postgresql://u:p?w@h", "p?w", "h"), ("postgresql://h/a@b", None, "h")],
+)  # fmt: skip
+def test_what_sqlalchemy_reads_as_it_is_meant_is_taken(url: str, password: str | None, host: str) -> None:
+    read = make_url(Settings(database_url=url).database_url)
+    assert (read.password, read.host) == (password, host)
+
+
+def test_a_path_of_a_file_may_have_signs() -> None:
+    assert make_url(Settings(database_url="sqlite:////a@b/c@d.db").database_url).database == "/a@b/c@d.db"

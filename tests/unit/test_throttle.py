@@ -24,7 +24,7 @@ def test_the_first_of_a_kind_is_told_whole_and_all_are_counted(caplog: pytest.Lo
     caplog.clear()
     repeats.flush()
     repeats.flush()
-    assert caplog.messages == ["a failed: 4 (and 3 more like it)"]
+    assert caplog.messages == ["in the last 3600 s: a failed: 4 (and 3 more like it)"]
 
 
 def test_now_and_then_it_tells_by_itself(caplog: pytest.LogCaptureFixture) -> None:
@@ -32,10 +32,23 @@ def test_now_and_then_it_tells_by_itself(caplog: pytest.LogCaptureFixture) -> No
     for number in range(3):
         repeats.warn("kind", f"failed: {number}", ValueError(), {})
     eventually(lambda: len(caplog.messages) == 2, "it has told of the others")
-    assert caplog.messages[1] == "failed: 2 (and 1 more like it)"
+    assert caplog.messages[1] == "in the last 0.05 s: failed: 2 (and 1 more like it)"
     # And again, if there are more
     repeats.warn("kind", "failed: 3", ValueError(), {})
-    eventually(lambda: caplog.messages[2:] == ["failed: 3"], "it has told of one more")
+    eventually(lambda: caplog.messages[2:] == ["in the last 0.05 s: failed: 3"], "it has told of one more")
+
+
+def test_what_is_told_later_says_nothing_of_a_future_that_is_past(caplog: pytest.LogCaptureFixture) -> None:
+    repeats = Repeats(log, every=10)
+    # Given failures of which each says when it is tried again
+    for number in range(3):
+        extra = {"number": number}
+        repeats.warn("kind", f"failed: {number}, again in 1 s", ValueError(), extra, f"failed: {number}")
+    # When they are told together
+    repeats.flush()
+    # Then that is left out, and what else is known of the last is there
+    assert caplog.messages == ["failed: 0, again in 1 s", "in the last 10 s: failed: 2 (and 1 more like it)"]
+    assert [vars(one)["number"] for one in caplog.records] == [0, 2]
 
 
 def test_of_very_many_kinds_none_takes_memory_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from celery import Celery, shared_task
+from celery import Celery, group, shared_task
 
 from events import DomainEvent, Retry, handles
 
@@ -40,6 +40,10 @@ def on_order(event: OrderTaken) -> None:
             mail.apply_async(("ann",), countdown=5)
         case "signature":
             mail.si("ann").delay()
+        case "group":
+            group(mail.s("ann"), mail.s("bob"))()
+        case "chunks":
+            mail.chunks([("ann",), ("bob",)], 1)()
         case "pack":
             pack.delay("a box")
 
