@@ -84,7 +84,10 @@ class Subscriptions(Protocol):
         """Event type to the fields that nobody is shown, as far as handlers know."""
 
     def event_types(self) -> dict[str, bool]:
-        """Those that handlers are subscribed to, orphans left out, and whether they are public (events.integration)."""
+        """Those that handlers are subscribed to, and whether they are public (events.integration).
+
+        That say handlers that a living worker has, or else those that one had.
+        """
 
     def note_pace(self, handler: str, seconds: float) -> None:
         """How long one delivery of it takes on average, as a worker measured it."""

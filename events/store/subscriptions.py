@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, Text, and_, cast, func, select, text, tuple_, update
+from sqlalchemy import Connection, Engine, Integer, Text, and_, case, cast, func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events.records import ALIVE, Pace, Subscription, WorkerInfo
@@ -103,8 +103,10 @@ class SqlSubscriptions:
         return found
 
     def event_types(self) -> dict[str, bool]:
-        query = select(_SUBSCRIPTION.event_type, func.max(cast(_SUBSCRIPTION.public, Integer)))
-        query = query.where(_SUBSCRIPTION.orphaned_at.is_(None))
+        # Of handlers that are away for a while events still come; but what is public say those that are there.
+        said = cast(_SUBSCRIPTION.public, Integer)
+        there = func.max(case((_SUBSCRIPTION.orphaned_at.is_(None), said)))
+        query = select(_SUBSCRIPTION.event_type, func.coalesce(there, func.max(said)))
         with look(self._engine) as connection:
             return {name: bool(public) for name, public in connection.execute(query.group_by(_SUBSCRIPTION.event_type))}
 

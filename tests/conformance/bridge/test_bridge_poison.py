@@ -71,7 +71,7 @@ def test_what_was_parked_is_published_when_the_cause_is_gone(
     # When it is replayed all the same, it stays parked
     assert theirs.pipeline.parked.replay([parked.id]) == 0
     # When somebody has subscribed to it, and it is replayed by two clicks
-    theirs.pipeline.ledger.subscriptions.subscribe([Subscription(name, "hear_new", "q", 2)])
+    theirs.pipeline.ledger.subscriptions.subscribe([Subscription(name, "hear_new", "q", 2, public=True)])
     assert theirs.pipeline.parked.replay([parked.id]) == 1
     assert theirs.pipeline.parked.replay([parked.id]) == 0
     # Then it is an event, once
