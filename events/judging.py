@@ -39,7 +39,7 @@ class Judge:
         event_type = claim.envelope.event_type
         ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
         other = self._insist(lambda: self._workers.understood_elsewhere(handler.name, event_type, ours, ALIVE))
-        return other and self._insist(lambda: self._inbox.pass_on([claim])) == 1
+        return other and self._insist(lambda: self._inbox.pass_on([claim], ours)) == 1
 
     def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
         delay = handler.retry.delay_after(error, claim.run)

@@ -128,10 +128,12 @@ class Outbox(Protocol):
         """
 
     def take_passed(
-        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled]
-    ) -> list[Group]:
+        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled],
+        forms: Collection[tuple[str, str]],
+    ) -> list[Group]:  # fmt: skip
         """Mark up to `limit` due deliveries as sent that a worker has passed on: of these handlers, which we have.
 
+        `forms`: event types, each with the fingerprint of our class; what one like it couldn't read is left out.
         For some seconds `take_due` leaves them to whoever asks so.
         """
 
@@ -233,8 +235,11 @@ class Inbox(Protocol):
         `alone`: they don't share a message again.
         """
 
-    def pass_on(self, claims: Collection[Claim]) -> int:
-        """Like `hand_back` of what this worker can't run and another may: after a delay that grows each time."""
+    def pass_on(self, claims: Collection[Claim], unread: str = "") -> int:
+        """Like `hand_back` of what this worker can't run and another may: after a delay that grows each time.
+
+        `unread`: the fingerprint of our event class, if it is that which can't read the event.
+        """
 
     def release(self, worker_prefix: str) -> int:
         """Hand back at once whatever workers run whose names begin so; how many deliveries."""

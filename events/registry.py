@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from events.errors import DefinitionError, UnknownHandler
-from events.event import MAX_NAME, DomainEvent, ambiguity
+from events.event import MAX_NAME, DomainEvent, ambiguity, fingerprint
 from events.injection import Wanted, plan, session_class
 from events.loading import load_handlers as load_handlers
 from events.origin import Origin, here, replaces
@@ -133,6 +133,11 @@ def all_handlers() -> Iterator[Handler]:
 def all_handled() -> set[tuple[str, str]]:
     """Each handler with each event that it handles, by name: what this process can run."""
     return {(handler.name, event.event_name) for handler in all_handlers() for event in handler.events}
+
+
+def all_forms() -> set[tuple[str, str]]:
+    """Each event that a handler takes, by name, with what tells this process's form of it from another."""
+    return {(event.event_name, fingerprint(event)) for handler in all_handlers() for event in handler.events}
 
 
 def without_handlers(modules: Iterable[str]) -> str:

@@ -165,10 +165,10 @@ class SqlInbox:
                 **({"alone": True} if alone else {}),
             )
 
-    def pass_on(self, claims: Collection[Claim]) -> int:
+    def pass_on(self, claims: Collection[Claim], unread: str = "") -> int:
         with transaction(self._engine) as connection:
             uncounted = {"attempts_before": _DELIVERY.attempts_before + 1}
-            return _write(connection, claims, **passed_on(connection), **uncounted)
+            return _write(connection, claims, **passed_on(connection, unread), **uncounted)
 
     def release(self, worker_prefix: str) -> int:
         with transaction(self._background) as connection:

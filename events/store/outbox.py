@@ -82,9 +82,10 @@ class SqlOutbox:
         return groups
 
     def take_passed(
-        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled]
-    ) -> list[Group]:
-        which = {"queues": sorted(queues), "most": limit} | _of(handlers)
+        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled],
+        forms: Collection[tuple[str, str]],
+    ) -> list[Group]:  # fmt: skip
+        which = {"queues": sorted(queues), "most": limit, "forms": sorted(forms)} | _of(handlers)
         with look(self._engine) as connection:  # nearly always there is nothing: no transaction for that, no lock
             if connection.execute(passed(self._dialect), which | {"most": 1} | moments(self._dialect)).first() is None:
                 return []

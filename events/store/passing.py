@@ -21,15 +21,16 @@ _DELIVERY = event_deliveries.c
 _TIMES = 4  # different delays, up to about ten seconds: what nobody has is held, so others take it soon
 
 
-def passed_on(connection: Connection) -> dict[str, Any]:
-    """The values of such a delivery.
+def passed_on(connection: Connection, unread: str = "") -> dict[str, Any]:
+    """The values of such a delivery. `unread`: the form of its event that can't read it.
 
     Never the same: a broker that takes turns would give what is sent together to the same workers again and again.
     """
     first = random.uniform(0.5, 2.0)
     after = [now_plus(connection, timedelta(seconds=first * 2**passes)) for passes in range(_TIMES)]
     due_at = case(*((_DELIVERY.passes == passes, then) for passes, then in enumerate(after)), else_=after[-1])
-    return {"state": waits(), "due_at": due_at, "passes": _DELIVERY.passes + 1}
+    values = {"state": waits(), "due_at": due_at, "passes": _DELIVERY.passes + 1}
+    return values | {"unread": unread} if unread else values
 
 
 def may_be_sent(dialect: str) -> ColumnElement[bool]:
@@ -43,13 +44,23 @@ def is_of() -> ColumnElement[bool]:
     return or_(mine, and_(_DELIVERY.event_type.is_(None), _DELIVERY.handler.in_(bindparam("names", expanding=True))))
 
 
+def is_readable() -> ColumnElement[bool]:
+    """Nobody with one of these `forms`, pairs of event type and fingerprint, has found that it can't read the event.
+
+    Else all who can't would take it from each other, again and again, and come before the one who can.
+    """
+    tried = tuple_(_DELIVERY.event_type, _DELIVERY.unread).in_(bindparam("forms", expanding=True))
+    return or_(_DELIVERY.unread.is_(None), ~tried)
+
+
 @cache
 def passed(dialect: str) -> "Select[Any]":
-    """The `most` deliveries of `queues` that were passed on and are due, of those that `is_of` finds."""
+    """The `most` deliveries of `queues` that were passed on and are due, which `is_of` and `is_readable` find."""
     return (
         select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.attempts, _DELIVERY.event_type)
         .where(in_state(State.PENDING), _DELIVERY.passes > literal_column("0"), _DELIVERY.due_at <= moment(dialect))
-        .where(_DELIVERY.queue.in_(bindparam("queues", expanding=True)), home() == _DELIVERY.queue, is_of())
+        .where(_DELIVERY.queue.in_(bindparam("queues", expanding=True)), home() == _DELIVERY.queue)
+        .where(is_of(), is_readable())
         .order_by(_DELIVERY.due_at)
         .limit(bindparam("most"))
     )

@@ -173,6 +173,7 @@ event_deliveries = Table(
     ),  # its group did not end well: by itself from now on
     Column("event_type", String(255)),  # of its event, to count by
     Column("passes", Integer, nullable=False, server_default=text("0")),  # times that a worker passed it on to others
+    Column("unread", String(64)),  # that such a worker has of its event (events.event.fingerprint), if it can't read it
     PrimaryKeyConstraint("event_id", "handler", name="event_deliveries_pkey"),
 )
 

@@ -15,7 +15,7 @@ from celery import Celery, bootsteps
 from kombu import Connection, Consumer, Queue
 
 from events.pipeline import Pipeline
-from events.registry import all_handled
+from events.registry import all_forms, all_handled
 from events.throttle import Throttle
 from events.transport.memory import MemoryTransport
 from events.worker.draining import Draining
@@ -89,7 +89,7 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
     shutdown = stop
 
     def _take(self, app: Celery, begun_with: list[str], slots: int, stopping: threading.Event) -> None:
-        stale_after, handlers = self._pipeline.settings.stale_after, all_handled()
+        stale_after, ours = self._pipeline.settings.stale_after, (all_handled(), all_forms())
         found = -math.inf
         while not self._draining.begun:
             if stopping.wait(_OFTEN if time.monotonic() - found < _AS_LONG else _SELDOM):
@@ -99,7 +99,7 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 queues = [name for name in begun_with if name in app.amqp.queues.consume_from]  # `cancel_consumer`
                 if room <= 0 or not queues:
                     continue
-                if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, handlers):
+                if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, *ours):
                     found = time.monotonic()
                     self._transport.send(taken)
             except Exception as error:

@@ -169,6 +169,29 @@ def test_what_was_passed_on_is_taken_by_who_can_run_it_once_and_when_it_is_due(s
     assert claim.envelope.id in {one.event_id for one in store.take_due("q", 10)}
 
 
+def test_what_code_of_one_form_can_t_read_nobody_with_that_form_takes_again(store: Store) -> None:
+    # Given a delivery whose event a worker with the one form of it couldn't read
+    store.subscribe("hear")
+    store.publish()
+    (wakeup,) = store.take()
+    assert store.ledger.inbox.pass_on([store.claim(wakeup)], "1:a") == 1
+    make_due(store)
+    # Then it comes to none with that form, and at once to one with another
+    assert store.take_passed("hear", form="1:a") == []
+    (again,) = store.take_passed("hear", form="2:b")
+    # And when that can't read it either, to the first again, which may have been told of it meanwhile
+    assert store.ledger.inbox.pass_on([store.claim(again)], "2:b") == 1
+    make_due(store)
+    assert store.take_passed("hear", form="2:b") == []
+    # Nor does somebody without the handler, who passes it on, make them forget
+    make_due(store, HOUR)
+    (sent,) = store.take_due("q", 10)
+    assert store.ledger.outbox.pass_on([sent]) == 1
+    make_due(store)
+    assert store.take_passed("hear", form="2:b") == []
+    assert [one.event_id for one in store.take_passed("hear", form="1:a")] == [wakeup.event_id]
+
+
 def test_to_look_for_what_was_passed_on_costs_one_statement_and_no_lock(store: Store) -> None:
     # Given nothing of that kind, and somebody who is writing
     store.subscribe()

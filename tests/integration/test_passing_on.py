@@ -15,10 +15,10 @@ from support.waiting import eventually
 COUNT, OTHERS = 20, 4
 
 
-def passes(system: System, ids: list[UUID]) -> list[int]:
-    """How often each delivery of the handler that only old code has was passed on."""
+def passes(system: System, ids: list[UUID], handler: str = "goes") -> list[int]:
+    """How often each delivery of the handler was passed on; by itself of the one that only old code has."""
     row = event_deliveries.c
-    query = select(row.passes).where(row.handler == "goes", row.event_id.in_(ids))
+    query = select(row.passes).where(row.handler == handler, row.event_id.in_(ids))
     with system.pipeline.ledger.engine.connect() as connection:
         return list(connection.scalars(query))
 
@@ -38,6 +38,25 @@ def test_the_one_worker_that_can_run_it_takes_it_after_one_pass(mode: str, pool:
         # Then it had no more than a pass or two to wait for each, and did each once
         assert sum(passes(system, ids)) <= 2 * COUNT
         assert set(system.effects().values()) == {1}
+
+
+@pytest.mark.parametrize("mode", ["redis", "rabbitmq"])
+@pytest.mark.parametrize(("one", "others", "version"), [("new", "old", 2), ("old", "new", 1)])
+def test_a_form_that_the_others_can_t_read_comes_to_the_one_worker_that_can(
+    mode: str, one: str, others: str, version: int, tmp_path: Path
+) -> None:
+    with System(mode, tmp_path, handlers="deployed").in_use() as system:
+        # Given one worker that can read an event, among many that have its handler, too, and can't
+        start_worker(system, one, "solo").wait_for("ready.")
+        for worker in [start_worker(system, others, "solo") for _ in range(OTHERS)]:
+            worker.wait_for("ready.")
+        # When such events come
+        event_type, data = ("Grew", {"colour": "red"}) if version == 2 else ("GrewQuietly", {})
+        ids = publish_as(system, event_type, version, COUNT, name="a", **data)
+        assert system.settled(COUNT, *ids) == {"succeeded": COUNT}
+        # Then each had a pass or two to wait for
+        handler = "on_grew" if version == 2 else "on_grew_quietly"
+        assert sum(passes(system, ids, handler)) <= 2 * COUNT
 
 
 def test_a_queue_that_a_worker_was_told_to_leave_it_leaves_here_too(tmp_path: Path) -> None:

@@ -73,9 +73,10 @@ class Store:
         )
         return [wakeup for (wakeup,) in groups]
 
-    def take_passed(self, *handlers: str, queue: str = "q", limit: int = 10) -> list[Wakeup]:
-        """What others passed on, of these handlers."""
-        groups = self.ledger.outbox.take_passed([queue], limit, HOUR, [(name, "Said") for name in handlers])
+    def take_passed(self, *handlers: str, queue: str = "q", limit: int = 10, form: str = "1:a") -> list[Wakeup]:
+        """What others passed on, of these handlers, as code takes it that has this form of their event."""
+        these = [(name, "Said") for name in handlers]
+        groups = self.ledger.outbox.take_passed([queue], limit, HOUR, these, [("Said", form)])
         return [wakeup for (wakeup,) in groups]
 
     def claim(self, wakeup: Wakeup, lease: timedelta = HOUR) -> Claim:
