@@ -94,7 +94,7 @@ def migrated_file() -> bytes:
     """An SQLite file with a ledger in which nothing is; to write it is much quicker than to migrate."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "events.db")
-        ledger = open_ledger(Settings(database_url=f"sqlite:///{file}", broker_url=""))
+        ledger = open_ledger(Settings(database_url=f"sqlite:///{file}", broker_url="", ledger_schema=""))
         migrate(ledger.engine)
         ledger.close()
         return file.read_bytes()
@@ -104,7 +104,9 @@ def migrated_file() -> bytes:
 def events_pipeline(tmp_path: Path) -> Iterator[InlinePipeline]:
     """A migrated pipeline of its own for one test, used by publish() and the like until the test ends."""
     (tmp_path / "events.db").write_bytes(migrated_file())
-    pipeline = InlinePipeline(Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url=""))
+    # Whatever the environment says of the application's own ledger.
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url="", ledger_schema="")
+    pipeline = InlinePipeline(settings)
     pipeline.migrate()
     use_pipeline(pipeline)
     try:

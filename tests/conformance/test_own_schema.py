@@ -16,11 +16,13 @@ from sqlalchemy.orm import Session
 import shop
 from events import DomainEvent, publish, publish_async
 from events.errors import ConfigurationError, PublishError, SchemaError
+from events.history import EventFilter
 from events.pipeline import Pipeline, use_pipeline
 from events.settings import Settings, load_settings
 from events.store import check_schema, migrate, migration_sql
 from events.store.schema import VERSION_TABLE
 from events.store.tables import metadata
+from events.testing import InlinePipeline
 from support.databases import migrated_postgres
 from support.operator import Operator
 from support.servers import PostgresDatabase
@@ -281,6 +283,17 @@ def test_sqlite_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENTS_SCHEMA", SCHEMA)
     with pytest.raises(ConfigurationError, match="EVENTS_SCHEMA=ledger is for PostgreSQL"):
         load_settings()
+
+
+@pytest.fixture
+def set_for_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTS_SCHEMA", SCHEMA)
+
+
+@pytest.mark.usefixtures("set_for_the_application")
+def test_an_applications_tests_have_a_ledger_in_a_file_all_the_same(events_pipeline: InlinePipeline) -> None:
+    publish(tick())
+    assert len(events_pipeline.history.find(EventFilter())) == 1
 
 
 @pytest.mark.parametrize("name", ["My", "a-b", 'a"b', "pg_x", "9a", "a.b", "x" * 64])
