@@ -33,7 +33,7 @@ to success, or ends as a dead letter that `events dead list` shows and `events d
 
 from typing import TYPE_CHECKING
 
-from events.aggregate import AggregateRoot
+from events.aggregate import AggregateRoot, publish_recorded
 from events.errors import (
     ConfigurationError,
     DefinitionError,
@@ -48,10 +48,11 @@ from events.event import DomainEvent, Metadata, uuid7
 from events.injection import Delivery
 from events.integration import IntegrationEvent
 from events.overview import EventMetrics
-from events.pipeline import get_engine, metrics, on_migrate, publish, publish_async, publish_recorded
+from events.pipeline import get_engine, metrics, on_migrate
 from events.registry import handles
 from events.retry import Retry, RetryAfter, hours, minutes, seconds
 from events.translating import translates
+from events.verbs import publish, publish_async
 
 __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     # events

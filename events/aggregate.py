@@ -14,6 +14,7 @@ is noted by transaction and savepoint: a release hands the notes to the one arou
 what ends in any other way gives the events back to the objects that still have what they tell of.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,8 +24,8 @@ from sqlalchemy.orm import InstanceState, Session, SessionTransaction, scoped_se
 
 from events.event import DomainEvent
 from events.recording import (
-    AggregateRoot,
     Part,
+    Recording,
     drop,
     give_back,
     ids_of,
@@ -33,32 +34,29 @@ from events.recording import (
     since_flush,
     state_of,
 )
+from events.verbs import publish
 
-__all__ = ["AggregateRoot", "publish_on_save", "publish_recorded"]
+__all__ = ["AggregateRoot", "publish_recorded"]
 
-Publish = Callable[..., None]
-
-
-def publish_on_save(publish: Publish) -> None:
-    """From now on every ORM session publishes what its aggregates recorded, when they are flushed or committed."""
-
-    @sqlalchemy_event.listens_for(Session, "after_flush")
-    def saved(session: Session, _: Any) -> None:
-        _hand_over(session, publish, [*session.new, *session.dirty, *session.deleted])
-
-    @sqlalchemy_event.listens_for(Session, "before_commit")
-    def committing(session: Session) -> None:
-        session.flush()
-        _hand_over(session, publish, ())  # what was recorded where no flush comes after it
-
-    sqlalchemy_event.listen(Session, "after_commit", _committed)
-    sqlalchemy_event.listen(Session, "after_soft_rollback", _rolled_back)
-    sqlalchemy_event.listen(Session, "after_transaction_end", _ended)
-    _hand_on_when_merged()
+_lock = threading.Lock()
+_is_watching = False
 
 
-def publish_recorded(aggregate: AggregateRoot, publish: Publish, *, session: Any = None) -> None:
-    """Publish what an aggregate recorded, in the transaction that saves it.
+class AggregateRoot(Recording):
+    """Mixin of whatever changes by events. It has no __init__, so it mixes into ORM models and plain classes alike."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _watch_sessions()
+
+    def record(self, event: DomainEvent) -> None:
+        """Remember an event until the aggregate is saved. Raises PublishError for what is no event."""
+        _watch_sessions()  # also of a class whose other bases keep __init_subclass__ to themselves
+        super().record(event)
+
+
+def publish_recorded(aggregate: AggregateRoot, *, session: Any = None) -> None:
+    """Publish what an aggregate that is no ORM object recorded, in the transaction that saves it.
 
     If a Session rolls that back, the aggregate has it again, to be saved once more; of a Connection that isn't known.
     """
@@ -70,10 +68,38 @@ def publish_recorded(aggregate: AggregateRoot, publish: Publish, *, session: Any
             part_of(real).saved.append((aggregate, events))
 
 
-def _hand_over(session: Session, publish: Publish, flushed: Iterable[object]) -> None:
+def _watch_sessions() -> None:
+    """From now on every ORM session publishes what its aggregates recorded, when they are flushed or committed.
+
+    Begun by the first class of aggregates: a process that has none keeps SQLAlchemy's sessions as they are.
+    """
+    global _is_watching
+    if _is_watching:
+        return
+    with _lock:
+        if not _is_watching:
+            sqlalchemy_event.listen(Session, "after_flush", _saved)
+            sqlalchemy_event.listen(Session, "before_commit", _committing)
+            sqlalchemy_event.listen(Session, "after_commit", _committed)
+            sqlalchemy_event.listen(Session, "after_soft_rollback", _rolled_back)
+            sqlalchemy_event.listen(Session, "after_transaction_end", _ended)
+            _hand_on_when_merged()
+            _is_watching = True
+
+
+def _saved(session: Session, _: Any) -> None:
+    _hand_over(session, [*session.new, *session.dirty, *session.deleted])
+
+
+def _committing(session: Session) -> None:
+    session.flush()
+    _hand_over(session, ())  # what was recorded where no flush comes after it
+
+
+def _hand_over(session: Session, flushed: Iterable[object]) -> None:
     part = part_of(session)
     recorded = [aggregate for aggregate, _ in part.recorded if state_of(aggregate).session is session]
-    found = {id(one): one for one in [*flushed, *recorded] if isinstance(one, AggregateRoot)}
+    found = {id(one): one for one in [*flushed, *recorded] if isinstance(one, Recording)}
     told: dict[Connection, list[DomainEvent]] = {}
     saved = []
     for aggregate in found.values():
@@ -134,7 +160,7 @@ def _bounds(transaction: SessionTransaction) -> SessionTransaction:
     return transaction
 
 
-def _is_kept(aggregate: AggregateRoot) -> bool:
+def _is_kept(aggregate: Recording) -> bool:
     """Its row is known to a session, which reads it anew after a rollback."""
     state = state_of(aggregate)
     return state is not None and bool(state.persistent or state.deleted)
@@ -147,19 +173,19 @@ def _hand_on_when_merged() -> None:
     def merge_with_events(session: Session, state: InstanceState[Any], *args: Any, load: bool, **more: Any) -> object:
         merged = merge(session, state, *args, load=load, **more)
         source = state.obj()
-        if load and isinstance(source, AggregateRoot) and isinstance(merged, AggregateRoot) and source is not merged:
+        if load and isinstance(source, Recording) and isinstance(merged, Recording) and source is not merged:
             _copy(session, source, merged)
         return merged
 
     Session._merge = merge_with_events  # type: ignore[method-assign, assignment]
 
 
-def _copy(session: Session, source: AggregateRoot, merged: AggregateRoot) -> None:
+def _copy(session: Session, source: Recording, merged: Recording) -> None:
     """The source keeps its events until the commit, as it keeps its changes, for it may have to be merged again."""
     known = ids_of(merged.recorded_events)
     for part in parts_of(session).values():
         known |= {event.event_id for _, events in part.saved for event in events}
     if new := [event for event in source.recorded_events if event.event_id not in known]:
         for event in new:
-            AggregateRoot.record(merged, event)
+            Recording.record(merged, event)
         part_of(session).merged.append(source)

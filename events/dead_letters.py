@@ -1,14 +1,14 @@
 """Dead letters: deliveries that were given up. Look at them, alone or by what they have in common; replay, discard."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 from uuid import UUID
 
 from events.errors import EventsError
 from events.letters import DeadLetter, DeadLetterFilter, FailureGroup, Survey
-from events.masking import mask
+from events.masking import masked_letters
 from events.operator_ports import DeadLetterBox
 
 BATCH = 200  # letters in one transaction: whoever stops it loses nothing of what is done
@@ -16,11 +16,6 @@ RESTORED = 2000  # and of those that were discarded, for which nobody waits, and
 
 Progress = Callable[[int, int], None]
 ALL = DeadLetterFilter()
-
-
-def masked(letters: Sequence[DeadLetter], declared: Mapping[str, Collection[str]]) -> list[DeadLetter]:
-    """The letters as people may see them: see events.masking."""
-    return [replace(one, event_data=mask(one.event_data, one.metadata, one.event_type, declared)) for one in letters]
 
 
 class NoSuchDeadLetter(EventsError):
@@ -40,7 +35,9 @@ class DeadLetters:
 
     def find(self, wanted: DeadLetterFilter = ALL) -> list[DeadLetter]:
         """Newest first, 50 of them if the filter sets no limit."""
-        return masked(self._box.find(wanted if wanted.limit is not None else replace(wanted, limit=50)), self._masked())
+        return masked_letters(
+            self._box.find(wanted if wanted.limit is not None else replace(wanted, limit=50)), self._masked()
+        )
 
     def count(self, wanted: DeadLetterFilter = ALL) -> int:
         return self._box.count(wanted)
@@ -56,7 +53,7 @@ class DeadLetters:
             grouped: without groups it is cheap, however many there are.
         """
         found = self._box.survey(wanted if wanted.limit is not None else replace(wanted, limit=50), grouped=grouped)
-        return replace(found, letters=masked(found.letters, self._masked()))
+        return replace(found, letters=masked_letters(found.letters, self._masked()))
 
     def of_group(self, key: str, wanted: DeadLetterFilter = ALL) -> DeadLetterFilter:
         """The same filter, for one group only. Raises NoSuchDeadLetter."""
@@ -74,7 +71,7 @@ class DeadLetters:
         if not found:
             of = f" of handler {handler!r}" if handler else ""
             raise NoSuchDeadLetter(f"event {event_id} has no dead letter{of}; `events dead list` shows what there is")
-        return masked(found, self._masked())
+        return masked_letters(found, self._masked())
 
     def replay(
         self, wanted: DeadLetterFilter, actor: str, *, rate: float | None = None, progress: Progress | None = None

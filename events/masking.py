@@ -6,10 +6,12 @@ the handlers that subscribed to it, for events that other programs wrote.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from events.event import all_events, event_named
+from events.letters import DeadLetter
 from events.unwrapping import unwrapped, unwrapped_value
 
 HIDDEN = "***"
@@ -37,6 +39,11 @@ def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Colle
     for field in fields:
         _hide(shown, field.split("."))
     return json.dumps(shown, ensure_ascii=False)
+
+
+def masked_letters(letters: Sequence[DeadLetter], declared: Mapping[str, Collection[str]]) -> list[DeadLetter]:
+    """Dead letters as people may see them: see `mask`."""
+    return [replace(one, event_data=mask(one.event_data, one.metadata, one.event_type, declared)) for one in letters]
 
 
 def without(data: str, fields: Collection[str]) -> str:

@@ -10,7 +10,6 @@ from events.errors import EventsError
 from events.letters import Parked, ParkedFilter
 from events.masking import mask_foreign
 from events.operator_ports import ParkingLot
-from events.ports import Transport
 
 
 class NoSuchParkedMessage(EventsError):
@@ -21,7 +20,7 @@ class ParkedMessages:
     """What an operator does with parked messages, whatever the face.
 
     Args:
-        transport: opens the broker when a message is to be replayed.
+        send: puts a message back into the queue that it was found in.
         publish: what came by a bridge has no queue to go back to: it becomes an event, if it can now.
         masked: see events.ports.Subscriptions. What came by a bridge holds the data of an event.
     """
@@ -29,12 +28,12 @@ class ParkedMessages:
     def __init__(
         self,
         lot: ParkingLot,
-        transport: Callable[[], Transport],
+        send: Callable[[Parked], None],
         publish: Callable[[Parked, Connection], bool],
         masked: Callable[[], Mapping[str, Collection[str]]],
     ) -> None:
         self._lot = lot
-        self._transport = transport
+        self._send = send
         self._publish = publish
         self._masked = masked
 
@@ -62,7 +61,7 @@ class ParkedMessages:
 
         What came by a bridge is published, or stays where it is.
         """
-        return self._lot.replay(ParkedFilter(ids=ids, reason=reason), self._send)
+        return self._lot.replay(ParkedFilter(ids=ids, reason=reason), self._replay)
 
     def discard(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
         """Give them up; how many. Their rows stay, in state `discarded`, until they are pruned: see `restore`."""
@@ -78,8 +77,8 @@ class ParkedMessages:
             replace(one, body=mask_foreign(one.body, declared)) if "bridge" in one.properties else one for one in found
         ]
 
-    def _send(self, message: Parked, connection: Connection) -> bool:
+    def _replay(self, message: Parked, connection: Connection) -> bool:
         if "bridge" in message.properties:
             return self._publish(message, connection)
-        self._transport().send_parked(message)
+        self._send(message)
         return True

@@ -1,16 +1,12 @@
 """The one place that joins settings, registry, store and transport. An application never makes one itself:
 `get_pipeline()` makes the one of this process from the environment, when it is first needed."""
 
-import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.orm import Session, scoped_session
 
-from events import aggregate as aggregates
 from events import bridges, store
 from events.acceptance import Acceptance
 from events.bridge_url import Address
@@ -20,26 +16,23 @@ from events.dead_letters import DeadLetters
 from events.delivery import Deliverer
 from events.dispatching import RelayLimits
 from events.errors import DefinitionError
-from events.event import DomainEvent, all_events
+from events.event import all_events
 from events.forwarding import bridge_handlers
 from events.hooks import Hooks
 from events.inspection import Inspection
 from events.integration import is_public
+from events.opening import open_tracing
 from events.overview import EventMetrics
 from events.parking import ParkedMessages
 from events.ports import Transport
-from events.publishing import Publisher, running
+from events.publishing import Publisher
 from events.receiving import Receiver
 from events.records import Handled, Subscription
-from events.registry import all_handlers, place_of, remember
+from events.registry import all_handlers, handler_named, place_of, remember
 from events.relay import Relay
-from events.sessions import async_session_of
 from events.settings import Settings, load_settings
-from events.tracing import open_tracing
 from events.upkeep import Upkeep
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from events.verbs import provide
 
 _on_migrate: list[Callable[[Connection], None]] = []
 
@@ -51,7 +44,7 @@ class Pipeline:
         self.settings = settings
         self.ledger = store.open_ledger(settings)
         self.hooks = Hooks()
-        tracing = open_tracing(self.ledger.traces, settings.queue)
+        tracing = open_tracing(self.ledger.traces, self._queue_of)
         if tracing is not None:
             self.hooks.add(tracing)
         self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes, tracing)
@@ -66,7 +59,10 @@ class Pipeline:
             settings.source, lambda bridge, place: bridges.accepted_by(bridge, place, settings),
         )  # fmt: skip
         self.parked = ParkedMessages(
-            self.ledger.parked, lambda: self.transport, self.acceptance.publish_parked, self.ledger.subscriptions.masked
+            self.ledger.parked,
+            lambda message: self.transport.send_parked(message),
+            self.acceptance.publish_parked,
+            self.ledger.subscriptions.masked,
         )
         self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
         self._transport = transport
@@ -121,6 +117,9 @@ class Pipeline:
             overtime,
             self.settings.time_limit,
         )
+
+    def _queue_of(self, handler: str) -> str:
+        return handler_named(handler).queue or self.settings.queue
 
     def register_bridges(self) -> None:
         """Make a handler of each outbound bridge; handlers must be loaded, for they know the events.
@@ -230,43 +229,6 @@ def on_migrate(create: Callable[[Connection], None] | None = None) -> Callable[[
     return create
 
 
-def publish(
-    events: DomainEvent | Iterable[DomainEvent], *, session: Session | scoped_session[Any] | Connection | None = None
-) -> None:
-    """Publish one event or several.
-
-    With `session` (a Session, scoped_session or Connection) they are written in its transaction, at once: what becomes
-    of the rows that are written beside them, in a savepoint for example, becomes of the events. Inside
-    a handler they join the handler's transaction. Otherwise they are durable when this returns. Several events are
-    written in one round trip. Publishing an event again that is stored already changes nothing.
-
-    Raises:
-        EventIdTaken: another event has its id, as after model_copy(), which keeps it; nothing of the call is written.
-        PublishError: not an event, or one that can't be stored; PayloadTooLarge if its data is over the limit. Or
-            `session` is no such thing, or in AUTOCOMMIT.
-        SchemaError: the database of that transaction has no ledger.
-        ConfigurationError: a setting is wrong.
-    """
-    get_pipeline().publisher.publish(events, session=session)
-
-
-async def publish_async(
-    events: DomainEvent | Iterable[DomainEvent],
-    *,
-    session: "AsyncSession | async_scoped_session[Any] | AsyncConnection | None" = None,
-) -> None:
-    """`publish` for asyncio: `session` is an AsyncSession, async_scoped_session or AsyncConnection.
-
-    Alone it runs in a thread.
-    """
-    if session is not None:
-        await async_session_of(session).run_sync(lambda sync: publish(events, session=sync))
-    elif running.get() is not None:
-        publish(events)  # the handler's own connection is synchronous
-    else:
-        await asyncio.to_thread(publish, events)
-
-
 def metrics() -> dict[str, EventMetrics]:
     """Counts and error counts of every event type in the ledger, by name.
 
@@ -275,9 +237,4 @@ def metrics() -> dict[str, EventMetrics]:
     return {one.event_type: one for one in get_pipeline().ledger.overviews.take().event_types}
 
 
-def publish_recorded(aggregate: "aggregates.AggregateRoot", *, session: Any = None) -> None:
-    """Publish what an aggregate that is no ORM object recorded, in the transaction that saves it."""
-    aggregates.publish_recorded(aggregate, publish, session=session)
-
-
-aggregates.publish_on_save(publish)
+provide(lambda: get_pipeline().publisher)

@@ -16,7 +16,8 @@ from events.event import DomainEvent, Metadata
 from events.identity import CAUSE_SENT_AS, sender_of
 from events.ports import EventLog
 from events.sessions import connection_of
-from events.tracing import HEADERS, Carrier, PublishTracing, carried
+from events.traces import Carrier
+from events.tracing import HEADERS, PublishTracing, carried
 
 
 class Running:

@@ -22,8 +22,8 @@ _UNDONE = "_undone_events"  # flushed, and rolled back: published by what writes
 _PARTS = "events_parts"  # session.info
 
 
-class AggregateRoot:
-    """Mixin of whatever changes by events. It has no __init__, so it mixes into ORM models and plain classes alike."""
+class Recording:
+    """What Recording remembers of its events."""
 
     def record(self, event: DomainEvent) -> None:
         """Remember an event until the aggregate is saved. Raises PublishError for what is no event."""
@@ -56,9 +56,9 @@ class AggregateRoot:
 class Part:
     """What happened in one transaction or savepoint of a session, and in those savepoints of it that were released."""
 
-    recorded: list[tuple[AggregateRoot, DomainEvent]] = field(default_factory=list)  # by objects of the session
-    saved: list[tuple[AggregateRoot, Collection[DomainEvent]]] = field(default_factory=list)  # published
-    merged: list[AggregateRoot] = field(default_factory=list)  # copied from these, which have them until the commit
+    recorded: list[tuple[Recording, DomainEvent]] = field(default_factory=list)  # by objects of the session
+    saved: list[tuple[Recording, Collection[DomainEvent]]] = field(default_factory=list)  # published
+    merged: list[Recording] = field(default_factory=list)  # copied from these, which have them until the commit
 
 
 def state_of(aggregate: object) -> Any:
@@ -76,12 +76,12 @@ def part_of(session: Session) -> Part:
     return parts_of(session).setdefault(session.get_nested_transaction() or session.get_transaction(), Part())
 
 
-def since_flush(aggregate: AggregateRoot) -> list[DomainEvent]:
+def since_flush(aggregate: Recording) -> list[DomainEvent]:
     """What belongs to the changes that the next update of the object writes."""
     return list(aggregate.__dict__.get(_RECORDED, ()))
 
 
-def drop(aggregate: AggregateRoot, events: Collection[DomainEvent]) -> None:
+def drop(aggregate: Recording, events: Collection[DomainEvent]) -> None:
     """It remembers these no longer."""
     ids = ids_of(events)
     for name in (_RECORDED, _UNDONE):
@@ -91,7 +91,7 @@ def drop(aggregate: AggregateRoot, events: Collection[DomainEvent]) -> None:
             aggregate.__dict__.pop(name, None)
 
 
-def give_back(aggregate: AggregateRoot, events: Collection[DomainEvent]) -> None:
+def give_back(aggregate: Recording, events: Collection[DomainEvent]) -> None:
     """They were published in a transaction that was rolled back, and the object still has what they tell of."""
     aggregate.__dict__[_UNDONE] = [*aggregate.__dict__.get(_UNDONE, ()), *events]
 
@@ -100,8 +100,8 @@ def ids_of(events: Collection[DomainEvent]) -> set[UUID]:
     return {event.event_id for event in events}
 
 
-@sqlalchemy_event.listens_for(AggregateRoot, "expire", propagate=True)
-def _expired(aggregate: AggregateRoot, attributes: Collection[str] | None) -> None:
+@sqlalchemy_event.listens_for(Recording, "expire", propagate=True)
+def _expired(aggregate: Recording, attributes: Collection[str] | None) -> None:
     """All its changes were thrown away."""
     if attributes is None:
         aggregate.forget_recorded()

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
-from events.dead_letters import masked
 from events.dispatching import Dispatch, RelayLimits
 from events.errors import TransportError, Unsendable
 from events.hooks import Hooks
 from events.letters import DeadLetter
+from events.masking import masked_letters
 from events.ports import Listener, Outbox, Recovery, Subscriptions, Transport
 from events.records import Handled
 from events.throttle import Throttle
@@ -215,7 +215,7 @@ class Relay:
     def _copy(self, letters: Sequence[DeadLetter]) -> bool:
         """Whether the broker has them, or never will: they are in the ledger all the same, and hold up no others."""
         try:
-            self._transport.send_dead(masked(letters, self._subscriptions.masked()))
+            self._transport.send_dead(masked_letters(letters, self._subscriptions.masked()))
         except Unsendable as error:
             if len(letters) > 1:
                 copied = [self._copy([letter]) for letter in letters]

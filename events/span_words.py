@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from events.event import DomainEvent
-from events.tracing import Carrier
+from events.traces import Carrier
 
 NAME = "celery-domain-events"
 W3C = TraceContextTextMapPropagator()

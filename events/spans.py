@@ -11,7 +11,7 @@ Whether spans go anywhere is the application's to say, when it sets up an SDK. U
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from uuid import UUID
@@ -25,7 +25,6 @@ from events.event import DomainEvent
 from events.hooks import Watcher
 from events.outcome import Outcome, Result
 from events.records import Claim, Group
-from events.registry import handler_named
 from events.span_words import (
     NAME,
     W3C,
@@ -38,7 +37,8 @@ from events.span_words import (
     note_failure,
     type_of,
 )  # fmt: skip
-from events.tracing import Carrier, Traces, carried, carried_by_row
+from events.traces import Carrier, Traces
+from events.tracing import carried, carried_by_row
 
 _FAILED = (Outcome.RETRY, Outcome.DEAD, Outcome.NOT_OURS)  # its effects are not in the database
 
@@ -47,12 +47,12 @@ class Spans(Watcher):
     """Makes the spans of one process.
 
     Args:
-        queue: of handlers that name none.
+        queue_of: the queue of a handler, by its name.
     """
 
-    def __init__(self, traces: Traces, queue: str) -> None:
+    def __init__(self, traces: Traces, queue_of: Callable[[str], str]) -> None:
         self._traces = traces
-        self._queue = queue
+        self._queue_of = queue_of
         self._found: Tracer | None = None
         self._processing: dict[tuple[UUID, str], _Process] = {}  # attempts whose outcome is not known yet
         self._of_thread = threading.local()
@@ -162,7 +162,7 @@ class Spans(Watcher):
 
     def _start(self, tracer: Tracer, claims: Sequence[Claim]) -> Span:
         first, now = claims[0], contexts.get_current()
-        queue = handler_named(first.handler).queue or self._queue
+        queue = self._queue_of(first.handler)
         ours: dict[str, str | int] = {
             "messaging.consumer.group.name": first.handler,
             "events.handler": first.handler,

@@ -7,29 +7,14 @@ given is handed on to what it causes, so that no trace is cut here.
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
+from typing import Protocol
 
 from events.event import DomainEvent, Metadata
-
-if TYPE_CHECKING:
-    from events.spans import Spans
-
-Carrier = dict[str, str]  # the two headers, as far as there are any
+from events.traces import Carrier
 
 HEADERS = ("traceparent", "tracestate")
-
-
-class Traces(Protocol):
-    """What the ledger knows of traces."""
-
-    def of_events(self, event_ids: Collection[UUID]) -> dict[UUID, Carrier]:
-        """The contexts in which events were published; without those that have none. One query."""
-
-    def before(self, event_id: UUID, handler: str, attempt: int) -> str | None:
-        """The traceparent of the last failed attempt of a delivery before this one."""
 
 
 class PublishTracing(Protocol):
@@ -40,21 +25,6 @@ class PublishTracing(Protocol):
 
     def publishing(self, events: Sequence[DomainEvent]) -> AbstractContextManager[Sequence[Carrier]]:
         """Entered around their writing; for each the context to be stored with it, empty to leave it as it is."""
-
-
-def open_tracing(traces: Traces, queue: str) -> "Spans | None":
-    """Who makes spans in this process; None if OpenTelemetry's API is not installed.
-
-    Args:
-        queue: of handlers that name none.
-    """
-    try:
-        from events.spans import Spans  # here: nothing of OpenTelemetry is to be imported where it isn't installed
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "opentelemetry":
-            raise
-        return None
-    return Spans(traces, queue)
 
 
 def carried(metadata: Metadata) -> Carrier:

@@ -28,9 +28,9 @@ from events.errors import DefinitionError, PublishError
 from events.event import DomainEvent
 from events.injection import Wanted, plan, session_class
 from events.integration import contract_of, is_public
-from events.pipeline import publish
 from events.registry import GROUP, Handler, as_limit, check_events, check_parentheses, checked, place_of, remember
 from events.retry import Retry
+from events.verbs import publish
 
 log = logging.getLogger("events.translating")
 

@@ -37,7 +37,7 @@ from events.store.switches import SqlSwitches
 from events.store.traces import SqlTraces
 from events.store.unhandled import SqlUnhandled
 from events.store.workers import SqlWorkers
-from events.tracing import Traces
+from events.traces import Traces
 
 __all__ = ["Ledger", "check_listening", "check_schema", "migrate", "migration_sql", "open_ledger", "pending"]
 

@@ -5,6 +5,7 @@ not even inherit one: the library keeps locks in memory, and a child forked in a
 https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
 """
 
+import functools
 import os
 import threading
 from typing import Any
@@ -25,6 +26,7 @@ class ForkSafety:
         self._engine: Engine | None = None
         self._reset()
         _all.add(self)
+        _watch_forks()
 
     @property
     def pool_class(self) -> type[LedgerPool]:
@@ -102,8 +104,11 @@ def _each(step: str) -> None:
         getattr(safety, step)()
 
 
-os.register_at_fork(
-    before=lambda: _each("before"),
-    after_in_parent=lambda: _each("after_in_parent"),
-    after_in_child=lambda: _each("after_in_child"),
-)
+@functools.cache
+def _watch_forks() -> None:
+    """Once in a process, and not before it has a database."""
+    os.register_at_fork(
+        before=lambda: _each("before"),
+        after_in_parent=lambda: _each("after_in_parent"),
+        after_in_child=lambda: _each("after_in_child"),
+    )

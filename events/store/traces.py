@@ -1,4 +1,4 @@
-"""Reads which traces events and failed attempts belong to. Keeps the contract of events.tracing.Traces."""
+"""Reads which traces events and failed attempts belong to. Keeps the contract of events.traces.Traces."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from events.store.engine import look
 from events.store.tables import event_attempts, event_store
 from events.store.types import of_metadata
-from events.tracing import Carrier
+from events.traces import Carrier
 
 _EVENT, _ATTEMPT = event_store.c, event_attempts.c
 
