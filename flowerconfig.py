@@ -3,7 +3,7 @@
 https://flower.readthedocs.io/en/latest/config.html
 """
 
-from events.monitoring.flower import install
+from events.flower import install
 
 install()  # the tabs Events, Dead letters and Handlers
 

@@ -45,14 +45,12 @@ from events.errors import (
     SchemaError,
 )
 from events.event import DomainEvent, Metadata, uuid7
-from events.injection import Delivery
+from events.handling import Delivery, handles, translates
 from events.integration import IntegrationEvent
-from events.overview import EventMetrics
+from events.ledger import EventMetrics
 from events.pipeline import get_engine, metrics, on_migrate
-from events.registry import handles
+from events.publishing import publish, publish_async
 from events.retry import Retry, RetryAfter, hours, minutes, seconds
-from events.translating import translates
-from events.verbs import publish, publish_async
 
 __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     # events

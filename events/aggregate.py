@@ -23,7 +23,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction, scoped_session
 
 from events.event import DomainEvent
-from events.recording import (
+from events.publishing import (
     Part,
     Recording,
     drop,
@@ -31,10 +31,10 @@ from events.recording import (
     ids_of,
     part_of,
     parts_of,
+    publish,
     since_flush,
     state_of,
 )
-from events.verbs import publish
 
 __all__ = ["AggregateRoot", "publish_recorded"]
 

@@ -12,8 +12,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection, inspect, text
 
-from events.store.schema import VERSION_TABLE
-from events.store.tables import metadata
+from events.store import VERSION_TABLE, metadata
 
 _OURS = {*metadata.tables, VERSION_TABLE}
 _SCHEMA_OF = text(

@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 from events.errors import EventsError
+from events.handling import load_handlers
 from events.pipeline import get_pipeline
-from events.printable import printable
-from events.redaction import redact
-from events.registry import load_handlers
-from events.worker.app import build_app
-from events.worker.celery_app import LedgerApp
+from events.text import printable, redact
+from events.worker import LedgerApp, build_app
 
 
 def _build() -> LedgerApp:

@@ -132,7 +132,7 @@ class NotTaken(TransportError):
     """The broker took all messages but these.
 
     Args:
-        refused: what was not taken (of events.records.Group), and why: `Unsendable`, or what the broker said.
+        refused: what was not taken (of events.ledger.Group), and why: `Unsendable`, or what the broker said.
     """
 
     def __init__(self, refused: Mapping[Any, TransportError]) -> None:

@@ -23,7 +23,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from events import declaration, masks, origin
+from events.definition import declaration, masks, origin
 from events.errors import DefinitionError
 
 RESERVED = ("event_id", "occurred_at", "metadata")
@@ -78,7 +78,7 @@ class DomainEvent(BaseModel):
         pydantic.ValidationError: when an event is made from wrong values or unknown fields.
     """
 
-    # Unknown fields are a typo when an event is made, and tolerated when one is read (see events.codec).
+    # Unknown fields are a typo when an event is made, and tolerated when one is read (see events.ledger.codec).
     # NaN and infinity have no JSON number: as strings they survive the round trip.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64",
                               val_json_bytes="base64")  # fmt: skip

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from events.outcome import Result
-from events.records import Claim, FannedOut, Group
+from events.ledger import Claim, FannedOut, Group, Result
 from events.throttle import Throttle
 
 log = logging.getLogger("events.hooks")

@@ -8,31 +8,19 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection, Engine
 
 from events import bridges, store
-from events.acceptance import Acceptance
-from events.bridge_url import Address
-from events.bridging import Bridge
-from events.correcting import Correcting
-from events.dead_letters import DeadLetters
+from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handlers
 from events.delivery import Deliverer
-from events.dispatching import RelayLimits
 from events.errors import DefinitionError
 from events.event import all_events
-from events.forwarding import bridge_handlers
+from events.handling import all_handlers, handler_named, place_of, remember
 from events.hooks import Hooks
-from events.inspection import Inspection
 from events.integration import is_public
-from events.opening import open_tracing
-from events.overview import EventMetrics
-from events.parking import ParkedMessages
-from events.ports import Transport
-from events.publishing import Publisher
-from events.receiving import Receiver
-from events.records import Handled, Subscription
-from events.registry import all_handlers, handler_named, place_of, remember
-from events.relay import Relay
+from events.ledger import EventMetrics, Handled, Subscription, Transport
+from events.operating import Correcting, DeadLetters, Inspection, ParkedMessages, Upkeep
+from events.publishing import Publisher, provide
+from events.relay import Relay, RelayLimits
 from events.settings import Settings, load_settings
-from events.upkeep import Upkeep
-from events.verbs import provide
+from events.tracing import open_tracing
 
 _on_migrate: list[Callable[[Connection], None]] = []
 

@@ -20,13 +20,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import update
 
-from events.letters import DeadLetter, Parked
-from events.outcome import Outcome, Result
+from events.ledger import DeadLetter, Group, Outcome, Parked, Result, Wakeup
 from events.pipeline import Pipeline, use_pipeline
-from events.records import Group, Wakeup
 from events.settings import Settings
-from events.store import migrate, open_ledger
-from events.store.tables import event_deliveries
+from events.store import event_deliveries, migrate, open_ledger
 
 
 class InlineTransport:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
-from events.redaction import brief
+from events.text import brief
 
 EVERY = 10.0  # seconds
 _FORGET_AFTER = 600.0  # seconds; what comes again after that is told whole

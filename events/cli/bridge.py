@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from events import bridges
-from events.bridge_url import Address
-from events.bridging import Bridge
+from events.bridges import Address, Bridge
 from events.cli.relaying import on_signals, set_up_logs
 from events.errors import ConfigurationError
+from events.handling import load_handlers
 from events.pipeline import get_pipeline
-from events.registry import load_handlers
-from events.settings import Settings, redact
+from events.settings import Settings
+from events.text import redact
 
 log = logging.getLogger("events.bridges")
 

@@ -8,17 +8,14 @@ from typing import Annotated
 
 import typer
 
+from events.bridges import forwarded
 from events.cli.output import AsJson, complain, hint, is_terminal, print_json, print_table, say
-from events.contract.asyncapi import document
-from events.contract.catalog import Catalog, CatalogEvent, collect
-from events.contract.page import as_page
-from events.contract.routes import routes_of
+from events.contract import Catalog, CatalogEvent, as_page, collect, document, routes_of
 from events.errors import EventsError
 from events.event import all_events
-from events.forwarding import forwarded
+from events.handling import all_handlers, load_handlers, without_handlers
 from events.integration import is_public
 from events.pipeline import get_pipeline
-from events.registry import all_handlers, load_handlers, without_handlers
 from events.settings import load_settings
 
 Title = Annotated[

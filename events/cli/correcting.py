@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from events.cli import asking, filters, ids
+from events.cli import confirming, filters, ids
 from events.cli.output import refused, say
-from events.letters import DeadLetter
+from events.handling import load_handlers
+from events.ledger import DeadLetter
 from events.pipeline import get_pipeline
-from events.registry import load_handlers
 
 
 def edit(
@@ -18,7 +18,7 @@ def edit(
         str, typer.Argument(metavar="JSON", help="The fields to change, as a JSON object.", show_default=False)
     ],
     handler: filters.Handler = None,
-    yes: asking.Yes = False,
+    yes: confirming.Yes = False,
     actor: filters.Actor = None,
 ) -> None:
     """Correct the data of a dead letter and run it again. Needs EVENTS_EDIT=on.
@@ -38,7 +38,7 @@ def edit(
     load_handlers(pipeline.settings.handlers)
 
     def ask(letter: DeadLetter) -> None:
-        asking.confirm(f"Run {letter.handler} with {', '.join(wanted)} changed?", yes=yes)
+        confirming.confirm(f"Run {letter.handler} with {', '.join(wanted)} changed?", yes=yes)
 
     whole, who = ids.dead(event_id), actor or filters.actor()
     corrected = pipeline.correcting.correct(whole, wanted, who, handler=handler, confirm=ask)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from events.cli import completing, correcting, dead_actions, filters, ids
+from events.cli import completion, correcting, dead_actions, filters, ids
+from events.cli.help_pages import App
 from events.cli.output import AsJson, heading, hint, moment, print_fields, print_json, print_table, remark, say_lines
-from events.cli.pages import App
-from events.letters import DeadLetter, DeadLetterFilter
+from events.ledger import DeadLetter, DeadLetterFilter
 from events.pipeline import get_pipeline
 
 app = App(help="Dead letters: list, groups, show, replay, discard, restore, edit.")
@@ -97,7 +97,7 @@ def show(
     event_id: ids.Event,
     handler: Annotated[
         str | None,
-        typer.Argument(metavar="HANDLER", help="Only of this handler.", autocompletion=completing.handlers),
+        typer.Argument(metavar="HANDLER", help="Only of this handler.", autocompletion=completion.handlers),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

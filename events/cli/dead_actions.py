@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from events.cli import asking, filters, ids
+from events.cli import confirming, filters, ids
 from events.cli.output import complain, console, refused, say
-from events.letters import DeadLetterFilter
+from events.ledger import DeadLetterFilter
 from events.pipeline import get_pipeline
 
 All = Annotated[bool, typer.Option("--all", help="All that match the filters.")]
@@ -66,7 +66,7 @@ def discard(
     since: filters.Since = None,
     before: filters.Before = None,
     dry_run: DryRun = False,
-    yes: asking.Yes = False,
+    yes: confirming.Yes = False,
     actor: filters.Actor = None,
 ) -> None:
     """Give them up. Their rows stay, in state `discarded`, until `events prune` deletes them: restore takes it back.
@@ -80,7 +80,7 @@ def discard(
     _act(
         "discard", wanted, everything, group, dry_run,
         lambda chosen, told: letters.discard(chosen, actor or filters.actor(), progress=told),
-        lambda count: asking.confirm(f"Discard {count:,} dead letters?", yes=yes),
+        lambda count: confirming.confirm(f"Discard {count:,} dead letters?", yes=yes),
     )  # fmt: skip
 
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from events.cli import completing
+from events.cli import completion
 from events.cli.output import refused
-from events.when import when as moment
+from events.operating import when as moment
 
 
 def when(text: str) -> datetime:
-    """For options: see events.when."""
+    """For options: see events.operating.times."""
     try:
         return moment(text)
     except ValueError as error:
@@ -31,11 +31,11 @@ def actor() -> str:
 
 Handler = Annotated[
     str | None,
-    typer.Option("--handler", metavar="HANDLER", help="Only of this handler.", autocompletion=completing.handlers),
+    typer.Option("--handler", metavar="HANDLER", help="Only of this handler.", autocompletion=completion.handlers),
 ]
 EventType = Annotated[
     str | None,
-    typer.Option("--event", metavar="EVENT", help="Only of this event type.", autocompletion=completing.event_types),
+    typer.Option("--event", metavar="EVENT", help="Only of this event type.", autocompletion=completion.event_types),
 ]
 Aggregate = Annotated[str | None, typer.Option("--aggregate", metavar="ID", help="Only of this aggregate id.")]
 Correlation = Annotated[
@@ -56,7 +56,7 @@ Group = Annotated[
     str | None,
     typer.Option(
         "--group", metavar="GROUP", help="Only of this failure group: see `events dead groups`.",
-        autocompletion=completing.groups,
+        autocompletion=completion.groups,
     ),
 ]  # fmt: skip
 Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most this many, newest first.")]

@@ -7,12 +7,11 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from events.cli import asking, completing, filters
+from events.cli import completion, confirming, filters
+from events.cli.help_pages import App
 from events.cli.output import AsJson, console, hint, moment, print_json, print_table, remark, say
-from events.cli.pages import App
-from events.overview import HandlerMetrics, retire_command
+from events.ledger import HandlerMetrics, State, retire_command
 from events.pipeline import get_pipeline
-from events.records import State
 
 app = App(help="Handlers: list, pause, resume, retire.")
 
@@ -20,7 +19,7 @@ Answer = TypeVar("Answer")
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="HANDLER", help="The handler's name.", show_default=False, autocompletion=completing.handlers
+        metavar="HANDLER", help="The handler's name.", show_default=False, autocompletion=completion.handlers
     ),
 ]
 
@@ -86,11 +85,11 @@ def retire(
             "--event",
             metavar="EVENT",
             help="Only of this event type; it keeps the others.",
-            autocompletion=completing.event_types,
+            autocompletion=completion.event_types,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    yes: asking.Yes = False,
+    yes: confirming.Yes = False,
     actor: filters.Actor = None,
 ) -> None:
     """Of a handler that no code has any more: it gets no more events, and what waits for it is discarded.
@@ -104,8 +103,8 @@ def retire(
     if dry_run:
         say(f"{upkeep.would_drop(handler, event):,} deliveries would be discarded")
         return
-    if not yes and asking.can_ask() and (waiting := upkeep.would_drop(handler, event)):
-        asking.confirm(f"Retire {handler}, and discard {waiting:,} deliveries that wait for it?", yes=yes)
+    if not yes and confirming.can_ask() and (waiting := upkeep.would_drop(handler, event)):
+        confirming.confirm(f"Retire {handler}, and discard {waiting:,} deliveries that wait for it?", yes=yes)
     count = _with_spinner(
         "discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told, event_type=event)
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from events.cli import completing, filters
+from events.cli import completion, filters
 from events.cli.output import (
     AsJson,
     heading,
@@ -21,9 +21,8 @@ from events.cli.output import (
     say,
     say_lines,
 )
-from events.history import EventFilter, EventRecord, Found, timeline
-from events.identity import as_uuid
-from events.inspection import NoSuchEvent
+from events.ledger import EventFilter, EventRecord, Found, as_uuid, timeline
+from events.operating import NoSuchEvent
 from events.pipeline import get_pipeline
 
 
@@ -33,7 +32,7 @@ def show(
         typer.Argument(
             metavar="EVENT_ID",
             help="The event's id: here, or where it came from. Or the beginning of the one here, where that is unique.",
-            autocompletion=completing.events,
+            autocompletion=completion.events,
         ),
     ],
     tracebacks: Annotated[bool, typer.Option("--tracebacks", help="With the traceback of every attempt.")] = False,

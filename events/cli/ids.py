@@ -7,37 +7,37 @@ from uuid import UUID
 
 import typer
 
-from events.cli import completing
+from events.cli import completion
 from events.cli.output import refused
 from events.errors import EventsError
-from events.identity import as_uuid
+from events.ledger import as_uuid
+from events.operating import AT_ONCE, bounds, only_one
 from events.pipeline import get_pipeline
-from events.prefixes import AT_ONCE, bounds, only_one
 
 Between = Callable[[UUID, UUID, int], list[UUID]]
 _OR = "Or the beginning of it, where that is unique."
 
 Event = Annotated[
     str,
-    typer.Argument(metavar="EVENT_ID", help=f"The event's id. {_OR}", autocompletion=completing.dead_letters),
+    typer.Argument(metavar="EVENT_ID", help=f"The event's id. {_OR}", autocompletion=completion.dead_letters),
 ]
 Dead = Annotated[
     list[str] | None,
     typer.Argument(metavar="EVENT_ID", help="Ids of events, or beginnings of them, where those are unique.",
-                   show_default=False, autocompletion=completing.dead_letters),
+                   show_default=False, autocompletion=completion.dead_letters),
 ]  # fmt: skip
 Discarded = Annotated[
     list[str] | None,
     typer.Argument(metavar="EVENT_ID", help="Ids of events, or beginnings of them, where those are unique.",
-                   show_default=False, autocompletion=completing.discarded),
+                   show_default=False, autocompletion=completion.discarded),
 ]  # fmt: skip
 Message = Annotated[
-    str, typer.Argument(metavar="ID", help=f"The message's id. {_OR}", autocompletion=completing.parked)
+    str, typer.Argument(metavar="ID", help=f"The message's id. {_OR}", autocompletion=completion.parked)
 ]
 Messages = Annotated[
     list[str] | None,
     typer.Argument(metavar="ID", help="Ids of messages, or beginnings of them, where those are unique.",
-                   show_default=False, autocompletion=completing.parked),
+                   show_default=False, autocompletion=completion.parked),
 ]  # fmt: skip
 
 

@@ -9,12 +9,11 @@ import typer
 from events.cli.handlers import as_dict, orphaned
 from events.cli.output import AsJson, complain, console, print_json, print_table, refused, say
 from events.errors import ConfigurationError
-from events.overview import Overview
+from events.handling import load_handlers
+from events.ledger import Overview, State
 from events.pipeline import Pipeline, get_pipeline
-from events.records import State
-from events.registry import load_handlers
-from events.settings import redact
 from events.store import migration_sql, pending
+from events.text import redact
 
 
 def migrate(

@@ -4,7 +4,7 @@ from importlib import resources
 
 import typer
 
-from events.cli.pages import App
+from events.cli.help_pages import App
 
 app = App(help="A dashboard and alert rules for what EVENTS_HTTP_PORT serves.")
 

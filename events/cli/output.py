@@ -1,6 +1,6 @@
 """How commands print: tables for people, text between tabs for pipes, JSON for scripts.
 
-Whatever is printed here can be printed: see events.printable. Nothing is markup.
+Whatever is printed here can be printed: see events.text.escaping. Nothing is markup.
 """
 
 import json
@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from events.cli.tables import INDENT, Column, Layout, wrapped
-from events.printable import printable
-from events.redaction import redact
+from events.text import printable, redact
 
 console = Console(markup=False, emoji=False, highlight=False)
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from events.cli import asking, ids
+from events.cli import confirming, ids
+from events.cli.help_pages import App
 from events.cli.output import AsJson, hint, moment, print_fields, print_json, print_table, refused, remark, say
-from events.cli.pages import App
 from events.errors import ConfigurationError
-from events.letters import Parked
-from events.parking import NoSuchParkedMessage
+from events.handling import load_handlers
+from events.ledger import Parked
+from events.operating import NoSuchParkedMessage
 from events.pipeline import get_pipeline
-from events.registry import load_handlers
 
 app = App(help="Messages that can't be run: list, show, replay, discard, restore.")
 
@@ -103,7 +103,7 @@ def replay(messages: ids.Messages = None, reason: Reason = None, everything: All
 
 @app.command()
 def discard(
-    messages: ids.Messages = None, reason: Reason = None, everything: All = False, yes: asking.Yes = False
+    messages: ids.Messages = None, reason: Reason = None, everything: All = False, yes: confirming.Yes = False
 ) -> None:
     """Give them up. Their rows stay, in state `discarded`, until `events prune` deletes them: restore takes it back.
 
@@ -113,11 +113,11 @@ def discard(
     """
     _say_which("discard", messages, everything)
     parked = get_pipeline().parked
-    if everything and not yes and asking.can_ask():
+    if everything and not yes and confirming.can_ask():
         counts = parked.counts()
         total = counts.get(reason, 0) if reason else sum(counts.values())
         if total:
-            asking.confirm(f"Discard {total:,} parked messages?", yes=yes)
+            confirming.confirm(f"Discard {total:,} parked messages?", yes=yes)
     count = parked.discard(ids.all_messages(messages), reason=reason)
     _report(count, "discarded", messages, "none of these is parked (any more); `events parked list`")
 

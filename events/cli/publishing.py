@@ -10,12 +10,12 @@ import typer
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from events.cli import completing
+from events.cli import completion
 from events.cli.output import AsJson, console, print_json, refused, say
 from events.errors import PublishError
 from events.event import DomainEvent, all_events, event_named
+from events.handling import load_handlers
 from events.pipeline import get_pipeline
-from events.registry import load_handlers
 
 _AT_ONCE = 500
 
@@ -24,7 +24,7 @@ def publish(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="EVENT", help="The event type.", show_default=False, autocompletion=completing.event_types
+            metavar="EVENT", help="The event type.", show_default=False, autocompletion=completion.event_types
         ),
     ] = None,
     data: Annotated[

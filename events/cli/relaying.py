@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from events.errors import ConfigurationError
-from events.logs import JsonFormatter
 from events.pipeline import Pipeline, get_pipeline
-from events.plain_logs import make_plain
-from events.printable import printable
 from events.relay import Relay
-from events.settings import Settings, redact
+from events.settings import Settings
+from events.text import printable, redact
 from events.watchdog import Signs, Watchdog
 
 if TYPE_CHECKING:
-    from events.monitoring.http import Server
+    from events.monitoring import Server
 
 log = logging.getLogger("events.relay")
 
@@ -75,6 +73,8 @@ def on_signals(stop: Callable[[], None]) -> None:
 
 def set_up_logs(settings: Settings) -> None:
     """Of a command that runs for long: to standard error, as EVENTS_LOG_FORMAT says."""
+    from events.monitoring import JsonFormatter, make_plain  # here: it loads kombu and the client of Prometheus
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     make_plain(logging.getLogger())
     if settings.log_format == "json":
@@ -85,11 +85,16 @@ def set_up_logs(settings: Settings) -> None:
 
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
     """Metrics and health of this relay. Loaded here, since every command is imported with the others."""
-    from events.monitoring.health import Condition, Health
-    from events.monitoring.kept import Kept
-    from events.monitoring.moved import Moved
-    from events.monitoring.prometheus import EventsCollector
-    from events.monitoring.serving import broker_probe, database_probe, make_server
+    from events.monitoring import (
+        Condition,
+        EventsCollector,
+        Health,
+        Kept,
+        Moved,
+        broker_probe,
+        database_probe,
+        make_server,
+    )
 
     moved = Moved()
     pipeline.hooks.add(moved)

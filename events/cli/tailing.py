@@ -13,10 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from events.cli import filters
 from events.cli.output import as_json as to_json
 from events.cli.output import complain, console, is_terminal
-from events.history import EventFilter
+from events.ledger import EventFilter
+from events.operating import Happening, Tail
 from events.pipeline import get_pipeline
-from events.printable import printable
-from events.tailing import Happening, Tail
+from events.text import printable
 
 _COLOURS = {"succeeded": "green", "dead": "red", "to be retried": "yellow", "discarded": "dim", "started": "dim"}
 

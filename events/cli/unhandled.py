@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from events.cli import asking, completing
+from events.cli import completion, confirming
+from events.cli.help_pages import App
 from events.cli.output import AsJson, console, hint, moment, print_json, print_table, refused, remark, say
-from events.cli.pages import App
-from events.cli.upkeep import age
+from events.cli.prune import age
 from events.pipeline import get_pipeline
 
 app = App(help="Events that wait for a handler: list, drop.")
@@ -43,7 +43,7 @@ def drop(
     types: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="EVENT", help="Event types.", show_default=False, autocompletion=completing.unhandled_types
+            metavar="EVENT", help="Event types.", show_default=False, autocompletion=completion.unhandled_types
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Of all types that no handler has subscribed to.")] = False,
@@ -52,7 +52,7 @@ def drop(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Events in one transaction.")] = 1000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    yes: asking.Yes = False,
+    yes: confirming.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete events that wait for a handler, for good: by type, or --all.
@@ -81,7 +81,7 @@ def drop(
             say(f"{total:,} events would be deleted")
         return
     if total:
-        asking.confirm(f"Delete {total:,} events of {', '.join(chosen)} for good?", yes=yes, needed=True)
+        confirming.confirm(f"Delete {total:,} events of {', '.join(chosen)} for good?", yes=yes, needed=True)
     done, bar = 0, (TextColumn("deleting"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("deleting", total=total)

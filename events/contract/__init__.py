@@ -1,6 +1,18 @@
-"""What the application says to others, and to those who come after: the faces of its events as documents.
+"""What others can count on: the catalog of events and handlers, and integration events as AsyncAPI.
 
-`catalog` gathers what is known of events and who publishes, handles and forwards them; `page`, `graph` and `layout`
-make a web page of it. `asyncapi` writes the contract document with the help of `schemas`, and `yaml` is the form in
-which most expect it. `routes` says which bridges there are.
+May import: pipeline and what is below. Open first: `catalog`.
 """
+
+from events.contract.asyncapi import document
+from events.contract.catalog import Catalog, CatalogEvent, collect
+from events.contract.page import as_page
+from events.contract.routes import routes_of
+
+__all__ = [
+    "Catalog",
+    "CatalogEvent",
+    "as_page",
+    "collect",
+    "document",
+    "routes_of",
+]

@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from events.bridging import HANDLER
+from events.bridges import FLAT, HANDLER
 from events.contract.routes import Route
 from events.contract.schemas import bodies, flat, headers, structured, webhook
 from events.event import DomainEvent
+from events.handling import Handler
 from events.integration import is_public
-from events.registry import Handler
-from events.wire import FLAT
 
 VERSION = "3.0.0"
 _AROUND = {"structured": ("application/cloudevents+json", structured), "webhook": ("application/json", webhook)}

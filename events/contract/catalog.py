@@ -16,11 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from events.contract.routes import Route, routes_of
 from events.errors import EventsError
 from events.event import DomainEvent, all_events, own_fields
+from events.handling import Handler, all_handlers
 from events.integration import is_public
 from events.pipeline import Pipeline
-from events.registry import Handler, all_handlers
-from events.settings import redact
-from events.store.files import file_of
+from events.store import file_of
+from events.text import redact
 
 NEWEST = 2000  # events that were caused by others: so many are asked who caused them
 BRIDGE = "bridge."  # what the handlers that forward are named

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from events.bridge_url import EXCHANGE, Address
-from events.bridges import opened
+from events.bridges import EXCHANGE, Address, forwarded, opened
 from events.event import DomainEvent
-from events.forwarding import forwarded
 from events.settings import Settings
 
 _PROTOCOLS = {

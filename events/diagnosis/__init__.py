@@ -1,61 +1,12 @@
 """What is wrong with a configuration or a running system, and how to mend it: the checks behind `events doctor`.
 
 `findings` is what they report; `database`, `autogenerate`, `broker`, `bridges` and `workers` hold the checks, one
-function each.
+function each. They alone, of all that is no worker, ask `worker` what Celery's settings must be.
+
+May import: worker, pipeline and what is below. Open first: `examination`.
 """
 
-from collections.abc import Callable
-
-from events.diagnosis import autogenerate, bridges, broker, database, workers
-from events.diagnosis.findings import Finding, Level, failed
-from events.pipeline import Pipeline
+from events.diagnosis.examination import examine
+from events.diagnosis.findings import Finding, Level
 
 __all__ = ["Finding", "Level", "examine"]
-
-Check = Callable[[Pipeline], list[Finding]]
-# In each chain, the checks after a gate make no sense when that has found an error.
-CHAINS: tuple[tuple[Check, ...], ...] = (
-    (workers.names,),
-    (workers.importable,),
-    (workers.celery_settings,),
-    (workers.deployment,),
-    (autogenerate.alembic,),
-    (
-        database.reachable,
-        database.permissions,
-        database.durability,
-        database.schema,
-        database.marked_by_others,
-        database.rights,
-        database.pooler,
-        database.connections,
-        database.clock,
-        workers.presence,
-        workers.handlers,
-        workers.time_limits,
-        workers.leftovers,
-    ),
-    (broker.reachable, broker.redis, broker.rabbitmq),
-    (bridges.bridges,),
-)
-GATES = {database.reachable, database.schema, broker.reachable}
-
-
-def examine(pipeline: Pipeline) -> list[Finding]:
-    """Everything that was checked, in order. What can't be checked is a finding too; nothing is raised."""
-    findings: list[Finding] = []
-    for chain in CHAINS:
-        for check in chain:
-            found = _checked(check, pipeline)
-            findings += found
-            if check in GATES and any(finding.level is Level.ERROR for finding in found):
-                break
-    return findings
-
-
-def _checked(check: Check, pipeline: Pipeline) -> list[Finding]:
-    try:
-        return check(pipeline)
-    except Exception as error:
-        part = check.__module__.rpartition(".")[2]
-        return [failed(part if check in GATES else check.__name__.replace("_", " "), error)]

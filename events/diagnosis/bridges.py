@@ -4,12 +4,10 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from events.bridge_url import Address
-from events.bridges import opened
+from events.bridges import Address, forwarded, opened
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import ConfigurationError
 from events.event import all_events
-from events.forwarding import forwarded
 from events.pipeline import Pipeline
 
 _PORTS = {"redis": 6379, "rediss": 6379, "nats": 4222, "kafka": 9092, "rabbitmq": 5672, "rabbitmqs": 5671,

@@ -6,12 +6,11 @@ from typing import Any
 from kombu import Connection
 
 from events.diagnosis.findings import Finding, error, ok, warning
+from events.handling import all_handlers
 from events.pipeline import Pipeline
-from events.redaction import brief
-from events.registry import all_handlers
 from events.settings import HARD_LIMIT_GRACE
-from events.transport.refusals import broker_cure
-from events.transport.topology import is_rabbitmq, work_queue
+from events.text import brief
+from events.transport import broker_cure, is_rabbitmq, work_queue
 
 _TIMEOUT = 5.0  # seconds for each step
 _CONSUMER_TIMEOUT = 1800.0  # seconds: RabbitMQ's default
@@ -49,7 +48,7 @@ def redis(pipeline: Pipeline) -> list[Finding]:
     else:
         says = "none: after a restart all wake-ups are sent again, when the stale window has passed"
         found.append(warning("persistence", says, "CONFIG SET appendonly yes"))
-    from events.worker.config import required_settings  # loads Celery
+    from events.worker import required_settings  # loads Celery
 
     longest = _longest(pipeline)
     options = required_settings(pipeline.settings, [], longest)["broker_transport_options"]

@@ -9,14 +9,22 @@ from sqlalchemy.exc import DBAPIError
 
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import ConfigurationError, SchemaError
+from events.ledger import ALIVE, WorkerInfo
 from events.pipeline import Pipeline
-from events.records import ALIVE, WorkerInfo
-from events.store import check_schema, place
-from events.store.files import beside, file_of
-from events.store.pooler import Pooler, pooler_of
-from events.store.pooling import BACKGROUND, handlers_at_once, room
-from events.store.refusals import cure_of, reason_of
-from events.store.tables import metadata
+from events.store import (
+    BACKGROUND,
+    Pooler,
+    beside,
+    check_schema,
+    cure_of,
+    file_of,
+    handlers_at_once,
+    metadata,
+    pooler_of,
+    postgres_schema,
+    reason_of,
+    room,
+)
 
 _SKEW = 1.0  # seconds
 
@@ -76,7 +84,7 @@ def rights(pipeline: Pipeline) -> list[Finding]:
     if _value(pipeline, "SHOW transaction_read_only") == "on":
         cure = f"name the primary; or unset default_transaction_read_only of {role} or of the database"
         return [error("rights", "transactions are read-only", cure)]
-    tables = ", ".join(f"('{name}', '{place.named(name)}')" for name in sorted(metadata.tables))
+    tables = ", ".join(f"('{name}', '{postgres_schema.named(name)}')" for name in sorted(metadata.tables))
     missing = _value(
         pipeline,
         f"""
@@ -85,7 +93,8 @@ def rights(pipeline: Pipeline) -> list[Finding]:
         WHERE to_regclass(place) IS NOT NULL AND NOT has_table_privilege(to_regclass(place)::oid, may)""",
     )
     if missing:
-        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place.schema() or 'public'} TO {role}"
+        where = postgres_schema.schema() or "public"
+        cure = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {where} TO {role}"
         return [error("rights", f"{role} may not {missing}", cure)]
     return [ok("rights", "to read and write all tables of events")]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from events.redaction import brief, redact
+from events.text import brief, redact
 
 
 class Level(StrEnum):

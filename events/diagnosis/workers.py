@@ -10,12 +10,9 @@ from types import ModuleType
 
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
-from events.letters import DeadLetterFilter
-from events.loading import other_events
-from events.overview import HandlerMetrics, retire_command
+from events.handling import all_handlers, load_handlers, other_events, without_handlers
+from events.ledger import ALIVE, DeadLetterFilter, HandlerMetrics, State, retire_command
 from events.pipeline import Pipeline
-from events.records import ALIVE, State
-from events.registry import all_handlers, load_handlers, without_handlers
 from events.settings import HARD_LIMIT_GRACE
 
 _SLACK = 10.0  # seconds until a worker that ended what runs has said so
@@ -52,7 +49,7 @@ def importable(pipeline: Pipeline) -> list[Finding]:
 
 def celery_settings(_: Pipeline) -> list[Finding]:
     """The application's celeryconfig.py, read without importing the application."""
-    from events.worker.config import check_celeryconfig  # loads Celery
+    from events.worker import check_celeryconfig  # loads Celery
 
     path = Path(_CELERYCONFIG)
     if not path.exists():

@@ -1,5 +1,33 @@
-"""What people and machines watch a running system by: counts, gauges, health, and the files that show them.
+"""What a process says about itself: logs, metrics for Prometheus, health, and the port that serves them.
 
-`tally` and `moved` count what happens in this process, `kept` holds what stands in the ledger, `prometheus` puts
-all of it into Prometheus' words, `health` judges, and `http` answers; `flower` holds our tabs in Flower.
+May import: pipeline and what is below. Open first: `prometheus`. (`flower` is the public name of events.flower.)
 """
+
+from events.monitoring.cached import Kept
+from events.monitoring.health import Condition, Health
+from events.monitoring.http import Server
+from events.monitoring.logs import DeliveryLogs, JsonFormatter, about
+from events.monitoring.plain_logs import make_plain
+from events.monitoring.prometheus import EventsCollector
+from events.monitoring.rates import Activity
+from events.monitoring.relay_counts import Moved
+from events.monitoring.serving import broker_probe, database_probe, make_server
+from events.monitoring.worker_counts import Tally
+
+__all__ = [
+    "Activity",
+    "Condition",
+    "DeliveryLogs",
+    "EventsCollector",
+    "Health",
+    "JsonFormatter",
+    "Kept",
+    "Moved",
+    "Server",
+    "Tally",
+    "about",
+    "broker_probe",
+    "database_probe",
+    "make_plain",
+    "make_server",
+]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from events.errors import EventsError
-from events.redaction import brief
+from events.text import brief
 from events.watchdog import Signs, silences
 
 _PATIENCE = 2.0  # seconds that somebody who asks waits for an answer

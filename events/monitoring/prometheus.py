@@ -14,11 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from events.monitoring.kept import Kept
-from events.monitoring.moved import Moved
-from events.monitoring.tally import BOUNDS, Histogram, Tally
-from events.overview import Overview
-from events.records import State
+from events.ledger import Overview, State
+from events.monitoring.cached import Kept
+from events.monitoring.relay_counts import Moved
+from events.monitoring.worker_counts import BOUNDS, Histogram, Tally
 
 Kind = Literal["counter", "histogram", "gauge"]
 Source = Literal["worker", "relay", "ledger"]

@@ -16,21 +16,21 @@ from uuid import UUID
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from events.envelope import Envelope
 from events.errors import PublishError, SchemaError
-from events.settings import redact
-from events.store.away import is_read_only
-from events.store.callers import is_two_phase, require_transaction, unprepared
-from events.store.engine import is_away, look, transaction
-from events.store.ledger_check import LedgerCheck
-from events.store.lending import OURS, as_ourselves
-from events.store.listener import CHANNEL
-from events.store.place import named, schema
-from events.store.refusals import cure_of, reason_of
-from events.store.repeats import stored, write_once
+from events.ledger import Envelope
+from events.store.database.availability import is_read_only
+from events.store.database.caller_transaction import is_two_phase, require_transaction, unprepared
+from events.store.database.engine import is_away, look, transaction
+from events.store.database.lent_transaction import OURS, as_ourselves
+from events.store.database.listener import CHANNEL
+from events.store.database.types import UtcDateTime
+from events.store.idempotent_append import stored, write_once
+from events.store.notify import WakeUps
+from events.store.schema.ledger_check import LedgerCheck
+from events.store.schema.postgres_schema import named, schema
+from events.store.schema.refusals import cure_of, reason_of
 from events.store.tables import event_store
-from events.store.types import UtcDateTime
-from events.store.wake_ups import WakeUps
+from events.text import redact
 
 _TIMESTAMP = UtcDateTime()
 _AT_ONCE = 1000  # events in one statement
@@ -45,7 +45,7 @@ _PLAIN = OURS | {"preserve_rowcount": True}
 
 
 class SqlEventLog:
-    """`event_store`, for those who write it. Keeps the contract of events.ports.EventLog.
+    """`event_store`, for those who write it. Keeps the contract of events.ledger.EventLog.
 
     Args:
         notify: wake relays that listen. If not, a pooler may be in between: no statement is prepared, either.

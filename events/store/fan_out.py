@@ -29,10 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from events.records import Express, FannedOut, Mark, State, Wakeup
+from events.ledger import Express, FannedOut, Mark, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
-from events.store.engine import look, moment, moments, transaction
-from events.store.keys import key_table, key_values
+from events.store.database.engine import look, moment, moments, transaction
+from events.store.delivery_keys import key_table, key_values
 from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
@@ -42,7 +42,7 @@ _DONE = {"processed": True, "fanned_out": Mark.FANNED_OUT.value}
 
 
 def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
-    """See events.ports.Outbox."""
+    """See events.ledger.Outbox."""
     if engine.dialect.name == "postgresql":
         return _at_once(engine, limit, express)
     values = {"most": limit} | moments("sqlite")

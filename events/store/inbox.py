@@ -1,4 +1,4 @@
-"""What a worker reads and writes around a handler's run. Keeps the contract of events.ports.Inbox.
+"""What a worker reads and writes around a handler's run. Keeps the contract of events.ledger.Inbox.
 
 Every write after the claim is fenced: it happens only `WHERE` the delivery is running with this very attempt.
 """
@@ -12,23 +12,21 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Engine, Update, and_, select, update
 
-from events.envelope import Envelope
 from events.errors import LeaseLost
-from events.outcome import Outcome, failure_of
-from events.records import Claim, Failure, State
-from events.store.away import is_away, is_contention, pardons
-from events.store.catalog import Catalog
+from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of
 from events.store.claiming import take
-from events.store.engine import look, moment, moments, now_plus, relaxed_commit, transaction
-from events.store.failing import fail, interrupt
-from events.store.keys import is_key, key_table, key_values, unlocked
-from events.store.lending import OURS, lent, settle
-from events.store.listener import wake_relays
-from events.store.passing import passed_on
-from events.store.savepoints import SqlShared, shared
+from events.store.database.availability import is_away, is_contention, pardons
+from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
+from events.store.database.lent_transaction import OURS, lent, settle
+from events.store.database.listener import wake_relays
+from events.store.database.pg_catalog import Catalog
+from events.store.database.savepoints import SqlShared, shared
+from events.store.database.watched_connections import watch_for
+from events.store.delivery_keys import is_key, key_table, key_values, unlocked
+from events.store.failed_attempts import fail, interrupt
+from events.store.passing_on import passed_on
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state, waits
-from events.store.watching import watch_for
 
 _DELIVERY = event_deliveries.c
 

@@ -1,4 +1,4 @@
-"""What the relay reads and writes to send what is due. Keeps events.ports.Outbox; every method is one transaction."""
+"""What the relay reads and writes to send what is due. Keeps events.ledger.Outbox; every method is one transaction."""
 
 import secrets
 from collections import Counter
@@ -9,18 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Update, bindparam, exists, func, or_, select, update
 
-from events.ports import Listener
-from events.records import Due, Express, Failure, FannedOut, Group, Handled, Settled, State, Wakeup
+from events.ledger import Due, Express, Failure, FannedOut, Group, Handled, Listener, Settled, State, Wakeup
 from events.store.arrivals import is_anything_new
-from events.store.engine import look, moment, moments, now_plus, transaction
+from events.store.database.engine import look, moment, moments, now_plus, transaction
+from events.store.database.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
+from events.store.delivery_keys import is_key, key_table, key_values, not_started, wakeup_values
 from events.store.fan_out import fan_out
-from events.store.homing import home, sending_home
-from events.store.keys import is_key, key_table, key_values, not_started, wakeup_values
-from events.store.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
-from events.store.marked import is_any_unsettled, settle
-from events.store.passing import LEFT_TO_OTHERS, is_of, may_be_sent, passed, passed_on
+from events.store.marked_by_others import is_any_unsettled, settle
+from events.store.passing_on import LEFT_TO_OTHERS, is_of, may_be_sent, passed, passed_on
+from events.store.routing import home, sending_home
 from events.store.tables import event_deliveries, in_state, waits
-from events.store.waiting import heads
+from events.store.waiting_queues import heads
 
 _DELIVERY = event_deliveries.c
 

@@ -1,4 +1,4 @@
-"""What went missing: lost wake-ups, ended leases, dead letters without a copy. Keeps events.ports.Recovery."""
+"""What went missing: lost wake-ups, ended leases, dead letters without a copy. Keeps events.ledger.Recovery."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -8,17 +8,15 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, or_, select, true, tuple_, update
 
-from events.letters import DeadLetter, DeadLetterFilter
-from events.outcome import Outcome
-from events.records import Failure, Missing, State, Wakeup
-from events.store.away import AWAY, is_away
-from events.store.dead import find, sizes_of
-from events.store.engine import look, moment, moments, now_plus, relaxed_commit, transaction
-from events.store.failing import fail, interrupt
-from events.store.homing import AT_LAST, AT_ONCE, bring_home, has_changed
-from events.store.keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
-from events.store.marked import is_any_unsettled
-from events.store.refusals import explained
+from events.ledger import DeadLetter, DeadLetterFilter, Failure, Missing, Outcome, State, Wakeup
+from events.store.database.availability import AWAY, is_away
+from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
+from events.store.delivery_keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
+from events.store.failed_attempts import fail, interrupt
+from events.store.marked_by_others import is_any_unsettled
+from events.store.operating.dead_letters import find, sizes_of
+from events.store.routing import AT_LAST, AT_ONCE, bring_home, has_changed
+from events.store.schema.refusals import explained
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 

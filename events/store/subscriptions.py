@@ -1,4 +1,4 @@
-"""Which handlers want which events. Keeps the contract of events.ports.Subscriptions.
+"""Which handlers want which events. Keeps the contract of events.ledger.Subscriptions.
 
 Workers only add and change: what one worker's code lacks may be another's. While workers of several versions live, the
 newest definition counts, which is the one that was seen last for the first time: old code that starts late changes
@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Integer, Text, and_, case, cast, func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from events.records import ALIVE, Pace, Subscription, WorkerInfo
-from events.store.engine import look, now_plus, relaxed_commit, transaction
-from events.store.homing import bring_home
+from events.ledger import ALIVE, Pace, Subscription, WorkerInfo
+from events.store.database.engine import look, now_plus, relaxed_commit, transaction
+from events.store.routing import bring_home
 from events.store.tables import event_subscriptions
 from events.store.workers import alive
 

@@ -29,8 +29,8 @@ from sqlalchemy import (
     true,
 )
 
-from events.records import Mark, State
-from events.store.types import (
+from events.ledger import Mark, State
+from events.store.database.types import (
     Id,
     Json,
     StoredText,
@@ -154,7 +154,7 @@ event_deliveries = Table(
     # Of them not counted: used before the last replay, or handed back.
     Column("attempts_before", Integer, nullable=False, server_default=text("0")),
     Column("replays", Integer, nullable=False, server_default=text("0")),
-    Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.records
+    Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.ledger.records
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
     Column("first_started_at", UtcDateTime),
@@ -214,7 +214,7 @@ event_subscriptions = Table(
     Column("definition", String(32)),  # see Subscription.definition
     Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order in which they first came
     Column("orphaned_at", UtcDateTime),  # since when no living worker has it, while others live
-    Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong place: see events.store.homing
+    Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong place: see events.store.routing
     # For the first time: what was stored before, and others processed, is not for it. NULL: nobody wrote that down.
     Column("subscribed_at", UtcDateTime),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
@@ -236,7 +236,7 @@ def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
     """An operator has paused this handler, a column of the table `of`.
 
     Whoever asks holds a lock of the table, ROW SHARE, until its transaction ends: so `pause` sees which transactions
-    may have asked before it. See events.store.switches.
+    may have asked before it. See events.store.operating.pausing.
     """
     switch: Select[Any] = select(literal_column("1")).where(
         event_handlers.c.handler == handler, event_handlers.c.paused == true()
@@ -328,7 +328,7 @@ event_workers = Table(
     Column("clock_ahead", Float, nullable=False),  # seconds that its clock is ahead of the database's
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
-    Column("activity", Json, nullable=False, server_default=text("'{}'")),  # see events.records.WorkerInfo
-    Column("definitions", Json, nullable=False, server_default=text("'{}'")),  # see events.records.WorkerInfo
+    Column("activity", Json, nullable=False, server_default=text("'{}'")),  # see events.ledger.WorkerInfo
+    Column("definitions", Json, nullable=False, server_default=text("'{}'")),  # see events.ledger.WorkerInfo
     PrimaryKeyConstraint("name", name="event_workers_pkey"),
 )

@@ -1,14 +1,14 @@
-"""Reads which traces events and failed attempts belong to. Keeps the contract of events.traces.Traces."""
+"""Reads which traces events and failed attempts belong to. Keeps the contract of events.ledger.Traces."""
 
 from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Engine, select
 
-from events.store.engine import look
+from events.ledger import Carrier
+from events.store.database.engine import look
+from events.store.database.types import of_metadata
 from events.store.tables import event_attempts, event_store
-from events.store.types import of_metadata
-from events.traces import Carrier
 
 _EVENT, _ATTEMPT = event_store.c, event_attempts.c
 

@@ -1,4 +1,4 @@
-"""Which workers live, and what each understands. Keeps the contract of events.ports.WorkerRegistry."""
+"""Which workers live, and what each understands. Keeps the contract of events.ledger.WorkerRegistry."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, Text, cast, delete, select, update
 
-from events.records import WorkerInfo
-from events.store.engine import look, now_plus, transaction
+from events.ledger import WorkerInfo
+from events.store.database.engine import look, now_plus, transaction
 from events.store.tables import event_workers
 
 _WORKER = event_workers.c
@@ -69,7 +69,7 @@ class SqlWorkers:
 
 
 def alive(connection: Connection, within: timedelta) -> list[WorkerInfo]:
-    """See events.ports.WorkerRegistry."""
+    """See events.ledger.WorkerRegistry."""
     query = select(
         *(cast(column, Text).label(column.name) if column.name in _JSON else column for column in _WORKER)
     ).order_by(_WORKER.name)

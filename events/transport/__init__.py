@@ -1,18 +1,36 @@
-"""How wake-ups travel: `memory` without a broker, `broker` for Redis and RabbitMQ. Both send the same `message`."""
+"""How wake-ups travel: `memory` without a broker, `broker` for Redis and RabbitMQ. Both send the same `message`.
 
-from events.ports import Transport
+May import: relay (the contract of a transport), ledger, settings and the words below. Open first: `message`.
+"""
+
+from events.ledger import Transport
 from events.settings import Settings
 from events.transport.broker import BrokerTransport
+from events.transport.confirms import Confirms
 from events.transport.memory import MemoryTransport
+from events.transport.message import GARBAGE, HEADER, group_of, task_id, wakeup_message
+from events.transport.opening import celery_broker_url, open_transport
+from events.transport.refusals import broker_cure, told
+from events.transport.revival import SUSPICIOUS, Revival
+from events.transport.topology import is_rabbitmq, work_queue
 
-__all__ = ["celery_broker_url", "open_transport"]
-
-
-def open_transport(settings: Settings) -> Transport:
-    """The transport that the settings name; connects when first used."""
-    return BrokerTransport(settings) if settings.broker_url else MemoryTransport()
-
-
-def celery_broker_url(settings: Settings) -> str:
-    """The URL that Celery connects to; without a broker, this process's own memory."""
-    return settings.broker_url or MemoryTransport.URL
+__all__ = [
+    "GARBAGE",
+    "HEADER",
+    "SUSPICIOUS",
+    "BrokerTransport",
+    "Confirms",
+    "MemoryTransport",
+    "Revival",
+    "Settings",
+    "Transport",
+    "broker_cure",
+    "celery_broker_url",
+    "group_of",
+    "is_rabbitmq",
+    "open_transport",
+    "task_id",
+    "told",
+    "wakeup_message",
+    "work_queue",
+]

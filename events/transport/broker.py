@@ -11,9 +11,9 @@ from amqp.serialization import dumps
 from kombu import Connection, Producer, Queue
 
 from events.errors import NotTaken, TransportError, Unsendable
-from events.letters import DeadLetter, Parked
-from events.records import Group
-from events.settings import Settings, redact
+from events.ledger import DeadLetter, Group, Parked
+from events.settings import Settings
+from events.text import redact
 from events.transport.confirms import Confirms
 from events.transport.message import Message, dead_letter_message, wakeup_message
 from events.transport.refusals import told
@@ -24,7 +24,7 @@ _OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # rai
 
 
 class BrokerTransport:
-    """Keeps the contract of events.ports.Transport. Used by one relay, in one thread.
+    """Keeps the contract of events.ledger.Transport. Used by one relay, in one thread.
 
     On RabbitMQ every message is confirmed by the broker, and refused if no queue takes it. On Redis 500 are one
     pipeline. After any error the connection is closed: an answer that comes late must not be taken for another's.

@@ -15,8 +15,7 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from events.errors import TransportError
-from events.letters import DeadLetter, Parked
-from events.records import Group
+from events.ledger import DeadLetter, Group, Parked
 from events.transport.message import group_of, wakeup_message
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
@@ -138,7 +137,7 @@ TRANSPORT_ALIASES["ledger"] = f"{__name__}:{KombuMemory.__name__}"
 
 
 class MemoryTransport:
-    """Keeps the contract of events.ports.Transport. `on_room` is called whenever a message was acknowledged."""
+    """Keeps the contract of events.ledger.Transport. `on_room` is called whenever a message was acknowledged."""
 
     URL = "ledger://"
     name = "memory"

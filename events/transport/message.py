@@ -14,8 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from events.letters import DeadLetter
-from events.records import Group, Wakeup
+from events.ledger import DeadLetter, Group, Wakeup
 
 HEADER = "events"  # our own header: what `group_of` reads, so that nobody has to decode the body
 GARBAGE = "events-garbage"  # header of what stood in a Redis list and is no message: see events.transport.redis

@@ -1,5 +1,15 @@
-"""The Celery side: `celery -A events worker` as users know it, running deliveries.
+"""The Celery side: `celery -A events worker` runs deliveries as tasks, and the relay, bridges and metrics as steps.
 
-`config` sets what the promise needs, `app` builds the Celery app, `tasks` runs one delivery as one task, `steps` puts
-the relay into the worker, `consumer` hands back what this worker doesn't know.
+May import: monitoring, pipeline and what is below. Open first: `app`, then `tasks` and `ledger_step`.
 """
+
+from events.worker.app import build_app
+from events.worker.celery_app import LedgerApp
+from events.worker.config import check_celeryconfig, required_settings
+
+__all__ = [
+    "LedgerApp",
+    "build_app",
+    "check_celeryconfig",
+    "required_settings",
+]

@@ -9,24 +9,23 @@ from billiard import current_process
 from billiard import pool as billiard_pool
 from celery import signals
 
-from events.forms import REASONS as OF_BRIDGES
-from events.monitoring.moved import Moved
-from events.monitoring.tally import Tally
+from events.bridges import REASONS as OF_BRIDGES
+from events.handling import all_handlers
+from events.monitoring import Moved, Tally
 from events.pipeline import Pipeline
-from events.registry import all_handlers
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
-from events.worker.bridges import BridgesStep
+from events.worker.bridges_step import BridgesStep
 from events.worker.celery_app import LedgerApp
 from events.worker.draining import Draining
-from events.worker.first_lines import FirstLines
-from events.worker.inlet import InletStep
+from events.worker.ledger_inlet import InletStep
+from events.worker.ledger_step import LedgerStep
 from events.worker.logs import log_in_json, log_in_text
-from events.worker.monitoring import MonitoringStep
-from events.worker.outcomes import OutcomeLines
-from events.worker.parked import ALL_REASONS
-from events.worker.presence import PresenceStep
-from events.worker.signalling import leave_signals_to_parent
-from events.worker.steps import LedgerStep
+from events.worker.monitoring_step import MonitoringStep
+from events.worker.outcome_lines import OutcomeLines
+from events.worker.parking import ALL_REASONS
+from events.worker.presence_step import PresenceStep
+from events.worker.signals import leave_signals_to_parent
+from events.worker.startup_lines import FirstLines
 from events.worker.tasks import delivery_task, record_lost_process
 
 _LAST_WORDS = 10  # tenths of a second

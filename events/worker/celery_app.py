@@ -12,7 +12,7 @@ from celery import Celery, _state
 from celery.app.control import Control, Inspect
 
 from events.errors import ConfigurationError
-from events.registry import all_handlers
+from events.handling import all_handlers
 
 _CURE = (
     "`celery -A events worker` runs handlers only, and nobody would run it; send it by a Celery app of the "

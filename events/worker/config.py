@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from events.errors import ConfigurationError
-from events.settings import HARD_LIMIT_GRACE, Settings, redact
-from events.transport import celery_broker_url
-from events.transport.topology import is_rabbitmq, work_queue
+from events.settings import HARD_LIMIT_GRACE, Settings
+from events.text import redact
+from events.transport import celery_broker_url, is_rabbitmq, work_queue
 
 _WHY = {
     "task_acks_late": (True, "a worker that dies would take its messages with it"),

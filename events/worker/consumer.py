@@ -12,9 +12,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery as CeleryDelayedDelivery
 from vine import promise
 
-from events.records import Group
-from events.redaction import brief
-from events.worker.parked import NO_SUCH_DELIVERY, parked_message, tell_parked
+from events.ledger import Group
+from events.text import brief
+from events.worker.parking import NO_SUCH_DELIVERY, parked_message, tell_parked
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
 

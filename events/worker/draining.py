@@ -20,9 +20,9 @@ from typing import Any
 from celery import signals
 from celery.worker import state
 
+from events.ledger import Wakeup
 from events.pipeline import Pipeline
-from events.records import Wakeup
-from events.transport.message import group_of
+from events.transport import group_of
 from events.worker.last_words import last_words
 
 log = logging.getLogger("events.worker")

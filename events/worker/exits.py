@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import EventsError
-from events.printable import printable
-from events.redaction import redact
-from events.store.refusals import refusal
+from events.store import refusal
+from events.text import printable, redact
 
 
 def or_exit(action: Callable[[], Any]) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 from celery.worker import state
 
-from events.ports import Transport
+from events.ledger import Transport
 from events.settings import Settings
-from events.transport import open_transport
-from events.transport.topology import is_rabbitmq
+from events.transport import is_rabbitmq, open_transport
 
 log = logging.getLogger("events.worker")
 

@@ -9,9 +9,8 @@ import sys
 import threading
 
 from events.pipeline import Pipeline
-from events.printable import printable
-from events.redaction import redact
 from events.settings import Settings, load_settings
+from events.text import printable, redact
 
 _WITHIN = 20.0  # seconds; then they are found by the end of their lease
 

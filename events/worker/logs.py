@@ -15,9 +15,8 @@ from celery import signals
 from celery.apps import worker as worker_program
 
 from events.hooks import Hooks
-from events.logs import DeliveryLogs, JsonFormatter, about
-from events.plain_logs import make_plain
-from events.worker.outcomes import CLAIMS
+from events.monitoring import DeliveryLogs, JsonFormatter, about, make_plain
+from events.worker.outcome_lines import CLAIMS
 
 
 def log_in_text() -> None:

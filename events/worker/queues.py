@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from events.errors import ConfigurationError
-from events.registry import all_handlers
+from events.handling import all_handlers
 
 
 def check_queues(app: Any, options: Mapping[str, Any]) -> None:

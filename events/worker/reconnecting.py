@@ -15,11 +15,9 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer.consumer import CONNECTION_RETRY
 from celery.worker.state import maybe_shutdown
 
-from events.settings import redact
+from events.text import redact
 from events.throttle import Throttle
-from events.transport.refusals import told
-from events.transport.revival import SUSPICIOUS, Revival
-from events.transport.topology import is_rabbitmq
+from events.transport import SUSPICIOUS, Revival, is_rabbitmq, told
 
 log = logging.getLogger("events.worker")
 

@@ -19,9 +19,8 @@ from celery.worker.request import Request as CeleryRequest
 from kombu.utils.functional import maybe_list
 
 from events.errors import Terminated
-from events.letters import Action
-from events.records import Group
-from events.transport.message import group_of
+from events.ledger import Action, Group
+from events.transport import group_of
 
 log = logging.getLogger("events.worker")
 

@@ -20,14 +20,13 @@ from celery.exceptions import Retry
 
 from events.delivery import Deliverer
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
-from events.outcome import Outcome, Result
+from events.handling import Handler
+from events.ledger import Group, Outcome, Result
 from events.pipeline import Pipeline
-from events.records import Group
-from events.registry import Handler
 from events.settings import HARD_LIMIT_GRACE
-from events.transport.message import HEADER, group_of
-from events.worker.outcomes import tell_not_ours
-from events.worker.parked import parked_wakeup, tell_parked
+from events.transport import HEADER, group_of
+from events.worker.outcome_lines import tell_not_ours
+from events.worker.parking import parked_wakeup, tell_parked
 
 log = logging.getLogger("events.worker")
 
@@ -44,7 +43,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
     ignore_result = True
     max_retries = None
     Request = "events.worker.revoking:Request"
-    Strategy = "events.worker.outcomes:receive_quietly"
+    Strategy = "events.worker.outcome_lines:receive_quietly"
     pipeline: Pipeline
 
     def run(self, **_: Any) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from celery.app.task import Context
 from kombu import Message
 
-from events.records import Group
-from events.redaction import redact
-from events.transport.message import GARBAGE, HEADER, group_of, wakeup_message
+from events.ledger import Group
+from events.text import redact
+from events.transport import GARBAGE, HEADER, group_of, wakeup_message
 
 REASONS = ("malformed message", "not a message", "not a task", "not a wake-up", "protocol 1", "content type",
            "content encoding", "body is not JSON", "wrong body", "wrong header", "wrong property", "expires",

@@ -1,7 +1,6 @@
 """Somebody whom events are for, where a server keeps nothing else: the queue that an exchange sends them to."""
 
-from events.bridge_url import Address
-from events.bridging import Bridge
+from events.bridges import Address, Bridge
 
 
 def listened_to(address: Address, bridge: Bridge) -> tuple[Address, Bridge]:

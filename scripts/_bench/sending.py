@@ -11,9 +11,7 @@ import time
 
 from _bench.application import Bridged
 from _bench.listening import listened_to
-from events.bridges import open_bridge
-from events.bridging import AT_ONCE
-from events.forwarding import Forwarding
+from events.bridges import AT_ONCE, Forwarding, open_bridge
 from events.settings import load_settings
 
 

@@ -188,8 +188,7 @@ for _number, _name in SIGNS.items():
 
 
 if os.environ.get("CHAOS_DUPLICATE") == "1":
-    from events.transport.broker import BrokerTransport
-    from events.transport.memory import MemoryTransport
+    from events.transport import BrokerTransport, MemoryTransport
 
     for _transport in (BrokerTransport, MemoryTransport):
 

@@ -16,7 +16,7 @@ from types import FrameType
 from uuid import UUID
 
 from _chaos.application import HOPELESS
-from events.letters import DeadLetterFilter
+from events.ledger import DeadLetterFilter
 from events.pipeline import Pipeline, get_pipeline
 
 PAUSED = ("book", "fails_now_and_then", "writes_as_its_tenant", "publishes")

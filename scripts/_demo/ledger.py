@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Engine, String, column, distinct, func, select, table, tuple_
 from sqlalchemy.sql import Select
 
-from events.store.types import Id
+from events.store import Id
 from handlers.library import FeedItem, Follower, Notification
 
 HANDLERS = ("add_to_feed", "notify_followers")

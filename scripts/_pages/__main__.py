@@ -98,7 +98,7 @@ def first_answer(port: int) -> float:
 
 def a_dead_one(url: str) -> tuple[str, str]:
     """An event with a dead letter, and a group."""
-    from events.letters import DeadLetterFilter
+    from events.ledger import DeadLetterFilter
     from events.pipeline import Pipeline
     from events.settings import Settings
 

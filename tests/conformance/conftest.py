@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store import migrate
 from support.databases import url
 from support.store import Store

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, Engine, Integer, String, create_engin
 from sqlalchemy.orm import DeclarativeBase, Session, object_session
 
 from events import Retry, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.testing import InlinePipeline
 from support.grouped import (
     HANDLER_OF,

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from events import get_engine, publish
-from events.heartbeat import Heartbeat
-from events.outcome import Outcome
-from events.records import Claim
+from events.delivery.heartbeat import Heartbeat
+from events.ledger.outcome import Outcome
+from events.ledger.records import Claim
 from events.store.tables import event_deliveries
 from events.testing import InlinePipeline
 from support.grouped import (

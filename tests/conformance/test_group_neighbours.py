@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 
 from events import Retry, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.testing import InlinePipeline
 from support.grouped import (
     HANDLER_OF,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.testing import InlinePipeline
 from support.grouped import (
     ForBoth,

@@ -11,8 +11,8 @@ from alembic import command
 from sqlalchemy import make_url, text
 
 from events.store import migrate
-from events.store.engine import transaction
-from events.store.schema import configured
+from events.store.database.engine import transaction
+from events.store.schema.migrating import configured
 from events.store.tables import metadata
 from support.databases import migrated_postgres, migrated_sqlite
 from support.operator import Operator

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from events.records import HELD
+from events.ledger.records import HELD
 from support.rolling import publish_as, start_worker
 from support.system import MODES, System
 from support.waiting import eventually

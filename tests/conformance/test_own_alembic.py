@@ -11,7 +11,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, inspect
 
 from events.alembic import include_object
 from events.store import check_schema, migrate
-from events.store.schema import VERSION_TABLE
+from events.store.schema.migrating import VERSION_TABLE
 from events.store.tables import metadata
 from support.own_alembic import Application, tables_of
 from support.store import Store

@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 import shop
 from events import DomainEvent, publish, publish_async
 from events.errors import ConfigurationError, PublishError, SchemaError
-from events.history import EventFilter
+from events.ledger.history import EventFilter
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings, load_settings
+from events.settings.settings import Settings, load_settings
 from events.store import check_schema, migrate, migration_sql
-from events.store.schema import VERSION_TABLE
+from events.store.schema.migrating import VERSION_TABLE
 from events.store.tables import metadata
 from events.testing import InlinePipeline
 from support.databases import migrated_postgres

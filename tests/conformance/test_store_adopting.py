@@ -18,11 +18,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Column, Connection, MetaData, Table, Text, Uuid, insert, select
 
 from events.errors import ConfigurationError, SchemaError
-from events.settings import Settings
-from events.store import adopting, check_schema, migrate, open_ledger
-from events.store.adopting import adopt
-from events.store.engine import transaction
-from events.store.schema import configured
+from events.settings.settings import Settings
+from events.store import check_schema, migrate, open_ledger
+from events.store.database.engine import transaction
+from events.store.schema import adopting
+from events.store.schema.adopting import adopt
+from events.store.schema.migrating import configured
 from events.store.tables import metadata
 from support.roles import Role
 from support.store import Store, envelope

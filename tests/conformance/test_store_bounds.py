@@ -2,9 +2,9 @@
 
 from sqlalchemy import func, select, update
 
-from events.letters import DeadLetterFilter
-from events.outcome import failure_of
-from events.records import Failure
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.outcome import failure_of
+from events.ledger.records import Failure
 from events.store.tables import event_attempts, event_deliveries, event_store
 from support.store import NOW, OOPS, Store
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from events.dead_letters import DeadLetters
-from events.letters import DeadLetterFilter, Parked, ParkedFilter
-from events.records import Failure
+from events.ledger.letters import DeadLetterFilter, Parked, ParkedFilter
+from events.ledger.records import Failure
+from events.operating.dead_letters import DeadLetters
 from support.store import OOPS, Store, together
 
 DISCARDED, ALL = DeadLetterFilter(discarded=True), DeadLetterFilter()

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from events.dispatching import RelayLimits
 from events.errors import TransportError
 from events.hooks import Hooks, Watcher
-from events.records import Express, FannedOut, Group, Subscription, Wakeup
-from events.relay import Relay
+from events.ledger.records import Express, FannedOut, Group, Subscription, Wakeup
+from events.relay.dispatch import RelayLimits
+from events.relay.relay import Relay
 from support.store import HOUR, OOPS, Store, make_due
 
 ALL = Express(events=8, messages=100, in_flight=64, stale_after=HOUR)

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from events.dispatching import RelayLimits
-from events.letters import DeadLetter
-from events.records import Subscription, Wakeup
-from events.relay import Relay
+from events.ledger.letters import DeadLetter
+from events.ledger.records import Subscription, Wakeup
+from events.relay.dispatch import RelayLimits
+from events.relay.relay import Relay
 from support.fleet import Queues
 from support.store import HOUR, NOW, OOPS, PAST, Store
 

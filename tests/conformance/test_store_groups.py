@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from events.errors import LeaseLost
-from events.records import Claim, Due, Group, State
+from events.ledger.records import Claim, Due, Group, State
 from events.store.tables import event_deliveries
 from support.messages_of_many import claim, sent, states, take
 from support.store import HOUR, NOW, PAST, Store, envelope, make_due, together

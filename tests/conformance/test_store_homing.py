@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert
 
-from events.dispatching import RelayLimits
-from events.letters import DeadLetterFilter
-from events.records import HELD, Subscription
-from events.relay import Relay
-from events.store.engine import transaction
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import HELD, Subscription
+from events.relay.dispatch import RelayLimits
+from events.relay.relay import Relay
+from events.store.database.engine import transaction
 from events.store.tables import event_deliveries
 from support.fleet import Queues
 from support.store import HOUR, NOW, OOPS, Store, make_due, together

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from events import publish
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store import migrate
 from support.publishers import DRIVERS, Application, CountedUp
 from support.servers import PostgresDatabase

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, select, text, update
 
-from events.overview import MarkedByOthers
-from events.records import Mark, Settled, State
+from events.ledger.overview import MarkedByOthers
+from events.ledger.records import Mark, Settled, State
 from events.store import check_schema, migrate, subscriptions
-from events.store.engine import now_plus
+from events.store.database.engine import now_plus
 from events.store.outbox import SqlOutbox
 from events.store.tables import event_deliveries, event_store, event_subscriptions
 from support.roles import Role

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert, update
 
+from events.operating.handlers import Upkeep
 from events.store.tables import event_deliveries, event_handlers, event_store, event_subscriptions
-from events.upkeep import Upkeep
 from support.store import HOUR, Store
 
 HOURS = timedelta(hours=-1)

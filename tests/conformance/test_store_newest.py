@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert
 
-from events.history import EventFilter
+from events.ledger.history import EventFilter
 from events.store.tables import event_store
 from support.store import Store
 

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from events.dispatching import RelayLimits
 from events.event import uuid7
-from events.letters import DeadLetter, Parked
-from events.records import Group, Subscription
-from events.relay import Relay
+from events.ledger.letters import DeadLetter, Parked
+from events.ledger.records import Group, Subscription
+from events.relay.dispatch import RelayLimits
+from events.relay.relay import Relay
 from support.store import HOUR, Store
 
 

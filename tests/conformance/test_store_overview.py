@@ -3,7 +3,7 @@
 from collections import Counter
 from uuid import uuid4
 
-from events.records import Subscription
+from events.ledger.records import Subscription
 from support.store import HOUR, NOW, OOPS, Store
 
 

@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from events.letters import DeadLetterFilter
-from events.records import Express, Failure
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Express, Failure
+from events.operating.handlers import NoSuchHandler, StillRunning, Upkeep
 from events.store.tables import event_actions, event_handlers
-from events.upkeep import NoSuchHandler, StillRunning, Upkeep
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due
 
 

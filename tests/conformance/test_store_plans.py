@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from events.history import EventFilter
-from events.records import Express
+from events.ledger.history import EventFilter
+from events.ledger.records import Express
 from events.store import migrate
 from support.store import HOUR, OOPS, Store
 

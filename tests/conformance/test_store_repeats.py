@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
-from events.envelope import Envelope
 from events.errors import EventIdTaken, PublishError
+from events.ledger.envelope import Envelope
 from events.store.tables import event_store
 from support.store import Store, envelope, together
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
-from events.letters import DeadLetterFilter, Parked, ParkedFilter, Pruned
-from events.store.engine import now_plus
+from events.ledger.letters import DeadLetterFilter, Parked, ParkedFilter, Pruned
+from events.store.database.engine import now_plus
 from events.store.tables import event_deliveries, event_parked, event_store
 from support.store import Store, together
 

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field, create_model
 from sqlalchemy import select
 
 from events import DomainEvent, Metadata, PublishError
-from events.codec import decode, encode
-from events.envelope import Envelope
+from events.ledger.codec import decode, encode
+from events.ledger.envelope import Envelope
 from support.exactly import exactly
 from support.field_models import Line, Plain
 from support.field_types import TYPES, Refused

@@ -9,8 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from events.errors import ConfigurationError, SchemaError
-from events.records import Wakeup
-from events.settings import Settings
+from events.ledger.records import Wakeup
+from events.settings.settings import Settings
 from events.store import check_schema, migrate, open_ledger
 from events.store.tables import metadata
 from support.store import Store
@@ -88,7 +88,7 @@ def test_processes_that_write_one_file_at_once_lose_nothing(store: Store) -> Non
     # Given four processes that publish 50 events each, in transactions of their own
     code = (
         "import sys; from datetime import datetime, UTC; from uuid import uuid4\n"
-        "from events.envelope import Envelope; from events.settings import Settings\n"
+        "from events.ledger.envelope import Envelope; from events.settings import Settings\n"
         "from events.store import open_ledger\n"
         "l = open_ledger(Settings(database_url=sys.argv[1], broker_url=''))\n"
         "for _ in range(50):\n"

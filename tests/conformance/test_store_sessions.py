@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from sqlalchemy import delete
 
-from events.history import EventFilter
-from events.letters import DeadLetterFilter
-from events.records import Failure
-from events.settings import Settings
+from events.ledger.history import EventFilter
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Failure
+from events.settings.settings import Settings
 from events.store import migrate, open_ledger
 from events.store.tables import event_deliveries, event_store
 from support.servers import PostgresDatabase

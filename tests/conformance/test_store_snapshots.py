@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text, update
 
-from events.history import EventFilter
-from events.letters import DeadLetterFilter
-from events.records import State
+from events.ledger.history import EventFilter
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import State
 from events.store.tables import event_deliveries
 from support.store import Store
 

@@ -10,11 +10,11 @@ from sqlalchemy import Uuid as Id
 from sqlalchemy.dialects.postgresql import JSONB
 
 from events import DomainEvent, publish
-from events.codec import decode
 from events.errors import EventIdTaken
-from events.letters import DeadLetterFilter
+from events.ledger.codec import decode
+from events.ledger.letters import DeadLetterFilter
 from events.pipeline import Pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.store import OOPS, Store
 
 

@@ -4,10 +4,10 @@ from uuid import uuid4
 
 from sqlalchemy import update
 
-from events.letters import Parked
-from events.overview import Overview
-from events.records import State
-from events.store.engine import now_plus
+from events.ledger.letters import Parked
+from events.ledger.overview import Overview
+from events.ledger.records import State
+from events.store.database.engine import now_plus
 from events.store.tables import event_deliveries, event_store
 from support.store import OOPS, PAST, Store, make_due
 

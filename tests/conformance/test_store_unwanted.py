@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from events.event import uuid7
-from events.records import Express
+from events.ledger.records import Express
 from events.store import migrate
 from support.store import HOUR, NOW, Store, together
 

@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
-from events.letters import DeadLetterFilter
-from events.records import Express, Subscription
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Express, Subscription
+from events.operating.handlers import NoSuchHandler, StillRunning, Upkeep
 from events.store.tables import event_subscriptions
-from events.upkeep import NoSuchHandler, StillRunning, Upkeep
 from support.store import HOUR, NOW, OOPS, Store, together
 
 OLD = Subscription("Said", "hear", "old", 3, masked=("iban",))

@@ -8,7 +8,7 @@ from _chaos.machines import Machine
 
 from events import get_engine
 from events.pipeline import use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from support import fragile
 from support.outages import Database, Postgres, Sqlite, impatient

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 import shop
 from events import publish
 from events.pipeline import use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline
 from support.commit_cutter import CommitCutter

@@ -7,7 +7,7 @@ from _chaos.machines import Machine, wipe
 
 import shop
 from events import publish
-from events.records import Subscription
+from events.ledger.records import Subscription
 from support.size import sized
 from support.system import System
 from support.waiting import eventually

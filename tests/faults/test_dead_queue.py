@@ -8,7 +8,7 @@ from _chaos.machines import Machine
 
 import shop
 from events import publish
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.transport.revival import revive
 from events.transport.topology import dead_letter_queue, work_queue
 from support.system import System

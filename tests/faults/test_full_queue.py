@@ -13,8 +13,8 @@ from _chaos.machines import Machine
 import shop
 from events import publish
 from events.errors import NotTaken, TransportError, Unsendable
-from events.records import Failure, Group, Subscription, Wakeup
-from events.sending import Sending
+from events.ledger.records import Failure, Group, Subscription, Wakeup
+from events.relay.sending import Sending
 from support.system import System
 from support.waiting import eventually
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, NullPool, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from events import get_engine, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.store.tables import event_attempts
 from events.testing import InlinePipeline
 from support.fragile import Wanted, counted, do, effects, run_until_settled, runs, written

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from events import publish
-from events.store.away import SUSPECTED
+from events.store.database.availability import SUSPECTED
 from events.testing import InlinePipeline
 from support.fragile import Wanted, counted, do, run_until_settled, runs
 

@@ -11,8 +11,8 @@ import pytest
 
 import shop
 from events import publish
-from events.letters import Parked
-from events.records import Wakeup
+from events.ledger.letters import Parked
+from events.ledger.records import Wakeup
 from events.transport.message import wakeup_message
 from support.messages import Sender
 from support.size import sized

@@ -11,8 +11,8 @@ from sqlalchemy import insert, text
 
 import shop
 from events import publish
-from events.records import Subscription
-from events.store.engine import now_plus
+from events.ledger.records import Subscription
+from events.store.database.engine import now_plus
 from events.store.tables import event_deliveries, event_store
 from support.servers import server_url
 from support.size import FULL

@@ -15,9 +15,9 @@ from _chaos.machines import Machine
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store import migrate
-from events.store.engine import make_engine
+from events.store.database.engine import make_engine
 from support.servers import PostgresDatabase
 from support.store import HOUR, Store
 from support.waiting import eventually
@@ -92,7 +92,7 @@ GHOST = """
 import sys, time
 from sqlalchemy import text
 from events.settings import Settings
-from events.store.engine import make_engine
+from events.store.database.engine import make_engine
 engine = make_engine(Settings(database_url=sys.argv[1], broker_url=""))
 with engine.begin() as connection:
     connection.execute(text("UPDATE event_deliveries SET worker = 'ghost'"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from events.bridging import Publisher, Subscriber
+from events.bridges.contract import Publisher, Subscriber
 from events.store import migrate
 from support.bridged import BothEnds, Link
 from support.store import Store

@@ -8,8 +8,8 @@ import failing
 import pytest
 
 from events import publish
-from events.history import timeline
-from events.letters import DeadLetterFilter
+from events.ledger.history import timeline
+from events.ledger.letters import DeadLetterFilter
 from support.operator import Operator
 from support.store import NOW, OOPS, Store
 from support.system import System

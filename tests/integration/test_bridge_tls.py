@@ -13,9 +13,9 @@ import pytest
 
 from events import ConfigurationError
 from events.bridges import open_bridge
-from events.bridging import Publisher, Received
+from events.bridges.contract import Publisher, Received
 from events.errors import TransportError
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.bridged import Link, insist, placed, send
 from support.certificates import Certificates, TLSServer, make
 from support.raw_http import OK, Peer

@@ -13,10 +13,10 @@ from sqlalchemy import func, select, update
 
 import shop
 from events import bridges, publish
-from events.bridging import AT_ONCE
-from events.identity import received_id
+from events.bridges.cloudevents import outgoing
+from events.bridges.contract import AT_ONCE
+from events.ledger.identity import received_id
 from events.store.tables import event_deliveries
-from events.wire import outgoing
 from support.forwarder import Forwarder
 from support.operator import Operator
 from support.servers import server_url

@@ -10,8 +10,8 @@ import redis
 from servers import free_port
 
 from events.errors import TransportError
-from events.records import Wakeup
-from events.settings import Settings
+from events.ledger.records import Wakeup
+from events.settings.settings import Settings
 from events.transport import open_transport
 from support.operator import events
 from support.servers import own_server, server_url

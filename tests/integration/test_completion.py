@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from events.cli import completing
-from events.letters import DeadLetterFilter
+from events.cli import completion as completing
+from events.ledger.letters import DeadLetterFilter
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.shelf import EVENTS, HANDLERS, fill
 from support.store import Store
 from support.waiting import eventually

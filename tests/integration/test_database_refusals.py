@@ -16,10 +16,10 @@ from sqlalchemy.pool import NullPool
 import shop
 from events import ConfigurationError, PublishError, publish, publish_async
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store import check_schema, migrate
-from events.store.engine import make_engine
-from events.store.listener import NOTIFY, PostgresListener
+from events.store.database.engine import make_engine
+from events.store.database.listener import NOTIFY, PostgresListener
 from support.databases import migrated_postgres
 from support.operator import events
 from support.roles import Role, role_in

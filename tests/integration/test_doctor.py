@@ -14,8 +14,8 @@ import redis
 from servers import free_port
 from sqlalchemy import make_url, text, update
 
-from events.records import Subscription, WorkerInfo
-from events.settings import Settings
+from events.ledger.records import Subscription, WorkerInfo
+from events.settings.settings import Settings
 from events.store import migrate, open_ledger
 from events.store.tables import event_deliveries, event_workers
 from support.operator import events

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from events.letters import DeadLetterFilter
-from events.records import Failure
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Failure
 from support.flower import Flower
 from support.night import WHY, deeds, died, ledger, letter, nothing_is_dead, replays, said, state
 from support.store import Store

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from events.monitoring.flower.desk import NEWEST
-from events.records import Failure, Subscription
+from events.flower.backend import NEWEST
+from events.ledger.records import Failure, Subscription
 from support.flower import Answer, Flower
 from support.forwarder import Forwarder
 from support.night import EVIL, died, ledger, letter, nothing_is_dead, replays, said

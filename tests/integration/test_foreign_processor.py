@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from events.overview import MarkedByOthers
+from events.ledger.overview import MarkedByOthers
 from support.operator import events
 from support.system import System
 from support.waiting import eventually

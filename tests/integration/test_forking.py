@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from events.settings import Settings
-from events.store.engine import make_engine
+from events.settings.settings import Settings
+from events.store.database.engine import make_engine
 from support.waiting import eventually
 
 FORKS = 12

@@ -8,8 +8,8 @@ import kombu
 import pytest
 
 from events.errors import TransportError
-from events.records import Group, Wakeup
-from events.settings import Settings
+from events.ledger.records import Group, Wakeup
+from events.settings.settings import Settings
 from events.transport import open_transport
 from events.transport.broker import BrokerTransport
 from events.transport.message import group_of

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from events.envelope import Envelope
-from events.identity import SENT_AS, received_id
-from events.letters import Parked
-from events.prefixes import bounds
+from events.ledger.envelope import Envelope
+from events.ledger.identity import SENT_AS, received_id
+from events.ledger.letters import Parked
+from events.operating.prefixes import bounds
 from support.operator import Operator
 from support.store import OOPS, Store
 

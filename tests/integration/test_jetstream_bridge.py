@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, StreamConfig
 
 import shop
-from events.bridging import AT_ONCE, Publisher, Received, Subscriber
+from events.bridges.contract import AT_ONCE, Publisher, Received, Subscriber
 from events.errors import ConfigurationError, PartlySent, TransportError, Unsendable
 from support.bridged import Link, insist, placed, send
 from support.forwarder import Forwarder

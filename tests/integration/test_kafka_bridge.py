@@ -10,9 +10,9 @@ from kafka_mock import Mock
 import shop
 from events import ConfigurationError
 from events.bridges import open_bridge
-from events.bridging import Message
+from events.bridges.contract import Message
 from events.errors import PartlySent, TransportError, Unsendable
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.bridged import Link, Service, insist, placed, received, send
 from support.waiting import eventually
 

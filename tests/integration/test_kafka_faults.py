@@ -11,8 +11,8 @@ from kafka_mock import Mock, MockProcess
 
 import shop
 from events import ConfigurationError
-from events.bridges import kafka
-from events.bridging import Subscriber
+from events.bridges.contract import Subscriber
+from events.bridges.kafka import bridge as kafka
 from events.errors import PartlySent, TransportError
 from support.bridged import Link, Service, insist, placed, received, send
 from support.waiting import eventually

@@ -11,7 +11,7 @@ from _chaos.proxy import Proxy
 
 import shop
 from events import publish
-from events.letters import Parked
+from events.ledger.letters import Parked
 from support.messages import Sender
 from support.monitoring import Port, listens
 from support.system import System

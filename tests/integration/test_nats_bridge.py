@@ -17,7 +17,7 @@ import servers
 from _chaos.machines import Machine
 
 import shop
-from events.bridging import Message, Received, Subscriber
+from events.bridges.contract import Message, Received, Subscriber
 from events.errors import PartlySent, TransportError
 from support.bridged import BothEnds, Link, insist, placed, send
 from support.servers import server_url

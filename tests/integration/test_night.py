@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from events.letters import DeadLetterFilter
-from events.records import Failure
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Failure
 from support.operator import Operator
 from support.store import Store
 from support.waiting import eventually

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from events import DomainEvent
-from events.codec import encode
-from events.envelope import Envelope
-from events.letters import Parked, ParkedFilter
-from events.records import Subscription
+from events.ledger.codec import encode
+from events.ledger.envelope import Envelope
+from events.ledger.letters import Parked, ParkedFilter
+from events.ledger.records import Subscription
 from support.operator import Operator
 from support.store import OOPS, Store
 from support.system import TESTS

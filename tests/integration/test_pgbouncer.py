@@ -14,11 +14,11 @@ import pytest
 import shop
 from events import ConfigurationError, publish
 from events.pipeline import Pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store import check_schema
-from events.store.engine import make_engine
-from events.store.listener import NOTIFY, PostgresListener
-from events.store.pooler import Pooler, pooler_of
+from events.store.database.engine import make_engine
+from events.store.database.listener import NOTIFY, PostgresListener
+from events.store.database.pooler import Pooler, pooler_of
 from support.databases import migrated_postgres
 from support.operator import events
 from support.servers import PostgresDatabase, own_server, pooled

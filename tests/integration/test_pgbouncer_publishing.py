@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from events import EventIdTaken, publish, publish_async
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.databases import migrated_postgres
 from support.publishers import CountedUp, create_tables, found
 from support.servers import PostgresDatabase, pooled

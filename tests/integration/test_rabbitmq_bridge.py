@@ -11,7 +11,7 @@ from kombu.simple import SimpleQueue
 
 import shop
 from events import DomainEvent
-from events.bridging import Publisher
+from events.bridges.contract import Publisher
 from events.errors import PartlySent, TransportError
 from support.bridged import Link, placed, send
 from support.servers import server_url

@@ -14,8 +14,9 @@ from _chaos.machines import Machine
 
 import shop
 from events import ConfigurationError
-from events.bridges import rabbitmq, rabbitmq_client
-from events.bridging import Subscriber
+from events.bridges.contract import Subscriber
+from events.bridges.rabbitmq import bridge as rabbitmq
+from events.bridges.rabbitmq import client as rabbitmq_client
 from events.errors import PartlySent, TransportError, Unsendable
 from support.bridged import Link, placed, send
 from support.servers import server_url

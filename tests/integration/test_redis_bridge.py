@@ -8,8 +8,8 @@ import pytest
 import redis
 
 import shop
-from events.bridges import redis_groups
-from events.bridging import AT_ONCE, Received, Subscriber
+from events.bridges.contract import AT_ONCE, Received, Subscriber
+from events.bridges.redis import groups as redis_groups
 from events.errors import PartlySent, TransportError
 from support.bridged import BothEnds, Link, Service, placed, received, send
 from support.servers import server_url

@@ -12,7 +12,7 @@ from servers import free_port
 
 import shop
 from events import publish
-from events.records import Wakeup
+from events.ledger.records import Wakeup
 from events.transport import open_transport
 from support.system import System
 from support.waiting import eventually

@@ -3,8 +3,8 @@
 import pytest
 from rich.cells import cell_len
 
-from events.letters import ParkedFilter
-from events.printable import printable
+from events.ledger.letters import ParkedFilter
+from events.text.escaping import printable
 from support.operator import Operator
 from support.shelf import EVENTS, HANDLERS, PLACE, fill, publish
 from support.store import Store

@@ -13,17 +13,17 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from events import DomainEvent
-from events.bridging import Received
-from events.codec import decode
+from events.bridges.cloudevents import outgoing
+from events.bridges.contract import Received
+from events.bridges.forms import ID_TAKEN
+from events.bridges.receiving import Receiver
 from events.errors import EventIdTaken
-from events.forms import ID_TAKEN
 from events.hooks import Hooks
-from events.identity import SENT_AS, received_id
+from events.ledger.codec import decode
+from events.ledger.identity import SENT_AS, received_id
 from events.pipeline import Pipeline
-from events.receiving import Receiver
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store.tables import event_parked, event_store
-from events.wire import outgoing
 from support.exploring import explore_machine, long_enough
 
 OURS = "/events"  # what everybody is called who says nothing else

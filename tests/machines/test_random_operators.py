@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import event
 
 from events.event import uuid7
-from events.letters import DeadLetterFilter
-from events.records import Subscription
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Subscription
 from events.store import migrate
 from support.exploring import explore, long_enough
 from support.servers import PostgresDatabase

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import StillStarting
-from events.letters import DeadLetterFilter
-from events.records import Express, State
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Express, State
 from events.store import migrate
 from events.store.tables import event_handlers
 from support.exploring import explore, long_enough
@@ -236,7 +236,7 @@ def locks(store: Store, which: str) -> int:
 
 def test_a_transaction_that_may_not_know_of_the_pause_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a transaction that asked whether the handler is paused, and doesn't end
-    monkeypatch.setattr("events.store.switches._WAIT", 0.2)
+    monkeypatch.setattr("events.store.operating.pausing._WAIT", 0.2)
     with store.ledger.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM event_handlers FOR KEY SHARE")
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -264,7 +264,7 @@ def test_what_somebody_holds_for_a_moment_is_given_up_with_its_handler_too(store
 
 
 def test_who_does_not_let_go_of_a_delivery_is_told_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.store.retiring._HELD", "10ms")
+    monkeypatch.setattr("events.store.operating.retiring._HELD", "10ms")
     event_id = store.publish()
     store.take()
     switches = store.ledger.switches

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from events import PublishError, publish
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.exploring import SECONDS, explore_machine, long_enough
 from support.publishers import DRIVERS, Application, Basket, CountedUp, Row, create_tables, empty_tables, found
 from support.store import together

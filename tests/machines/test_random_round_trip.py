@@ -19,8 +19,8 @@ from pydantic.errors import PydanticUserError
 from sqlalchemy import delete, select
 
 from events import DomainEvent, PublishError
-from events.codec import decode, encode
-from events.envelope import Envelope
+from events.ledger.codec import decode, encode
+from events.ledger.envelope import Envelope
 from events.store import migrate
 from events.store.tables import event_store
 from support.exactly import exactly

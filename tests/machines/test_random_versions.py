@@ -13,10 +13,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from events.ledger.records import State
+from events.operating.handlers import NoSuchHandler, StillRunning
 from events.pipeline import use_pipeline
-from events.records import State
 from events.store.tables import event_deliveries, event_store, event_subscriptions
-from events.upkeep import NoSuchHandler, StillRunning
 from support.exploring import SECONDS, explore, long_enough
 from support.fleet import KINDS, VERSIONS, Fleet, Pair, Worker, done, pairs_of, strange
 from support.rolling import publish_as, start_worker

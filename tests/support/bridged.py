@@ -15,18 +15,18 @@ from sqlalchemy import func, select
 
 import shop
 from events import bridges
-from events.bridge_url import Address
-from events.bridging import Bridge, Publisher, Subscriber
-from events.envelope import Envelope
+from events.bridges.address import Address
+from events.bridges.cloudevents import outgoing
+from events.bridges.contract import Bridge, Publisher, Subscriber
+from events.bridges.receiving import Receiver
 from events.errors import TransportError
 from events.event import DomainEvent
-from events.history import EventFilter
-from events.identity import SENT_AS, as_uuid
+from events.ledger.envelope import Envelope
+from events.ledger.history import EventFilter
+from events.ledger.identity import SENT_AS, as_uuid
 from events.pipeline import Pipeline
-from events.receiving import Receiver
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store.tables import event_store
-from events.wire import outgoing
 from support.system import TESTS, Process
 from support.waiting import eventually
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store import migrate, open_ledger
 from events.testing import migrated_file
 from support.servers import PostgresDatabase

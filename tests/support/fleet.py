@@ -12,11 +12,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from events import Delivery, DomainEvent, Retry, handles, publish, registry
+from events import Delivery, DomainEvent, Retry, handles, publish
+from events.handling import registry
+from events.ledger.records import Group, WorkerInfo
 from events.pipeline import Pipeline
-from events.records import Group, WorkerInfo
-from events.relay import Relay
-from events.settings import Settings
+from events.relay.relay import Relay
+from events.settings.settings import Settings
 
 LEASE = timedelta(minutes=1)
 Pair = tuple[str, str]  # handler, event type
@@ -81,7 +82,7 @@ def pairs_of(code: Code) -> set[Pair]:
 
 
 class Queues:
-    """A broker, or what one worker holds: keeps the contract of events.ports.Transport."""
+    """A broker, or what one worker holds: keeps the contract of events.ledger.Transport."""
 
     name = "queues"
     copies_dead_letters = False

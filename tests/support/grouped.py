@@ -11,11 +11,11 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, make
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, get_engine, handles, publish
-from events.outcome import Outcome, Result
+from events.handling.registry import handler_named
+from events.ledger.outcome import Outcome, Result
+from events.ledger.records import Group
 from events.pipeline import use_pipeline
-from events.records import Group
-from events.registry import handler_named
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline, migrated_file
 from support.store import HOUR
@@ -203,7 +203,7 @@ def in_use(url: str) -> Iterator[InlinePipeline]:
     use_pipeline(pipeline)
     try:
         tables.create_all(get_engine())
-        with patch("events.together._PATIENCE", 1_000):
+        with patch("events.delivery.group._PATIENCE", 1_000):
             yield pipeline
     finally:
         do_now.clear()

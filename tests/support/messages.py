@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import kombu
 import redis
 
-from events.records import Wakeup
+from events.ledger.records import Wakeup
 from events.transport.message import wakeup_message
 from support.servers import server_url
 from support.system import BROKERS, System

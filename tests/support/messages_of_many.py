@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
-from events.records import Claim, Due, Group, Wakeup
+from events.ledger.records import Claim, Due, Group, Wakeup
 from support.store import HOUR, Store
 
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from events.envelope import Envelope
-from events.history import EventRecord
-from events.letters import DeadLetterFilter
-from events.records import Failure
+from events.ledger.envelope import Envelope
+from events.ledger.history import EventRecord
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.records import Failure
 from support.flower import Answer, Flower
 from support.store import Store
 from support.system import System

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from events.settings import Settings
+from events.settings.settings import Settings
 
 MODELS = """
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column

@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from events.envelope import Envelope
-from events.letters import DeadLetterFilter, Parked, ParkedFilter
-from events.records import Failure, Subscription
+from events.ledger.envelope import Envelope
+from events.ledger.letters import DeadLetterFilter, Parked, ParkedFilter
+from events.ledger.records import Failure, Subscription
 from support.store import Store
 
 HANDLERS = ("library.handlers.feed.add_to_feed", "library.handlers.notifications.notify_followers", "bridge.redis")

@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 import psycopg
 from sqlalchemy import Text, cast, event, func, select, text, update
 
-from events.envelope import Envelope
-from events.records import Claim, Failure, Handled, Subscription, Wakeup, WorkerInfo
-from events.settings import Settings
+from events.ledger.envelope import Envelope
+from events.ledger.records import Claim, Failure, Handled, Subscription, Wakeup, WorkerInfo
+from events.settings.settings import Settings
 from events.store import Ledger, open_ledger
-from events.store.place import named, schema
+from events.store.schema.postgres_schema import named, schema
 from events.store.tables import event_deliveries, event_store
 
 NOW, HOUR, PAST = timedelta(0), timedelta(hours=1), timedelta(hours=-1)

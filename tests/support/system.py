@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 
 import shop
 from events.pipeline import Pipeline, use_pipeline
-from events.settings import Settings, setting_names
+from events.settings.settings import Settings, setting_names
 from events.store.tables import event_deliveries
 from support.databases import migrated_postgres, migrated_sqlite
 from support.forwarder import Forwarder

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import update
 
 from events import DomainEvent, IntegrationEvent
-from events.acceptance import Acceptance
 from events.bridges import open_bridge
-from events.bridging import Received
-from events.forms import Unacceptable
-from events.letters import Parked
+from events.bridges.acceptance import Acceptance
+from events.bridges.contract import Received
+from events.bridges.forms import Unacceptable
+from events.ledger.letters import Parked
+from events.ledger.records import Subscription
 from events.pipeline import Pipeline
-from events.records import Subscription
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.store.tables import event_parked, event_subscriptions
 from events.testing import InlinePipeline
 

@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 import pytest
 
-from events.async_calling import run
-from events.calling import call
+from events.delivery.calling import call
+from events.delivery.event_loop import run
 from events.errors import UnawaitedCoroutine
 from support.waiting import eventually
 
@@ -130,8 +130,8 @@ def test_a_handler_that_outlasts_its_cancellation_does_not_take_the_next_one_alo
             eventually(lambda: loops, "it has begun")
             raise TimeoutError("over its time limit")
 
-        with patch("events.async_calling._CANCEL_GRACE", 0.05):
-            with patch("events.async_calling.wait", limit), pytest.raises(TimeoutError):
+        with patch("events.delivery.event_loop._CANCEL_GRACE", 0.05):
+            with patch("events.delivery.event_loop.wait", limit), pytest.raises(TimeoutError):
                 run(hangs())
             loops.append(loop_here())
 

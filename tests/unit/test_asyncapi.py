@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field, cr
 from pydantic.alias_generators import to_camel
 
 from events import DomainEvent, IntegrationEvent, handles, translates
+from events.bridges.cloudevents import outgoing
 from events.contract.asyncapi import document
 from events.contract.routes import Route, routes_of
 from events.event import RESERVED
-from events.registry import handler_named
-from events.settings import Settings
-from events.wire import outgoing
+from events.handling.registry import handler_named
+from events.settings.settings import Settings
 from support.field_types import TYPES
 from support.size import FULL
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.orm import Session
 
 from events import Delivery, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.testing import InlinePipeline
 from support.grouped import (
     HANDLER_OF,

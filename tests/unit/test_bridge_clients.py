@@ -7,7 +7,7 @@ import pytest
 
 from events import ConfigurationError
 from events.bridges import open_bridge
-from events.settings import Settings
+from events.settings.settings import Settings
 
 CLIENTS = {"nats": "nats", "nats+jetstream": "nats", "kafka": "confluent_kafka", "https": "urllib3"}
 EXTRAS = {"nats": "nats", "confluent_kafka": "kafka", "urllib3": "http"}

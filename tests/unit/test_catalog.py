@@ -16,9 +16,9 @@ from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, Linea
 from events.contract.graph import as_svg, pictures
 from events.contract.page import as_page
 from events.contract.routes import Route
+from events.handling.registry import handler_named
 from events.pipeline import Pipeline, use_pipeline
-from events.registry import handler_named
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.testing import InlinePipeline
 
 EVIL = '"><script>alert(1)</script>&'

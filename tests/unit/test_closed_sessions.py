@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from events import Retry, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.testing import InlinePipeline
 from support.grouped import HANDLER_OF, Item, Noticed, in_use, noticed, row, run_the_rest, run_together, three
 

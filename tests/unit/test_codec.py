@@ -15,8 +15,8 @@ from pydantic import AfterValidator, AliasChoices, AliasGenerator, BaseModel, Co
 from pydantic.alias_generators import to_camel
 
 from events import DomainEvent, EventDataError, Metadata, PayloadTooLarge, PublishError
-from events.codec import decode, encode
-from events.envelope import Envelope
+from events.ledger.codec import decode, encode
+from events.ledger.envelope import Envelope
 
 
 class Colour(Enum):

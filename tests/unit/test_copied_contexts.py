@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from events import PublishError, Retry, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.store.tables import event_store
 from events.testing import InlinePipeline
 from support.grouped import HANDLER_OF, Item, Noticed, in_use, noticed, run_together, three

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, sele
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, RetryAfter, get_engine, handles, publish
-from events.outcome import Outcome, failure_of
+from events.ledger.outcome import Outcome, failure_of
 from events.testing import InlinePipeline
 
 tables = MetaData()

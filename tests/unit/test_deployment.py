@@ -17,7 +17,7 @@ from flower.command import is_flower_option
 from events.monitoring.health import Health
 from events.monitoring.prometheus import EventsCollector
 from events.monitoring.serving import make_server
-from events.settings import HARD_LIMIT_GRACE, Settings
+from events.settings.settings import HARD_LIMIT_GRACE, Settings
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -21,9 +21,9 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from events import DefinitionError, DomainEvent, IntegrationEvent, PublishError, handles
-from events.codec import decode, encode
+from events.bridges.cloudevents import outgoing
 from events.event import event_named
-from events.wire import outgoing
+from events.ledger.codec import decode, encode
 
 Kind = TypeVar("Kind")
 OURS = [

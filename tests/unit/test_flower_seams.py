@@ -16,8 +16,8 @@ from flower.views import BaseHandler
 from flower.views.tasks import TaskView
 from tornado.web import RequestHandler
 
-from events.monitoring.flower import installing
-from events.monitoring.flower.loading import OURS, TABS, ChainedLoader, with_tabs
+from events.flower import installing
+from events.flower.templates_loader import OURS, TABS, ChainedLoader, with_tabs
 
 FLOWERS = Path(flower.urls.settings["template_path"])
 

@@ -5,16 +5,17 @@ from datetime import timedelta
 import pytest
 
 from events import ConfigurationError, DomainEvent
-from events.bridge_url import Address
 from events.bridges import configured, open_bridge, opened
-from events.bridging import Message
+from events.bridges.address import Address
+from events.bridges.contract import Message
+from events.bridges.forwarding import PATIENT, Forwarding, bridge_handlers
 from events.errors import PartlySent, TransportError, Unsendable
 from events.event import Metadata, uuid7
-from events.forwarding import PATIENT, Forwarding, bridge_handlers
-from events.identity import received_id
-from events.injection import Wanted
+from events.handling.parameters import Wanted
+from events.ledger.identity import received_id
 from events.retry import RetryAfter
-from events.settings import Settings, load_settings, redact
+from events.settings.settings import Settings, load_settings
+from events.text.redaction import redact
 
 
 class Posted(DomainEvent):

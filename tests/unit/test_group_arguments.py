@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from events import DefinitionError, Delivery, DomainEvent, handles
-from events.injection import Wanted
-from events.registry import handler_named
+from events.handling.parameters import Wanted
+from events.handling.registry import handler_named
 
 
 class Counted(DomainEvent):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.worker.idleness import Idleness
 
 

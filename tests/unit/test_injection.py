@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from typing_extensions import TypeAliasType
 
 from events import DefinitionError, Delivery, DomainEvent, handles, on_migrate, publish, translates
-from events.injection import Wanted
-from events.registry import Handler, handler_named
+from events.handling.parameters import Wanted
+from events.handling.registry import Handler, handler_named
 from events.store.tables import event_handlers
 from events.testing import InlinePipeline
 

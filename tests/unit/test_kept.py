@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from events.monitoring.flower.jobs import AT_ONCE, Jobs, JobState, Tell, TooMany
-from events.monitoring.kept import LEAST, SHARE, Kept, Look
+from events.flower.jobs import AT_ONCE, Jobs, JobState, Tell, TooMany
+from events.monitoring.cached import LEAST, SHARE, Kept, Look
 from support.waiting import eventually
 
 
@@ -160,7 +160,7 @@ def test_a_process_that_ends_lets_a_value_under_way_arrive() -> None:
     # Given a process that asks for a value, and ends at once
     program = """
 import threading
-from events.monitoring.kept import Kept
+from events.monitoring.cached import Kept
 
 def get():
     threading.Event().wait(0.3)
@@ -176,7 +176,7 @@ Kept(get).ask()
 def test_a_process_that_ends_waits_for_no_value_that_never_comes() -> None:
     program = """
 import threading
-from events.monitoring.kept import Kept
+from events.monitoring.cached import Kept
 
 Kept(lambda: threading.Event().wait()).ask()
 """

@@ -13,11 +13,11 @@ import pytest
 from events import ConfigurationError
 from events.diagnosis import Level, examine
 from events.diagnosis.workers import names
-from events.loading import other_events
+from events.handling.loading import other_events
+from events.handling.registry import handler_named, load_handlers
+from events.ledger.records import Subscription
 from events.pipeline import Pipeline
-from events.records import Subscription
-from events.registry import handler_named, load_handlers
-from events.settings import Settings
+from events.settings.settings import Settings
 
 HANDLER = """
 from events import DomainEvent, handles
@@ -205,7 +205,7 @@ def test_doctor_says_one_thing_of_the_modules(
     modules: str, level: Level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given modules that can't be imported, or define no handler, while a handler is subscribed or none is
-    monkeypatch.setattr("events.registry._handlers", {})
+    monkeypatch.setattr("events.handling.registry._handlers", {})
     for subscribed in (False, True):
         pipeline = Pipeline(
             Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url="", handlers=modules)  # type: ignore[arg-type]

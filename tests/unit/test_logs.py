@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from events.hooks import Hooks
-from events.logs import DeliveryLogs, JsonFormatter
-from events.records import Claim
+from events.ledger.records import Claim
+from events.monitoring.logs import DeliveryLogs, JsonFormatter
 from support.store import envelope
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

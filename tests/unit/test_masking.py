@@ -13,10 +13,10 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, Vali
 from pydantic.alias_generators import to_camel
 
 from events import DefinitionError, DomainEvent, EventDataError
-from events.codec import decode, encode
-from events.envelope import Envelope
-from events.masking import HIDDEN, mask, mask_foreign, without
-from events.wire import outgoing
+from events.bridges.cloudevents import outgoing
+from events.ledger.codec import decode, encode
+from events.ledger.envelope import Envelope
+from events.ledger.masking import HIDDEN, mask, mask_foreign, without
 
 SECRET = "DE89370400440532013000"
 

@@ -12,9 +12,9 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import TypeAliasType, TypedDict
 
 from events import DefinitionError, DomainEvent
-from events.codec import encode
-from events.masking import mask, mask_foreign
-from events.wire import outgoing
+from events.bridges.cloudevents import outgoing
+from events.ledger.codec import encode
+from events.ledger.masking import mask, mask_foreign
 
 SECRET = "DE89370400440532013000"
 CAMEL = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)

@@ -10,19 +10,19 @@ import pytest
 from celery.worker import state
 from prometheus_client import CollectorRegistry, generate_latest
 
-from events.envelope import Envelope
+from events.ledger.envelope import Envelope
+from events.ledger.outcome import Outcome, Result
+from events.ledger.overview import Overview
+from events.ledger.records import ALIVE, Claim
+from events.monitoring.cached import Kept
 from events.monitoring.health import Health, Probe
-from events.monitoring.kept import Kept
 from events.monitoring.prometheus import METRICS, EventsCollector
-from events.monitoring.tally import Tally
-from events.outcome import Outcome, Result
-from events.overview import Overview
-from events.records import ALIVE, Claim
-from events.settings import Settings
+from events.monitoring.worker_counts import Tally
+from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from events.watchdog import Pulse
 from events.worker.idleness import Idleness
-from events.worker.presence import PresenceStep
+from events.worker.presence_step import PresenceStep
 from support.waiting import eventually
 
 EMPTY = Overview(datetime.now(UTC), False, [], [], [], {}, 0.0, {}, [])

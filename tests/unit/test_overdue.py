@@ -68,7 +68,7 @@ def test_what_runs_over_its_limit_is_named_with_where_it_stands(
     ((wakeup,),) = events_pipeline.inline.held()
     deliverer = events_pipeline.deliverer("w1")
     run = threading.Thread(target=deliverer.deliver, args=(wakeup.handler, {wakeup.event_id: wakeup.attempt}))
-    with patch("events.heartbeat._GRACE", 0.0), caplog.at_level(logging.WARNING, "events.delivery"):
+    with patch("events.delivery.heartbeat._GRACE", 0.0), caplog.at_level(logging.WARNING, "events.delivery"):
         run.start()
         try:
             # Then it is told of, with its event, and again when it has taken twice as long

@@ -2,8 +2,8 @@
 
 import pytest
 
-from events import pacing
-from events.pacing import Pacing
+from events.delivery import pacing
+from events.delivery.pacing import Pacing
 
 
 class Told:

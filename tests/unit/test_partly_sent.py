@@ -5,7 +5,7 @@ from sqlalchemy import Connection, insert
 
 from events import RetryAfter, get_engine, handles, publish
 from events.errors import PartlySent, Unsendable
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.retry import Retry
 from events.testing import InlinePipeline
 from support.grouped import HANDLER_OF, Item, counted, items, notes, run_together, tables, written

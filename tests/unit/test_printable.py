@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.cli.output import as_json
-from events.plain_logs import PlainFormatter
-from events.printable import printable
+from events.monitoring.plain_logs import PlainFormatter
+from events.text.escaping import printable
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07 \x9b31m \r\n2026-01-01 ERROR forged \u202egnp.exe \u2066x\u2069 \u2028 \x00\x7f \ud800"

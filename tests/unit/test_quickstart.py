@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 import events
 from events import pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from support.pasting import blocks
 

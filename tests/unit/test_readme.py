@@ -13,7 +13,7 @@ import events
 from events import pipeline
 from events.cli import app
 from events.monitoring.prometheus import METRICS
-from events.settings import Settings, setting_names
+from events.settings.settings import Settings, setting_names
 from events.testing import InlinePipeline
 from support.pasting import blocks
 
@@ -57,7 +57,7 @@ def _shown(default: object) -> str:
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
-    assert between("settings: kept equal to events/settings.py", "settings") == settings_table()
+    assert between("settings: kept equal to events/settings/settings.py", "settings") == settings_table()
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:

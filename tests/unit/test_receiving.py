@@ -12,16 +12,16 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from events import DomainEvent
-from events.acceptance import Acceptance
-from events.bridging import Received
-from events.envelope import Envelope
+from events.bridges.acceptance import Acceptance
+from events.bridges.cloudevents import outgoing
+from events.bridges.contract import Received
+from events.bridges.receiving import Receiver
 from events.errors import TransportError
 from events.hooks import Hooks
-from events.receiving import Receiver
-from events.store.away import mark
+from events.ledger.envelope import Envelope
+from events.store.database.availability import mark
 from events.store.tables import event_store
 from events.testing import InlinePipeline
-from events.wire import outgoing
 from support.waiting import eventually
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from events.bridge_url import wrong
+from events.bridges.address import wrong
 from events.errors import ConfigurationError
-from events.redaction import brief, redact
-from events.settings import load_settings
+from events.settings.settings import load_settings
+from events.text.redaction import brief, redact
 
 SCHEMES = ("postgresql", "postgresql+psycopg", "redis", "rediss", "amqp", "amqps", "redis+streams", "nats",
            "nats+tls+jetstream", "rabbitmq+topic", "kafka", "kafka+tls", "http", "https")  # fmt: skip

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from events.store import place
-from events.store.refusals import cure_of, explained
+from events.store.schema import postgres_schema as place
+from events.store.schema.refusals import cure_of, explained
 
 
 class Refused(Exception):

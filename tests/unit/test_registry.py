@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from events import ConfigurationError, DefinitionError, Delivery, DomainEvent, handles
-from events.injection import Wanted
-from events.registry import handler_named, load_handlers
+from events.handling.parameters import Wanted
+from events.handling.registry import handler_named, load_handlers
 
 
 class Rang(DomainEvent):

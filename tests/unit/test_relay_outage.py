@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from events.relay import _Outage
+from events.relay.relay import _Outage
 
 LEASE = 60.0
 

@@ -14,7 +14,7 @@ import pytest
 
 from events import DefinitionError
 from events.event import event_named
-from events.registry import handler_named, load_handlers
+from events.handling.registry import handler_named, load_handlers
 
 HEAD = "import functools\nfrom events import DomainEvent, handles, translates, IntegrationEvent\n"
 

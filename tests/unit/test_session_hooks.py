@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, String, event
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from events import AggregateRoot, DomainEvent, Retry, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.testing import InlinePipeline
 from support.grouped import HANDLER_OF, Item, counted, in_use, row, run_the_rest, run_together, three
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from events import DomainEvent, get_engine, handles, publish
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.store.tables import event_store
 from events.testing import InlinePipeline
 

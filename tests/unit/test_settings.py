@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from events import ConfigurationError
-from events.settings import BROKERS, Settings, load_settings, redact, setting_names
+from events.settings.settings import BROKERS, Settings, load_settings, setting_names
+from events.text.redaction import redact
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events import DomainEvent
-from events.bridges.http import signature
-from events.bridges.http_reading import Refused, check, messages
-from events.bridging import quoted_value
-from events.forms import Unacceptable
-from events.wire import Arrival, incoming, outgoing
+from events.bridges.cloudevents import Arrival, incoming, outgoing
+from events.bridges.contract import quoted_value
+from events.bridges.forms import Unacceptable
+from events.bridges.http.bridge import signature
+from events.bridges.http.reading import Refused, check, messages
 
 KEY = b"1234567890123456"
 FORMS = ["flat", "structured", "webhook", "batch"]

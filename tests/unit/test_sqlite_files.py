@@ -11,7 +11,7 @@ from sqlalchemy import text
 from events.diagnosis import Finding, Level
 from events.diagnosis.database import permissions
 from events.pipeline import Pipeline
-from events.settings import Settings
+from events.settings.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from events.monitoring.flower.desk import Desk
-from events.monitoring.flower.numbers import LITTLE, Standing, is_little, joined
-from events.overview import EventMetrics, HandlerMetrics, Overview
-from events.records import State
+from events.flower.backend import Desk
+from events.flower.standing import LITTLE, Standing, is_little, joined
+from events.ledger.overview import EventMetrics, HandlerMetrics, Overview
+from events.ledger.records import State
 
 
 def overview(events: int, dead: int, *, finished: bool = True) -> Overview:

@@ -12,13 +12,14 @@ from uuid import uuid4
 
 import pytest
 
-from events.envelope import Envelope
-from events.monitoring.activity import Activity
-from events.monitoring.moved import Moved
-from events.monitoring.tally import OTHER, Done, Tally
-from events.outcome import Outcome, Result
-from events.records import Claim, FannedOut, Wakeup
-from events.worker import parked, validation
+from events.ledger.envelope import Envelope
+from events.ledger.outcome import Outcome, Result
+from events.ledger.records import Claim, FannedOut, Wakeup
+from events.monitoring.rates import Activity
+from events.monitoring.relay_counts import Moved
+from events.monitoring.worker_counts import OTHER, Done, Tally
+from events.worker import parking as parked
+from events.worker import validation
 
 PAIRS = [("Said", "hear"), ("Said", "tell"), ("Sung", "hear")]
 EACH = 10_000  # deliveries that each of several processes counts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.store.touching import Touch, touch_of
+from events.store.database.statement_effects import Touch, touch_of
 
 QUIET = [
     "CREATE OR REPLACE VIEW v AS SELECT 1",

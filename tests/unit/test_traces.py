@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from events import Delivery, DomainEvent, PublishError, Retry, get_engine, handles, publish
 from events.event import Metadata
-from events.outcome import Outcome
+from events.ledger.outcome import Outcome
 from events.store.tables import event_attempts, event_deliveries, event_store
 from events.testing import InlinePipeline
 from support.grouped import ForConnection, deliver, items, run_together, sent_together, tables

@@ -18,13 +18,13 @@ from events import (
     publish,
     translates,
 )
-from events.codec import decode
-from events.envelope import Envelope
-from events.letters import DeadLetterFilter
-from events.outcome import Outcome
+from events.handling.translating import _went_round
+from events.ledger.codec import decode
+from events.ledger.envelope import Envelope
+from events.ledger.letters import DeadLetterFilter
+from events.ledger.outcome import Outcome
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline
-from events.translating import _went_round
 from support.store import envelope_columns
 
 ONCE = Retry(max_attempts=1)

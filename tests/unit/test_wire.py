@@ -13,14 +13,14 @@ from cloudevents.core.v1.event import CloudEvent
 from pydantic import ConfigDict, Field
 
 from events import DomainEvent, uuid7
-from events.bridging import Message, Received
-from events.codec import decode
+from events.bridges.cloudevents import OwnEvent, incoming, outgoing
+from events.bridges.contract import Message, Received
+from events.bridges.forms import STRUCTURED, Unacceptable
+from events.bridges.forwarding import forwarded
 from events.event import Metadata
-from events.forms import STRUCTURED, Unacceptable
-from events.forwarding import forwarded
-from events.identity import former_id, received_id
 from events.integration import IntegrationEvent, is_public
-from events.wire import OwnEvent, incoming, outgoing
+from events.ledger.codec import decode
+from events.ledger.identity import former_id, received_id
 
 WHEN = datetime(2026, 11, 28, 9, 30, 1, 250_000, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events import DomainEvent
-from events.bridging import Received
-from events.forms import Unacceptable
-from events.wire import OwnEvent, incoming
+from events.bridges.cloudevents import OwnEvent, incoming
+from events.bridges.contract import Received
+from events.bridges.forms import Unacceptable
 
 
 class Rung(DomainEvent, aggregate_id="bell"):

@@ -1,8 +1,8 @@
-"""Run by Alembic: with the connection and transaction that events.store.schema gives it, or to write SQL, with none."""
+"""Run by Alembic: with the connection that `store.schema.migrating` gives it, or to write SQL, with none."""
 
 from alembic import context
 
-from events.store.schema import VERSION_TABLE
+from events.store.schema.migrating import VERSION_TABLE
 from events.store.tables import metadata
 
 given = context.config.attributes

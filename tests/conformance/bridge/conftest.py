@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from kafka_mock import Mock
 from servers import free_port
 
-from events.bridging import Features, Publisher
-from events.receiving import Receiver
+from events.bridges.contract import Features, Publisher
+from events.bridges.receiving import Receiver
 from support.bridged import AtWork, Link, Service
 from support.servers import own_server, server_url
 

@@ -6,7 +6,7 @@ import pytest
 from _chaos.machines import Machine
 from kafka_mock import Mock
 
-from events.bridging import AT_ONCE, Features
+from events.bridges.contract import AT_ONCE, Features
 from support.bridged import Link, Service, insist, placed, will_remember
 from support.forwarder import Forwarder
 from support.size import FULL, sized

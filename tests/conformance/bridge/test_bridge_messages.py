@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 
 import shop
-from events.bridging import AT_ONCE, Features, Publisher
-from events.codec import decode
+from events.bridges.cloudevents import outgoing
+from events.bridges.contract import AT_ONCE, Features, Publisher
+from events.bridges.receiving import Receiver
 from events.event import Metadata
-from events.receiving import Receiver
-from events.wire import outgoing
+from events.ledger.codec import decode
 from support.bridged import Link, Service, placed, received, send
 from support.waiting import eventually
 

@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 
 import shop
-from events.bridging import Features, Message, Publisher
+from events.bridges.contract import Features, Message, Publisher
+from events.bridges.receiving import Receiver
 from events.errors import PartlySent
-from events.letters import ParkedFilter
-from events.receiving import Receiver
-from events.records import Subscription
+from events.ledger.letters import ParkedFilter
+from events.ledger.records import Subscription
 from support.bridged import Service, placed, received, send
 from support.waiting import eventually
 

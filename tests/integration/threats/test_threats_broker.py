@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 import shop
 from events import DomainEvent, publish
-from events.records import Wakeup
+from events.ledger.records import Wakeup
 from events.transport.message import wakeup_message
 from support.messages import Sender
 from support.system import BROKERS, Process, System

@@ -9,9 +9,9 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 import shop
+from events.ledger.records import Subscription
 from events.pipeline import Pipeline
-from events.records import Subscription
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.databases import migrated_postgres
 from support.operator import Operator
 from support.roles import Role, role_in

@@ -7,8 +7,8 @@ import pytest
 from servers import free_port
 
 from events.bridges import open_bridge
-from events.bridging import Publisher
-from events.settings import Settings
+from events.bridges.contract import Publisher
+from events.settings.settings import Settings
 from support.bridged import AtWork, Link, Service
 
 

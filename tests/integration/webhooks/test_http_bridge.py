@@ -16,10 +16,10 @@ import pytest
 import shop
 from events import ConfigurationError, RetryAfter, publish
 from events.bridges import open_bridge
-from events.bridges.http import signature
-from events.bridging import Publisher
+from events.bridges.contract import Publisher
+from events.bridges.http.bridge import signature
 from events.errors import PartlySent, TransportError, Unsendable
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.bridged import placed, send
 from support.system import System
 from support.waiting import eventually

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from servers import free_port
 
-from events.bridges import http_server
-from events.bridges.http import signature
+from events.bridges.http import subscriber as http_server
+from events.bridges.http.bridge import signature
 from events.errors import PartlySent
 from support.bridged import AtWork, Link, Service, placed, send
 

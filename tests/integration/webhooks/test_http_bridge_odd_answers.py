@@ -6,9 +6,9 @@ import pytest
 
 from events import ConfigurationError, RetryAfter
 from events.bridges import open_bridge
-from events.bridging import Publisher
+from events.bridges.contract import Publisher
 from events.errors import PartlySent, TransportError, Unsendable
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.bridged import placed, send
 from support.raw_http import OK, Peer, answers
 

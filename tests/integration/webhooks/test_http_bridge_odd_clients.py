@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from events.bridges import http_listener, http_server
-from events.bridges.http_peers import peer_of
+from events.bridges.http import listener as http_listener
+from events.bridges.http import subscriber as http_server
+from events.bridges.http.peers import peer_of
 from events.errors import TransportError
 from support.bridged import AtWork, Link, Service
 from support.raw_http import BODY, Client, attributes, request

@@ -2,7 +2,7 @@
 
 import pytest
 
-from events.bridges import http_reading
+from events.bridges.http import reading as http_reading
 from support.bridged import AtWork, Link, Service
 from support.raw_http import BATCH, BODY, Client, attributes, batch, request
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 import pytest
 
 from events.bridges import open_bridge
-from events.bridging import Publisher
+from events.bridges.contract import Publisher
 from events.errors import PartlySent, TransportError, Unsendable
-from events.settings import Settings
+from events.settings.settings import Settings
 from support.bridged import placed, send
 from support.raw_http import OK, Peer, answers
 from support.waiting import eventually
@@ -68,7 +68,7 @@ def test_a_batch_that_is_interrupted_leaves_no_request_behind(opened: Opener) ->
             begun.set()
             raise TimeLimit
 
-        patched.setattr("events.bridges.http.wait", interrupted)
+        patched.setattr("events.bridges.http.bridge.wait", interrupted)
         # When the wait for them is interrupted
         with pytest.raises(TimeLimit):
             send(publisher, placed(5))

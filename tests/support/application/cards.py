@@ -6,9 +6,9 @@ from itertools import count
 
 from events import DomainEvent
 from events.bridges import open_bridge
+from events.bridges.cloudevents import outgoing
 from events.errors import TransportError
-from events.settings import Settings
-from events.wire import outgoing
+from events.settings.settings import Settings
 
 
 class CardAdded(DomainEvent, aggregate_id="library"):

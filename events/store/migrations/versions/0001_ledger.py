@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.found_table import is_there
-from events.store.sqlite_triggers import CANONICAL_ID
-from events.store.types import Id, Json, UtcDateTime, utc_now
+from events.store.database.types import Id, Json, UtcDateTime, utc_now
+from events.store.schema.foreign_table import is_there
+from events.store.schema.sqlite_triggers import CANONICAL_ID
 
 revision = "0001"
 down_revision = None
@@ -15,7 +15,9 @@ depends_on = None
 
 def upgrade() -> None:
     context = op.get_context()
-    if context.as_sql or not is_there(op.get_bind()):  # else events.store.adopting has just brought it into this form
+    if context.as_sql or not is_there(
+        op.get_bind()
+    ):  # else events.store.schema.adopting has just brought it into this form
         _create_event_store()
     unprocessed = sa.text("processed = false") if context.dialect.name == "postgresql" else sa.text("processed = 0")
     op.create_index(

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.types import Id, Json, UtcDateTime
+from events.store.database.types import Id, Json, UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.types import Id, UtcDateTime, causation_id
+from events.store.database.types import Id, UtcDateTime, causation_id
 
 revision = "0005"
 down_revision = "0004"

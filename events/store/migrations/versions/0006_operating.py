@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.types import Id, Json, UtcDateTime, correlation_id, is_correlated
+from events.store.database.types import Id, Json, UtcDateTime, correlation_id, is_correlated
 
 revision = "0006"
 down_revision = "0005"

@@ -6,8 +6,8 @@ in the usual spelling.
 
 from alembic import op
 
-from events.store.sqlite_triggers import CANONICAL_ID
-from events.store.types import sender_event_id
+from events.store.database.types import sender_event_id
+from events.store.schema.sqlite_triggers import CANONICAL_ID
 
 revision = "0008"
 down_revision = "0007"

@@ -6,7 +6,7 @@ Workers of the version before may still run: they write none of these columns.
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.types import Json, UtcDateTime
+from events.store.database.types import Json, UtcDateTime
 
 revision = "0009"
 down_revision = "0008"

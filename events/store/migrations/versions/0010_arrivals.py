@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.sqlite_triggers import PLAIN_ROWS
+from events.store.schema.sqlite_triggers import PLAIN_ROWS
 
 revision = "0010"
 down_revision = "0009"

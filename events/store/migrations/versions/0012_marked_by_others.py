@@ -6,7 +6,7 @@ Older code may still run: it marks what it fans out without a word of that. Such
 import sqlalchemy as sa
 from alembic import op
 
-from events.store.types import UtcDateTime
+from events.store.database.types import UtcDateTime
 
 revision = "0012"
 down_revision = "0011"

@@ -1,0 +1,159 @@
+"""What the URL of a bridge says. Query parameters of ours are taken out of it; the rest is the client's.
+
+    redis+streams://host/0?name=orders&direction=both&forward=OrderPlaced,OrderPaid&maxlen=50000
+
+| parameter | default | meaning |
+|---|---|---|
+| `name` | the scheme up to `+` | the handler is `bridge.<name>`; keep it, as deliveries are stored under it |
+| `direction` | `out` | `out`, `in` or `both` |
+| `forward` | EVENTS_FORWARD | event types that it forwards; `*` for all |
+| `accept` | | inbound: event types that it takes besides public ones; `*` for all |
+| `format` | `flat` | `flat` or `structured` (CloudEvents JSON); of HTTP also `webhook`: `{type, timestamp, data}` |
+| `prefix` | `events` | what addresses begin with |
+| `group` | EVENTS_QUEUE | who shares what comes in; each service that reads the same needs its own |
+| `redeliver` | `60s` | what was received and not acknowledged for so long goes to another |
+| `ca` | the system's | with TLS: a file of certificates in PEM, one of which has signed the server's |
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from events.errors import ConfigurationError
+from events.settings import Settings, duration
+from events.text import redact
+
+EXCHANGE = "domain_events"  # of RabbitMQ, unless the URL says another
+COMMON = ("name", "direction", "forward", "accept", "format", "prefix", "group", "redeliver", "ca")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One configured bridge.
+
+    Attributes:
+        scheme: which kind it is.
+        url: without the parameters that are ours.
+        forward: event types, `*` for all; empty for those that are declared public.
+        accept: event types that may come in besides those that are declared public, `*` for all.
+        form: what messages look like, see events.bridges.cloudevents.
+        ca: a file of certificates to trust; "" for the system's, or what SSL_CERT_FILE names.
+        options: the kind's own parameters.
+        timeout: seconds after which a silent server is taken for lost.
+    """
+
+    scheme: str
+    url: str = field(repr=False)
+    name: str
+    outbound: bool = True
+    inbound: bool = False
+    forward: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    form: str = "flat"
+    prefix: str = "events"
+    group: str = "events"
+    redeliver: float = 60.0
+    ca: str = ""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
+    timeout: float = 5.0
+
+    @property
+    def place(self) -> str:
+        """Where it leads, and what it reads there, without secrets: tells it from another bridge that has its name."""
+        own = {**self.options, "prefix": self.prefix, "group": self.group}
+        return redact(f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(sorted(own.items()))}")
+
+    @property
+    def sealed(self) -> bool:
+        """Bodies are signed, and what stands beside them is not."""
+        return bool(self.options.get("secret"))
+
+    def number(self, option: str, default: int) -> int:
+        """An option that is a whole number above zero. Raises ConfigurationError."""
+        value = self.options.get(option, str(default))
+        if not value.isdigit() or int(value) < 1:
+            raise wrong(self.url, f"{option}={value}", "use a whole number above zero")
+        return int(value)
+
+
+def scheme_of(url: str) -> str:
+    """In lower case. Raises ConfigurationError if it is no URL with a host."""
+    match = re.match(r"([A-Za-z][\w+.-]*)://[^/?#]", url)
+    if match is None:
+        raise wrong(url, "", "it is no URL; use scheme://host:port/, such as redis+streams://localhost/0")
+    return match[1].lower()
+
+
+def parse(url: str, own: Collection[str], settings: Settings) -> Address:
+    """The address that a URL stands for. `own`: parameters of its kind. Raises ConfigurationError, with the cure."""
+    scheme = scheme_of(url)
+    parts = urlsplit(url)
+    given: dict[str, str] = {}
+    others: list[tuple[str, str]] = []
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in COMMON or name in own:
+            given[name] = value
+        else:
+            others.append((name, value))
+    name = given.get("name", scheme.partition("+")[0])
+    if not re.fullmatch(r"[\w-]{1,100}", name):
+        raise wrong(url, f"name={name}", "use 1 to 100 letters, digits, '_' or '-'")
+    direction = given.get("direction", "out")
+    if direction not in ("out", "in", "both"):
+        raise wrong(url, f"direction={direction}", "use out, in or both")
+    form = given.get("format", "flat")
+    forms = ("flat", "structured", "webhook") if scheme.startswith("http") else ("flat", "structured")
+    if form not in forms:
+        raise wrong(url, f"format={form}", f"use {' or '.join(forms)}")
+    prefix, group = given.get("prefix", "events"), given.get("group", settings.queue)
+    for option, value in (("prefix", prefix), ("group", group)):
+        if not re.fullmatch(r"[\w-]{1,100}", value):
+            raise wrong(url, f"{option}={value}", "use 1 to 100 letters, digits, '_' or '-'")
+    return Address(
+        scheme=scheme,
+        url=urlunsplit(parts._replace(query=urlencode(others))),
+        name=name,
+        outbound=direction != "in",
+        inbound=direction != "out",
+        forward=_names(given.get("forward", "")) or tuple(settings.forward),
+        accept=_names(given.get("accept", "")),
+        form=form,
+        prefix=prefix,
+        group=group,
+        redeliver=_seconds(url, given.get("redeliver", "60s")),
+        ca=_certificates(url, scheme, given["ca"]) if "ca" in given else "",
+        options={name: value for name, value in given.items() if name in own},
+        timeout=settings.broker_timeout.total_seconds(),
+    )
+
+
+def wrong(url: str, what: str, cure: str) -> ConfigurationError:
+    """The complaint about a bridge's URL; `what` may be a parameter of it."""
+    shown = redact(f"?{what}")[1:] + ": " if what else ""
+    return ConfigurationError(f"bridge {redact(url)}: {shown}{cure}")
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _seconds(url: str, value: str) -> float:
+    try:
+        return duration(value).total_seconds()
+    except ValueError as error:
+        raise wrong(url, f"redeliver={value}", str(error)) from None
+
+
+def _certificates(url: str, scheme: str, path: str) -> str:
+    if not (scheme.startswith(("https", "rabbitmqs", "rediss")) or "+tls" in scheme):
+        raise wrong(url, f"ca={path}", f"{scheme}:// has no TLS; use the scheme that has")
+    if not path:  # of a variable that isn't set, perhaps
+        raise wrong(url, "ca=", "it is empty; name a file of certificates in PEM, or leave it out")
+    import ssl  # here, since the module is loaded by every command
+
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        raise wrong(url, f"ca={path}", f"{error.strerror or error}; name a file of certificates in PEM") from None
+    return path

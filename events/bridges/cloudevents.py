@@ -1,0 +1,298 @@
+"""Events as other services read and write them: JSON, and the attributes of CloudEvents 1.0.
+
+Flat, which is the default: the body is the event's own fields, and `eventId, eventType, aggregateId, dateTimeOccurred,
+timestamp`; an own field of such a name stays what it is. CloudEvents attributes stand beside it, in whatever the
+protocol has (binary mode). Structured: the body is one CloudEvent, whose `data` is the event's own fields.
+
+What comes in may be of either form, or of another program's: any of the names above is read, attributes first.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+from events.bridges.contract import KEY, Message, Received
+from events.bridges.forms import (
+    FLAT_NAMES,
+    SEALED,
+    STRUCTURED,
+    TOO_LARGE,
+    UNREADABLE,
+    WRONG,
+    Form,
+    Unacceptable,
+    check_words,
+    first_word,
+    form_of,
+    sealed_in,
+)
+from events.errors import EventDataError, NewerEvent
+from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named, keys
+from events.ledger import (
+    CAUSE_SENT_AS,
+    NUL,
+    SENT_AS,
+    Envelope,
+    decode,
+    former_id,
+    placed_id,
+    received_id,
+    sender_of,
+    without,
+)
+from events.ledger import KEY as MASKED
+from events.text import storable
+from events.tracing import HEADERS, carried
+
+FLAT, STRUCTURED_FORM, WEBHOOK = "flat", "structured", "webhook"  # what `?format=` may say
+FORWARDER = "forwardedby"  # an attribute: who sends on what came from somebody else
+_MILLISECONDS = re.compile("1[0-9]{12}")  # as text: from 2001 to 2033
+_RUN_TOGETHER = re.compile("[0-9]{9}|[0-9]{4}-[0-9]{2}-[0-9]{3}")  # a date, and its time without a sign between them
+_YEAR_1973, _YEAR_2099 = 1e11, 4.1e12  # in milliseconds: what is less is in seconds, or nobody's time
+_OF_DIGITS = (1.9e11, 2.1e11)  # 202401011200, which as milliseconds would be in 1976
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXCLUDED = set(RESERVED)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival(Envelope):
+    """The row of a message that came in.
+
+    Attributes:
+        source: who sent it; the bridge and its address if the message doesn't say.
+        former: the id that it would have were it one of ours, or received by older code.
+        named: the message says its source.
+        forwarded: somebody else than its source sent it.
+        sent_as: the id that it has at its source; "" if the message says none.
+    """
+
+    source: str = ""
+    former: UUID | None = None
+    named: bool = False
+    forwarded: bool = False
+    sent_as: str = ""
+
+
+def outgoing(
+    event: DomainEvent, source: str, *, form: str = FLAT, masked: bool = False, sealed: bool = False
+) -> Message:
+    """The message of an event. What came from elsewhere keeps its source and its id, whoever sends it on.
+
+    Args:
+        source: what we call ourselves.
+        form: FLAT, STRUCTURED_FORM or WEBHOOK.
+        masked: fields that nobody is shown are sent, too; else they are left out.
+        sealed: only the body can be trusted where it arrives, as it is signed: it says all that is beside it.
+    """
+    data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
+    if event.masked_fields and not masked:
+        data = without(data, event.masked_fields)
+    attributes, trace = _attributes(event, source), carried(event.metadata)
+    message = partial(
+        Message, str(event.event_id), event.event_name, attributes.get("subject", ""), occurred_at=event.occurred_at
+    )
+    if form == STRUCTURED_FORM:
+        said = attributes | trace | {"datacontenttype": "application/json"}
+        return message(_around(data, said), STRUCTURED)
+    if form == WEBHOOK:
+        said = {name: value for name, value in attributes.items() if name not in ("specversion", "time")}
+        return message(_around(data, said | {"timestamp": attributes["time"]}), attributes=attributes, trace=trace)
+    when = attributes["time"]
+    subject = attributes.get("subject", "")
+    ours = dict(zip(FLAT_NAMES, (attributes["id"], event.event_name, subject, when, when), strict=True))
+    if sealed:
+        ours |= {name: attributes[plain] for name, plain in SEALED.items() if plain in attributes}
+    own = keys(type(event))
+    ours = {name: value for name, value in ours.items() if name not in own}
+    comma = "," if data != "{}" and ours else ""
+    body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
+    return message(body.encode(), attributes=attributes, trace=trace)
+
+
+def _around(data: str, said: Mapping[str, str]) -> bytes:
+    """One JSON object of what is said and, as a member, the data."""
+    return f'{json.dumps(said, ensure_ascii=False)[:-1]}, "data": {data}}}'.encode()
+
+
+def _attributes(event: DomainEvent, source: str) -> dict[str, str]:
+    """Of CloudEvents 1.0."""
+    extra = event.metadata.model_extra or {}
+    sender = sender_of(event.event_id, extra)
+    whose, sent_as = sender or (source, str(event.event_id))
+    attributes = {
+        "specversion": "1.0",
+        "id": sent_as,
+        "source": whose,
+        "type": event.event_name,
+        "time": event.occurred_at.isoformat().replace("+00:00", "Z"),
+        "schemaversion": str(event.schema_version),
+    }
+    if aggregate_id := aggregate_of(event):
+        attributes["subject"] = aggregate_id
+    if event.metadata.correlation_id:
+        attributes["correlationid"] = event.metadata.correlation_id
+    if event.metadata.causation_id:
+        attributes["causationid"] = str(extra.get(CAUSE_SENT_AS) or event.metadata.causation_id)
+    if sender is not None:
+        attributes[FORWARDER] = source
+    return attributes
+
+
+class OwnEvent(Exception):
+    """A message that this very service has sent."""
+
+    def __init__(self) -> None:
+        super().__init__("it is an event of this service itself, by its source (EVENTS_SOURCE)")
+
+
+def incoming(
+    received: Received, bridge: str, admit: Callable[[str], None], max_bytes: int, own_source: str = ""
+) -> Arrival:
+    """The row of a message.
+
+    Its id is made of its source and the id that it has there; without an id of the message's place and position, and
+    without a position it is random. The same message always has the same id, then, except in the last case.
+
+    Args:
+        admit: raises Unacceptable for event types that are not to come in.
+    Raises:
+        Unacceptable: it is no event, none that may come in, or its data is wrong.
+        OwnEvent: its source is `own_source`.
+    """
+    try:
+        return _envelope(received, bridge, admit, max_bytes, own_source)
+    except (Unacceptable, OwnEvent):
+        raise
+    except Exception as error:  # whatever nobody has thought of: it would come again and again, and fail each time
+        raise Unacceptable(WRONG, f"{type(error).__name__}: {error}") from error
+
+
+def _envelope(
+    received: Received, bridge: str, admit: Callable[[str], None], max_bytes: int, own_source: str
+) -> Arrival:
+    form = form_of(received)
+    event_type = _type_of(form, received)
+    event_class = event_named(event_type)
+    own = keys(event_class) if event_class is not None else ()
+    said = {name: value for name, value in form.beside.items() if name not in own}
+    attributes, data = {**sealed_in(said), **form.attributes}, form.data
+    source = attributes.get("source") or f"{bridge}:{received.address}"
+    if source == own_source:
+        raise OwnEvent
+    admit(event_type)
+    check_words({name: value for name, value in said.items() if name in ("eventId", "aggregateId", *SEALED)})
+    if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
+        data = {name: value for name, value in data.items() if name in own or name not in (*FLAT_NAMES, *SEALED)}
+    sent_as = first_word(attributes.get("id"), said.get("eventId"), received.headers.get("webhook-id"))
+    if len(sent_as) > MAX_NAME:
+        raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
+    times = (form.time, attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
+    when = next((one for one in times if one is not None and one != ""), "")
+    envelope = Envelope(
+        id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
+        aggregate_id=first_word(attributes.get("subject"), said.get("aggregateId")),
+        event_type=event_type,
+        event_data=_text(data, max_bytes),
+        version=1,
+        timestamp=_time(when),
+        schema_version=_version(attributes.get("schemaversion", "1")),
+        metadata="{}",
+    )
+    aggregate_id = envelope.aggregate_id
+    if event_class is not None:
+        try:
+            aggregate_id = aggregate_of(decode(envelope)) or aggregate_id
+        except NewerEvent:
+            pass  # a worker with newer code may be coming: the ledger's own business
+        except EventDataError as error:
+            raise Unacceptable(WRONG, str(error)) from error
+    if storable(aggregate_id) != aggregate_id or len(aggregate_id) > MAX_NAME:
+        raise Unacceptable(WRONG, f"its aggregate id has more than {MAX_NAME} characters, or one that can't be stored")
+    metadata = _metadata(envelope.id, attributes, received.headers, bridge, source)
+    if sent_as:
+        metadata[SENT_AS] = sent_as
+    if event_class is not None and event_class.masked_fields:
+        metadata[MASKED] = list(event_class.masked_fields)
+    return Arrival(
+        envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
+        _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as) if sent_as else None,
+        named=bool(attributes.get("source")), forwarded=FORWARDER in attributes, sent_as=sent_as,
+    )  # fmt: skip
+
+
+def _type_of(form: Form, received: Received) -> str:
+    """By an attribute, by the body, or by its address; by this first if the event that it names has such a field."""
+    by_address = event_named(received.event_type)
+    in_body = "" if by_address is not None and "eventType" in keys(by_address) else form.beside.get("eventType")
+    if event_type := first_word(form.attributes.get("type"), in_body, received.event_type):
+        return event_type
+    raise Unacceptable(UNREADABLE, "nothing says which event it is: neither ce-type nor eventType")
+
+
+def _metadata(
+    event_id: UUID, attributes: Mapping[str, str], headers: Mapping[str, str], bridge: str, source: str
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "correlation_id": attributes.get("correlationid") or str(event_id), KEY: bridge, "source": source,
+    }  # fmt: skip
+    if causation := attributes.get("causationid"):
+        metadata["causation_id"] = causation
+    trace = {name: value for name in HEADERS if (value := headers.get(name) or attributes.get(name))}
+    return metadata | (trace if "traceparent" in trace else {})
+
+
+def _id(sent_as: str, source: str, position: str, place: str) -> UUID:
+    if sent_as:
+        return received_id(source, sent_as)
+    return placed_id(place, position) if position else uuid4()
+
+
+def _time(given: Any) -> datetime:
+    """Of ISO 8601, or of milliseconds since 1970, as JavaScript has them."""
+    if given == "":
+        return datetime.now(UTC)
+    try:
+        if isinstance(given, str) and not _MILLISECONDS.fullmatch(given):
+            if _RUN_TOGETHER.match(given):
+                raise ValueError(given)
+            found = datetime.fromisoformat(given)
+            return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        if isinstance(given, str | int | float) and _are_milliseconds(float(given)):
+            return _EPOCH + timedelta(milliseconds=float(given))
+    except (ValueError, OverflowError):
+        pass
+    seconds = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < _YEAR_1973
+    cure = "; is it in seconds?" if seconds else ""
+    raise Unacceptable(WRONG, f"its time is neither ISO 8601 nor milliseconds since 1970: {str(given)[:100]!r}{cure}")
+
+
+def _are_milliseconds(given: float) -> bool:
+    """Since 1970, and not a date that is written as one number, which would be another time altogether."""
+    return _YEAR_1973 <= given <= _YEAR_2099 and not _OF_DIGITS[0] <= given < _OF_DIGITS[1]
+
+
+def _version(given: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", given):
+        raise Unacceptable(WRONG, f"its schema version is no number above zero: {given[:100]!r}")
+    return int(given)
+
+
+def _text(value: Mapping[str, Any], max_bytes: int) -> str:
+    """JSON that every database takes."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise Unacceptable(WRONG, "it contains half a surrogate pair, which is no character") from None
+    except ValueError:
+        raise Unacceptable(WRONG, "it contains a number that is too large") from None
+    if size > max_bytes:
+        raise Unacceptable(TOO_LARGE, f"{size:,} bytes, over the limit of {max_bytes:,} (EVENTS_MAX_PAYLOAD_BYTES)")
+    if NUL.search(text):
+        raise Unacceptable(WRONG, "it contains a NUL character, which PostgreSQL can't store")
+    return text

@@ -1,0 +1,156 @@
+"""Outbound: a bridge is a batch handler. Forwarding an event is one more delivery, with retries and dead letters.
+
+It touches no database of its own. An event that came through a bridge is not sent back to it.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from events.bridges.address import Address
+from events.bridges.cloudevents import outgoing
+from events.bridges.contract import AT_ONCE, HANDLER, KEY, Bridge, Message, Publisher
+from events.errors import PartlySent, TransportError, Unsendable
+from events.event import DomainEvent
+from events.handling import Handler, Wanted
+from events.integration import is_public
+from events.ledger import SENT_AS, sender_of
+from events.retry import Retry
+
+log = logging.getLogger("events.bridges")
+
+
+class _Patient(Retry):
+    """A server that asks for a shorter pause than we make doesn't use up the tries by it."""
+
+    def delay_after(self, error: BaseException, attempt: int) -> timedelta | None:
+        asked = super().delay_after(error, attempt)
+        return None if asked is None else max(asked, self.backoff_after(attempt))
+
+
+# A server that is away comes back: about 16 hours of tries, the later ones five minutes apart.
+PATIENT = _Patient(
+    max_attempts=200, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=5), never=(Unsendable,)
+)
+
+
+def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:
+    """Whether a bridge forwards events of this class.
+
+    Args:
+        names: event types, `*` for all; none for those that are public (events.integration).
+    """
+    if not names:
+        return is_public(event_class)
+    return "*" in names or event_class.event_name in names
+
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds after a failure in which a process doesn't try again
+
+
+class Forwarding:
+    """What the handler of a bridge calls. Each process has a publisher of its own, made when it is first needed.
+
+    While the server is away it fails at once, except now and then: the worker's slots are not to wait for each event.
+    Then no event is to blame, and what failed together stays together; of a first failure nobody knows that yet.
+    """
+
+    def __init__(self, address: Address, bridge: Bridge, source: str) -> None:
+        self._address = address
+        self._bridge = bridge
+        self._source = source
+        self._lock = threading.Lock()
+        self._publisher: Publisher | None = None
+        self._process = 0
+        self._failures, self._again_at, self._why = 0, 0.0, ""
+
+    def __call__(self, events: list[DomainEvent]) -> None:
+        """Send these; see events.bridges.Publisher.send."""
+        to = self._address
+        messages = [
+            outgoing(event, self._source, form=to.form, masked=is_public(type(event)), sealed=to.sealed)
+            for event in events
+            if not self._came_from_there(event)
+        ]
+        if not messages:
+            return
+        publisher = self._of_this_process()
+        if (left := self._again_at - time.monotonic()) > 0:
+            raise _none_sent(messages, TransportError(f"tried again in {left:.1f} s, after: {self._why}"))
+        try:
+            publisher.send(messages)
+        except PartlySent as error:  # others got through: the server is there
+            self._failures = 0
+            if len(messages) == len(error.failed) == 1:
+                raise next(iter(error.failed.values())) from None
+            raise
+        except Unsendable:
+            raise
+        except TransportError as error:
+            is_away = self._failures > 0
+            pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
+            self._failures, self._again_at, self._why = self._failures + 1, time.monotonic() + pause, str(error)
+            if is_away:
+                raise _none_sent(messages, error) from error
+            raise
+        self._failures = 0
+
+    def close(self) -> None:
+        with self._lock:
+            publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.close()
+
+    def _came_from_there(self, event: DomainEvent) -> bool:
+        extra = event.metadata.model_extra or {}
+        if extra.get(KEY) != self._address.name:
+            return False
+        is_a_copy = SENT_AS in extra and sender_of(event.event_id, extra) is None  # of which nobody there knows
+        return not is_a_copy
+
+    def _of_this_process(self) -> Publisher:
+        with self._lock:
+            if self._publisher is None or self._process != os.getpid():  # a fork must not share its parent's connection
+                self._publisher, self._process = self._bridge.publisher(), os.getpid()
+            return self._publisher
+
+
+def _none_sent(messages: Sequence[Message], error: TransportError) -> TransportError:
+    """Each failed by itself, so that the ledger doesn't take them apart to find out which is to blame."""
+    return error if len(messages) == 1 else PartlySent({message.event_id: error for message in messages})
+
+
+def bridge_handlers(
+    bridges: Iterable[tuple[Address, Bridge]], known: Collection[type[DomainEvent]], source: str
+) -> list[Handler]:
+    """The handlers of outbound bridges. `known`: all event classes of this process, for handlers must be loaded."""
+    names = {event.event_name for event in known}
+    handlers = []
+    for address, bridge in bridges:
+        if not address.outbound:
+            continue
+        chosen = sorted((one for one in known if forwarded(one, address.forward)), key=lambda one: one.event_name)
+        if unknown := sorted(set(address.forward) - names - {"*"}):
+            log.warning("bridge %s: no event is named %s here", address.name, ", ".join(unknown))
+        if not chosen:
+            log.warning("bridge %s forwards nothing: no event here is public, or named by EVENTS_FORWARD", address.name)
+            continue
+        handlers.append(_handler(address, Forwarding(address, bridge, source), tuple(chosen)))
+    return handlers
+
+
+def _handler(address: Address, call: Any, events: tuple[type[DomainEvent], ...]) -> Handler:
+    return Handler(
+        name=f"{HANDLER}{address.name}",
+        call=call,
+        events=events,
+        defined_at=f"EVENTS_BRIDGES, {address.scheme}",
+        wants={"events": Wanted.EVENTS},
+        retry=PATIENT,
+        most=AT_ONCE,
+        batch=True,
+    )

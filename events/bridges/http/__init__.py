@@ -1,0 +1,1 @@
+"""HTTP: webhooks, both ways. Open first: `bridge` (outbound), then `subscriber` (inbound)."""

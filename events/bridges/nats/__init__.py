@@ -1,0 +1,1 @@
+"""NATS core and JetStream, on one event loop a process. Open first: `core`, then `jetstream`."""

@@ -1,0 +1,95 @@
+"""NATS core: `nats://host:4222`, or `nats+tls://`. At most once: who isn't subscribed at that moment misses it.
+
+Events go to the subject `events.{EventName}`, with CloudEvents attributes as headers. Inbound, the subscribers of one
+queue group share what comes. A message has no position: one without an id is a new event each time.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import ClassVar
+
+from nats.aio.client import Client
+
+from events.bridges.address import Address
+from events.bridges.contract import Features, Message, Received
+from events.bridges.nats.arrivals import Arrivals
+from events.bridges.nats.client import Line, check, headers_of, settle, subject
+from events.errors import PartlySent, TransportError
+
+
+class Bridge:
+    """Keeps the contract of events.bridges.Bridge."""
+
+    features: ClassVar[Features] = Features(durable=False, ids=False, acknowledged=False)
+    options: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, address: Address) -> None:
+        check(address)
+        self._address = address
+
+    def publisher(self) -> "Publisher":
+        return Publisher(self._address)
+
+    def subscriber(self, _wanted: Callable[[], Collection[str]]) -> "Subscriber":
+        return Subscriber(self._address)
+
+
+class Publisher:
+    """Sends a batch, then waits for one answer: that the server has read all of it."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._line = Line(address)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        subjects = [subject(self._address.prefix, message.event_type) for message in messages]
+
+        async def publish(client: Client) -> None:
+            for to, message, headers in zip(subjects, messages, headers_of(client, messages), strict=True):
+                await client.publish(to, message.body, headers=headers)
+            await settle(client, self._address.timeout)
+
+        with self._line.listening() as said:
+            self._line.run("send to", publish)
+        if not said:
+            return
+        failed = {  # what it doesn't allow, the server complains of, and answers no less
+            message.event_id: TransportError(f"can't send to {self._line.where}: {complaint}")
+            for to, message in zip(subjects, messages, strict=True)
+            for complaint in said
+            if f'"{to}"'.lower() in complaint.lower()
+        }
+        if failed:
+            raise PartlySent(failed)
+        raise TransportError(f"can't send to {self._line.where}: {said[0]}")
+
+    def close(self) -> None:
+        self._line.close()
+
+
+class Subscriber:
+    """A member of the queue group."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._line = Line(address, self._subscribe)
+        self._arrivals = Arrivals(address.prefix)
+
+    def receive(self, timeout: float) -> Sequence[Received]:
+        async def connected(_: Client) -> None:
+            pass
+
+        self._line.run("receive from", connected)
+        return [self._arrivals.received(message) for message in self._arrivals.take(timeout)]
+
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        pass  # there is no such thing
+
+    def close(self) -> None:
+        self._line.close()
+
+    async def _subscribe(self, client: Client) -> None:
+        with self._line.listening() as said:
+            await client.subscribe(f"{self._address.prefix}.>", queue=self._address.group, cb=self._arrivals.put)
+            await settle(client, self._address.timeout)
+        if said:  # it is not allowed, and would hear nothing
+            raise PermissionError("the subscription is refused")

@@ -1,0 +1,1 @@
+"""RabbitMQ, by py-amqp. Open first: `bridge`."""

@@ -1,0 +1,250 @@
+"""RabbitMQ: `rabbitmq+topic://user:password@host:5672/vhost`, `rabbitmqs+topic://` for TLS. At least once, both ways.
+
+Events go to a durable topic exchange, `domain_events` (`?exchange=`), with the event's name as routing key; RabbitMQ
+confirms each batch. An event that no queue takes comes back: by default it is tried again, and is a dead letter in the
+end (`?mandatory=fail`); `?mandatory=log` is for exchanges to which nobody need be listening.
+
+To a topic exchange `*Event` is a word and no pattern: a queue that is bound by it gets nothing that is called
+otherwise. So events whose names match it are sent to that very word, too (`?bcc=`).
+
+Inbound reads a durable quorum queue (`?queue=`, by default exchange and group), bound to the events that are known
+here, or to the patterns of `?bind=`. A consumer whose connection ends gives back what it has not acknowledged.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+from amqp.exceptions import AMQPError, PreconditionFailed
+
+from events.bridges.address import Address, wrong
+from events.bridges.contract import AT_ONCE, Features, Message, Received
+from events.bridges.rabbitmq import client as client
+from events.errors import PartlySent, TransportError, Unsendable
+from events.text import redact
+from events.throttle import Throttle
+from events.transport import Confirms
+
+log = logging.getLogger("events.bridges")
+
+_PREFETCH = 2 * AT_ONCE  # one batch in our hand, one on its way
+_BIND_EVERY = 10.0  # seconds between looks for events that became known
+_LONGEST_HEARTBEAT = 30.0  # seconds
+
+
+class Bridge:
+    """Keeps the contract of events.bridges.Bridge."""
+
+    features: ClassVar[Features] = Features(ids=False, retained=False)
+    options: ClassVar[frozenset[str]] = frozenset({"exchange", "mandatory", "bcc", "queue", "bind"})
+
+    def __init__(self, address: Address) -> None:
+        mandatory = address.options.get("mandatory", "fail")
+        if mandatory not in ("fail", "log"):
+            raise wrong(address.url, f"mandatory={mandatory}", "use fail or log")
+        names = [("exchange", client.exchange_of(address)), ("queue", client.queue_of(address))]
+        names += [("bind", pattern) for pattern in client.bindings_of(address)]
+        names += [("bcc", pattern) for pattern in client.copied_to(address)]
+        for option, name in names:
+            if not 0 < len(name.encode()) <= client.LONGEST_NAME:
+                raise wrong(address.url, f"{option}={name}", f"use a name of 1 to {client.LONGEST_NAME} bytes")
+        self._address = address
+
+    def publisher(self) -> "Publisher":
+        return Publisher(self._address)
+
+    def subscriber(self, wanted: Callable[[], Collection[str]]) -> "Subscriber":
+        return Subscriber(self._address, wanted)
+
+
+class Publisher:
+    """One connection, used in turn: a batch has it for some milliseconds."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._exchange = client.exchange_of(address)
+        self._fails = address.options.get("mandatory", "fail") == "fail"
+        self._words = client.copied_to(address)
+        self._lock = threading.Lock()
+        self._throttle = Throttle(log)
+        self._connection: Any = None
+        self._channel: Any = None
+        self._confirms: Any = None
+        self._sent: dict[int, Message] = {}  # by the number that confirms have
+        self._failed: dict[str, str] = {}  # event id to why
+        self._returned: dict[str, str] = {}  # event id to its routing key
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if len(message.event_type.encode()) > client.LONGEST_NAME:
+                raise Unsendable(f"{message.event_type!r} is too long for a routing key: {client.LONGEST_NAME} bytes")
+        with self._lock, client.reachable(self._address, "send to"):
+            try:
+                self._publish(messages)
+            except _Blocked:
+                raise  # only an open connection hears when that is over
+            except BaseException:
+                self._drop()
+                raise
+            self._tell_failed({message.event_id for message in messages})
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        if self._connection is not None and not self._lives():
+            self._drop()
+        if self._connection is None:
+            self._connection = client.connect(self._address)
+            self._channel = self._connection.channel()
+            self._confirms = Confirms(self._channel, self._address.timeout, self._on_return, self._on_nack)
+        self._heed_blocked()
+        for memory in (self._sent, self._failed, self._returned):
+            memory.clear()
+        try:
+            for message in messages:
+                outgoing = client.as_sent(message, self._words)
+                self._sent[self._confirms.published + 1] = message
+                self._channel.basic_publish(outgoing, self._exchange, message.event_type, mandatory=True)
+            self._confirms.wait()
+        except TimeoutError:
+            self._heed_blocked()
+            raise
+        except PreconditionFailed as error:
+            if len(messages) > 1:
+                raise  # each comes again, alone
+            raise Unsendable(f"{redact(self._address.url)} refuses {messages[0].event_type}: {error}") from error
+
+    def _lives(self) -> bool:
+        """Whether the server has not said good-bye while nothing was sent."""
+        try:
+            while True:
+                self._connection.drain_events(timeout=0)
+        except TimeoutError:
+            return True
+        except (AMQPError, OSError):
+            return False
+
+    def _heed_blocked(self) -> None:
+        """What is sent now would be taken later, each time that it is sent."""
+        if self._connection.blocked:
+            raise _Blocked(f"{redact(self._address.url)} takes no messages: it is short of memory or disk")
+
+    def _on_return(self, _error: Exception, _exchange: str, key: str, message: Any) -> None:
+        self._returned[message.properties.get("message_id", "")] = key
+
+    def _on_nack(self, number: int) -> None:
+        if message := self._sent.get(number):
+            why = f"a queue that {message.event_type} is for refuses it, as one that is full does"
+            self._failed[message.event_id] = f"{redact(self._address.url)}: {why}"
+
+    def _tell_failed(self, sent: set[str]) -> None:
+        returned = {one: key for one, key in self._returned.items() if one in sent}
+        why = f"no queue is bound to exchange {self._exchange!r} of {redact(self._address.url)} for {{}}"
+        failed = dict(self._failed)
+        if self._fails:
+            failed |= {one: why.format(key) for one, key in returned.items()}
+        elif returned:
+            keys = ", ".join(sorted(set(returned.values())))
+            self._throttle.warn(f"{why.format(keys)}: {len(returned)} events went to nobody")
+        if failed:
+            raise PartlySent({one: TransportError(reason) for one, reason in failed.items()})
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        client.drop(connection)
+
+
+class _Blocked(TransportError):
+    """The server says that it takes nothing."""
+
+
+class Subscriber:
+    """One consumer of the queue. It holds its batch until that is acknowledged."""
+
+    def __init__(self, address: Address, wanted: Callable[[], Collection[str]]) -> None:
+        self._address = address
+        self._wanted = wanted
+        self._exchange = client.exchange_of(address)
+        self._queue = client.queue_of(address)
+        # The server gives what a silent consumer has to another after two of these.
+        self._heartbeat = max(1.0, min(address.redeliver / 2, _LONGEST_HEARTBEAT))
+        self._connection: Any = None
+        self._channel: Any = None
+        self._bound_at = 0.0
+        self._arrived: list[Received] = []
+        self._held: list[Received] = []
+
+    def receive(self, timeout: float) -> Sequence[Received]:
+        with self._connected("receive from"):
+            if time.monotonic() - self._bound_at >= _BIND_EVERY:
+                self._bind()
+            self._connection.heartbeat_tick()
+            if not self._held:  # else: what is not acknowledged has not been written, and comes first
+                self._drain(timeout)
+                self._held, self._arrived = self._arrived[:AT_ONCE], self._arrived[AT_ONCE:]
+            return list(self._held)
+
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        with self._connected("acknowledge to"):
+            if not self._held:
+                raise ConnectionError("the connection of these messages is gone")
+            for one in received:
+                self._channel.basic_ack(one.token)
+            self._held = []
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()  # in order: what was acknowledged has arrived
+            client.drop(connection)
+
+    @contextmanager
+    def _connected(self, what: str) -> Iterator[None]:
+        with client.reachable(self._address, what):
+            try:
+                if self._connection is None:
+                    self._connection = client.connect(self._address, self._heartbeat)
+                    self._consume()
+                yield
+            except BaseException:
+                connection, self._connection = self._connection, None
+                self._held, self._arrived = [], []
+                client.drop(connection)
+                raise
+
+    def _consume(self) -> None:
+        self._channel = client.declare_queue(self._connection, self._address)
+        self._bind()
+        self._channel.basic_qos(0, _PREFETCH, False)
+        self._channel.basic_consume(self._queue, callback=self._on_message, on_cancel=self._on_cancel)
+
+    def _bind(self) -> None:
+        """Again and again, for an exchange that is deleted and made anew has forgotten it."""
+        for pattern in client.bindings_of(self._address) or self._wanted():
+            if len(pattern.encode()) <= client.LONGEST_NAME:  # what is longer can't be sent
+                self._channel.queue_bind(self._queue, self._exchange, pattern)
+        self._bound_at = time.monotonic()
+
+    def _on_cancel(self, _tag: str) -> None:
+        raise ConnectionError(f"queue {self._queue!r} was deleted, with what was in it; it is made anew")
+
+    def _drain(self, timeout: float) -> None:
+        """Wait for the first, and take what else is there."""
+        deadline = time.monotonic() + timeout
+        while len(self._arrived) < AT_ONCE:
+            left = deadline - time.monotonic() if not self._arrived else 0.0
+            try:
+                self._connection.drain_events(timeout=max(0.0, min(left, self._heartbeat / 4)))
+            except TimeoutError:
+                if self._arrived or left <= 0:
+                    return
+                self._connection.heartbeat_tick()
+
+    def _on_message(self, message: Any) -> None:
+        self._arrived.append(client.received(message, self._exchange))

@@ -1,0 +1,1 @@
+"""Redis Streams and Pub/Sub. Open first: `streams`."""

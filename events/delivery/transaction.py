@@ -1,0 +1,135 @@
+"""Calls a handler in a transaction that is not its own to end: once for a delivery, or once for a batch of them."""
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from events.delivery.calling import call
+from events.delivery.session import HandlerSession, handler_session
+from events.errors import TransactionMisused
+from events.event import DomainEvent
+from events.handling import Delivery, Handler, Wanted
+from events.hooks import Hooks
+from events.ledger import Claim, Shared
+from events.publishing import Running, connection_of, running
+
+
+class Calls:
+    """Calls handlers, with whoever watches around, and knows how long each delivery in hand took. For any thread."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._took: dict[tuple[UUID, str], float] = {}
+
+    def __call__(
+        self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+        shared: Shared | None = None,
+    ) -> HandlerSession | None:  # fmt: skip
+        """See run_handler."""
+        around = self._hooks.around(claims)
+        begun = time.perf_counter()
+        try:
+            with around or nullcontext():
+                return run_handler(handler, claims, events, connection, shared)
+        finally:
+            each = (time.perf_counter() - begun) / len(claims)
+            self._took |= {(claim.envelope.id, handler.name): each for claim in claims}
+
+    def took(self, claim: Claim) -> float:
+        """Seconds in the handler, 0 if it wasn't called."""
+        return self._took.get((claim.envelope.id, claim.handler), 0.0)
+
+    def forget(self, claims: Sequence[Claim]) -> None:
+        """They are no longer in hand."""
+        for claim in claims:
+            self._took.pop((claim.envelope.id, claim.handler), None)
+
+
+def run_handler(
+    handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+    shared: Shared | None = None,
+) -> HandlerSession | None:  # fmt: skip
+    """Call the handler with these events; what it did is flushed, and not committed.
+
+    Args:
+        shared: the transaction, if other deliveries have their part in it.
+    Returns:
+        The handler's session, to be told how the transaction ended.
+    Raises:
+        TransactionMisused: it ended the transaction. Whatever the handler raised.
+    """
+    transaction = connection.get_transaction()
+    wanted = handler.wants.values()
+    session = None
+    if Wanted.SESSION in wanted:
+        session = handler_session(handler.session)(connection, handler.name)  # type: ignore[arg-type]
+    if shared is not None and not {Wanted.SESSION, Wanted.CONNECTION}.isdisjoint(wanted):
+        shared.secure()
+
+    def joined() -> Connection:
+        if session is not None:
+            return connection_of(session)
+        if shared is not None:
+            shared.secure()
+        return connection
+
+    delivery = Running(handler.name, events[0] if len(events) == 1 else None, joined)
+    token = running.set(delivery)
+    try:
+        try:
+            call(handler.call, _arguments(handler, claims, events, connection, session), handler.name)
+            if connection.get_transaction() is not transaction or not connection.in_transaction():
+                raise TransactionMisused(
+                    f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
+                    f"(begin_nested) or raise an error"
+                )
+            if session is not None:
+                session.finish()
+        finally:
+            running.reset(token)
+            delivery.end()
+    except BaseException:
+        if session is not None:
+            session.close()
+            session.over(committed=False)
+        raise
+    return session
+
+
+def _arguments(
+    handler: Handler,
+    claims: Sequence[Claim],
+    events: Sequence[DomainEvent],
+    connection: Connection,
+    session: HandlerSession | None,
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for parameter, wanted in handler.wants.items():
+        if wanted is Wanted.EVENT:
+            arguments[parameter] = events[0]
+        elif wanted is Wanted.EVENTS:
+            arguments[parameter] = list(events)
+        elif wanted is Wanted.CONNECTION:
+            arguments[parameter] = connection
+        elif wanted is Wanted.SESSION:
+            arguments[parameter] = session
+        else:
+            told = [_told(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
+            arguments[parameter] = told if wanted is Wanted.DELIVERIES else told[0]
+    return arguments
+
+
+def _told(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:
+    return Delivery(
+        event_id=event.event_id,
+        event_type=claim.envelope.event_type,
+        handler=handler.name,
+        attempt=claim.run,
+        max_attempts=handler.retry.max_attempts,
+        worker=claim.worker,
+        correlation_id=event.metadata.correlation_id or str(event.event_id),
+    )

@@ -1,0 +1,15 @@
+"""Three tabs in Flower: Events, Dead letters, Handlers. In flowerconfig.py, beside your application:
+
+    from events.monitoring.flower import install; install()
+
+The pages ask the same core that the command `events` asks, and hold no SQL. Flower's login, its protection against
+cross-site requests and its read-only mode are theirs. Nobody else in this package knows Flower or tornado.
+
+May import: monitoring, pipeline and what is below. Open first: `installing`, then `routes`.
+"""
+
+from events.flower.installing import install
+
+__all__ = [
+    "install",
+]

@@ -1,0 +1,53 @@
+"""One event: its data, its deliveries, and all that happened to it, by whom."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flower.utils.tasks import get_task_by_id
+
+from events.flower.events_tab import called_so
+from events.flower.page import Page, authenticated
+from events.ledger import EventRecord, State, timeline
+from events.transport import task_id
+
+MOST_CAUSED = 50
+
+
+class EventPage(Page):
+    """/events/<id>"""
+
+    tab = "events"
+
+    @authenticated
+    async def get(self, event_id: str) -> None:
+        called = await called_so(self.desk, event_id)
+        if len(called) > 1:
+            self.redirect(f"{self.reverse_url('ledger_events')}?{urlencode({'id': event_id})}")
+            return
+        wanted = called[0].event_id
+        event = await self.desk.ask(lambda pipeline: pipeline.history.event(wanted))
+        self.show(
+            "ledger-event.html",
+            event=event,
+            moments=timeline(event),
+            cause=cause_of(event),
+            tasks=self._tasks(event),
+            most_caused=MOST_CAUSED,
+            State=State,
+        )
+
+    def _tasks(self, event: EventRecord) -> dict[str, str]:
+        """By handler: the Celery task of its delivery, if Flower has it in its memory. One of a group has none."""
+        ids = {one.handler: task_id(event.event_id, one.handler) for one in event.deliveries}
+        flowers: Any = self.application.events
+        return {handler: known for handler, known in ids.items() if get_task_by_id(flowers, known) is not None}
+
+
+def cause_of(event: EventRecord) -> UUID | None:
+    """The event whose handler published this one."""
+    try:
+        return UUID(json.loads(event.metadata)["causation_id"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

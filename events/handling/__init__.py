@@ -1,0 +1,37 @@
+"""`@handles` and `@translates`: which functions handle which events, and what they ask for.
+
+May import: publishing, definition and the words below. Open first: `registry`.
+"""
+
+from events.handling.loading import other_events
+from events.handling.parameters import Delivery, Wanted
+from events.handling.registry import (
+    Handler,
+    all_forms,
+    all_handled,
+    all_handlers,
+    handler_named,
+    handles,
+    load_handlers,
+    place_of,
+    remember,
+    without_handlers,
+)
+from events.handling.translating import translates
+
+__all__ = [
+    "Delivery",
+    "Handler",
+    "Wanted",
+    "all_forms",
+    "all_handled",
+    "all_handlers",
+    "handler_named",
+    "handles",
+    "load_handlers",
+    "other_events",
+    "place_of",
+    "remember",
+    "translates",
+    "without_handlers",
+]

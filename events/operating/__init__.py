@@ -1,0 +1,32 @@
+"""What operators do, whatever the face: look at dead letters, correct and replay them, pause handlers, follow
+what happens. The command line, Flower and code all call these classes.
+
+May import: ledger and the words below. Open first: `dead_letters`.
+"""
+
+from events.operating.correcting import Correcting
+from events.operating.dead_letters import DeadLetters, NoSuchDeadLetter
+from events.operating.handlers import NoSuchHandler, Upkeep
+from events.operating.inspection import Inspection, NoSuchEvent
+from events.operating.parked import NoSuchParkedMessage, ParkedMessages
+from events.operating.prefixes import AT_ONCE, bounds, only_one
+from events.operating.tailing import Happening, Tail
+from events.operating.times import when
+
+__all__ = [
+    "AT_ONCE",
+    "Correcting",
+    "DeadLetters",
+    "Happening",
+    "Inspection",
+    "NoSuchDeadLetter",
+    "NoSuchEvent",
+    "NoSuchHandler",
+    "NoSuchParkedMessage",
+    "ParkedMessages",
+    "Tail",
+    "Upkeep",
+    "bounds",
+    "only_one",
+    "when",
+]

@@ -1,0 +1,115 @@
+"""Corrects the data of a dead letter and runs it again: for the day when the data, not the code, was wrong.
+
+An event never changes: a copy with the corrected data takes its place, for the handler that failed and for no other.
+The dead letter is discarded, and both say what became of the other. Off unless EVENTS_EDIT says otherwise.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from events.errors import EventDataError, EventsError
+from events.event import uuid7
+from events.ledger import (
+    NUL,
+    DeadLetter,
+    DeadLetterBox,
+    DeadLetterFilter,
+    Envelope,
+    EventRecord,
+    History,
+    decode,
+    unwrapped,
+)
+from events.operating.dead_letters import NoSuchDeadLetter
+
+
+class EditingIsOff(EventsError):
+    """EVENTS_EDIT is not set."""
+
+
+class WhichHandler(EventsError):
+    """The event is a dead letter of several handlers."""
+
+
+class Correcting:
+    """Edit and replay.
+
+    Args:
+        allowed: the setting EVENTS_EDIT.
+        max_bytes: limits the corrected data, as it does what is published.
+    """
+
+    def __init__(self, box: DeadLetterBox, history: History, *, allowed: bool, max_bytes: int) -> None:
+        self._box = box
+        self._history = history
+        self._allowed = allowed
+        self._max_bytes = max_bytes
+
+    def correct(
+        self,
+        event_id: UUID,
+        changes: Mapping[str, Any],
+        actor: str,
+        *,
+        handler: str | None = None,
+        confirm: Callable[[DeadLetter], None] = lambda _: None,
+    ) -> UUID:
+        """The id of the corrected event, which is on its way to the handler.
+
+        Args:
+            changes: fields and their new values; the others stay as they are, masked ones too.
+            confirm: is given the dead letter before anything is done; what it raises ends it.
+        Raises:
+            EditingIsOff, NoSuchDeadLetter, WhichHandler.
+            EventDataError: the event's class refuses the corrected data, or isn't loaded, or no database keeps it, or
+                it is too large.
+        """
+        if not self._allowed:
+            raise EditingIsOff("to correct dead letters is switched off; EVENTS_EDIT=on switches it on")
+        letter = self._letter(event_id, handler)
+        event = self._history.event(event_id)
+        if event is None:
+            raise NoSuchDeadLetter(f"event {event_id} was deleted; there is nothing to correct")
+        data = json.dumps(_object(event) | dict(changes), ensure_ascii=False)
+        if (size := len(data.encode())) > self._max_bytes:
+            raise EventDataError(
+                f"event {event_id}: the corrected data has {size:,} bytes, over the limit of {self._max_bytes:,} bytes "
+                f"(EVENTS_MAX_PAYLOAD_BYTES)"
+            )
+        if NUL.search(data):
+            raise EventDataError(f"event {event_id}: the corrected data contains a NUL character; remove it")
+        corrected_id = uuid7()
+        decode(_envelope(event, corrected_id, data))
+        confirm(letter)
+        if not self._box.correct(event_id, letter.handler, data, corrected_id, actor):
+            raise NoSuchDeadLetter(f"event {event_id} is no dead letter of {letter.handler} any more")
+        return corrected_id
+
+    def _letter(self, event_id: UUID, handler: str | None) -> DeadLetter:
+        found = self._box.find(DeadLetterFilter(event_ids=(event_id,), handler=handler))
+        if not found:
+            raise NoSuchDeadLetter(f"event {event_id} has no dead letter; `events dead list` shows what there is")
+        if len(found) > 1:
+            names = ", ".join(sorted(letter.handler for letter in found))
+            raise WhichHandler(f"event {event_id} is a dead letter of {names}; say which: --handler NAME")
+        return found[0]
+
+
+def _object(event: EventRecord) -> dict[str, Any]:
+    """What a foreign program stored may be anything."""
+    try:
+        found = json.loads(unwrapped(event.data))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise EventDataError(f"event {event.event_id}: its data is no JSON object, of which fields could be changed")
+    return found
+
+
+def _envelope(event: EventRecord, corrected_id: UUID, data: str) -> Envelope:
+    envelope = Envelope(event.event_id, event.aggregate_id, event.event_type, data, event.version, event.occurred_at,
+                        event.schema_version, event.metadata)  # fmt: skip
+    return replace(envelope, id=corrected_id)

@@ -1,0 +1,113 @@
+"""What happens to events, as it happens: those that are published from now on, and each outcome of their deliveries."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from events.ledger import DeadLetterFilter, DeliveryRecord, EventFilter, Found, State
+from events.operating.dead_letters import DeadLetters
+from events.operating.inspection import Inspection
+
+_OVERLAP = timedelta(seconds=10)  # a transaction that began earlier may commit later
+_FOLLOWED = 1000  # events whose deliveries are followed, the newest
+_AT_ONCE = 500  # events in one look; what is more is told in the next one, as far as it is within the overlap
+_ENDED = (State.SUCCEEDED, State.DEAD, State.DISCARDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened to an event, or to its delivery to `handler`."""
+
+    at: datetime
+    what: str
+    event_id: UUID
+    event_type: str
+    aggregate_id: str = ""
+    handler: str = ""
+    who: str = ""
+    detail: str = ""
+
+
+class Tail:
+    """Looks at the ledger again and again; used by one thread. Only reads, by indexes."""
+
+    def __init__(self, history: Inspection, letters: DeadLetters, wanted: EventFilter, handler: str | None) -> None:
+        self._history = history
+        self._letters = letters
+        self._wanted = wanted
+        self._handler = handler
+        self._since = wanted.since or datetime.now(UTC)
+        self._seen: dict[UUID, Found] = {}
+        self._open: dict[UUID, Found] = {}
+        self._told: dict[tuple[UUID, str], tuple[str, int]] = {}  # what was told of a delivery: its state, attempts
+        self._dead: set[tuple[UUID, str, datetime | None]] = set()
+
+    def look(self) -> list[Happening]:
+        """What happened since the last look, in order."""
+        since = max(self._since, datetime.now(UTC) - _OVERLAP) if self._seen else self._since
+        found = [*self._new_events(since), *self._outcomes(), *self._older_dead(since)]
+        return sorted(found, key=lambda one: one.at)
+
+    def _new_events(self, since: datetime) -> Iterator[Happening]:
+        wanted = EventFilter(self._wanted.event_type, self._wanted.aggregate_id, since, None, _AT_ONCE,
+                             self._wanted.correlation_id)  # fmt: skip
+        for event in self._history.find(wanted):
+            if event.event_id in self._seen:
+                continue
+            self._seen[event.event_id] = self._open[event.event_id] = event
+            if self._handler is None:
+                at = event.published_at or datetime.now(UTC)
+                yield Happening(at, "published", event.event_id, event.event_type, event.aggregate_id)
+        for known in list(self._seen)[: -10 * _FOLLOWED]:
+            del self._seen[known]
+        for known in list(self._open)[:-_FOLLOWED]:
+            self._forget(known)
+
+    def _outcomes(self) -> Iterator[Happening]:
+        for event_id, deliveries in self._history.deliveries(list(self._open)).items():
+            event = self._open[event_id]
+            for delivery in deliveries:
+                if self._handler is None or delivery.handler == self._handler:
+                    yield from self._outcome(event, delivery)
+            if all(delivery.state in _ENDED for delivery in deliveries):
+                self._forget(event_id)
+
+    def _outcome(self, event: Found, delivery: DeliveryRecord) -> Iterator[Happening]:
+        key, now = (event.event_id, delivery.handler), (delivery.state, delivery.attempts)
+        if self._told.get(key) == now:
+            return
+        self._told[key] = now
+        said = f"{delivery.error_type}: {delivery.error}".split("\n")[0] if delivery.error_type else ""
+        at = delivery.finished_at if delivery.state in _ENDED else delivery.started_at
+        what = {
+            State.SUCCEEDED: "succeeded",
+            State.DEAD: "dead",
+            State.DISCARDED: "discarded",
+            State.RUNNING: "started",
+            State.PAUSED: "paused",
+        }.get(State(delivery.state), "to be retried" if said else "")
+        if delivery.state == State.DEAD:
+            self._dead.add((*key, delivery.finished_at))
+        if what:
+            detail = f"attempt {delivery.counted}" + (f": {said}" if said and what != "started" else "")
+            yield Happening(at or datetime.now(UTC), what, event.event_id, event.event_type, event.aggregate_id,
+                            delivery.handler, delivery.worker or "", detail)  # fmt: skip
+
+    def _older_dead(self, since: datetime) -> Iterator[Happening]:
+        """What was published before, and was given up now."""
+        if self._wanted.correlation_id is not None:
+            return
+        wanted = DeadLetterFilter(self._handler, self._wanted.event_type, self._wanted.aggregate_id, since=since)
+        for letter in self._letters.find(wanted):
+            key = (letter.event_id, letter.handler, letter.died_at)
+            if key not in self._dead and letter.died_at is not None:
+                self._dead.add(key)
+                said = f"attempt {letter.counted}: {letter.error_type}: {letter.error}".split("\n")[0]
+                yield Happening(letter.died_at, "dead", letter.event_id, letter.event_type, letter.aggregate_id,
+                                letter.handler, letter.worker or "", said)  # fmt: skip
+
+    def _forget(self, event_id: UUID) -> None:
+        self._open.pop(event_id, None)
+        for key in [key for key in self._told if key[0] == event_id]:
+            del self._told[key]

@@ -1,0 +1,15 @@
+"""Settings, read from the environment once at start.
+
+May import: errors, text. Open first: `settings`, with the table that docs/settings.md shows.
+"""
+
+from events.settings.rules import SQLITE_WAITS
+from events.settings.settings import HARD_LIMIT_GRACE, Settings, duration, load_settings
+
+__all__ = [
+    "HARD_LIMIT_GRACE",
+    "SQLITE_WAITS",
+    "Settings",
+    "duration",
+    "load_settings",
+]

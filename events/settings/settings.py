@@ -1,0 +1,317 @@
+"""Settings, read from the environment once at start. README.md shows this table; a test keeps the two equal."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from events.errors import ConfigurationError
+from events.settings.rules import LEAST, broken_rules
+from events.settings.urls import is_cut_short, one_host, path_of, unspaced
+from events.text import redact
+
+PREFIX = "EVENTS_"
+HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
+BROKERS = ("redis", "rediss", "amqp", "amqps")
+_LONGEST = timedelta(days=36_500)
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def duration(value: Any) -> timedelta:
+    """A length of time from a setting or an option; ValueError, with the cure, if it is none."""
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*", str(value))
+        if match is None:
+            raise ValueError("use a number of seconds, or one with a unit: 500ms, 30s, 5m, 1h, 30d")
+        seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"use a time of {_LONGEST.days:,} days at most")
+    if seconds <= 0:
+        raise ValueError("use a time above zero, such as 30s")
+    return timedelta(seconds=seconds)
+
+
+def _names(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are seconds, or a number with a unit (`500ms`, `30s`, `5m`, `1h`, `7d`)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, populate_by_name=True, frozen=True, extra="forbid",
+                                      hide_input_in_errors=True)  # fmt: skip
+
+    database_url: str = Field(
+        "sqlite:///events.db",
+        validation_alias=AliasChoices("EVENTS_DATABASE_URL", "DATABASE_URL"),
+        description="The ledger: PostgreSQL or an SQLite file. Else `DATABASE_URL`; `postgres://` is understood.",
+        repr=False,
+    )
+    ledger_schema: str = Field(
+        "",
+        validation_alias=AliasChoices("EVENTS_SCHEMA"),
+        description="Schema of PostgreSQL for the ledger's tables, which `events migrate` makes. Empty: the one that "
+        "the search path leads to, as a rule `public`. The same for all that publish and work.",
+    )
+    broker_url: str = Field(
+        "",
+        validation_alias=AliasChoices("EVENTS_BROKER_URL", "AMQP_URL", "CLOUDAMQP_URL", "REDIS_URL"),
+        description="`amqp://`, `amqps://`, `redis://` or `rediss://`. Else `AMQP_URL`, `CLOUDAMQP_URL`, `REDIS_URL`. "
+        "Empty: no broker, workers feed themselves from the ledger.",
+        repr=False,
+    )
+    handlers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("handlers",), description="Modules or packages that define handlers, separated by commas."
+    )
+    queue: str = Field(
+        "events", description="Queue of handlers that name none; `<queue>.dead` takes copies of dead letters."
+    )
+    max_payload_bytes: int = Field(256 * 1024, ge=1, description="Largest data of one event, in bytes of JSON.")
+    time_limit: Duration = Field(
+        timedelta(seconds=90),
+        description="A handler's run is stopped after this long, unless it names its own limit (prefork pool only; "
+        "killed 10 s later).",
+    )
+    lease: Duration = Field(
+        timedelta(seconds=60),
+        description="A running delivery whose worker is silent this long is given to another. Workers extend it "
+        "every third of it.",
+    )
+    stale_after: Duration = Field(
+        timedelta(seconds=60), description="After this long a wake-up that is no longer in its queue is sent again."
+    )
+    poll_interval: Duration = Field(
+        timedelta(seconds=2),
+        description="The relay looks at the ledger at least this often, woken or not: what programs insert that don't "
+        "use publish() is found by it.",
+    )
+    listen: bool = Field(
+        True,
+        description="LISTEN/NOTIFY on PostgreSQL. Off behind PgBouncer in transaction mode: then the relay polls, and "
+        "no statement is prepared, nor any of publish() on other engines; see docs/pgbouncer.md.",
+    )
+    shutdown_timeout: Duration = Field(
+        timedelta(seconds=90),
+        description="After SIGTERM a worker's running handlers may take this long; then they are handed back, the "
+        "attempt not counted. Keep it below what kills the machine (Fly's `kill_timeout`).",
+    )
+    watchdog: Duration = Field(
+        timedelta(seconds=60),
+        description="A worker or relay that has hung this long ends itself, with exit code 70, to be started again.",
+    )
+    relay: Literal["worker", "off"] = Field(
+        "worker", description="`worker`: every worker relays. `off`: `events relay` does it alone."
+    )
+    relay_batch: int = Field(500, ge=1, le=10_000, description="Events or deliveries that the relay moves at once.")
+    max_in_flight: int = Field(
+        1000, ge=1, description="Deliveries of one queue that are on the broker or running; the rest waits in SQL."
+    )
+    rabbitmq_queue_type: Literal["quorum", "classic"] = Field("quorum", description="Type of the queues on RabbitMQ.")
+    broker_timeout: Duration = Field(
+        timedelta(seconds=5), description="A broker that is silent this long while we send is taken for lost."
+    )
+    marked_by_others: Literal["handle", "leave"] = Field(
+        "handle",
+        description="Events that another program marks as `processed`: `handle` runs their handlers all the same, "
+        "`leave` leaves them to it; see docs/migrating.md.",
+    )
+    edit: bool = Field(
+        False, description="Whether `events dead edit` may correct the data of a dead letter and run it again."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="Of workers and `events relay`. `json`: one object a line, which names the delivery.",
+    )
+    bridges: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Other services: URLs, separated by commas or spaces; see Bridges.",
+        repr=False,
+    )
+    forward: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Event types that bridges forward, separated by commas; `*` for all. Empty: integration events.",
+    )
+    source: str = Field(
+        "/events",
+        description="The CloudEvents `source`, a URI or path. Once set, our own events that come back are left out.",
+    )
+    pool_size: int = Field(
+        5,
+        ge=1,
+        description="Database connections that one process keeps open for handlers and publishers; on threads one a "
+        "thread at least. More are opened in need: 20, or one more a thread.",
+    )
+    http_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker, or `events relay`, serves `/metrics`, `/healthz` and `/readyz`. 0: none.",
+    )
+
+    @property
+    def own_source(self) -> str:
+        """`source` if somebody set it: what everybody is called by default says nothing."""
+        return self.source if self.source != type(self).model_fields["source"].default else ""
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        try:
+            url = make_url(one_host(value.strip()))
+        except (ArgumentError, ValueError):
+            raise ValueError("is no URL; use postgresql://user@host/name or sqlite:///file.db") from None
+        backend = url.get_backend_name()
+        if backend != "sqlite" and is_cut_short(value):
+            raise ValueError("has more than one '@': write what is in a password as %40 (and / as %2F, ? as %3F)")
+        if backend in ("postgres", "postgresql"):
+            return unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+        if backend != "sqlite":
+            raise ValueError(f"{backend} is not supported; use postgresql://... or sqlite:///file.db")
+        if url.database in (None, "", ":memory:") or "mode=memory" in value:
+            raise ValueError("an SQLite database in memory can't be shared by processes; use sqlite:///file.db")
+        return url.set(drivername="sqlite").render_as_string(hide_password=False)
+
+    @field_validator("ledger_schema")
+    @classmethod
+    def _schema(cls, value: str) -> str:
+        if value and (not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value) or value.startswith("pg_")):
+            raise ValueError("use a name of lower-case letters, digits and _, such as events")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        value = value.strip()
+        scheme = value.partition("://")[0] if "://" in value else ""
+        if value and scheme not in BROKERS:
+            raise ValueError(f"use {'://, '.join(BROKERS)}:// or leave it empty for no broker")
+        if value and not re.match(r"^\w+://[^/?#]", value):
+            raise ValueError(f"names no host; use {scheme}://host:port/")
+        port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
+        if port and not 0 < int(port[1]) < 65536:
+            raise ValueError(f"{port[1]} is no port; use 1 to 65535")
+        if scheme.startswith("redis") and (number := path_of(value)) and not re.fullmatch(r"\s*\d+\s*", number):
+            raise ValueError(f"{number} is no number of a database; use {scheme}://host:6379/0")
+        return unspaced(value)
+
+    @field_validator("handlers", mode="before")
+    @classmethod
+    def _modules(cls, value: Any) -> Any:
+        names = _names(value)
+        if not names or not all(re.fullmatch(r"\w+(\.\w+)*", str(name)) for name in names):
+            raise ValueError("use names of modules, separated by commas, such as shop.handlers,billing")
+        return names
+
+    @field_validator("bridges", mode="before")
+    @classmethod
+    def _urls(cls, value: Any) -> Any:
+        # A comma within one, as in `forward=A,B`, is followed by no scheme.
+        urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", value.strip(" \t\r\n,")) if isinstance(value, str) else value
+        urls = tuple(url for url in urls if url)
+        if not all(re.match(r"[A-Za-z][\w+.-]*://[^/?#\s]\S*$", url) for url in urls):
+            raise ValueError("use URLs such as redis+streams://host:6379/0, separated by commas or spaces")
+        return urls
+
+    @field_validator("forward", mode="before")
+    @classmethod
+    def _event_types(cls, value: Any) -> Any:
+        names = _names(value)
+        if any(re.search(r"\s", str(name)) for name in names):
+            raise ValueError("use names of events, separated by commas, or *")
+        return names
+
+    @field_validator("source")
+    @classmethod
+    def _uri(cls, value: str) -> str:
+        if not re.fullmatch(r"[!-~]+", value):
+            raise ValueError("use a URI or a path without spaces, such as /shop")
+        return value
+
+    @field_validator("queue")
+    @classmethod
+    def _queue_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[\w.-]{1,100}(?<!\.dead)", value):
+            raise ValueError("use 1 to 100 letters, digits, '.', '_' or '-', which don't end in .dead")
+        return value
+
+    @field_validator(*LEAST)
+    @classmethod
+    def _long_enough(cls, value: timedelta, info: ValidationInfo) -> timedelta:
+        least, why = LEAST[str(info.field_name)]
+        if value < least:
+            raise ValueError(f"use at least {least.total_seconds():g}s, or {why}")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if broken := broken_rules(self):
+            raise ValueError("; ".join(broken))
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process: `overrides` first, then the environment, then the defaults.
+
+    Raises:
+        ConfigurationError: one line that names the setting, its value (no passwords) and the cure.
+    """
+    _refuse_typos(os.environ)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_complaint(problem) for problem in error.errors())) from None
+
+
+def setting_names() -> dict[str, str]:
+    """Field name to environment variable."""
+    return {field: _variables(field)[0] for field in Settings.model_fields}
+
+
+def _complaint(problem: Mapping[str, Any]) -> str:
+    if not problem["loc"]:  # of several settings together
+        return str(problem["msg"]).removeprefix("Value error, ")
+    where = str(problem["loc"][0])
+    field = next((field for field, name in setting_names().items() if where in (field, name)), where)
+    names = _variables(field)
+    name = next((name for name in names if name in os.environ), names[0])  # the one that was really set
+    value = str(os.environ.get(name, problem.get("input")))
+    if "://" in value:  # a space within a URL, which makes it wrong, does not end what is secret of it
+        value = re.sub(r"\s+(?![A-Za-z][\w+.-]*://)", "%20", value.strip())
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}={redact(value)!r}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _variables(field: str) -> list[str]:
+    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [PREFIX + field.upper()]
+
+
+def _refuse_typos(environment: Mapping[str, str]) -> None:
+    known = set(setting_names().values())
+    for name in environment:
+        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ConfigurationError(f"{name} is no setting of this version; {hint}")

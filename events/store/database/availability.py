@@ -1,0 +1,165 @@
+"""Whether an error means that the ledger's database is away, rather than that a statement or a handler failed.
+
+A handler may have engines of its own, and their errors are its own. So the ledger's engine marks what it raises, and
+what is marked is found however deeply a handler has wrapped it. See docs/outages.md for the line that is drawn here.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+# A delivery may be cut short so many times and its attempt isn't counted. If the database answers others, a handler may
+# be what breaks its connection each time, and has to end; if it doesn't, that bounds what breaks the server each time.
+SUSPECTED, AWAY = 8, 100
+
+_MARK, _LOST = "events_of_ledger", "events_connection_lost"
+_FULL, _READ_ONLY = ("53100",), "25006"
+_SQLSTATES = ("08", "531", "532", "533", "57P", "58000", "58030", _READ_ONLY)  # or how they begin
+_LOCKED = "55P03"
+_CONTENTION = {"40001", "40P01", _LOCKED}  # serialization failure, deadlock, lock not available
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_SQLITE_AWAY = _SQLITE_FULL | {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
+_PROBE_WITHIN = 5  # seconds
+
+
+class PoolExhausted(PoolTimeout):
+    """All connections of our own pool are in use, and none came back in time. No statement was sent."""
+
+
+def watch(engine: Engine) -> None:
+    """Mark what this engine raises. A database that has become read-only is left at once: the primary is elsewhere."""
+
+    def handle(context: Any) -> None:
+        mark(context.sqlalchemy_exception or context.original_exception)
+        if _sqlstate(context.original_exception) == _READ_ONLY:
+            context.is_disconnect = True  # this connection ends, and each that the pool has opened before
+        if context.is_disconnect and context.connection is not None:
+            setattr(context.connection, _LOST, True)
+
+    event.listen(engine, "handle_error", handle)
+    setattr(engine, _MARK, True)
+
+
+def seen_by_driver(connection: Connection, error: BaseException) -> None:
+    """What `watch` does, for an error of a statement that was sent past SQLAlchemy."""
+    if getattr(connection.engine, _MARK, False):
+        mark(error)
+        if _sqlstate(getattr(error, "orig", None)) == _READ_ONLY:
+            connection.engine.dispose()
+
+
+def mark(error: BaseException, *, lost: bool = False) -> None:
+    """This error came from the ledger; `lost`: and its connection is broken, whatever the error itself says."""
+    with suppress(Exception):  # of a class that takes no attributes
+        setattr(error, _LOST if lost else _MARK, True)
+
+
+def mark_if_lost(error: BaseException, connection: Connection) -> None:
+    """What a handler raised means little if the connection below it is gone."""
+    with suppress(Exception):
+        lost = getattr(connection, _LOST, False)  # not if we invalidated it ourselves, for a handler's fault
+        if lost or (not connection.invalidated and getattr(connection.connection.driver_connection, "closed", False)):
+            mark(error, lost=True)
+
+
+def is_away(error: BaseException) -> bool:
+    """The ledger can't be reached, is going down, has no room or is read-only; or our pool has no connection left."""
+    return any(
+        getattr(one, _LOST, False) or (getattr(one, _MARK, False) and _looks_away(one)) for one in _all_of(error)
+    )
+
+
+def is_contention(error: BaseException) -> bool:
+    """Two transactions got in each other's way: deadlock, serialization failure, locked SQLite file."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    return _sqlstate(error.orig) in _CONTENTION or bool(_sqlite_codes(error.orig) & _BUSY)
+
+
+def is_read_only(error: DBAPIError) -> bool:
+    """The database refused to write, as a standby does; nothing of the transaction is stored."""
+    return _sqlstate(error.orig) == _READ_ONLY
+
+
+def is_locked(error: DBAPIError) -> bool:
+    """A lock was waited for as long as one may, and somebody else has it still."""
+    return _sqlstate(error.orig) == _LOCKED
+
+
+def pardons(engine: Engine, error: BaseException) -> int:
+    """See events.ledger.Inbox.pardons."""
+    ours = is_away(error) or any(getattr(one, _MARK, False) and is_contention(one) for one in _all_of(error))
+    if not ours and not any(_looks_away(one) for one in _all_of(error)):
+        return 0
+    no_room = any(_is_full(one) or isinstance(one, PoolExhausted) for one in _all_of(error))
+    if (ours and no_room) or not _answers(engine):
+        return AWAY
+    return SUSPECTED if ours else 0
+
+
+def _looks_away(error: BaseException) -> bool:
+    """Some database is away, by this error of whatever library; which one, it doesn't say."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (error.orig is not None and _looks_away(error.orig))
+    state = _sqlstate(error)
+    if state is None:
+        return isinstance(error, psycopg.OperationalError) or bool(_sqlite_codes(error) & _SQLITE_AWAY)
+    return state.startswith(_SQLSTATES)
+
+
+def _is_full(error: BaseException) -> bool:
+    original = getattr(error, "orig", None)
+    return _sqlstate(original) in _FULL or bool(_sqlite_codes(original) & _SQLITE_FULL)
+
+
+def _answers(engine: Engine) -> bool:
+    """Whether a new connection can be had, and may write."""
+    try:
+        if engine.dialect.name == "sqlite":
+            with closing(sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)) as file:
+                file.execute("BEGIN IMMEDIATE")
+                file.execute("ROLLBACK")
+            return True
+        arguments, keywords = engine.dialect.create_connect_args(engine.url)
+        within: dict[str, Any] = {"connect_timeout": _PROBE_WITHIN, "application_name": "events"}
+        with closing(psycopg.connect(*arguments, **(dict(keywords) | within), autocommit=True)) as connection:
+            (read_only,) = connection.execute("SHOW transaction_read_only").fetchone() or ("on",)
+            return bool(read_only == "off")
+    except (psycopg.Error, sqlite3.Error, OSError):
+        return False
+
+
+def _all_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from or in the handling of, and the members of groups."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def _sqlstate(error: object) -> str | None:
+    """As psycopg and asyncpg call it, or psycopg2."""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def _sqlite_codes(error: object) -> set[int]:
+    """The primary code of an extended one; none if it isn't SQLite's, or from before a connection."""
+    code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
+    return set() if code is None else {code & 0xFF}

@@ -1,0 +1,39 @@
+"""Statements sent by the driver itself: what is done for every event or delivery costs a third of SQLAlchemy's way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from events.store.database.availability import seen_by_driver
+
+
+def execute_by_driver(connection: Connection, statement: str, values: Sequence[Any] = ()) -> Any:
+    """Execute in the transaction that SQLAlchemy has begun; it must know of one, or nothing would ever be committed.
+
+    Returns the driver's cursor.
+
+    For psycopg and sqlite3, whose connections have `execute`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it.
+    """
+    driver: Any = connection.connection.driver_connection
+    library: Any = connection.dialect.loaded_dbapi
+    try:
+        return driver.execute(statement, values) if values else driver.execute(statement)
+    except library.Error as error:
+        raise as_sqlalchemy_error(connection, statement, error) from error
+
+
+def as_sqlalchemy_error(connection: Connection, statement: str, error: Any) -> DBAPIError:
+    """The driver's error, as SQLAlchemy would have raised it."""
+    driver: Any = connection.connection.driver_connection
+    library: Any = connection.dialect.loaded_dbapi
+    lost = connection.dialect.is_disconnect(error, driver, None)
+    wrapped: Any = DBAPIError.instance(
+        statement, None, error, library.Error, connection_invalidated=lost, dialect=connection.dialect
+    )
+    seen_by_driver(connection, wrapped)
+    return wrapped  # type: ignore[no-any-return]

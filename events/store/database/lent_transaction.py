@@ -1,0 +1,81 @@
+"""The delivery's transaction, while a handler has it, and our own statements in it afterwards."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+
+from events.errors import TransactionMisused
+from events.store.database.driver import execute_by_driver
+from events.store.database.statement_effects import Touch
+from events.store.database.watched_connections import Watch, shown, watch_of
+
+# A handler's connection.execution_options(...) change the connection in place: not for what we execute.
+OURS: dict[str, Any] = {"yield_per": None, "stream_results": False, "schema_translate_map": None}
+
+
+@contextmanager
+def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
+    """While the block runs, the transaction is a handler's, who must not end it: effects and outcome go together."""
+
+    def refuse(_: Connection) -> None:
+        connection.invalidate()  # closes it: whatever the handler does now, the database has rolled back
+        raise TransactionMisused(
+            f"handler {handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
+            f"together with the delivery's outcome when the handler returns"
+        )
+
+    watch, options = watch_of(connection), connection.get_execution_options()
+    if watch is not None:
+        watch.handler = handler
+    event.listen(connection, "commit", refuse)
+    try:
+        yield (
+            lambda: (
+                connection.get_execution_options() != options
+                or (watch is not None and watch.touched is not Touch.NOTHING)
+            )
+        )
+    finally:
+        event.remove(connection, "commit", refuse)
+        if watch is not None:
+            watch.handler = None
+
+
+def settle(connection: Connection) -> None:
+    """What the handler left is not for our statements: what was deferred is checked; then we are ourselves again."""
+    watch = _touched(connection)
+    if watch is not None:
+        execute_by_driver(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+        _set(connection, watch.settings)
+
+
+@contextmanager
+def as_ourselves(connection: Connection) -> Iterator[None]:
+    """While the block runs, the role and the search path are those that the connection had before the handler."""
+    watch = _touched(connection)
+    if watch is None:
+        yield
+        return
+    theirs = shown(connection.connection.driver_connection)
+    _set(connection, watch.settings)
+    try:
+        yield
+    except BaseException:
+        with suppress(DBAPIError):  # in a transaction that failed; a savepoint that saves it takes the settings back
+            _set(connection, theirs)
+        raise
+    _set(connection, theirs)
+
+
+def _touched(connection: Connection) -> Watch | None:
+    watch = watch_of(connection)
+    return watch if watch is not None and watch.touched is not Touch.NOTHING and watch.settings else None
+
+
+def _set(connection: Connection, settings: dict[str, str]) -> None:
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, true)"] * len(settings))
+    values = [value for pair in settings.items() for value in pair]
+    execute_by_driver(connection, f"SELECT {calls}", values)

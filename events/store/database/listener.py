@@ -1,0 +1,146 @@
+"""How the relay waits: for a NOTIFY on PostgreSQL, for a changed file on SQLite, and for `wake` on both."""
+
+import logging
+import os
+import select
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine
+
+from events.store.database.lent_transaction import OURS
+
+log = logging.getLogger("events.listener")
+
+CHANNEL = "events_due"
+NOTIFY = f"NOTIFY {CHANNEL}"
+_SQLITE_LOOK = 0.01  # seconds between looks at SQLite's files: a few microseconds each
+_SQLITE_FRESH = 30_000_000  # nanoseconds
+_RECONNECT_AFTER = 5.0  # seconds
+
+
+def wake_relays(connection: Connection) -> None:
+    """Tell all relays to look at the ledger when this transaction commits. On SQLite they see the file change."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(NOTIFY, execution_options=OURS)
+
+
+class WakePipe:
+    """A pipe that ends a wait from another thread."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wake(self) -> None:
+        try:
+            os.write(self._write, b"!")
+        except (BlockingIOError, OSError):  # full: it will wake anyway; closed: nobody waits any more
+            return
+
+    def wait(self, timeout: float, *others: int) -> set[int]:
+        """Wait for `wake` or for one of other file descriptors; those of them that are readable."""
+        ready, _, _ = select.select([self._read, *others], [], [], max(0.0, timeout))
+        if self._read in ready:
+            os.read(self._read, 65536)
+        return set(ready)
+
+    def woken(self, ready: set[int]) -> bool:
+        return self._read in ready
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
+class PollingListener:
+    """Waits for `wake` or the time-out: PostgreSQL behind PgBouncer in transaction mode."""
+
+    def __init__(self) -> None:
+        self._pipe = WakePipe()
+
+    def wait(self, timeout: timedelta) -> bool:
+        return bool(self._pipe.wait(timeout.total_seconds()))
+
+    def wake(self) -> None:
+        self._pipe.wake()
+
+    def close(self) -> None:
+        self._pipe.close()
+
+
+class PostgresListener(PollingListener):
+    """Waits for a NOTIFY too, on a connection of its own. While that is away it polls."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._connection: psycopg.Connection[Any] | None = None
+        self._try_again = 0.0
+
+    def wait(self, timeout: timedelta) -> bool:
+        connection = self._listening()
+        if connection is None:
+            return super().wait(timeout)
+        try:
+            ready = self._pipe.wait(timeout.total_seconds(), connection.fileno())
+            if connection.fileno() in ready:
+                for _ in connection.notifies(timeout=0):
+                    pass
+            return bool(ready)
+        except (psycopg.Error, OSError, ValueError) as error:
+            log.warning("lost the connection that listens for new events, polling instead: %s", error)
+            self._hang_up()
+        return True  # whatever was said meanwhile was not heard
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    def _listening(self) -> "psycopg.Connection[Any] | None":
+        if self._connection is None and time.monotonic() >= self._try_again:
+            self._try_again = time.monotonic() + _RECONNECT_AFTER
+            try:
+                arguments, keywords = self._engine.dialect.create_connect_args(self._engine.url)
+                self._connection = psycopg.connect(*arguments, **{"connect_timeout": 10, **keywords}, autocommit=True)
+                self._connection.execute(f"LISTEN {CHANNEL}")
+            except psycopg.Error as error:
+                log.warning("can't listen for new events, polling instead: %s", str(error).split("\n")[0])
+                self._hang_up()
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class SqliteListener(PollingListener):
+    """Looks whether the file or its write-ahead log changed: no connection, so none is open when a worker forks."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        database = str(engine.url.database)
+        self._files = (f"{database}-wal", database)
+        self._seen: list[tuple[int, int]] = []
+
+    def wait(self, timeout: timedelta) -> bool:
+        deadline = time.monotonic() + timeout.total_seconds()
+        while (left := deadline - time.monotonic()) > 0:
+            if self._pipe.woken(self._pipe.wait(min(left, _SQLITE_LOOK))) or self._changed():
+                return True
+        return False
+
+    def _changed(self) -> bool:
+        found = []
+        for name in self._files:
+            with suppress(FileNotFoundError):
+                status = Path(name).stat()
+                found.append((status.st_mtime_ns, status.st_size))
+        before, self._seen = self._seen, found
+        # A file's time moves in steps of some milliseconds: a second change within one step is taken for granted.
+        fresh = any(abs(time.time_ns() - changed) < _SQLITE_FRESH for changed, _ in found)
+        return found != before or fresh

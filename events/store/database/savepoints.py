@@ -1,0 +1,132 @@
+"""Savepoints, at a third of SQLAlchemy's price, and the transaction that several deliveries share.
+
+In a shared transaction each delivery has a savepoint, which is set before its handler can touch anything, through
+whatever door, and is what to go back to if it fails.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from events.errors import KeepsToItself
+from events.store.database.driver import execute_by_driver
+from events.store.database.watched_connections import watch_of
+
+_SHARED = "events_shared"
+_OURS = "events_delivery"
+
+
+class SqlShared:
+    """Keeps the contract of events.ledger.Shared."""
+
+    def __init__(self, connection: Connection) -> None:
+        watch = watch_of(connection)
+        if watch is None:
+            raise KeepsToItself("deliveries share no transaction on a connection that the application makes by itself")
+        self.connection = connection
+        self._watch = watch
+        watch.in_company = True
+        driver: Any = connection.connection.driver_connection
+        self._driver = driver
+        self._attributes = driver.attributes()
+        self._options = connection.get_execution_options()
+        self._is_set = False  # by this delivery, or one before
+        self._secured = False
+        self._sent = 0
+        self._same_place: set[str] = set()  # savepoints that were asked for where ours had just been set
+        execute_by_driver(connection, "SAVEPOINT events_group")
+
+    def begin_next(self) -> None:
+        self._secured = False
+        self._same_place.clear()
+
+    def secure(self) -> None:
+        if self._secured:
+            return
+        if self._is_set:
+            self._send(f"RELEASE SAVEPOINT {_OURS}", f"SAVEPOINT {_OURS}")
+        else:
+            self._send(f"SAVEPOINT {_OURS}")
+        self._is_set = self._secured = True
+        self._sent = self._watch.statements
+
+    def end(self) -> None:
+        self._check_touched()
+        if self.connection.in_nested_transaction():
+            raise KeepsToItself(f"handler {self._watch.handler!r} leaves a savepoint open, so it runs by itself")
+
+    def undo(self) -> None:
+        self._check_touched()
+        while (nested := self.connection.get_nested_transaction()) is not None:
+            with suppress(DBAPIError):  # it may have gone with the one around it
+                nested.rollback()
+        if self._secured:
+            self._send(f"ROLLBACK TO SAVEPOINT {_OURS}")
+
+    def check(self) -> None:
+        self._send("RELEASE SAVEPOINT events_group")
+
+    def is_same_place(self, name: str) -> bool:
+        return name in self._same_place
+
+    def is_new_place(self, name: str) -> bool:
+        """Whether a savepoint of this name has to be set; it hasn't if nothing was sent since ours."""
+        if not self._secured or self._watch.statements != self._sent:
+            return True
+        self._same_place.add(name)
+        return False
+
+    def _check_touched(self) -> None:
+        if (
+            self._watch.touched
+            or self.connection.get_execution_options() != self._options
+            or self._driver.attributes() != self._attributes
+        ):
+            raise KeepsToItself(f"handler {self._watch.handler!r} changes its connection, so it runs by itself")
+
+    def _send(self, *statements: str) -> None:
+        if self.connection.dialect.name == "postgresql":
+            self._driver.execute("; ".join(statements), prepare=False)  # in one round trip
+        else:
+            for statement in statements:
+                self._driver.execute(statement)
+
+
+def make_savepoints_cheap(engine: Engine) -> None:
+    """They are sent by the driver itself, past the machinery for statements."""
+    dialect: Any = engine.dialect
+    dialect.do_savepoint = _set
+    dialect.do_rollback_to_savepoint = _roll_back
+    dialect.do_release_savepoint = _release
+
+
+@contextmanager
+def shared(connection: Connection) -> Iterator[SqlShared]:
+    """Until the block ends, the transaction of this connection is shared."""
+    info = connection.info
+    info[_SHARED] = sharing = SqlShared(connection)
+    try:
+        yield sharing
+    finally:
+        info.pop(_SHARED, None)
+
+
+def _set(connection: Connection, name: str) -> None:
+    sharing: SqlShared | None = connection.info.get(_SHARED)
+    if sharing is None or sharing.is_new_place(name):
+        execute_by_driver(connection, f"SAVEPOINT {name}")
+
+
+def _roll_back(connection: Connection, name: str) -> None:
+    sharing: SqlShared | None = connection.info.get(_SHARED)
+    place = _OURS if sharing is not None and sharing.is_same_place(name) else name
+    execute_by_driver(connection, f"ROLLBACK TO SAVEPOINT {place}")
+
+
+def _release(connection: Connection, name: str) -> None:
+    sharing: SqlShared | None = connection.info.get(_SHARED)
+    if sharing is None or not sharing.is_same_place(name):
+        execute_by_driver(connection, f"RELEASE SAVEPOINT {name}")

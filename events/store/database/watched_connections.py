@@ -1,0 +1,257 @@
+"""Connections that see what is sent on them, through whatever door: SQLAlchemy's, pandas', the driver's own.
+
+While a handler runs, its transaction is not its own to end; what else it does to the transaction or the connection is
+noted, so that nobody who comes after it feels it.
+"""
+
+import sqlite3
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+from sqlalchemy import Connection, Engine
+
+from events.errors import KeepsToItself, TransactionMisused
+from events.publishing import running
+from events.store.database.statement_effects import Touch, touch_of
+
+_SETTINGS = ("session_authorization", "role", "search_path", "statement_timeout", "lock_timeout")
+# SHOW takes no snapshot, as a SELECT does: SET TRANSACTION may come after it.
+_SHOW = "; ".join(f"SHOW {name}" for name in _SETTINGS)
+_ATTRIBUTES = ("row_factory", "text_factory", "cursor_factory", "server_cursor_factory", "prepare_threshold")
+
+
+class Watch:
+    """What is known of one of the driver's connections since it was taken out of the pool."""
+
+    def __init__(self) -> None:
+        self.pooled = False  # others may get what is behind it when a transaction ends
+        self.names: dict[str, Touch] = {}
+        self.fresh()
+
+    def fresh(self) -> None:
+        self.statements = 0  # that were sent
+        self.handler: str | None = None  # whose delivery this is
+        self.in_company = False  # of other deliveries, in the same transaction
+        self.touched = Touch.NOTHING
+        self.settings: dict[str, str] = {}  # those of _SETTINGS, before a handler touched anything
+
+    def see(self, driver: Any, statement: object, values: Any = None) -> None:
+        """Called before a statement is sent."""
+        self.statements += 1
+        if self.handler is None and running.get() is None:
+            return
+        text = statement if isinstance(statement, str) else _text(driver, statement)
+        if touch := touch_of(text, values, self.names):
+            self.touch(driver, touch, text)
+
+    def touch(self, driver: Any, touch: Touch, what: str) -> None:
+        """Something is about to be done. Raises if it must not be."""
+        if touch >= Touch.READ_ONLY:
+            if self.handler is not None:
+                self.refuse(touch, what)
+            return
+        before, self.touched = self.touched, max(self.touched, touch)
+        if self.in_company:
+            raise KeepsToItself(f"handler {self.handler!r} does more than read and write rows: {_short(what)}")
+        if not before and self.handler is not None and isinstance(driver, psycopg.Connection):
+            self.settings = shown(driver)
+
+    def refuse(self, touch: Touch, what: str) -> None:
+        does = "end" if touch is Touch.END else "make read-only"
+        raise TransactionMisused(
+            f"handler {self.handler!r} tried to {does} the delivery's own transaction ({_short(what)}), in which its "
+            f"outcome is written when it returns; use a savepoint (begin_nested) or raise an error"
+        )
+
+
+def watch_of(connection: Connection) -> Watch | None:
+    """None for a connection that an application has made by itself."""
+    return getattr(connection.connection.driver_connection, "watch", None)
+
+
+def watch_for(connection: Connection, names: dict[str, Touch]) -> None:
+    """Naming these touches the transaction or the connection; see events.store.database.pg_catalog."""
+    if (known := watch_of(connection)) is not None:
+        known.names = names
+
+
+def watch(engine: Engine) -> None:
+    """From now on its connections are watched."""
+    connect: Any = WatchedPostgres.connect if engine.dialect.name == "postgresql" else _connect_sqlite
+    engine.dialect.connect = connect  # type: ignore[method-assign]
+
+
+class Watched:
+    """What such connections have in common."""
+
+    watch: Watch
+
+    def set_up(self) -> None:
+        self.watch = Watch()
+
+    def attributes(self) -> tuple[Any, ...]:
+        """What code may set on the driver's connection, and others don't expect."""
+        return tuple(getattr(self, name, None) for name in _ATTRIBUTES)
+
+    def guard(self, what: str) -> None:
+        if self.watch.handler is not None:
+            self.watch.refuse(Touch.END, what)
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    _conn: "WatchedPostgres"
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        self._conn.watch.see(self._conn, query, params)
+        return super().execute(query, params, **options)
+
+    def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+        self._conn.watch.see(self._conn, query)
+        super().executemany(query, params_seq, **options)
+
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
+        self._conn.watch.see(self._conn, statement, params)
+        return super().copy(statement, params, **options)
+
+    def stream(self, query: Any, params: Any = None, **options: Any) -> Any:
+        self._conn.watch.see(self._conn, query, params)
+        return super().stream(query, params, **options)
+
+
+class _ServerCursor(psycopg.ServerCursor[Any]):
+    _conn: "WatchedPostgres"
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        watch = self._conn.watch
+        watch.see(self._conn, query, params)
+        if self.withhold and (watch.handler is not None or running.get() is not None):
+            watch.touch(self._conn, Touch.CONNECTION, "a cursor WITH HOLD")
+        return super().execute(query, params, **options)
+
+
+class WatchedPostgres(psycopg.Connection[Any], Watched):
+    """psycopg's connection, watched."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.set_up()
+        self.cursor_factory, self.server_cursor_factory = _Cursor, _ServerCursor
+
+    def commit(self) -> None:
+        self.guard("commit()")
+        if self._is_left_touched():
+            self._go_on_after("COMMIT")
+        else:
+            super().commit()
+
+    def rollback(self) -> None:
+        self.guard("rollback()")
+        if self._is_left_touched():
+            self._go_on_after("ROLLBACK")
+        else:
+            super().rollback()
+
+    def _is_left_touched(self) -> bool:
+        return self.watch.pooled and self.watch.touched is Touch.CONNECTION and not self.closed
+
+    def _go_on_after(self, end: str) -> None:
+        """End the transaction and begin another by one message, after which a pooler still has to leave us together.
+
+        Nobody else gets what was left on the server's connection, a role or a lock for example: our pool closes ours,
+        as each that was so touched, and a pooler ends what it is told to leave in the midst of a transaction.
+        """
+        self.execute(f"{end}; BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
+
+    def set_autocommit(self, value: bool) -> None:
+        self.guard("autocommit")
+        super().set_autocommit(value)
+
+    def set_read_only(self, value: bool | None) -> None:
+        self.guard("read_only")
+        super().set_read_only(value)
+
+    def set_isolation_level(self, value: Any) -> None:
+        if self.watch.handler is not None:
+            self.watch.touch(self, Touch.CONNECTION, "isolation_level")
+        super().set_isolation_level(value)
+
+    def transaction(self, *arguments: Any, **options: Any) -> Any:
+        if self.watch.handler is not None and self.pgconn.transaction_status == TransactionStatus.IDLE:
+            self.execute("SAVEPOINT events_begun")  # or it would be the whole transaction, and commit it
+        return super().transaction(*arguments, **options)
+
+
+class _SqliteCursor(sqlite3.Cursor):
+    connection: "WatchedSqlite"
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        self.connection.watch.see(self.connection, sql, parameters)
+        return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        self.connection.watch.see(self.connection, sql)
+        return super().executemany(sql, parameters)
+
+    def executescript(self, sql: str, /) -> Any:
+        self.connection.guard("executescript(), which commits")
+        return super().executescript(sql)
+
+
+class WatchedSqlite(sqlite3.Connection, Watched):
+    """sqlite3's connection, watched."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.set_up()
+
+    def cursor(self, factory: Any = _SqliteCursor) -> Any:
+        return super().cursor(factory)
+
+    def commit(self) -> None:
+        self.guard("commit()")
+        super().commit()
+
+    def rollback(self) -> None:
+        self.guard("rollback()")
+        super().rollback()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("isolation_level", "autocommit"):
+            self.guard(f"{name}, which commits")
+        super().__setattr__(name, value)
+
+    def __exit__(self, *error: Any) -> Any:
+        self.guard("`with` the driver's connection")
+        return super().__exit__(*error)
+
+
+def _connect_sqlite(*arguments: Any, **options: Any) -> Any:
+    return sqlite3.connect(*arguments, factory=WatchedSqlite, **options)
+
+
+def _text(driver: Any, statement: Any) -> str:
+    if isinstance(statement, bytes):
+        return statement.decode(errors="replace")
+    as_string = getattr(statement, "as_string", None)  # of psycopg.sql
+    return as_string(driver) if as_string is not None else str(statement)
+
+
+def _short(what: str) -> str:
+    line = " ".join(what.split())
+    return line if len(line) <= 100 else line[:97] + "..."
+
+
+def shown(driver: Any) -> dict[str, str]:
+    """The settings that our own statements depend on, as they are now."""
+    found = {}
+    try:
+        cursor: Any = psycopg.Cursor(driver, row_factory=tuple_row)
+        cursor.execute(_SHOW, prepare=False)
+        for name in _SETTINGS:
+            found[name] = cursor.fetchone()[0]
+            cursor.nextset()
+    except psycopg.Error:  # the transaction has failed already: nothing more is done in it
+        return {}
+    return found

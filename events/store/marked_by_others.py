@@ -1,0 +1,122 @@
+"""Events that another program marks as processed before our relay has seen them, as the processor of an outbox does.
+
+By `processed` alone they would be done. They are found by an index in which nothing else stands, and settled once: all
+their handlers get them, or they are left to that program. A handler gets none that was stored before it subscribed: by
+then they were that program's own.
+"""
+
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from events.ledger import FannedOut, Mark, MarkedByOthers, Settled
+from events.store.database.engine import look, moment, moments, now_plus, transaction
+from events.store.delivery_keys import key_table, key_values
+from events.store.fan_out import COLUMNS, MADE, deliveries_of, first_state, told
+from events.store.tables import event_deliveries, event_store, event_subscriptions, has_mark, is_marked_by_others
+
+_DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+SHOWN = timedelta(days=1)  # of how long ago operators are told
+
+
+def is_any_unsettled() -> ColumnElement[bool]:
+    """Whether there is something to `settle`. Ordered, though it is but one: see events.store.arrivals."""
+    first: Select[Any] = select(literal_column("1")).select_from(event_store)
+    first = first.where(is_marked_by_others, has_mark(Mark.NOT_YET))
+    return first.order_by(_EVENT.created_at).limit(1).scalar_subquery().is_not(None)
+
+
+def settle(engine: Engine, limit: int, *, handle: bool) -> Settled:
+    """See events.ledger.Outbox."""
+    dialect = engine.dialect.name
+    with look(engine) as connection:
+        if not connection.scalar(_IS_ANY_UNSETTLED):
+            return Settled()
+    with transaction(engine) as connection:
+        rows = connection.execute(_unsettled(), {"most": limit})
+        found: dict[UUID, str] = {row.id: row.event_type for row in rows}
+        keys = key_values(dialect, [(event_id, "", 0) for event_id in found])
+        # Older code of ours marks as they do; but it makes the deliveries with it.
+        ours = set(connection.scalars(_with_deliveries(dialect), keys))
+        theirs = [event_id for event_id in found if event_id not in ours]
+        made: Any = []
+        if handle and theirs:
+            values = key_values(dialect, [(event_id, "", 0) for event_id in theirs]) | moments(dialect)
+            made = connection.execute(_making(dialect), values).all()
+        handled = {row.event_id for row in made}
+        subscribed = set(connection.scalars(_SUBSCRIBED))
+        marks = dict.fromkeys(found, Mark.LEFT) | dict.fromkeys(ours, Mark.FANNED_OUT)
+        marks |= dict.fromkeys(handled, Mark.ALL_THE_SAME)
+        connection.execute(
+            _marking(dialect), key_values(dialect, [(event_id, "", int(mark)) for event_id, mark in marks.items()])
+        )
+    left = sum(mark is Mark.LEFT and found[event_id] in subscribed for event_id, mark in marks.items())
+    return Settled(len(found), told(len(handled), made) if made else FannedOut(), left)
+
+
+def marked_by_others(connection: Connection) -> MarkedByOthers:
+    """See events.ledger.Overviews."""
+    since = now_plus(connection, -SHOWN)
+    # One by one, each by a part of the index. Of what nobody here handles there is nothing to tell.
+    counts = [
+        select(func.count())
+        .where(is_marked_by_others, has_mark(mark), _EVENT.event_type.in_(_SUBSCRIBED), *recent)
+        .scalar_subquery()
+        for mark, recent in (
+            (Mark.NOT_YET, []),
+            (Mark.ALL_THE_SAME, [_EVENT.created_at >= since]),
+            (Mark.LEFT, [_EVENT.created_at >= since]),
+        )
+    ]
+    return MarkedByOthers(*connection.execute(select(*counts)).one())
+
+
+_IS_ANY_UNSETTLED = select(is_any_unsettled())
+_SUBSCRIBED = select(_SUBSCRIPTION.event_type).distinct()
+
+
+@cache
+def _unsettled() -> "Select[Any]":
+    """The oldest of them that nobody has locked, with their types."""
+    some = select(_EVENT.id, _EVENT.event_type).where(is_marked_by_others, has_mark(Mark.NOT_YET))
+    some = some.order_by(_EVENT.created_at).limit(bindparam("most", type_=Integer))
+    return some.with_for_update(skip_locked=True)
+
+
+@cache
+def _with_deliveries(dialect: str) -> "Select[Any]":
+    return select(_DELIVERY.event_id).where(_DELIVERY.event_id.in_(select(key_table(dialect).c.event_id))).distinct()
+
+
+@cache
+def _making(dialect: str) -> Any:
+    keys, now = key_table(dialect), moment(dialect)
+    columns = (_EVENT.id, _EVENT.event_type, _EVENT.created_at)
+    theirs = select(*columns).join(keys, _EVENT.id == keys.c.event_id).subquery()
+    since = _SUBSCRIPTION.subscribed_at
+    rows = deliveries_of(theirs, first_state(), now, now).where(or_(since.is_(None), theirs.c.created_at >= since))
+    into = _INSERTS[dialect](event_deliveries).from_select(COLUMNS, rows)
+    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*MADE)
+
+
+@cache
+def _marking(dialect: str) -> Any:
+    keys = key_table(dialect)
+    return update(event_store).where(_EVENT.id == keys.c.event_id).values(fanned_out=keys.c.number)

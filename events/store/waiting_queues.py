@@ -1,0 +1,24 @@
+"""Which queues deliveries wait for."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from events.ledger import State
+from events.store.tables import event_deliveries, in_state
+
+_DELIVERY = event_deliveries.c
+
+
+def heads() -> Any:
+    """Each queue that deliveries wait for, and when its earliest is due: columns queue and due_at.
+
+    By the index from one queue to the next, whatever stands in each: a backlog makes it no slower.
+    """
+    pending = in_state(State.PENDING)
+    first = select(func.min(_DELIVERY.queue).label("queue")).where(pending).cte("queues", recursive=True)
+    step = first.alias("step")
+    following = select(func.min(_DELIVERY.queue)).where(pending, _DELIVERY.queue > step.c.queue).scalar_subquery()
+    queues = first.union_all(select(following).where(step.c.queue.is_not(None)))
+    earliest = select(func.min(_DELIVERY.due_at)).where(pending, _DELIVERY.queue == queues.c.queue).scalar_subquery()
+    return select(queues.c.queue, earliest.label("due_at")).where(queues.c.queue.is_not(None)).subquery("heads")

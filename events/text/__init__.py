@@ -1,0 +1,17 @@
+"""Text that others wrote, made fit for a terminal, a log line or a column: `redaction` hides the secrets of URLs,
+`escaping` takes control characters away, `portable` what some database refuses.
+
+May import: nothing of ours. Open first: `redaction`.
+"""
+
+from events.text.escaping import printable
+from events.text.portable import storable, storable_json
+from events.text.redaction import brief, redact
+
+__all__ = [
+    "brief",
+    "printable",
+    "redact",
+    "storable",
+    "storable_json",
+]

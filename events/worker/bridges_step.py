@@ -1,0 +1,48 @@
+"""The bootstep that runs inbound bridges of EVENTS_BRIDGES inside the worker, a thread each."""
+
+import logging
+import threading
+from typing import Any
+
+from celery import bootsteps
+
+from events import bridges
+from events.bridges import Receiver
+from events.pipeline import Pipeline
+from events.text import redact
+
+log = logging.getLogger("events.worker")
+
+_STOP_WITHIN = 10.0  # seconds that a batch in hand has to be written and acknowledged
+
+
+class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts after the ledger was found to be in order, and after the children were forked."""
+
+    name = "Bridges"
+    requires = ("events.worker.ledger_step:LedgerStep",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._pipeline: Pipeline = worker.app.pipeline
+        self._running: list[tuple[Receiver, threading.Thread]] = []
+
+    def include_if(self, _: Any) -> bool:
+        return bool(self._pipeline.settings.bridges)
+
+    def start(self, worker: Any) -> None:
+        for address, bridge in bridges.opened(self._pipeline.settings):
+            if address.inbound:
+                receiver = self._pipeline.receiver(address, bridge, f"{worker.hostname}/{worker.app.run_token}")
+                thread = threading.Thread(target=receiver.run, name=f"events-bridge-{address.name}", daemon=True)
+                self._running.append((receiver, thread))
+                thread.start()
+                log.info("bridge %s: receiving from %s", address.name, redact(address.url))
+
+    def stop(self, _: Any) -> None:
+        for receiver, _thread in self._running:
+            receiver.stop()
+        for _receiver, thread in self._running:
+            thread.join(_STOP_WITHIN)
+
+    terminate = stop

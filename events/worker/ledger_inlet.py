@@ -1,0 +1,106 @@
+"""What other workers passed on, and this one can run, it takes from the ledger itself, past the broker.
+
+On the broker it would come to any of them again, as likely as not to one that can't run it. Here Celery's consumer gets
+it by a second connection, to the transport that serves workers without a broker, on the same event loop.
+"""
+
+import logging
+import math
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery, bootsteps
+from kombu import Connection, Consumer, Queue
+
+from events.handling import all_forms, all_handled
+from events.pipeline import Pipeline
+from events.throttle import Throttle
+from events.transport import MemoryTransport
+from events.worker.draining import Draining
+
+log = logging.getLogger("events.worker")
+
+_SELDOM = 10.0  # seconds between looks while nobody passes anything on, less than relays leave it: next to nothing ...
+_OFTEN, _AS_LONG = 0.5, 60.0  # ... and for a minute after something was found: where versions are mixed, more will come
+_ENDS_WITHIN = 1.0  # seconds; it may be waiting for a database that is away
+_PER_SLOT = 2  # messages that it takes for each handler that can run at a time
+
+
+class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """A step of Celery's consumer: it starts and stops with each connection to the broker."""
+
+    name = "Inlet"
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._pipeline: Pipeline = consumer.app.pipeline
+        self._draining: Draining = consumer.app.draining
+        self._transport = MemoryTransport()
+        self._throttle = Throttle(log)
+        self._connection: Connection | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def include_if(self, consumer: Any) -> bool:
+        return bool(consumer.app.pipeline.settings.broker_url)
+
+    def start(self, consumer: Any) -> None:
+        slots = _PER_SLOT * int(consumer.controller.concurrency or 1)
+        queues = sorted(consumer.app.amqp.queues.consume_from)
+        self._connection = connection = Connection(MemoryTransport.URL)
+        channel = connection.channel()
+        taken = Consumer(
+            channel,
+            [Queue(name, exchange="", channel=channel) for name in queues],
+            on_message=consumer.create_task_handler(),
+            accept=consumer.app.conf.accept_content,
+            auto_declare=False,
+        )
+        taken.qos(prefetch_count=slots)
+        taken.consume()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._take, args=(consumer.app, queues, slots, self._stopping),
+                                        name="events-inlet", daemon=True)  # fmt: skip
+        self._thread.start()
+
+    def register_with_event_loop(self, _: Any, loop: Any) -> None:
+        """Called by Celery when it has connected."""
+        if self._connection is not None:
+            self._connection.transport.register_with_event_loop(self._connection.connection, loop)
+
+    def stop(self, _: Any) -> None:
+        """What Celery hasn't begun it forgets when it connects anew."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_ENDS_WITHIN)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+        left = [wakeup for group in self._transport.forget() for wakeup in group]
+        try:
+            if left:
+                self._pipeline.ledger.outbox.hand_back(left, timedelta(0))
+        except Exception as error:  # found by its age instead
+            log.warning("can't hand back what others passed on: %s", error)
+
+    shutdown = stop
+
+    def _take(self, app: Celery, begun_with: list[str], slots: int, stopping: threading.Event) -> None:
+        stale_after, ours = self._pipeline.settings.stale_after, (all_handled(), all_forms())
+        found = -math.inf
+        while not self._draining.begun:
+            if stopping.wait(_OFTEN if time.monotonic() - found < _AS_LONG else _SELDOM):
+                return
+            try:
+                room = slots - len(self._transport.held())
+                queues = [name for name in begun_with if name in app.amqp.queues.consume_from]  # `cancel_consumer`
+                if room <= 0 or not queues:
+                    continue
+                if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, *ours):
+                    found = time.monotonic()
+                    self._transport.send(taken)
+            except Exception as error:
+                self._throttle.warn(f"can't look for what others passed on: {error}")

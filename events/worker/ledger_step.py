@@ -1,0 +1,168 @@
+"""The bootstep that ties a worker to its ledger: checks the schema, subscribes the handlers, runs the relay.
+
+It needs the pool, since children must be forked before there are connections; never the consumer, whose start blocks.
+"""
+
+import gc
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import Any
+
+from celery import bootsteps
+
+from events.handling import all_handled, without_handlers
+from events.pipeline import Pipeline
+from events.relay import Relay
+from events.transport import MemoryTransport
+from events.watchdog import Pulse, Watchdog
+from events.worker.draining import Drain
+from events.worker.exits import or_exit
+from events.worker.holding import Holding
+from events.worker.idleness import Idleness
+from events.worker.signals import SignalListener
+
+log = logging.getLogger("events.worker")
+
+_TICK = 0.5  # seconds
+_HANGS = 1.0  # seconds without a tick, after which the event loop is to be named if anything is
+_STOP_WITHIN = 10.0  # seconds that the relay has to finish its batch
+_ENDED_WITHIN = 60.0  # seconds; after that Celery ends the worker in its own way
+_PER_SLOT = 4  # without a broker: messages that a worker takes for each handler it can run at a time
+
+
+class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts after the pool, stops before it."""
+
+    name = "Ledger"
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._pipeline: Pipeline = worker.app.pipeline
+        self._relay: Relay | None = None
+        self._thread: threading.Thread | None = None
+        self._watchdog: Watchdog | None = None
+        self._tick: Any = None
+        self._pool: Any = None
+        worker.pulse = self._pulse = Pulse()  # of Celery's event loop
+        worker.signs, worker.relay = {}, None  # that it lives; for whoever asks
+        self._stopping = threading.Event()
+        self._drain = Drain(
+            self._pipeline,
+            worker.app.draining,
+            f"{worker.hostname}/{worker.app.run_token}",
+            on_begin=self._stop_relay,
+            end_children=lambda: _kill_children(worker),
+        )
+        worker.drain = self._drain
+        self._signals = SignalListener(self._drain, float(worker.app.conf.worker_soft_shutdown_timeout or 0))
+        self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
+        or_exit(self._pipeline.check)
+        or_exit(self._pipeline.check_listening)
+        # Closes what is open, too, or the children would inherit it.
+        self._pipeline.ledger.make_room(
+            worker.pool_cls.__module__.rpartition(".")[2],
+            int(worker.concurrency or 1),
+            self._pipeline.settings.pool_size,
+        )
+        gc.collect()
+        gc.freeze()  # what is loaded stays: to search it for garbage costs 50 ms each time, and memory in the children
+
+    def start(self, worker: Any) -> None:
+        self._pool = worker.pool
+        if missing := without_handlers(self._pipeline.settings.handlers):
+            log.warning("%s", missing)
+        self._signals.start()
+        or_exit(self._pipeline.subscribe)
+        self._start_relay(worker)
+        self._start_watchdog(worker)
+        if self._pipeline.settings.broker_url:  # without one, the relay holds them itself
+            self._holding.start()
+
+    def register_with_event_loop(self, _: Any, loop: Any) -> None:
+        """Called by Celery whenever it has (re)connected."""
+        if self._tick is not None:
+            self._tick.cancel()
+        self._tick = loop.call_repeatedly(_TICK, self._beat)
+
+    def _beat(self) -> None:
+        self._pulse.beat()
+        # Of two children that die at once Celery may overlook one, and looks again only after five seconds.
+        getattr(self._pool, "maintain_pool", lambda: None)()
+
+    def stop(self, _: Any) -> None:
+        self._drain.begin()  # no signal was, if it was told to stop by remote control
+        self._stop_relay()
+        self._drain.hand_back_unstarted()
+
+    def terminate(self, _: Any) -> None:
+        """A cold shutdown: what runs is cut short, through no fault of its own."""
+        self._drain.cut()
+        threading.Event().wait(_ENDED_WITHIN)  # by the drain
+
+    def _start_relay(self, worker: Any) -> None:
+        settings = self._pipeline.settings
+        local = not settings.broker_url
+        if not local and settings.relay == "off":
+            return
+        slots = int(worker.concurrency or 1)
+        worker.relay = self._relay = self._pipeline.relay(
+            handlers=all_handled() if local else None,
+            queues=sorted(worker.app.amqp.queues.consume_from) if local else None,
+            max_messages=slots * _PER_SLOT if local else None,
+        )
+        if isinstance(self._pipeline.transport, MemoryTransport):
+            self._pipeline.transport.on_room(self._relay.has_room)
+        self._thread = threading.Thread(target=self._keep_relaying, name="events-relay", daemon=True)
+        self._thread.start()
+
+    def _stop_relay(self) -> None:
+        self._stopping.set()
+        self._holding.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()  # from here on Celery's event loop stands still while handlers finish
+        if self._relay is not None and self._thread is not None:
+            self._relay.stop()
+            self._thread.join(_STOP_WITHIN)
+
+    def _keep_relaying(self) -> None:
+        """The relay outlives databases and brokers that are away; this is for what nobody thought of."""
+        assert self._relay is not None
+        while not self._stopping.is_set():
+            try:
+                self._relay.run()
+            except Exception:
+                log.exception("the relay ended unexpectedly; starting it again")
+                self._stopping.wait(1)
+
+    def _start_watchdog(self, worker: Any) -> None:
+        self._pulse.beat()
+        queues = sorted(worker.app.amqp.queues.consume_from)
+        idleness = Idleness(self._pipeline.settings, queues, lambda: int(worker.app.put_aside))
+        signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._pulse.silence()}
+        if self._relay is not None:
+            signs["the relay"] = self._relay.silence
+        if self._pipeline.settings.broker_url:
+            signs["consuming (messages wait, and none comes)"] = idleness.silence
+            signs["asking Redis for work, of which it could do some,"] = lambda: (
+                0.0 if self._pulse.silence() > _HANGS else idleness.reticence()  # then nobody asks, and that is why
+            )
+        worker.signs = signs
+        self._watchdog = Watchdog(
+            self._pipeline.settings.watchdog,
+            signs,
+            (lambda: idleness.look(worker.consumer)) if self._pipeline.settings.broker_url else None,
+        )
+        self._watchdog.start()
+
+
+def _kill_children(worker: Any) -> bool:
+    """Of the prefork pool; False on the others, which have none."""
+    pool = getattr(worker.pool, "_pool", None)
+    for process in list(getattr(pool, "_pool", ())):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return pool is not None

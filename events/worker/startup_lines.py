@@ -1,0 +1,92 @@
+"""What a worker says first: what it stands on and what it runs, and then that it is ready. Instead of Celery's banner,
+which shows a transport of ours that nobody need know."""
+
+import logging
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+from sqlalchemy import make_url
+
+from events.handling import all_handlers
+from events.pipeline import Pipeline
+from events.release import own_version
+from events.settings import Settings
+from events.text import redact
+from events.worker.exits import or_exit
+from events.worker.queues import check_queues, idle_queues
+
+log = logging.getLogger("events.worker")
+
+_WORKER_PROGRAM = "celery.apps.worker"  # says that a worker is ready, if its level is INFO
+
+
+class FirstLines:
+    """Of the worker that this process becomes."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._settings = pipeline.settings
+        self._prints = self._settings.log_format == "text"
+
+    def listen(self) -> None:
+        """To be called before it does."""
+        signals.celeryd_init.connect(self._begin, weak=False)
+        signals.celeryd_after_setup.connect(self._tell, weak=False)
+        signals.worker_ready.connect(self._ready, weak=False)
+
+    def _begin(self, instance: Any = None, options: Any = None, **_: Any) -> None:
+        or_exit(lambda: check_queues(instance.app, options or {}))
+
+    def _tell(self, instance: Any = None, **_: Any) -> None:
+        self._prints = self._prints and not instance.quiet
+        instance.quiet = True  # no banner of Celery's
+        names = {handler.name: ", ".join(sorted(handler.event_types)) for handler in all_handlers()}
+        facts = self._facts(instance)
+        if self._prints:
+            _print(f"events {own_version()}, Celery {version('celery')}, worker {instance.hostname}")
+            handlers = [f"{name} <- {events}" for name, events in sorted(names.items())] or ["none"]
+            for name, value in [*facts.items(), ("handlers", handlers[0]), *(("", line) for line in handlers[1:])]:
+                _print(f"  {name:<9} {value}")
+        elif self._settings.log_format == "json":
+            log.info("worker %s starts", instance.hostname, extra=facts | {"handlers": sorted(names)})
+        if "database_url" not in self._settings.model_fields_set:
+            log.warning(
+                "EVENTS_DATABASE_URL is not set, so the ledger is %s, in the folder that this worker was started in: "
+                "publishers that start in another have another; set it for both", facts["database"],
+            )  # fmt: skip
+        if warning := idle_queues(instance.app):
+            log.warning("%s", warning)
+
+    def _facts(self, worker: Any) -> dict[str, str]:
+        pool = worker.pool_cls.__module__.rpartition(".")[2]
+        one_by_one = pool == "solo"
+        most, least = worker.autoscale or (1 if one_by_one else worker.concurrency,) * 2
+        return {
+            "database": database_shown(self._settings),
+            "broker": redact(self._settings.broker_url) or "none: this worker feeds itself from the database",
+            "queues": ", ".join(sorted(worker.app.amqp.queues.consume_from)),
+            "pool": f"{pool}, {most if most == least else f'{least} to {most}'} at a time",
+        }
+
+    def _ready(self, sender: Any = None, **_: Any) -> None:
+        if self._prints and not logging.getLogger(_WORKER_PROGRAM).isEnabledFor(logging.INFO):
+            _print(f"{sender.hostname} ready.")
+
+
+def database_shown(settings: Settings) -> str:
+    """Its kind and where it is; without a password."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite {Path(url.database or '').resolve()}"
+    named = url.query.get("host") or url.host or "this machine"
+    hosts = named if isinstance(named, str) else ", ".join(named)
+    port = f":{url.port}" if url.port else ""
+    schema = f", schema {settings.ledger_schema}" if settings.ledger_schema else ""
+    return f"PostgreSQL {url.database or url.username or ''} on {hosts}{port}{schema}"
+
+
+def _print(line: str) -> None:
+    """Whatever the log's level; past sys.stdout, which Celery replaces by a logger."""
+    print(line, file=sys.__stdout__, flush=True)
