@@ -1,7 +1,7 @@
 """What `install()` does: check Flower's version, add our pages before its own, and our templates to its loader.
 
 flowerconfig.py is run before Flower makes its application of the list `flower.urls.handlers` and the dictionary
-`flower.urls.settings`. What of Flower all this leans on is guarded by tests/unit/test_flower_seams.py.
+`flower.urls.settings`. What of Flower all this leans on is guarded by tests/unit/flower/test_flower_seams.py.
 """
 
 import sys

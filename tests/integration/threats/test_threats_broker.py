@@ -1,11 +1,11 @@
 """Docs/threats.md, held: what somebody can't who has the broker's credentials.
 
 What the page says of others is held by: tests/integration/webhooks (inbound HTTP: tokens, signatures, sizes, slow and
-many clients), tests/unit/test_signed_requests.py (captured requests), test_acceptance.py there (private events),
+many clients), tests/unit/bridges/test_http_reading.py (captured requests), test_acceptance.py there (private events),
 test_masking.py there (masks), tests/faults/test_parked.py (messages of every shape), test_broker_loss.py there (what is
 taken away), tests/integration/test_revoking.py (revoke, terminate), test_flower_access.py and test_flower_pages.py
-there (logins, other sites, HTML), test_terminal.py there and tests/unit/test_printable.py (terminals, logs),
-tests/integration/test_bridge_command.py (command lines), tests/unit/test_sqlite_files.py (files).
+there (logins, other sites, HTML), test_terminal.py there and tests/unit/text/test_escaping.py (terminals, logs),
+tests/integration/test_bridge_command.py (command lines), tests/unit/store/test_files.py (files).
 """
 
 import pickle

@@ -1,5 +1,5 @@
 """What of Flower our tabs lean on. If one of these fails, a release of Flower has moved a seam: look at
-events/monitoring/flower before it is let in."""
+events/flower before it is let in."""
 
 import inspect
 import logging
