@@ -194,7 +194,8 @@ def places(events: Sequence[Item]) -> list[str]:
 def in_use(url: str) -> Iterator[InlinePipeline]:
     """A pipeline on this empty database, which publish() and the like use until the block ends.
 
-    A group takes all the time that it needs: how slow the machine is has a test of its own (tests/unit/delivery/test_group.py).
+    A group takes all the time that it needs: how slow the machine is has a test of its own, in
+    tests/unit/delivery/test_group.py.
     """
     if (file := make_url(url).database) and url.startswith("sqlite"):
         Path(file).write_bytes(migrated_file())
