@@ -104,6 +104,3 @@ class Retry:
         except OverflowError:  # attempt 1,000 of an eager policy
             delay = self.max_backoff
         return delay * random.uniform(1 - self.jitter, 1 + self.jitter)
-
-
-NO_RETRY = Retry(max_attempts=1)

@@ -1,9 +1,11 @@
 """`@handles` and `@translates`: which functions handle which events, and what they ask for.
 
-May import: publishing, definition and the words below. Open first: `registry`.
+May import: publishing, definition and the words below. Open first: `decorator`, then `registry`.
 """
 
-from events.handling.loading import other_events
+from events.handling.arguments import place_of
+from events.handling.decorator import handles
+from events.handling.loading import load_handlers, other_events
 from events.handling.parameters import Delivery, Wanted
 from events.handling.registry import (
     Handler,
@@ -11,9 +13,6 @@ from events.handling.registry import (
     all_handled,
     all_handlers,
     handler_named,
-    handles,
-    load_handlers,
-    place_of,
     remember,
     without_handlers,
 )

@@ -26,17 +26,9 @@ from uuid import uuid5
 from events.definition import origin
 from events.errors import DefinitionError, PublishError
 from events.event import DomainEvent
+from events.handling.arguments import as_limit, as_retry, check_events, check_parentheses, place_of
 from events.handling.parameters import Wanted, plan, session_class
-from events.handling.registry import (
-    GROUP,
-    Handler,
-    as_limit,
-    check_events,
-    check_parentheses,
-    checked,
-    place_of,
-    remember,
-)
+from events.handling.registry import GROUP, Handler, remember
 from events.integration import contract_of, is_public
 from events.publishing import publish
 from events.retry import Retry
@@ -84,12 +76,21 @@ def translates(
             raise DefinitionError(f"{what} does not ask for the event; add `event: {events[0].__name__}`")
         made = _events_in(typing.get_type_hints(function).get("return"), what)
         _check_sides(events, made, what)
-        call = _publishing(function, subject, made, label)
-        remember(Handler(
-            name=label, call=call, events=events, defined_at=where, wants=wants, retry=checked(retry, label, where),
-            queue=queue, time_limit=as_limit(time_limit, label, where), most=GROUP, publishes=made,
-            session=session_class(function, label, where), origin=origin.here(),
-        ))  # fmt: skip
+        translator = Handler(
+            name=label,
+            call=_publishing(function, subject, made, label),
+            events=events,
+            defined_at=where,
+            wants=wants,
+            retry=as_retry(retry, label, where),
+            queue=queue,
+            time_limit=as_limit(time_limit, label, where),
+            most=GROUP,
+            publishes=made,
+            session=session_class(function, label, where),
+            origin=origin.here(),
+        )
+        remember(translator)
         return function
 
     return register

@@ -14,7 +14,8 @@ import pytest
 
 from events import DefinitionError
 from events.event import event_named
-from events.handling.registry import handler_named, load_handlers
+from events.handling.loading import load_handlers
+from events.handling.registry import handler_named
 
 HEAD = "import functools\nfrom events import DomainEvent, handles, translates, IntegrationEvent\n"
 

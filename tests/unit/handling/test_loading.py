@@ -13,8 +13,8 @@ import pytest
 from events import ConfigurationError
 from events.diagnosis import Level, examine
 from events.diagnosis.workers import names
-from events.handling.loading import other_events
-from events.handling.registry import handler_named, load_handlers
+from events.handling.loading import load_handlers, other_events
+from events.handling.registry import handler_named
 from events.ledger.records import Subscription
 from events.pipeline import Pipeline
 from events.settings.settings import Settings

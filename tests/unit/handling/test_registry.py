@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from events import ConfigurationError, DefinitionError, Delivery, DomainEvent, handles
+from events.handling.loading import load_handlers
 from events.handling.parameters import Wanted
-from events.handling.registry import handler_named, load_handlers
+from events.handling.registry import handler_named
 
 
 class Rang(DomainEvent):
