@@ -3,8 +3,10 @@
 May import: errors, text. Open first: `settings`, with the table that docs/settings.md shows.
 """
 
+from events.settings.durations import duration
+from events.settings.environment import load_settings
 from events.settings.rules import SQLITE_WAITS
-from events.settings.settings import HARD_LIMIT_GRACE, Settings, duration, load_settings
+from events.settings.settings import HARD_LIMIT_GRACE, Settings
 
 __all__ = [
     "HARD_LIMIT_GRACE",

@@ -1,65 +1,36 @@
-"""Settings, read from the environment once at start. README.md shows this table; a test keeps the two equal."""
+"""Everything that can be set, with the defaults. docs/settings.md shows this table; a test keeps the two equal."""
 
-import difflib
-import os
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
-    BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-from events.errors import ConfigurationError
+from events.settings.durations import Duration
 from events.settings.rules import LEAST, broken_rules
-from events.settings.urls import is_cut_short, one_host, path_of, unspaced
-from events.text import redact
+from events.settings.urls import broker_url, database_url
 
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
-BROKERS = ("redis", "rediss", "amqp", "amqps")
-_LONGEST = timedelta(days=36_500)
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-def duration(value: Any) -> timedelta:
-    """A length of time from a setting or an option; ValueError, with the cure, if it is none."""
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    else:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*", str(value))
-        if match is None:
-            raise ValueError("use a number of seconds, or one with a unit: 500ms, 30s, 5m, 1h, 30d")
-        seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds > _LONGEST.total_seconds():
-        raise ValueError(f"use a time of {_LONGEST.days:,} days at most")
-    if seconds <= 0:
-        raise ValueError("use a time above zero, such as 30s")
-    return timedelta(seconds=seconds)
 
 
 def _names(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration)]
-
-
 class Settings(BaseSettings):
     """Everything that can be set. Durations are seconds, or a number with a unit (`500ms`, `30s`, `5m`, `1h`, `7d`)."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, populate_by_name=True, frozen=True, extra="forbid",
-                                      hide_input_in_errors=True)  # fmt: skip
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, populate_by_name=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     database_url: str = Field(
         "sqlite:///events.db",
@@ -176,20 +147,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: str) -> str:
-        try:
-            url = make_url(one_host(value.strip()))
-        except (ArgumentError, ValueError):
-            raise ValueError("is no URL; use postgresql://user@host/name or sqlite:///file.db") from None
-        backend = url.get_backend_name()
-        if backend != "sqlite" and is_cut_short(value):
-            raise ValueError("has more than one '@': write what is in a password as %40 (and / as %2F, ? as %3F)")
-        if backend in ("postgres", "postgresql"):
-            return unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
-        if backend != "sqlite":
-            raise ValueError(f"{backend} is not supported; use postgresql://... or sqlite:///file.db")
-        if url.database in (None, "", ":memory:") or "mode=memory" in value:
-            raise ValueError("an SQLite database in memory can't be shared by processes; use sqlite:///file.db")
-        return url.set(drivername="sqlite").render_as_string(hide_password=False)
+        return database_url(value)
 
     @field_validator("ledger_schema")
     @classmethod
@@ -201,18 +159,7 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _broker(cls, value: str) -> str:
-        value = value.strip()
-        scheme = value.partition("://")[0] if "://" in value else ""
-        if value and scheme not in BROKERS:
-            raise ValueError(f"use {'://, '.join(BROKERS)}:// or leave it empty for no broker")
-        if value and not re.match(r"^\w+://[^/?#]", value):
-            raise ValueError(f"names no host; use {scheme}://host:port/")
-        port = re.search(r":(\d+)(?:[/?#]|$)", value.rpartition("@")[2] or value)
-        if port and not 0 < int(port[1]) < 65536:
-            raise ValueError(f"{port[1]} is no port; use 1 to 65535")
-        if scheme.startswith("redis") and (number := path_of(value)) and not re.fullmatch(r"\s*\d+\s*", number):
-            raise ValueError(f"{number} is no number of a database; use {scheme}://host:6379/0")
-        return unspaced(value)
+        return broker_url(value)
 
     @field_validator("handlers", mode="before")
     @classmethod
@@ -267,51 +214,3 @@ class Settings(BaseSettings):
         if broken := broken_rules(self):
             raise ValueError("; ".join(broken))
         return self
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process: `overrides` first, then the environment, then the defaults.
-
-    Raises:
-        ConfigurationError: one line that names the setting, its value (no passwords) and the cure.
-    """
-    _refuse_typos(os.environ)
-    try:
-        return Settings(**overrides)
-    except ValidationError as error:
-        raise ConfigurationError("; ".join(_complaint(problem) for problem in error.errors())) from None
-
-
-def setting_names() -> dict[str, str]:
-    """Field name to environment variable."""
-    return {field: _variables(field)[0] for field in Settings.model_fields}
-
-
-def _complaint(problem: Mapping[str, Any]) -> str:
-    if not problem["loc"]:  # of several settings together
-        return str(problem["msg"]).removeprefix("Value error, ")
-    where = str(problem["loc"][0])
-    field = next((field for field, name in setting_names().items() if where in (field, name)), where)
-    names = _variables(field)
-    name = next((name for name in names if name in os.environ), names[0])  # the one that was really set
-    value = str(os.environ.get(name, problem.get("input")))
-    if "://" in value:  # a space within a URL, which makes it wrong, does not end what is secret of it
-        value = re.sub(r"\s+(?![A-Za-z][\w+.-]*://)", "%20", value.strip())
-    reason = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name}={redact(value)!r}: {reason[:1].lower()}{reason[1:]}"
-
-
-def _variables(field: str) -> list[str]:
-    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [PREFIX + field.upper()]
-
-
-def _refuse_typos(environment: Mapping[str, str]) -> None:
-    known = set(setting_names().values())
-    for name in environment:
-        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-            raise ConfigurationError(f"{name} is no setting of this version; {hint}")

@@ -18,7 +18,8 @@ from events import DomainEvent, publish, publish_async
 from events.errors import ConfigurationError, PublishError, SchemaError
 from events.ledger.history import EventFilter
 from events.pipeline import Pipeline, use_pipeline
-from events.settings.settings import Settings, load_settings
+from events.settings.environment import load_settings
+from events.settings.settings import Settings
 from events.store import check_schema, migrate, migration_sql
 from events.store.schema.migrating import VERSION_TABLE
 from events.store.tables import metadata

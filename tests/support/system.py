@@ -15,7 +15,8 @@ from sqlalchemy import func, select, text
 
 import shop
 from events.pipeline import Pipeline, use_pipeline
-from events.settings.settings import Settings, setting_names
+from events.settings.environment import setting_names
+from events.settings.settings import Settings
 from events.store.tables import event_deliveries
 from support.databases import migrated_postgres, migrated_sqlite
 from support.forwarder import Forwarder

@@ -13,7 +13,8 @@ import events
 from events import pipeline
 from events.cli import app
 from events.monitoring.prometheus import METRICS
-from events.settings.settings import Settings, setting_names
+from events.settings.environment import setting_names
+from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from support.pasting import blocks
 

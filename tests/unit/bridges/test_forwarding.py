@@ -14,7 +14,8 @@ from events.event import Metadata, uuid7
 from events.handling.parameters import Wanted
 from events.ledger.identity import received_id
 from events.retry import RetryAfter
-from events.settings.settings import Settings, load_settings
+from events.settings.environment import load_settings
+from events.settings.settings import Settings
 from events.text.redaction import redact
 
 

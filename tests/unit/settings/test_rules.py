@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from events.errors import ConfigurationError
+from events.settings.environment import load_settings
 from events.settings.rules import RULES
-from events.settings.settings import load_settings
 
 SQLITE, POSTGRES = "sqlite:///x.db", "postgresql://u:secret@h/d"
 WRONG: list[tuple[dict[str, Any], list[str]]] = [

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from events import ConfigurationError
-from events.settings.settings import BROKERS, Settings, load_settings, setting_names
+from events.settings.environment import load_settings, setting_names
+from events.settings.settings import Settings
+from events.settings.urls import BROKERS
 from events.text.redaction import redact
 
 

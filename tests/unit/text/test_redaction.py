@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from events.bridges.address import wrong
 from events.errors import ConfigurationError
-from events.settings.settings import load_settings
+from events.settings.environment import load_settings
 from events.text.redaction import brief, redact
 
 SCHEMES = ("postgresql", "postgresql+psycopg", "redis", "rediss", "amqp", "amqps", "redis+streams", "nats",

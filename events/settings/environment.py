@@ -1,0 +1,61 @@
+"""Reads the settings from the environment. What is wrong there is one line that names the setting and the cure."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import AliasChoices, ValidationError
+
+from events.errors import ConfigurationError
+from events.settings.settings import PREFIX, Settings
+from events.text import redact
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process: `overrides` first, then the environment, then the defaults.
+
+    Raises:
+        ConfigurationError: one line that names the setting, its value (no passwords) and the cure.
+    """
+    _refuse_typos(os.environ)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_complaint(problem) for problem in error.errors())) from None
+
+
+def setting_names() -> dict[str, str]:
+    """Field name to environment variable."""
+    return {field: _variables(field)[0] for field in Settings.model_fields}
+
+
+def _complaint(problem: Mapping[str, Any]) -> str:
+    if not problem["loc"]:  # of several settings together
+        return str(problem["msg"]).removeprefix("Value error, ")
+    where = str(problem["loc"][0])
+    field = next((field for field, name in setting_names().items() if where in (field, name)), where)
+    names = _variables(field)
+    name = next((name for name in names if name in os.environ), names[0])  # the one that was really set
+    value = str(os.environ.get(name, problem.get("input")))
+    if "://" in value:  # a space within a URL, which makes it wrong, does not end what is secret of it
+        value = re.sub(r"\s+(?![A-Za-z][\w+.-]*://)", "%20", value.strip())
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}={redact(value)!r}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _variables(field: str) -> list[str]:
+    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [PREFIX + field.upper()]
+
+
+def _refuse_typos(environment: Mapping[str, str]) -> None:
+    known = set(setting_names().values())
+    for name in environment:
+        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ConfigurationError(f"{name} is no setting of this version; {hint}")
