@@ -34,6 +34,7 @@ to success, or ends as a dead letter that `events dead list` shows and `events d
 from typing import TYPE_CHECKING
 
 from events.aggregate import AggregateRoot, publish_recorded
+from events.definition import uuid7
 from events.errors import (
     ConfigurationError,
     DefinitionError,
@@ -44,7 +45,7 @@ from events.errors import (
     PublishError,
     SchemaError,
 )
-from events.event import DomainEvent, Metadata, uuid7
+from events.event import DomainEvent, Metadata
 from events.handling import Delivery, handles, translates
 from events.integration import IntegrationEvent
 from events.ledger import EventMetrics
@@ -54,21 +55,41 @@ from events.retry import Retry, RetryAfter, hours, minutes, seconds
 
 __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     # events
-    "DomainEvent", "Metadata", "AggregateRoot", "uuid7",
+    "DomainEvent",
+    "Metadata",
+    "AggregateRoot",
+    "uuid7",
     # publishing
-    "publish", "publish_async", "publish_recorded",
+    "publish",
+    "publish_async",
+    "publish_recorded",
     # handlers
-    "handles", "Delivery", "Retry", "RetryAfter", "seconds", "minutes", "hours",
+    "handles",
+    "Delivery",
+    "Retry",
+    "RetryAfter",
+    "seconds",
+    "minutes",
+    "hours",
     # the public contract
-    "IntegrationEvent", "translates",
+    "IntegrationEvent",
+    "translates",
     # operating
-    "metrics", "EventMetrics",
+    "metrics",
+    "EventMetrics",
     # the database
-    "get_engine", "on_migrate",
+    "get_engine",
+    "on_migrate",
     # errors
-    "EventsError", "ConfigurationError", "SchemaError", "DefinitionError", "PublishError", "PayloadTooLarge",
-    "EventIdTaken", "EventDataError",
-]  # fmt: skip
+    "EventsError",
+    "ConfigurationError",
+    "SchemaError",
+    "DefinitionError",
+    "PublishError",
+    "PayloadTooLarge",
+    "EventIdTaken",
+    "EventDataError",
+]
 
 if TYPE_CHECKING:
     __version__: str

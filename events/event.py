@@ -12,9 +12,6 @@ can move or be renamed (with `name="OldName"`) without orphaning its history.
 import hashlib
 import inspect
 import json
-import os
-import threading
-import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,30 +20,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from events.definition import declaration, masks, origin
+from events.definition import declaration, masks, origin, uuid7
 from events.errors import DefinitionError
 
 RESERVED = ("event_id", "occurred_at", "metadata")
 MAX_NAME = 255  # event_store.event_type and aggregate_id are varchar(255)
-
-_uuid_lock = threading.Lock()
-_last_uuid_ns = 0
-
-
-def uuid7() -> UUID:
-    """A time-ordered UUID (RFC 9562, version 7): 48 bits of milliseconds, 12 bits below them, 62 random bits.
-
-    The 12 bits hold the fraction of the millisecond and grow strictly within a process (RFC 9562, 6.2, method 3).
-    """
-    global _last_uuid_ns
-    with _uuid_lock:
-        tick = 250  # about one step of the 12-bit fraction of a millisecond, in ns
-        now = max(time.time_ns(), _last_uuid_ns + tick)
-        _last_uuid_ns = now
-    milliseconds, rest = divmod(now, 1_000_000)
-    fraction = (rest << 12) // 1_000_000
-    noise = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
-    return UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise)
 
 
 class Metadata(BaseModel):
@@ -80,8 +58,9 @@ class DomainEvent(BaseModel):
 
     # Unknown fields are a typo when an event is made, and tolerated when one is read (see events.ledger.codec).
     # NaN and infinity have no JSON number: as strings they survive the round trip.
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64",
-                              val_json_bytes="base64")  # fmt: skip
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     event_name: ClassVar[str] = ""
     schema_version: ClassVar[int] = 1

@@ -4,6 +4,7 @@ May import: errors. Open first: `declaration`, what an event's fields may not be
 """
 
 from events.definition.declaration import keys_of
+from events.definition.ids import uuid7
 from events.definition.libraries import LIBRARIES
 from events.definition.origin import Origin, here, replaces
 from events.definition.signature import Parameter, check_call, choices, inner, parameters_of
@@ -19,4 +20,5 @@ __all__ = [
     "keys_of",
     "parameters_of",
     "replaces",
+    "uuid7",
 ]

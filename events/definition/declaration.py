@@ -13,9 +13,11 @@ from events.errors import DefinitionError
 
 AGGREGATE = "aggregate_id"
 _ARGUMENTS = {
-    "event_name": "name=...", "schema_version": "version=...", "aggregate_field": "aggregate_id=...",
+    "event_name": "name=...",
+    "schema_version": "version=...",
+    "aggregate_field": "aggregate_id=...",
     "masked_fields": "masked=...",
-}  # fmt: skip
+}
 
 
 def check_attributes(cls: type[BaseModel], base: type[BaseModel], where: str) -> None:

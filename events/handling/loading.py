@@ -59,8 +59,9 @@ def _import_all_of(package: ModuleType, *, only_defining: bool = False) -> None:
                 log.warning(
                     "%s.%s has handlers and was taken for a test, by its name and what is in it: they don't run; "
                     "rename it, or name it in EVENTS_HANDLERS",
-                    package.__name__, name,
-                )  # fmt: skip
+                    package.__name__,
+                    name,
+                )
             continue
         if only_defining and not is_package and not _DEFINES.search(source):
             log.info(_PASSED_OVER, package.__name__, name)

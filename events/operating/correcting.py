@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from events.definition import uuid7
 from events.errors import EventDataError, EventsError
-from events.event import uuid7
 from events.ledger import (
     NUL,
     DeadLetter,
@@ -110,6 +110,14 @@ def _object(event: EventRecord) -> dict[str, Any]:
 
 
 def _envelope(event: EventRecord, corrected_id: UUID, data: str) -> Envelope:
-    envelope = Envelope(event.event_id, event.aggregate_id, event.event_type, data, event.version, event.occurred_at,
-                        event.schema_version, event.metadata)  # fmt: skip
+    envelope = Envelope(
+        event.event_id,
+        event.aggregate_id,
+        event.event_type,
+        data,
+        event.version,
+        event.occurred_at,
+        event.schema_version,
+        event.metadata,
+    )
     return replace(envelope, id=corrected_id)

@@ -50,8 +50,9 @@ class Tail:
         return sorted(found, key=lambda one: one.at)
 
     def _new_events(self, since: datetime) -> Iterator[Happening]:
-        wanted = EventFilter(self._wanted.event_type, self._wanted.aggregate_id, since, None, _AT_ONCE,
-                             self._wanted.correlation_id)  # fmt: skip
+        wanted = EventFilter(
+            self._wanted.event_type, self._wanted.aggregate_id, since, None, _AT_ONCE, self._wanted.correlation_id
+        )
         for event in self._history.find(wanted):
             if event.event_id in self._seen:
                 continue
@@ -91,8 +92,16 @@ class Tail:
             self._dead.add((*key, delivery.finished_at))
         if what:
             detail = f"attempt {delivery.counted}" + (f": {said}" if said and what != "started" else "")
-            yield Happening(at or datetime.now(UTC), what, event.event_id, event.event_type, event.aggregate_id,
-                            delivery.handler, delivery.worker or "", detail)  # fmt: skip
+            yield Happening(
+                at or datetime.now(UTC),
+                what,
+                event.event_id,
+                event.event_type,
+                event.aggregate_id,
+                delivery.handler,
+                delivery.worker or "",
+                detail,
+            )
 
     def _older_dead(self, since: datetime) -> Iterator[Happening]:
         """What was published before, and was given up now."""
@@ -104,8 +113,16 @@ class Tail:
             if key not in self._dead and letter.died_at is not None:
                 self._dead.add(key)
                 said = f"attempt {letter.counted}: {letter.error_type}: {letter.error}".split("\n")[0]
-                yield Happening(letter.died_at, "dead", letter.event_id, letter.event_type, letter.aggregate_id,
-                                letter.handler, letter.worker or "", said)  # fmt: skip
+                yield Happening(
+                    letter.died_at,
+                    "dead",
+                    letter.event_id,
+                    letter.event_type,
+                    letter.aggregate_id,
+                    letter.handler,
+                    letter.worker or "",
+                    said,
+                )
 
     def _forget(self, event_id: UUID) -> None:
         self._open.pop(event_id, None)

@@ -60,12 +60,21 @@ def _has_broker(settings: Any) -> bool:
 # Only what does harm. A lease or a stale window that is short for its surroundings costs a wake-up too many, which the
 # ledger makes harmless, and heartbeats keep long handlers whatever the lease.
 RULES = (
-    Rule("watchdog", 1, (SQLITE_WAITS + timedelta(seconds=5), "what a writer may wait for another on SQLite"),
-         "a worker that only waits would be taken for hung, and ended",
-         lambda settings: settings.database_url.startswith("sqlite")),
-    Rule("watchdog", 2, "broker_timeout", "a relay that waits for a broker would be taken for hung, and ended",
-         _has_broker),
-)  # fmt: skip
+    Rule(
+        "watchdog",
+        1,
+        (SQLITE_WAITS + timedelta(seconds=5), "what a writer may wait for another on SQLite"),
+        "a worker that only waits would be taken for hung, and ended",
+        lambda settings: settings.database_url.startswith("sqlite"),
+    ),
+    Rule(
+        "watchdog",
+        2,
+        "broker_timeout",
+        "a relay that waits for a broker would be taken for hung, and ended",
+        _has_broker,
+    ),
+)
 
 
 def broken_rules(settings: Any) -> list[str]:

@@ -11,8 +11,24 @@ HIDDEN = "***"
 _ANYWHERE = re.compile(
     "pass(?!ive)|secret|token|signature|credential|apikey|accesskey|privatekey|sharedkey|authorization|bearer|oauth|jaas"
 )
-_WORDS = {"auth", "code", "jwt", "key", "keys", "hmac", "nonce", "otp", "pem", "pin", "psk", "pw", "pwd", "sas", "seed",
-          "sig"}  # fmt: skip
+_WORDS = {
+    "auth",
+    "code",
+    "jwt",
+    "key",
+    "keys",
+    "hmac",
+    "nonce",
+    "otp",
+    "pem",
+    "pin",
+    "psk",
+    "pw",
+    "pwd",
+    "sas",
+    "seed",
+    "sig",
+}
 _NAME = re.compile(r"(?:[?&#;]|\\u0026)([^?&#;=\s]+)=")  # JSON may have the & escaped, and slashes
 _INNER_QUOTE = r"""["'](?![][,:;(){}]*(?:[\s"']|$))"""  # that ends no string, as in JSON
 _VALUE = re.compile(rf"""(?:[^&\s"']|{_INNER_QUOTE})*""")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
-from events.event import uuid7
+from events.definition.ids import uuid7
 from events.ledger.history import EventFilter, timeline
 from events.ledger.identity import SENT_AS, received_id
 from events.ledger.letters import DeadLetterFilter

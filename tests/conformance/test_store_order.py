@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from events.event import uuid7
+from events.definition.ids import uuid7
 from events.ledger.letters import DeadLetter, Parked
 from events.ledger.records import Group, Subscription
 from events.relay.dispatch import RelayLimits

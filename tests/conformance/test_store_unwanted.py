@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from events.event import uuid7
+from events.definition.ids import uuid7
 from events.ledger.records import Express
 from events.store import migrate
 from support.store import HOUR, NOW, Store, together

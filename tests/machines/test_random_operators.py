@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
-from events.event import uuid7
+from events.definition.ids import uuid7
 from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Subscription
 from events.store import migrate

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from events import DefinitionError, DomainEvent
-from events.event import uuid7
+from events.definition.ids import uuid7
 
 
 class Opened(DomainEvent, aggregate_id="door"):

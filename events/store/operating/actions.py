@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert
 
-from events.event import uuid7
+from events.definition import uuid7
 from events.ledger import Action
 from events.store.database.engine import now_plus
 from events.store.tables import event_actions

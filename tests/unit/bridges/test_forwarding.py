@@ -9,8 +9,9 @@ from events.bridges import configured, open_bridge, opened
 from events.bridges.address import Address
 from events.bridges.contract import Message
 from events.bridges.forwarding import PATIENT, Forwarding, bridge_handlers
+from events.definition.ids import uuid7
 from events.errors import PartlySent, TransportError, Unsendable
-from events.event import Metadata, uuid7
+from events.event import Metadata
 from events.handling.parameters import Wanted
 from events.ledger.identity import received_id
 from events.retry import RetryAfter
