@@ -96,7 +96,7 @@ if TYPE_CHECKING:
 else:  # unseen by type checkers, which would take any name for one of ours
 
     def __getattr__(name: str) -> str:
-        """`__version__`: read when somebody asks for it."""
+        """`__version__`, read when it is asked for."""
         if name == "__version__":
             from events.release import own_version
 

@@ -9,9 +9,9 @@
 
 For aggregates that are no ORM objects a repository calls `events.publish_recorded(aggregate, session=...)`.
 
-An event is published by the flush that saves its aggregate, so in the same transaction or savepoint. What was published
-is noted by transaction and savepoint: a release hands the notes to the one around it, a commit throws them away, and
-what ends in any other way gives the events back to the objects that still have what they tell of.
+The flush that saves an aggregate publishes its events, so in the same transaction or savepoint. Published events are
+noted for each transaction and savepoint: the release of a savepoint hands its notes to the transaction around it, a
+commit throws the notes away, and a rollback gives the events back to the objects that still have the changes.
 """
 
 import threading
@@ -43,22 +43,22 @@ _is_watching = False
 
 
 class AggregateRoot(Recording):
-    """Mixin of whatever changes by events. It has no __init__, so it mixes into ORM models and plain classes alike."""
+    """Mixin for classes that change by events. It has no __init__, so it suits ORM models and plain classes alike."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _watch_sessions()
 
     def record(self, event: DomainEvent) -> None:
-        """Remember an event until the aggregate is saved. Raises PublishError for what is no event."""
-        _watch_sessions()  # also of a class whose other bases keep __init_subclass__ to themselves
+        """Remember an event until the aggregate is saved. Raises PublishError if it is no event."""
+        _watch_sessions()  # for classes whose other bases call no super().__init_subclass__()
         super().record(event)
 
 
 def publish_recorded(aggregate: AggregateRoot, *, session: Any = None) -> None:
     """Publish what an aggregate that is no ORM object recorded, in the transaction that saves it.
 
-    If a Session rolls that back, the aggregate has it again, to be saved once more; of a Connection that isn't known.
+    If a Session rolls the transaction back, the aggregate has the events again. A Connection tells of no rollback.
     """
     if events := aggregate.recorded_events:
         publish(events, session=session)
@@ -93,7 +93,7 @@ def _saved(session: Session, _: Any) -> None:
 
 def _committing(session: Session) -> None:
     session.flush()
-    _hand_over(session, ())  # what was recorded where no flush comes after it
+    _hand_over(session, ())  # events that were recorded after the last flush
 
 
 def _hand_over(session: Session, flushed: Iterable[object]) -> None:
@@ -104,7 +104,7 @@ def _hand_over(session: Session, flushed: Iterable[object]) -> None:
     saved = []
     for aggregate in found.values():
         state = state_of(aggregate)
-        # An INSERT writes all of it, also what an earlier transaction had written and rolled back.
+        # An INSERT writes the whole object, also changes that an earlier transaction wrote and rolled back.
         events = list(aggregate.recorded_events) if state.pending else since_flush(aggregate)
         if events:
             told.setdefault(session.connection(bind_arguments={"mapper": state.mapper}), []).extend(events)
@@ -136,12 +136,12 @@ def _committed(session: Session) -> None:
 
 
 def _rolled_back(session: Session, transaction: SessionTransaction) -> None:
-    """Also when a flush failed, and the session has not been told to roll back yet."""
+    """Called also when a flush failed and the session waits for its rollback()."""
     _ended(session, _bounds(transaction))
 
 
 def _ended(session: Session, transaction: SessionTransaction) -> None:
-    """Rolled back or closed, unless `_committed` was here before."""
+    """A transaction or savepoint has ended; it was rolled back or closed unless `_committed` took its notes."""
     part = parts_of(session).pop(transaction, None)
     if part is None:
         return
@@ -154,20 +154,20 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 
 
 def _bounds(transaction: SessionTransaction) -> SessionTransaction:
-    """The savepoint or transaction in the database that this is, or is in: SQLAlchemy makes one for each flush."""
+    """The savepoint or database transaction around this SessionTransaction; a flush has one, too."""
     while not transaction.nested and transaction.parent is not None:
         transaction = transaction.parent
     return transaction
 
 
 def _is_kept(aggregate: Recording) -> bool:
-    """Its row is known to a session, which reads it anew after a rollback."""
+    """Whether a session knows the object's row, and so reads it anew after a rollback."""
     state = state_of(aggregate)
     return state is not None and bool(state.persistent or state.deleted)
 
 
 def _hand_on_when_merged() -> None:
-    """A merge copies what is mapped, and tells nobody: what it calls for each object, also by cascade, is wrapped."""
+    """Wrap Session._merge, which merge() calls for each object: it copies mapped attributes only, and has no event."""
     merge: Callable[..., object] = Session._merge
 
     def merge_with_events(session: Session, state: InstanceState[Any], *args: Any, load: bool, **more: Any) -> object:
@@ -181,7 +181,7 @@ def _hand_on_when_merged() -> None:
 
 
 def _copy(session: Session, source: Recording, merged: Recording) -> None:
-    """The source keeps its events until the commit, as it keeps its changes, for it may have to be merged again."""
+    """Copy the events; the source keeps its own until the commit, since it may have to be merged again."""
     known = ids_of(merged.recorded_events)
     for part in parts_of(session).values():
         known |= {event.event_id for _, events in part.saved for event in events}

@@ -1,10 +1,10 @@
-"""For the env.py of an application's own Alembic: keeps the tables of the ledger out of what it compares.
+"""For the env.py of an application's own Alembic: keeps the ledger's tables out of autogenerate.
 
     from events.alembic import include_object
 
     context.configure(connection=connection, target_metadata=target_metadata, include_object=include_object)
 
-Without it `alembic revision --autogenerate` takes them for tables that the application no longer has, and drops them.
+Without it `alembic revision --autogenerate` drops the ledger's tables, since the application has no models for them.
 """
 
 from typing import Any
@@ -24,8 +24,8 @@ _SCHEMA_OF = text(
 def include_object(object_: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:  # noqa: ARG001
     """Whether autogenerate compares this: False for the ledger's tables and what belongs to them.
 
-    That are tables named as ours in a schema that has a ledger, and so also a model of yours for an `event_store` that
-    `events migrate` has adopted. Tables of the same name elsewhere are yours.
+    A table is the ledger's if it has the name of one and its schema has a ledger. So is an `event_store` that
+    `events migrate` has adopted, even if you have a model for it. Tables of the same name elsewhere are yours.
 
     Beside a function of your own: `return include_object(object_, name, type_, reflected, compare_to) and ...`.
 
@@ -40,15 +40,15 @@ def _is_ours(name: str | None, schema: str | None) -> bool:
     if name not in _OURS:
         return False
     connection = _connection()
-    if connection is None:  # nobody to ask; the ledger is where tables are if nobody says otherwise
+    if connection is None:  # offline: the ledger is assumed in the default schema
         return schema is None
-    if schema is None and connection.dialect.name == "postgresql":  # by search_path, perhaps elsewhere than others
+    if schema is None and connection.dialect.name == "postgresql":  # the search_path decides
         schema = connection.scalar(_SCHEMA_OF, {"name": name})
     return inspect(connection).has_table(VERSION_TABLE, schema=schema)
 
 
 def _connection() -> Connection | None:
-    """The one that env.py has configured; none if somebody compares by Alembic's functions alone."""
+    """The connection that env.py configured; None if there is no env.py."""
     try:
         return context.get_context().connection
     except Exception:  # it has no class of its own

@@ -1,6 +1,6 @@
 """What `celery -A events worker` and `celery -A events flower` find: the Celery app, and nothing else is named `app`.
 
-Handlers are loaded here, at import: in a signal Celery would swallow what is wrong with them.
+Handlers are loaded here, at import: Celery would swallow their errors in a signal.
 """
 
 import sys
@@ -27,6 +27,6 @@ def _run_by_celery() -> bool:
 try:
     app = _build()
 except EventsError as error:
-    if _run_by_celery():  # which would print a page of traceback around the one line that matters
+    if _run_by_celery():  # Celery would print a page of traceback around this line
         sys.exit(f"events: {printable(redact(str(error)))}")
     raise

@@ -48,7 +48,7 @@ class DomainEvent(BaseModel):
         version: schema version of its fields, a positive int; default 1.
         aggregate_id: the field that holds the id of the aggregate it belongs to; default none.
         abstract: True for a base class of events which is itself never published.
-        masked: fields that nobody is shown: "iban", or "card.number" within one. Those of base classes are, too.
+        masked: fields that people are shown as ***: "iban", or "card.number" within one; and those of base classes.
 
     Raises:
         DefinitionError: at import, for a name that two classes claim, an unknown aggregate field, a field that has the
@@ -126,7 +126,7 @@ class DomainEvent(BaseModel):
 
     @classmethod
     def _become_parametrised(cls, generic: Any, *, open_: bool) -> None:
-        """`Changed[int]` of a class `Changed`: the same event, told in its words; `Changed[T]` is none yet."""
+        """`Changed[int]` takes its name and version from the class `Changed`; `Changed[T]` is no event yet."""
         cls.schema_version, cls.defined_at, cls._origin = generic.schema_version, generic.defined_at, generic._origin
         cls._is_named = generic._is_named
         if open_ or not generic.event_name:
@@ -144,7 +144,7 @@ class DomainEvent(BaseModel):
 
     @classmethod
     def __pydantic_on_complete__(cls) -> None:
-        if cls.masked_fields:  # it waited for classes that were not there yet, and knows their aliases now
+        if cls.masked_fields:  # the classes that it waited for are defined now, with their aliases
             where = f"event {cls.__name__} ({cls.defined_at})"
             cls.masked_fields = masks.spellings(cls, cls._masks, own_fields(cls), where)
 
@@ -159,7 +159,7 @@ class DomainEvent(BaseModel):
         def aggregate_id(self) -> str:
             """The aggregate's id as text, "" if the class names no aggregate. A field of this name is itself."""
 
-    else:  # found where nothing else is: a class attribute would be taken for the default of a field of this name
+    else:  # not a property: pydantic would take it for the default of a field of this name
 
         def __getattr__(self, name: str) -> Any:
             if name != "aggregate_id":

@@ -59,7 +59,7 @@ class Pipeline:
     def transport(self) -> Transport:
         """Opened when first needed: a process that only publishes never touches a broker."""
         if self._transport is None:
-            from events.transport import open_transport  # here: who only publishes need not load kombu
+            from events.transport import open_transport  # here: a process that only publishes need not load kombu
 
             self._transport = open_transport(self.settings)
         return self._transport
@@ -130,7 +130,7 @@ class Pipeline:
         )  # fmt: skip
 
     def subscriptions(self) -> list[Subscription]:
-        """What this process's handlers want."""
+        """The pairs of event and handler of this process."""
         return [
             Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
                          handler.retry.max_attempts, handler.most, handler.batch, handler.linger,
@@ -144,7 +144,7 @@ class Pipeline:
         self.ledger.subscriptions.subscribe(self.subscriptions())
 
     def keep_subscribed(self) -> None:
-        """Say so again, as living workers do now and then."""
+        """Renew the subscriptions, as living workers do now and then."""
         self.ledger.subscriptions.keep(self.subscriptions())
 
     def check(self) -> None:
@@ -152,12 +152,12 @@ class Pipeline:
         store.check_schema(self.ledger.engine)
 
     def check_listening(self) -> None:
-        """Raises ConfigurationError if EVENTS_LISTEN is on and a pooler is in between that lets nobody listen."""
+        """Raises ConfigurationError if EVENTS_LISTEN is on and a pooler on the way makes LISTEN impossible."""
         if self.settings.listen:
             store.check_listening(self.ledger.engine)
 
     def migrate(self, *, leave_existing: bool = False) -> list[str]:
-        """Create or update the tables, then whatever the application does @on_migrate; the revisions applied.
+        """Create or update the tables, then call the application's @on_migrate functions; the revisions applied.
 
         `leave_existing`: see events.store.migrate.
         """

@@ -1,10 +1,10 @@
-"""Which release of this package runs. pyproject.toml says so, and nothing else does."""
+"""The release of this package that runs. Only pyproject.toml says which it is."""
 
 from functools import cache
 from pathlib import Path
 
 _NAME = "celery-domain-events"
-_UNKNOWN = "0+unknown"  # copied here without what an installer writes down; a version to whoever compares versions
+_UNKNOWN = "0+unknown"  # a copy without an installer's metadata; tools that compare versions can read it
 
 
 @cache
@@ -18,14 +18,14 @@ def own_version() -> str:
 
 
 def _of_checkout(folder: Path) -> str:
-    import tomllib  # here, as below: `import events` need not pay for it
+    import tomllib  # here, as below: `import events` shouldn't take the time
 
     try:
         match tomllib.loads((folder / "pyproject.toml").read_text("utf-8")):
             case {"project": {"name": name, "version": str(version)}} if name == _NAME:
                 return version
     except (OSError, ValueError):
-        pass  # it's installed, or that file is another project's, which copied us
+        pass  # no checkout, or the pyproject.toml of a project that copied this package
     return ""
 
 

@@ -50,7 +50,7 @@ class Retry:
     """A handler's retry policy.
 
     The delay after attempt n is `backoff * factor**(n-1)`, at most `max_backoff`, then spread by `jitter`:
-    0.2 means 20 % shorter or longer, so that what failed together doesn't come back together.
+    0.2 means 20 % shorter or longer, so that deliveries that failed together don't come back together.
 
     Args:
         max_attempts: runs in all, the first included; 1 means no retry.

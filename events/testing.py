@@ -88,7 +88,7 @@ class InlinePipeline(Pipeline):
 
 @cache
 def migrated_file() -> bytes:
-    """An SQLite file with a ledger in which nothing is; to write it is much quicker than to migrate."""
+    """The bytes of an SQLite file with an empty ledger; writing them is much quicker than migrating."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "events.db")
         ledger = open_ledger(Settings(database_url=f"sqlite:///{file}", broker_url="", ledger_schema=""))
@@ -101,7 +101,7 @@ def migrated_file() -> bytes:
 def events_pipeline(tmp_path: Path) -> Iterator[InlinePipeline]:
     """A migrated pipeline of its own for one test, used by publish() and the like until the test ends."""
     (tmp_path / "events.db").write_bytes(migrated_file())
-    # Whatever the environment says of the application's own ledger.
+    # Settings of the application's own ledger in the environment don't count.
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'events.db'}", broker_url="", ledger_schema="")
     pipeline = InlinePipeline(settings)
     pipeline.migrate()

@@ -1,4 +1,4 @@
-"""Log lines about something that stays wrong: now and then, not each time."""
+"""Log lines about faults that last: one now and then, not one each time."""
 
 import logging
 import math
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from events.text import brief
 
 EVERY = 10.0  # seconds
-_FORGET_AFTER = 600.0  # seconds; what comes again after that is told whole
-_KINDS = 1000  # that are remembered
+_FORGET_AFTER = 600.0  # seconds; a failure that comes again later is logged whole
+_KINDS = 1000  # of failures that are remembered
 _LONGEST = 600  # characters: room for an error and its cure
 
 
@@ -39,17 +39,17 @@ class Throttle:
 
 @dataclass
 class _Kind:
-    seen: float  # when it last came
+    seen: float  # when this failure last came
     told_whole: float = -math.inf
-    line: str = ""  # of the last one, as it is told later
-    extra: Mapping[str, object] = field(default_factory=dict)  # of that
-    more: int = 0  # that were not told
+    line: str = ""  # of the last failure, as it is logged later
+    extra: Mapping[str, object] = field(default_factory=dict)  # of the last failure
+    more: int = 0  # failures that were counted and not logged
 
 
 class Repeats:
-    """Failures that are alike: the first of a kind whole, then every `every` seconds a line with how many there were.
+    """Failures that are alike: the first is logged whole, then a line every `every` seconds says how many there were.
 
-    No count is lost: `flush` tells what is left when the process ends. For any thread; each process has its own.
+    No count is lost: `flush` logs the rest when the process ends. For any thread; each process has its own.
     """
 
     def __init__(self, log: logging.Logger, every: float = EVERY) -> None:
@@ -65,7 +65,7 @@ class Repeats:
         """Log this failure with its traceback, or count it.
 
         Args:
-            later: what to say in place of `line` if it is told later, when what that says of the future is past.
+            later: the line to log in place of `line` when time has passed and its words about the future are past.
         """
         with self._lock:
             known = self._known(kind)
@@ -79,7 +79,7 @@ class Repeats:
             self._log.warning("%s", line, exc_info=error, extra=extra)
 
     def is_new(self, kind: Hashable) -> bool:
-        """Whether none of its kind was asked about of late."""
+        """Whether no failure of its kind came lately."""
         with self._lock:
             self._known(kind)
             known, now = self._kinds[kind], time.monotonic()
@@ -89,7 +89,7 @@ class Repeats:
             return True
 
     def flush(self) -> None:
-        """Tell what was counted since the last time."""
+        """Log the counts since the last time."""
         with self._lock:
             timer, self._timer = self._timer, None
             counted = [(one.line, one.extra, one.more) for one in self._kinds.values() if one.more]
@@ -102,7 +102,7 @@ class Repeats:
             self._log.warning("in the last %g s: %s%s", self._every, line, others, extra=extra)
 
     def _known(self, kind: Hashable) -> _Kind | None:
-        """None if it is new; from now on it is known."""
+        """The record of its kind; None if it is new, and known from now on."""
         now = time.monotonic()
         found = self._kinds.get(kind)
         if found is not None and now - found.seen < _FORGET_AFTER:

@@ -1,4 +1,4 @@
-"""Ends a process that hangs, so that its supervisor starts another: to live and do nothing is worse than to die."""
+"""Ends a process that hangs, so that its supervisor starts another: it looks alive, and does nothing."""
 
 import faulthandler
 import logging
@@ -15,7 +15,7 @@ _STDERR = 2  # its file descriptor
 
 
 class Pulse:
-    """Something that should happen again and again."""
+    """A sign of life that should come again and again."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -28,12 +28,12 @@ class Pulse:
         return time.monotonic() - self._last
 
 
-# By name: each tells for how many seconds it has been silent. They are asked by several threads, and never wait.
+# By name, a function that returns for how many seconds the sign is silent. Several threads call it; it never waits.
 Signs = Mapping[str, Callable[[], float]]
 
 
 def silences(signs: Signs) -> dict[str, float]:
-    """For how many seconds each sign has been silent; 0 if it can't be judged."""
+    """For how many seconds each sign has been silent; 0 if that can't be known."""
     return {name: _asked(silence) for name, silence in signs.items()}
 
 
@@ -50,7 +50,7 @@ class Watchdog:
 
     Args:
         signs: what to watch.
-        look: called before each look at the signs; what it has to find out may take a while.
+        look: called before each look at the signs; it may take a while.
     """
 
     def __init__(self, limit: timedelta, signs: Signs, look: Callable[[], None] | None = None) -> None:
@@ -70,7 +70,7 @@ class Watchdog:
         looked = judge_from = time.monotonic()
         while not self._stopping.wait(pause):
             now = time.monotonic()
-            if now - looked > 2 * pause + 1:  # we were stopped ourselves, or the machine slept: everything is silent
+            if now - looked > 2 * pause + 1:  # this process was stopped, or the machine slept: every sign is silent
                 judge_from = now + self._limit
             looked = now
             if self._look is not None:
@@ -82,7 +82,7 @@ class Watchdog:
 
 def _end(reason: str) -> None:
     try:
-        # Past sys.stderr, which Celery replaces by a logger, and loggers may be what hangs.
+        # Not by sys.stderr: Celery replaces that by a logger, and a logger may be the thing that hangs.
         os.write(_STDERR, f"events: {reason}; this process ends, to be started again. Its threads:\n".encode())
         faulthandler.dump_traceback(file=_STDERR, all_threads=True)
     finally:

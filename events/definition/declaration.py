@@ -1,4 +1,4 @@
-"""What an event's class may not say, since it would be taken for something else: found when the class is made."""
+"""Refuses, when an event's class is made, fields and attributes that would be taken for something else."""
 
 import dataclasses
 import inspect
@@ -21,12 +21,12 @@ _ARGUMENTS = {
 
 
 def check_attributes(cls: type[BaseModel], base: type[BaseModel], where: str) -> None:
-    """Before its fields are known.
+    """Check a class before pydantic knows its fields.
 
     Args:
         base: the class of all events.
     Raises:
-        DefinitionError: something in it has the name of what every event has.
+        DefinitionError: an attribute has the name of one that every event has.
     """
     where = f"event {cls.__name__} ({where})"
     ours = _names_of(base) | {name for kind in cls.__mro__ if _is_ours(kind) for name in _names_of(kind)}
@@ -50,7 +50,7 @@ def check_attributes(cls: type[BaseModel], base: type[BaseModel], where: str) ->
 
 
 def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> None:
-    """Raises DefinitionError: two of its fields are read from one key, or one of them can't come back at all."""
+    """Raises DefinitionError if two fields are read from one JSON key, or a field can't be read back at all."""
     if cls.model_config.get("extra") == "allow":
         raise DefinitionError(
             f"{where} says extra='allow', but of a stored event only declared fields are read; "
@@ -79,7 +79,7 @@ def check_fields(cls: type[BaseModel], base: type[BaseModel], where: str) -> Non
 
 
 def _parts(hints: Iterable[Any], seen: set[type]) -> Iterator[Any]:
-    """Annotations, and all that they are made of; of the classes in `seen` no more than once."""
+    """The annotations, and the types that they are made of; a class in `seen` is not opened again."""
     for hint in hints:
         yield hint
         if isinstance(hint, type) and hint not in seen:
@@ -89,7 +89,7 @@ def _parts(hints: Iterable[Any], seen: set[type]) -> Iterator[Any]:
 
 
 def _hints_of(kind: type) -> list[Any]:
-    """Of its fields: of a model, a dataclass, a TypedDict or a named tuple."""
+    """The annotations of the fields of a model, a dataclass, a TypedDict or a named tuple."""
     if issubclass(kind, BaseModel):
         return [part for field in kind.model_fields.values() for part in (field.annotation, *field.metadata)]
     if not (dataclasses.is_dataclass(kind) or hasattr(kind, "__total__") or hasattr(kind, "_fields")):
@@ -101,10 +101,10 @@ def _hints_of(kind: type) -> list[Any]:
 
 
 def aggregate_field(cls: type[BaseModel], said: str | None, own: Sequence[str], where: str) -> str | None:
-    """The field that holds the aggregate's id; `said`: by this very class.
+    """The field that holds the aggregate's id. `said`: the field that this very class names.
 
     Raises:
-        DefinitionError: there is no such field, or another one is named as if it were that.
+        DefinitionError: there is no such field, or another field is named `aggregate_id`.
     """
     inherited: str | None = getattr(cls, "aggregate_field", None)
     chosen = said if said is not None else inherited
@@ -122,7 +122,7 @@ def aggregate_field(cls: type[BaseModel], said: str | None, own: Sequence[str], 
 
 
 def _bases(cls: type, base: type) -> Iterator[type]:
-    """The class, and those that it is made of besides ours."""
+    """The class, and its bases other than those of this package."""
     return (kind for kind in cls.__mro__ if not issubclass(base, kind) and not _is_ours(kind))
 
 
@@ -131,18 +131,18 @@ def _is_ours(kind: type) -> bool:
 
 
 def _names_of(kind: type) -> set[str]:
-    """That a class of ours gives to events."""
+    """The names that a class of this package gives to events."""
     names = {*vars(kind), *inspect.get_annotations(kind)}
     return {name for name in names if not name.startswith(("__", "model_", "_abc_"))}
 
 
 def keys_of(field: FieldInfo) -> Iterator[str]:
-    """All that its value may be called in JSON."""
+    """All keys that the field's value may have in JSON."""
     return keys_of_aliases(field.alias, field.validation_alias, field.serialization_alias)
 
 
 def keys_of_aliases(*aliases: Any) -> Iterator[str]:
-    """The same of what pydantic knows as aliases, some of which may be None."""
+    """All keys that these aliases stand for; an alias may be None."""
     for alias in aliases:
         choices: Sequence[Any] = alias.choices if isinstance(alias, AliasChoices) else (alias,)
         for one in choices:

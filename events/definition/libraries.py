@@ -1,4 +1,4 @@
-"""Whose code a file is: the application's, or that of Python and of what is installed."""
+"""The folders of Python and of installed packages: a file elsewhere is the application's."""
 
 import sysconfig
 

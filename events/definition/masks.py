@@ -1,7 +1,7 @@
-"""What a mask may be called in stored and foreign data: `masked="card.number"` also hides `Karte.Nummer`, if these are
-the aliases of those fields. Which of the two a row has depends on who wrote it.
+"""The keys that a masked field may have in stored and foreign data: `masked="card.number"` also hides `Karte.Nummer`,
+if these are the aliases of those fields. Which of the two stands in a row depends on the program that wrote the row.
 
-A mask that could hide nothing, as what it names is no object's field in JSON, is refused.
+A mask that could hide nothing is refused: it names a value that is not the field of an object in JSON.
 """
 
 import typing
@@ -17,12 +17,12 @@ from pydantic import BaseModel, Json, RootModel
 from events.definition import shapes
 from events.errors import DefinitionError
 
-_PLAIN = (str, bytes, int, float, bool, complex, Decimal, date, time, timedelta, UUID)  # there is nothing within
+_PLAIN = (str, bytes, int, float, bool, complex, Decimal, date, time, timedelta, UUID)  # they have no fields
 _JSON: Any = Json
 
 
 class _NoWayIn(Exception):
-    """A value that has parts and is written as something else than an object. `what`: in which of its forms."""
+    """A value that has parts, but is not written as an object. `what`: the form in which it is written."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -30,10 +30,10 @@ class _NoWayIn(Exception):
 
 
 def spellings(model: type[BaseModel], masks: Collection[str], own: Sequence[str], where: str) -> tuple[str, ...]:
-    """The masks, and the same by aliases, of every level. `own`: names of its fields, for the error.
+    """The masks, as field names and as aliases, on every level. `own`: names of the fields, for the error.
 
     Raises:
-        DefinitionError: there is no such field, at any level, or it can't be hidden alone. It begins with `where`.
+        DefinitionError: a level has no such field, or the field can't be hidden alone. It begins with `where`.
     """
     found: dict[str, None] = {}
     for mask in masks:
@@ -53,7 +53,7 @@ def spellings(model: type[BaseModel], masks: Collection[str], own: Sequence[str]
 
 
 def _within(hint: Any, path: list[str], config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Each way to write the path below a value of that type; none if the type has no such field.
+    """The ways to write the path below a value of that type; none if the type has no such field.
 
     `config`: pydantic's, of the class around it. Raises _NoWayIn.
     """
@@ -71,7 +71,7 @@ def _within(hint: Any, path: list[str], config: Mapping[str, Any]) -> Iterator[t
 
 
 def _below(kind: Any, path: list[str], config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Of what has no fields of its own: a mapping has any key, and of what is unknown nothing can be said."""
+    """The same for a type without fields of its own: a mapping has any key, of an unknown type nothing is known."""
     origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
     if isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
         for rest in _within(arguments[1], path[1:], config):
@@ -81,8 +81,10 @@ def _below(kind: Any, path: list[str], config: Mapping[str, Any]) -> Iterator[tu
 
 
 def _kinds(hint: Any, config: Mapping[str, Any], seen: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Mapping[str, Any]]]:
-    """The types that a value may be of, and the config around each: through unions, Annotated, aliases and models that
-    are written as what they hold, and what lists are of. `seen`: what it is within already, as in a tree of lists."""
+    """The types that a value may have, and the config around each.
+
+    Unions, Annotated, aliases, lists and root models are opened. `seen`: the types around, as in a tree of lists.
+    """
     if hint in seen:
         return
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -106,7 +108,7 @@ def _kinds(hint: Any, config: Mapping[str, Any], seen: tuple[Any, ...] = ()) -> 
         yield hint, config
     elif arguments and origin is not typing.Literal:
         inner = [one for one in arguments if one is not Ellipsis]
-    elif isinstance(hint, typing.TypeVar):  # anything, or in particular one of these
+    elif isinstance(hint, typing.TypeVar):  # any type, or one of its constraints
         yield Any, config
         inner = [one for one in (hint.__bound__, *hint.__constraints__) if one is not None]
     else:
@@ -120,7 +122,7 @@ def _is_json(hint: Any) -> bool:
 
 
 def _depth(model: type[BaseModel], path: list[str]) -> int:
-    """How many parts of the path lead to what nothing is found in."""
+    """How many parts of the path exist, before the one that doesn't."""
     for end in range(1, len(path)):
         try:
             list(_within(model, path[: end + 1], {}))
@@ -130,7 +132,7 @@ def _depth(model: type[BaseModel], path: list[str]) -> int:
 
 
 def _missing(model: type[BaseModel], path: list[str], own: Sequence[str]) -> str:
-    """Which part of the path leads nowhere."""
+    """The part of the path that doesn't exist."""
     if path[0] not in model.model_fields:
         return f"has no such field; its fields: {', '.join(own) or 'none'}"
     end = next(end for end in range(1, len(path)) if not any(True for _ in _within(model, path[: end + 1], {})))

@@ -1,8 +1,9 @@
-"""Who defines an event or a handler: which run of which module. It tells a reload, which replaces, from a second one.
+"""The origin of an event or a handler: which run of which module defines it. So a reload, which replaces a definition,
+is told from a second definition of the same name.
 
 A module that is run again (importlib.reload, a test runner that imports it anew, a script that is imported by its name
 as well) defines again what it defined before. A loop, a factory function, two instances or a decorator without
-functools.wraps define two things at one place of the source, within one run: these are told apart by nothing but it.
+functools.wraps define two things at one place of the source within one run; only the run tells those apart.
 """
 
 import logging
@@ -17,7 +18,7 @@ from events.errors import DefinitionError
 
 log = logging.getLogger("events")
 
-_FUNCTION = 0x1 | 0x2  # CO_OPTIMIZED, CO_NEWLOCALS: what modules and classes have not
+_FUNCTION = 0x1 | 0x2  # CO_OPTIMIZED, CO_NEWLOCALS: flags of functions, which modules and classes lack
 _SCRIPTS = ("__main__", "__mp_main__")
 
 
@@ -27,10 +28,10 @@ class Origin:
 
     Attributes:
         module: its name while it ran.
-        file: its source.
-        code: its compiled body, which a reload makes anew; None if nothing but functions was running.
+        file: its source file.
+        code: its compiled body, which a reload makes anew; None if only functions were running.
         space: the module's own names.
-        test: which test ran, of those that pytest runs: each defines anew what is defined within it.
+        test: the pytest test that ran: each test may define the same names anew.
     """
 
     module: str
@@ -40,7 +41,7 @@ class Origin:
     test: str = ""
 
     def is_again(self, earlier: "Origin") -> bool:
-        """The same module, run again. What has no file, but is executed as a text, is another one in another place."""
+        """Whether this is the same module, run again. Text without a file is a module of its own in each namespace."""
         if self.body() is earlier.body() and self.space is earlier.space and self.test == earlier.test:
             return False
         if self.is_interactive(earlier):
@@ -48,16 +49,16 @@ class Origin:
         return self.file == earlier.file and (not self.file.startswith("<") or self.test != earlier.test)
 
     def body(self) -> CodeType | None:
-        """Its compiled body, while anybody has it."""
+        """Its compiled body, as long as that is alive."""
         return self.code() if self.code is not None else None
 
     def is_interactive(self, earlier: "Origin") -> bool:
-        """A notebook or a shell: each of its cells is a source of its own, and what it defines again, it replaces."""
+        """Whether it is a notebook or a shell: each cell is a source of its own, and a later definition replaces."""
         return self.space is not None and self.space is earlier.space and "__file__" not in self.space
 
 
 def here() -> Origin:
-    """Of what is being defined: the module whose body runs, as seen from the caller."""
+    """The origin of a definition that runs now: the module whose body is running, as seen from the caller."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if not frame.f_code.co_flags & _FUNCTION and frame.f_locals is frame.f_globals:
@@ -68,7 +69,7 @@ def here() -> Origin:
 
 
 def replaces(new: Origin, old: Origin, what: str) -> bool:
-    """Whether a definition takes the place of an earlier one of its name; if not, they are two.
+    """Whether a definition takes the place of an earlier one of the same name; if not, there are two.
 
     Raises:
         DefinitionError: it is the same file, imported under two names, so that everything in it is there twice.
@@ -77,7 +78,7 @@ def replaces(new: Origin, old: Origin, what: str) -> bool:
         return False
     if new.module != old.module and not {new.module, old.module} & {*_SCRIPTS}:
         now, before = (sys.modules.get(one.module) for one in (new, old))
-        # Else who was taken out of sys.modules is imported anew. What isn't put there is a copy: a plug-in's, say.
+        # Else: a module that was taken out of sys.modules is imported anew; one that was never there is a copy.
         if now is None or (before is not None and before is not now):
             raise DefinitionError(
                 f"{new.file} is imported under two names, {old.module} and {new.module}, so that {what} is there "

@@ -1,4 +1,4 @@
-"""What types with fields look like in JSON: models, dataclasses of both kinds, and TypedDicts.
+"""How types with fields look in JSON: models, dataclasses (pydantic's and Python's), and TypedDicts.
 
 A dataclass of the standard library, or a TypedDict, has the config of the class around it, and so its aliases, unless
 it has one of its own (`__pydantic_config__`).
@@ -21,11 +21,11 @@ _QUALIFIERS = ("Required", "NotRequired", "ReadOnly", "Final")  # typing's or th
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What has fields.
+    """A type with fields.
 
     Attributes:
-        fields: by their names: what each may be called, and its type.
-        config: pydantic's, for what is within them.
+        fields: by name, the JSON keys that each may have, and its type.
+        config: pydantic's config, which the values of its fields inherit.
     """
 
     fields: Mapping[str, tuple[tuple[str, ...], Any]]
@@ -39,7 +39,7 @@ def has_fields(kind: Any) -> bool:
 
 
 def of(hint: Any, config: Mapping[str, Any]) -> Shape | None:
-    """None for what is known to have no fields, or not known. `config`: of the class around it."""
+    """The shape of a type; None if it has no fields, or is unknown. `config`: that of the class around it."""
     kind = typing.get_origin(hint) or hint
     if not has_fields(kind):
         return None
@@ -47,7 +47,7 @@ def of(hint: Any, config: Mapping[str, Any]) -> Shape | None:
         fields = kind.model_fields.items()
         return Shape({name: ((name, *keys_of(field)), hint_of(field)) for name, field in fields}, kind.model_config)
     own = getattr(kind, "__pydantic_config__", None)
-    within = own or config  # a dataclass of pydantic's that says none has an empty one
+    within = own or config  # a pydantic dataclass without a config has an empty one
     generators = [one["alias_generator"] for one in (own, config) if one and one.get("alias_generator")]
     arguments = dict(zip(getattr(kind, "__parameters__", ()), typing.get_args(hint), strict=False))
     found = {}
@@ -59,12 +59,12 @@ def of(hint: Any, config: Mapping[str, Any]) -> Shape | None:
 
 
 def hint_of(field: FieldInfo) -> Any:
-    """Its type, and what Annotated says of it: some of that changes what is written."""
+    """The field's type with its Annotated metadata, which may change how the value is written."""
     return typing.Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
 def filled(hint: Any, arguments: Mapping[Any, Any]) -> Any:
-    """A generic type with its variables replaced, as far as they are known."""
+    """A generic type with its type variables replaced, as far as their values are known."""
     if isinstance(hint, typing.TypeVar):
         return arguments.get(hint, hint)
     wanted = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
@@ -72,7 +72,7 @@ def filled(hint: Any, arguments: Mapping[Any, Any]) -> Any:
 
 
 def _declared(kind: type) -> dict[str, tuple[list[str], Any]]:
-    """The fields of a dataclass or a TypedDict: aliases that are said, and types."""
+    """The fields of a dataclass or a TypedDict: declared aliases, and types."""
     found: dict[str, tuple[list[str], Any]] = {}
     known = getattr(kind, "__pydantic_fields__", None)
     if isinstance(known, dict):  # a dataclass of pydantic's
@@ -92,7 +92,7 @@ def _declared(kind: type) -> dict[str, tuple[list[str], Any]]:
 
 
 def _infos(hint: Any) -> Iterator[FieldInfo]:
-    """What pydantic's Field() says in Annotated, also within NotRequired and the like."""
+    """The Field() infos in Annotated, also within NotRequired and the like."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         yield from (one for one in arguments[1:] if isinstance(one, FieldInfo))

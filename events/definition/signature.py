@@ -1,4 +1,4 @@
-"""The parameters of whatever can be called, and the types that their annotations stand for."""
+"""The parameters of a callable, and the types that their annotations stand for."""
 
 import functools
 import inspect
@@ -13,7 +13,7 @@ from events.errors import DefinitionError
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One of them. `choices`: what its annotation allows, None among them; empty if it has none."""
+    """A parameter. `choices`: the types that its annotation allows, NoneType among them; empty without annotation."""
 
     name: str
     kind: Any
@@ -27,7 +27,7 @@ class Parameter:
 
     @property
     def is_various(self) -> bool:
-        """`*args` or `**kwargs`."""
+        """Whether it is `*args` or `**kwargs`."""
         return self.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
     @property
@@ -36,10 +36,10 @@ class Parameter:
 
 
 def parameters_of(call: Callable[..., Any], what: str) -> list[Parameter]:
-    """Of a function, a method, a partial one, or an object that can be called.
+    """The parameters of a function, a method, a partial, or an object with `__call__`.
 
     Raises:
-        DefinitionError: an annotation can't be resolved, or nobody knows them. It begins with `what`.
+        DefinitionError: an annotation can't be resolved, or the parameters can't be known. It begins with `what`.
     """
     try:
         hints = typing.get_type_hints(inner(call))
@@ -59,10 +59,10 @@ def parameters_of(call: Callable[..., Any], what: str) -> list[Parameter]:
 
 
 def check_call(call: Callable[..., Any], names: Iterable[str], what: str) -> None:
-    """Raises DefinitionError unless it can be called with these, by keyword: a decorator may promise what it is not."""
+    """Raises DefinitionError unless it accepts these keywords: decorators may show a signature that they lack."""
     try:
         inspect.signature(call, follow_wrapped=False).bind(**dict.fromkeys(names))
-    except ValueError:  # compiled, and says nothing about itself
+    except ValueError:  # compiled code without a signature
         return
     except TypeError as error:
         raise DefinitionError(

@@ -1,4 +1,4 @@
-"""What decorators are given: checked, and brought into one form. Every error names the place and the cure."""
+"""Checks the arguments of decorators, and brings each into one form. Every error names the place and the cure."""
 
 import inspect
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ MAX_BATCH = 1000
 
 
 def check_parentheses(events: Iterable[object], decorator: str) -> None:
-    """Raises DefinitionError if these are no events but what was to be decorated: it would never be registered."""
+    """Raises DefinitionError if a decorator without parentheses was given the function: it would not register it."""
     for one in events:
         if isinstance(one, type):
             decorated = not issubclass(one, DomainEvent) and one.__module__ != "builtins"
@@ -56,7 +56,7 @@ def as_retry(retry: Retry | None, label: str, where: str) -> Retry:
 
 
 def as_limit(limit: timedelta | float | None, label: str, where: str) -> timedelta | None:
-    """A time limit, however it was written."""
+    """The time limit as a timedelta, given as seconds or as a timedelta."""
     if limit is None:
         return None
     as_delta = _as_time(limit, f"handler {label!r} ({where}): time_limit")
@@ -66,14 +66,14 @@ def as_limit(limit: timedelta | float | None, label: str, where: str) -> timedel
 
 
 def as_batch(batch: int, label: str, where: str) -> int:
-    """How many events a batch may have."""
+    """The size of a batch, checked."""
     if not isinstance(batch, int) or isinstance(batch, bool) or not 2 <= batch <= MAX_BATCH:
         raise DefinitionError(f"handler {label!r} ({where}): batch={batch!r}; use 2 to {MAX_BATCH} events")
     return batch
 
 
 def as_linger(linger: timedelta | float, batch: int | None, label: str, where: str) -> timedelta:
-    """How long a batch that isn't full waits for more."""
+    """The time that a batch which isn't full waits for more events, checked."""
     as_delta = _as_time(linger, f"handler {label!r} ({where}): linger")
     if as_delta and batch is None:
         raise DefinitionError(f"handler {label!r} ({where}): linger is for batch handlers; say batch=..., too")
@@ -92,7 +92,7 @@ def _as_time(value: timedelta | float, what: str) -> timedelta:
 
 
 def place_of(target: Any) -> str:
-    """Where something is defined, as file:line."""
+    """The place where a function, class or object is defined, as file:line."""
     function = inspect.unwrap(inner(target)) if callable(target) and not isinstance(target, type) else target
     if isinstance(function, classmethod | property):
         function = getattr(function, "__func__", None) or getattr(function, "fget", None)

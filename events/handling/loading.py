@@ -1,9 +1,9 @@
-"""Imports the modules that define handlers: those that EVENTS_HANDLERS names, and of a package all that is in it.
+"""Imports the modules that define handlers: EVENTS_HANDLERS names modules, and packages with all their modules.
 
-Of a package every module is imported, except `__main__`, which is a program, and tests: a folder `tests`,
-`conftest.py`, and files named as tests that hold some. A folder without `__init__.py` is a package to Python, and a
-folder of anything to people (scripts, Alembic's migrations): of it those modules are imported whose source speaks of
-events or handlers.
+Every module of a package is imported, except `__main__`, which is a program, and tests: a folder `tests`,
+`conftest.py`, and files that are named as tests and hold some. Python takes a folder without `__init__.py` for a
+package, too, but people keep other things in such folders (scripts, Alembic's migrations): only those of its modules
+are imported whose source mentions events or handlers.
 """
 
 import importlib
@@ -35,7 +35,7 @@ _PASSED_OVER = (
 
 
 def load_handlers(modules: Iterable[str]) -> None:
-    """Import these modules; of a package, all of its modules.
+    """Import these modules, and all modules of those that are packages.
 
     Raises:
         ConfigurationError: a module can't be imported; names it, the setting and the line that failed.
@@ -91,7 +91,7 @@ def _is_test(name: str, source: str) -> bool:
 
 
 def _bare_folders(folders: Iterable[str]) -> Iterator[str]:
-    """The names of folders within that Python can import though they have no `__init__.py`."""
+    """The names of the folders below that Python can import although they have no `__init__.py`."""
     for folder in map(Path, folders):
         if folder.is_dir():
             yield from (
@@ -114,7 +114,7 @@ def _imported(name: str) -> ModuleType:
 
 
 def _place(error: BaseException, name: str) -> str:
-    """The innermost line of the application through which it came, as file:line; else of a library; "" if none."""
+    """The innermost line of the application in the error's traceback, as file:line; else of a library; "" if none."""
     place = last = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file, package = frame.f_code.co_filename, str(frame.f_globals.get("__name__", "")).partition(".")[0]

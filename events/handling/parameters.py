@@ -1,4 +1,4 @@
-"""What a handler's parameters can ask for, decided once at import and by type alone.
+"""Decides what each parameter of a handler is given: once, at import, and by its type alone.
 
 | annotation | what the handler gets |
 |---|---|
@@ -8,7 +8,7 @@
 | Delivery | attempt, idempotency key and the like |
 
 `Session | None`, `Annotated[Session, ...]`, aliases, NewType and type variables stand for what they are made of, with a
-default or without one: what is annotated so is injected, always.
+default or without one. A parameter with such an annotation is always injected.
 
 A batch handler asks for `list[Event]` instead of the event, and for `list[Delivery]`, in the same order.
 """
@@ -37,8 +37,8 @@ class Delivery:
         event_id: the event's id.
         event_type: the event's stable name.
         handler: this handler's name.
-        attempt: which run this is, from 1.
-        max_attempts: after this many runs it is a dead letter.
+        attempt: the number of this attempt, from 1; a replay begins at 1 again.
+        max_attempts: after this many attempts the delivery is a dead letter.
         worker: the worker that runs it, as name and process id.
         correlation_id: shared by everything that one request caused.
     """
@@ -164,7 +164,7 @@ def _is_kind_of(choice: Any, base: type) -> bool:
 
 
 def _means_ours(parameter: Parameter) -> bool:
-    """It has a default, but whoever wrote it expects more than that."""
+    """Whether its author expects one of our values there, although the parameter has a default."""
     for choice in parameter.choices:
         for one in (choice, *(part for given in typing.get_args(choice) for part in of_annotation(given))):
             if any(_is_kind_of(one, base) for base in (*_BY_TYPE, DomainEvent)) or _is_alike(one, _ALIKE):

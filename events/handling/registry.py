@@ -18,7 +18,7 @@ from events.event import MAX_NAME, DomainEvent, fingerprint
 from events.handling.parameters import Wanted
 from events.retry import Retry
 
-GROUP = 50  # deliveries of one handler that may share a message and a transaction under a backlog
+GROUP = 50  # deliveries of one handler that may share a message and a transaction when many are waiting
 _QUEUE = re.compile(r"\S{1,200}(?<!\.dead)")
 
 
@@ -35,20 +35,20 @@ class Handler:
     queue: str | None = None
     time_limit: timedelta | None = None
     most: int = GROUP  # deliveries that may share a message
-    batch: bool = False  # it takes them all in one call
+    batch: bool = False  # one call takes all events of a message
     linger: timedelta = timedelta(0)
-    publishes: tuple[type[DomainEvent], ...] = ()  # what a translator makes of them; nobody knows it of other handlers
-    session: type[Session] = Session  # that its parameters ask for
+    publishes: tuple[type[DomainEvent], ...] = ()  # the events that a translator makes; of others they aren't known
+    session: type[Session] = Session  # the class of session that its parameters ask for
     origin: Origin | None = field(default=None, compare=False, repr=False)  # who registered it; None for bridges
 
     @cached_property
     def event_types(self) -> frozenset[str]:
-        """The names of its events."""
+        """The names of the events that it handles."""
         return frozenset(event.event_name for event in self.events)
 
     @cached_property
     def home(self) -> str:
-        """The module that its code is in."""
+        """The module that holds its code."""
         return str(getattr(inner(self.call), "__module__", None) or "")
 
 
@@ -70,17 +70,17 @@ def all_handlers() -> Iterator[Handler]:
 
 
 def all_handled() -> set[tuple[str, str]]:
-    """Each handler with each event that it handles, by name: what this process can run."""
+    """The pairs of handler name and event name that this process can run."""
     return {(handler.name, event.event_name) for handler in all_handlers() for event in handler.events}
 
 
 def all_forms() -> set[tuple[str, str]]:
-    """Each event that a handler takes, by name, with what tells this process's form of it from another."""
+    """The name of each handled event, with the fingerprint of the form that it has in this process."""
     return {(event.event_name, fingerprint(event)) for handler in all_handlers() for event in handler.events}
 
 
 def without_handlers(modules: Iterable[str]) -> str:
-    """What to say if none was loaded, bridges aside, and what to do; else "". `modules`: of EVENTS_HANDLERS."""
+    """The complaint, with its cure, if `modules` (EVENTS_HANDLERS) define no handler; else ""."""
     if any(handler.origin is not None for handler in _handlers.values()):
         return ""
     return (
@@ -90,7 +90,7 @@ def without_handlers(modules: Iterable[str]) -> str:
 
 
 def remember(handler: Handler) -> None:
-    """Register it. Raises DefinitionError if its name is that of another."""
+    """Register the handler. Raises DefinitionError if another handler has its name."""
     name, queue = handler.name, handler.queue
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise DefinitionError(

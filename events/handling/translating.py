@@ -4,10 +4,10 @@
     def tell_others(event: CardAddedToLibraryEvent) -> CardAdded:
         return CardAdded(library_id=event.library_id, title=event.title)
 
-Outward it makes integration events of a domain event, inward domain events of an integration event. It returns none
-(None), one or several, or yields them. A translator is a handler, with its own deliveries, retries and dead letters;
-what it returns is published in the delivery's transaction. Ids are derived from the event that was translated, so that
-whatever runs twice publishes nothing new, and each says that it occurred when that event did.
+Outward, a translator makes integration events of a domain event; inward, domain events of an integration event. It
+returns None, an event or several events, or yields them. A translator is a handler, with its own deliveries, retries
+and dead letters; the events that it returns are published in the delivery's transaction. Their ids are derived from
+the event that was translated, so that a second run publishes nothing new, and they occurred when that event occurred.
 
 No fact goes round in circles: an event that was translated is not translated back, into itself or into another version
 of itself, however often its words changed on the way.
@@ -35,7 +35,7 @@ from events.retry import Retry
 
 log = logging.getLogger("events.translating")
 
-CHAIN = "translated"  # in the metadata: the events, by name, that this one was translated from, the first one first
+CHAIN = "translated"  # in the metadata: the events, by name, that this one was translated from, the oldest first
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -99,7 +99,7 @@ def translates(
 def _publishing(
     function: Callable[..., Any], subject: str, made: tuple[type[DomainEvent], ...], label: str
 ) -> Callable[..., Any]:
-    """The handler: calls the translator, and publishes."""
+    """The handler: it calls the translator and publishes the events that this returns."""
 
     @functools.wraps(function)
     def handle(**arguments: Any) -> Awaitable[None] | None:
@@ -117,7 +117,7 @@ def _publishing(
 
 
 def _translations(found: Any, cause: DomainEvent, made: tuple[type[DomainEvent], ...], label: str) -> list[DomainEvent]:
-    """What a translator returned, ready to be published."""
+    """The events that a translator returned, ready to be published."""
     chain = _chain(cause)
     count: Counter[str] = Counter()
     ready = []
@@ -152,14 +152,14 @@ def _each(found: Any, made: tuple[type[DomainEvent], ...], label: str) -> Iterat
 
 
 def _chain(cause: DomainEvent) -> list[str]:
-    """The names of the events that led here by translation alone, the one at hand last."""
+    """The names of the events that were translated one into the next up to this one, oldest first."""
     before = (cause.metadata.model_extra or {}).get(CHAIN)
     names = [one for one in before if isinstance(one, str)] if isinstance(before, list) else []
     return [*names, cause.event_name]
 
 
 def _went_round(name: str, chain: list[str]) -> bool:
-    """Whether this fact was told in these words before. From one version to the next is no way back."""
+    """Whether an event of this name was translated on the way here. Another version of an event is not a way back."""
     contract = contract_of(name)
     return name in chain or (contract != contract_of(chain[-1]) and contract in map(contract_of, chain))
 

@@ -1,4 +1,4 @@
-"""Reads the settings from the environment. What is wrong there is one line that names the setting and the cure."""
+"""Reads the settings from the environment. An error is one line that names the setting and the cure."""
 
 import difflib
 import os
@@ -27,19 +27,19 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def setting_names() -> dict[str, str]:
-    """Field name to environment variable."""
+    """The environment variable of each field."""
     return {field: _variables(field)[0] for field in Settings.model_fields}
 
 
 def _complaint(problem: Mapping[str, Any]) -> str:
-    if not problem["loc"]:  # of several settings together
+    if not problem["loc"]:  # a rule about several settings
         return str(problem["msg"]).removeprefix("Value error, ")
     where = str(problem["loc"][0])
     field = next((field for field, name in setting_names().items() if where in (field, name)), where)
     names = _variables(field)
-    name = next((name for name in names if name in os.environ), names[0])  # the one that was really set
+    name = next((name for name in names if name in os.environ), names[0])  # the variable that was really set
     value = str(os.environ.get(name, problem.get("input")))
-    if "://" in value:  # a space within a URL, which makes it wrong, does not end what is secret of it
+    if "://" in value:  # a space makes the URL wrong, but does not end the secret in it
         value = re.sub(r"\s+(?![A-Za-z][\w+.-]*://)", "%20", value.strip())
     reason = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}={redact(value)!r}: {reason[:1].lower()}{reason[1:]}"

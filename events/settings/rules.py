@@ -1,20 +1,20 @@
-"""Settings that don't go together, each of which is right by itself: one table, and one line for what breaks it."""
+"""Settings that are right by themselves and wrong together: a table of rules, and one line for each broken rule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-SQLITE_WAITS = timedelta(seconds=30)  # that a writer waits for another
+SQLITE_WAITS = timedelta(seconds=30)  # the time that a writer waits for another
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The setting `longer` is at least `times` as long as `shorter`: a setting, or a time that is given and named.
+    """The setting `longer` is at least `times` as long as `shorter`, which is a setting or a time with a name.
 
     Attributes:
-        when: whether it holds for these settings at all.
-        else_: what happens if it isn't so.
+        when: whether the rule applies to these settings.
+        else_: what happens if the rule is broken.
     """
 
     longer: str
@@ -24,7 +24,7 @@ class Rule:
     when: Callable[[Any], bool] = lambda _: True
 
     def broken_by(self, settings: Any) -> str:
-        """What is wrong with these, and the cure; nothing if all is well."""
+        """The complaint about these settings, with the cure; "" if they keep the rule."""
         if not self.when(settings):
             return ""
         have: timedelta = getattr(settings, self.longer)
@@ -57,8 +57,8 @@ def _has_broker(settings: Any) -> bool:
     return bool(settings.broker_url)
 
 
-# Only what does harm. A lease or a stale window that is short for its surroundings costs a wake-up too many, which the
-# ledger makes harmless, and heartbeats keep long handlers whatever the lease.
+# Only combinations that do harm stand here. A lease or a stale window that is too short costs a superfluous wake-up,
+# which the ledger makes harmless, and heartbeats keep long handlers whatever the lease.
 RULES = (
     Rule(
         "watchdog",

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
 
     @property
     def own_source(self) -> str:
-        """`source` if somebody set it: what everybody is called by default says nothing."""
+        """`source` if it was set; "" for the default, which tells no application from another."""
         return self.source if self.source != type(self).model_fields["source"].default else ""
 
     @field_validator("database_url")
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     @field_validator("bridges", mode="before")
     @classmethod
     def _urls(cls, value: Any) -> Any:
-        # A comma within one, as in `forward=A,B`, is followed by no scheme.
+        # A comma within a URL, as in `forward=A,B`, is followed by no scheme.
         urls = re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", value.strip(" \t\r\n,")) if isinstance(value, str) else value
         urls = tuple(url for url in urls if url)
         if not all(re.match(r"[A-Za-z][\w+.-]*://[^/?#\s]\S*$", url) for url in urls):

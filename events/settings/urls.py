@@ -1,4 +1,4 @@
-"""URLs as people write them into settings, and how those read them who take them."""
+"""URLs in settings: as people write them, and as SQLAlchemy and kombu read them."""
 
 import re
 from urllib.parse import quote, unquote
@@ -56,12 +56,12 @@ def one_host(url: str) -> str:
 
 
 def unspaced(url: str) -> str:
-    """The same URL, with spaces as URLs have them: else half a password would stand in a text as a word of its own."""
+    """The URL with its spaces percent-encoded: a password with a space would be redacted only in part."""
     return re.sub(r"\s", lambda found: quote(found[0]), url)
 
 
 def is_cut_short(url: str) -> bool:
-    """Whether a password ends at an @ of its own, as SQLAlchemy reads it: the rest of it would be shown as a host."""
+    """Whether SQLAlchemy ends the password at an @ within it, and takes the rest of the password for a host."""
     found = re.match(r"[^:/]*(?::[^@]*)?@(?P<where>[^?]*)(?:\?(?P<options>.*))?", url.partition("://")[2])
     if found is None:
         return False
@@ -70,6 +70,6 @@ def is_cut_short(url: str) -> bool:
 
 
 def path_of(url: str) -> str:
-    """Without the slash, or two, that it begins with, as kombu reads it; of several URLs that of the first."""
+    """The path of the URL without its one or two leading slashes, as kombu reads it; of several URLs the first's."""
     found = re.match(r"[^/?#]*//?([^?#;]*)", url.partition("://")[2].rpartition("@")[2])
     return unquote(found[1]) if found else ""

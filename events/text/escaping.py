@@ -1,17 +1,17 @@
-"""Text of others, made fit for a terminal."""
+"""Text that others wrote, with everything written out that a terminal would obey."""
 
 import unicodedata
 
-_JOINERS = "\u200c\u200d"  # by which scripts and emoji are written; they are invisible, and change nothing around them
+_JOINERS = "\u200c\u200d"  # scripts and emoji need them; they are invisible, and change nothing around them
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: object, *, lines: bool = False) -> str:
     """`text` with everything that a terminal would obey, or hide, written out: `\\x1b`, `\\u202e`, `\\n`.
 
-    That is control characters (ESC and the C1 ones among them), marks that change the direction of writing, separators
-    of lines, other invisible ones, halves of surrogate pairs and what Unicode doesn't know. What is left can't move the
-    cursor, colour, overwrite or forge another line, and can be encoded.
+    These are control characters (ESC and the C1 controls among them), marks that change the direction of writing, line
+    separators, other invisible characters, halves of surrogate pairs, and code points that Unicode doesn't assign. The
+    rest can't move the cursor, colour, overwrite or forge another line, and can be encoded.
 
     Args:
         lines: newlines and tabs stay, as in a traceback.

@@ -1,6 +1,6 @@
-"""Text and JSON that every database takes: without NUL, half surrogate pairs, and numbers that JSON has no words for.
+"""Text and JSON that every database stores: without NUL, half surrogate pairs, and numbers that JSON doesn't have.
 
-For what is kept of others' messages and errors: it is written down as well as it can be, never refused.
+For messages and errors of others: they are stored as well as they can be, and never refused.
 """
 
 import json
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def storable(text: str) -> str:
-    """What no database takes becomes an escape that people can read."""
+    """The text, with an escape that people can read for each character that some database refuses."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def storable_json(value: Any) -> str:
-    """The JSON text of what was JSON, more or less."""
+    """The value as JSON text, with such escapes."""
     return json.dumps(_each(value), allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Secrets of URLs, in whatever text the URLs stand: an error, a log line, a traceback."""
+"""Hides the secrets of URLs in any text: an error, a log line, a traceback."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 HIDDEN = "***"
 
-# What makes the name of a parameter that of a secret: anywhere in it, or as a whole word of it, as in `ssl.key.pem`.
+# A parameter is secret if its name contains one of these, or has one as a whole word, as `ssl.key.pem` has.
 _ANYWHERE = re.compile(
     "pass(?!ive)|secret|token|signature|credential|apikey|accesskey|privatekey|sharedkey|authorization|bearer|oauth|jaas"
 )
@@ -30,26 +30,26 @@ _WORDS = {
     "sig",
 }
 _NAME = re.compile(r"(?:[?&#;]|\\u0026)([^?&#;=\s]+)=")  # JSON may have the & escaped, and slashes
-_INNER_QUOTE = r"""["'](?![][,:;(){}]*(?:[\s"']|$))"""  # that ends no string, as in JSON
+_INNER_QUOTE = r"""["'](?![][,:;(){}]*(?:[\s"']|$))"""  # a quote that ends no string
 _VALUE = re.compile(rf"""(?:[^&\s"']|{_INNER_QUOTE})*""")
 _WORD = re.compile(rf"""(?:[^\s"']|{_INNER_QUOTE})+""")
-_TELLS_WHO = re.compile(r"(?:postgres|amqp|rabbitmq)[\w+.-]*$", re.IGNORECASE)  # by a name alone: no token
+_TELLS_WHO = re.compile(r"(?:postgres|amqp|rabbitmq)[\w+.-]*$", re.IGNORECASE)  # a name alone is a user here, no token
 _SLASHES = r":\\*/\\*/"
 _SCHEME = rf"[A-Za-z][\w+.-]*{_SLASHES}"
 _NEXT_URL = re.compile(rf",+(?={_SCHEME})")  # as EVENTS_BRIDGES separates them
 
 
 def redact(text: str) -> str:
-    """`text` with *** for the password, and what else is secret, of every URL in it.
+    """`text` with *** for the password and other secrets of every URL in it.
 
     Hidden are passwords of user info, users that stand for a token (`nats://token@host`, `https://key:@host`), and the
-    values of parameters with names such as password, token, secret, sig or api_key. What of it can't be told apart is
-    hidden, too: of `redis://:a/b@c@host` no more than the host is left.
+    values of parameters with names such as password, token, secret, sig or api_key. Parts that can't be told
+    apart are hidden, too: of `redis://:a/b@c@host` only the host is left.
     """
     spans = sorted([*_of_users(text), *_of_parameters(text)])
     parts: list[str] = []
     done = 0
-    for begin, end in spans:  # which may overlap, where a secret has signs that are no part of a URL
+    for begin, end in spans:  # spans may overlap, where a secret has characters that URLs don't allow
         if begin > done or not parts:
             parts += [text[done:begin], HIDDEN]
         done = max(done, end)
@@ -78,7 +78,7 @@ def _of_user(url: str) -> tuple[int, int] | None:
     scheme, begin = (url[: found.start()], found.end()) if found else (url, len(url))
     who, at, _ = url[begin:].rpartition("@")
     user, colon, password = who.partition(":")
-    if not at or (not colon and re.search("[/?#]", user)):  # a path, or a parameter, that has an @
+    if not at or (not colon and re.search("[/?#]", user)):  # the @ stands in a path or a parameter
         return None
     end = begin + len(who)
     if password and "@" not in user:
@@ -90,7 +90,7 @@ def _of_parameters(text: str) -> Iterator[tuple[int, int]]:
     """Where the values of parameters begin and end that are secret."""
     done = 0
     for found in _NAME.finditer(text) if "=" in text else ():
-        if found.start() < done or not _is_secret(unquote_plus(found[1])):  # within a secret that is gone, perhaps
+        if found.start() < done or not _is_secret(unquote_plus(found[1])):  # perhaps within a secret
             continue
         if (ends := _VALUE.match(text, found.end())) and ends[0]:
             done = ends.end()
