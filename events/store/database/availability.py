@@ -1,7 +1,8 @@
-"""Whether an error means that the ledger's database is away, rather than that a statement or a handler failed.
+"""Tells an error of a database that is away from the error of a statement or a handler.
 
-A handler may have engines of its own, and their errors are its own. So the ledger's engine marks what it raises, and
-what is marked is found however deeply a handler has wrapped it. See docs/outages.md for the line that is drawn here.
+A handler may have engines of its own, whose errors don't concern the ledger. So the ledger's engine marks the errors
+that it raises, and a marked error is found however deeply a handler has wrapped it. docs/outages.md says where the line
+is.
 """
 
 import sqlite3
@@ -14,13 +15,14 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-# A delivery may be cut short so many times and its attempt isn't counted. If the database answers others, a handler may
-# be what breaks its connection each time, and has to end; if it doesn't, that bounds what breaks the server each time.
+# So many attempts of a delivery may be cut short without being counted. If the database answers others, the handler
+# itself may break its connection each time, and has to end; if it answers nobody, the handler may break the server each
+# time.
 SUSPECTED, AWAY = 8, 100
 
 _MARK, _LOST = "events_of_ledger", "events_connection_lost"
 _FULL, _READ_ONLY = ("53100",), "25006"
-_SQLSTATES = ("08", "531", "532", "533", "57P", "58000", "58030", _READ_ONLY)  # or how they begin
+_SQLSTATES = ("08", "531", "532", "533", "57P", "58000", "58030", _READ_ONLY)  # codes, or their beginnings
 _LOCKED = "55P03"
 _CONTENTION = {"40001", "40P01", _LOCKED}  # serialization failure, deadlock, lock not available
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -34,12 +36,12 @@ class PoolExhausted(PoolTimeout):
 
 
 def watch(engine: Engine) -> None:
-    """Mark what this engine raises. A database that has become read-only is left at once: the primary is elsewhere."""
+    """Mark the errors that this engine raises. A database that became read-only is left: the primary is elsewhere."""
 
     def handle(context: Any) -> None:
         mark(context.sqlalchemy_exception or context.original_exception)
         if _sqlstate(context.original_exception) == _READ_ONLY:
-            context.is_disconnect = True  # this connection ends, and each that the pool has opened before
+            context.is_disconnect = True  # ends this connection, and all that the pool has opened before
         if context.is_disconnect and context.connection is not None:
             setattr(context.connection, _LOST, True)
 
@@ -48,7 +50,7 @@ def watch(engine: Engine) -> None:
 
 
 def seen_by_driver(connection: Connection, error: BaseException) -> None:
-    """What `watch` does, for an error of a statement that was sent past SQLAlchemy."""
+    """Do the same as `watch` for the error of a statement that was sent past SQLAlchemy."""
     if getattr(connection.engine, _MARK, False):
         mark(error)
         if _sqlstate(getattr(error, "orig", None)) == _READ_ONLY:
@@ -56,40 +58,40 @@ def seen_by_driver(connection: Connection, error: BaseException) -> None:
 
 
 def mark(error: BaseException, *, lost: bool = False) -> None:
-    """This error came from the ledger; `lost`: and its connection is broken, whatever the error itself says."""
-    with suppress(Exception):  # of a class that takes no attributes
+    """Note that this error came from the ledger. `lost`: its connection is broken, whatever the error says."""
+    with suppress(Exception):  # its class may take no attributes
         setattr(error, _LOST if lost else _MARK, True)
 
 
 def mark_if_lost(error: BaseException, connection: Connection) -> None:
-    """What a handler raised means little if the connection below it is gone."""
+    """Mark a handler's error as lost if the handler's connection is gone."""
     with suppress(Exception):
-        lost = getattr(connection, _LOST, False)  # not if we invalidated it ourselves, for a handler's fault
+        lost = getattr(connection, _LOST, False)  # False if we invalidated it for a handler's fault
         if lost or (not connection.invalidated and getattr(connection.connection.driver_connection, "closed", False)):
             mark(error, lost=True)
 
 
 def is_away(error: BaseException) -> bool:
-    """The ledger can't be reached, is going down, has no room or is read-only; or our pool has no connection left."""
+    """Whether the ledger can't be reached, shuts down, has no room or is read-only, or the pool is exhausted."""
     return any(
         getattr(one, _LOST, False) or (getattr(one, _MARK, False) and _looks_away(one)) for one in _all_of(error)
     )
 
 
 def is_contention(error: BaseException) -> bool:
-    """Two transactions got in each other's way: deadlock, serialization failure, locked SQLite file."""
+    """Whether two transactions collided: a deadlock, a serialization failure, a locked SQLite file."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return False
     return _sqlstate(error.orig) in _CONTENTION or bool(_sqlite_codes(error.orig) & _BUSY)
 
 
 def is_read_only(error: DBAPIError) -> bool:
-    """The database refused to write, as a standby does; nothing of the transaction is stored."""
+    """Whether the database refused to write, as a standby does; nothing of the transaction is stored."""
     return _sqlstate(error.orig) == _READ_ONLY
 
 
 def is_locked(error: DBAPIError) -> bool:
-    """A lock was waited for as long as one may, and somebody else has it still."""
+    """Whether a lock was not had within the lock timeout."""
     return _sqlstate(error.orig) == _LOCKED
 
 
@@ -105,7 +107,7 @@ def pardons(engine: Engine, error: BaseException) -> int:
 
 
 def _looks_away(error: BaseException) -> bool:
-    """Some database is away, by this error of whatever library; which one, it doesn't say."""
+    """Whether this error of any library means that some database is away; it doesn't say which."""
     if isinstance(error, PoolTimeout):
         return True
     if isinstance(error, DBAPIError):
@@ -122,7 +124,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _answers(engine: Engine) -> bool:
-    """Whether a new connection can be had, and may write."""
+    """Whether the database accepts a new connection that may write."""
     try:
         if engine.dialect.name == "sqlite":
             with closing(sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)) as file:
@@ -139,7 +141,7 @@ def _answers(engine: Engine) -> bool:
 
 
 def _all_of(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from or in the handling of, and the members of groups."""
+    """The error, its causes and contexts, and the members of exception groups."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -154,12 +156,12 @@ def _all_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def _sqlstate(error: object) -> str | None:
-    """As psycopg and asyncpg call it, or psycopg2."""
+    """The SQLSTATE, which psycopg, asyncpg and psycopg2 name differently."""
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     return state if isinstance(state, str) else None
 
 
 def _sqlite_codes(error: object) -> set[int]:
-    """The primary code of an extended one; none if it isn't SQLite's, or from before a connection."""
+    """The primary codes of SQLite's errors; none for another database, or before there is a connection."""
     code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
     return set() if code is None else {code & 0xFF}

@@ -1,4 +1,4 @@
-"""The caller's transaction, as publish() finds it: begun if it wasn't, and refused where there can't be one."""
+"""The caller's transaction, as publish() finds it: it is begun if necessary, and refused where it can't be one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,17 @@ from events.errors import PublishError, SchemaError
 
 
 def require_transaction(connection: Connection) -> None:
-    """Begin the transaction, as any statement does, unless it has begun.
+    """Begin the transaction unless it has begun, as every statement does.
 
     Raises:
-        SchemaError: the database is none that can have a ledger.
+        SchemaError: a ledger can't be in this kind of database.
         PublishError: the connection is in AUTOCOMMIT, so that the event would be committed without the caller's data.
     """
     dialect = connection.dialect.name
     if dialect not in ("postgresql", "sqlite"):
         raise SchemaError(f"events are stored in PostgreSQL or SQLite, and this transaction is of {dialect}")
     begun = connection.begin() if connection.get_transaction() is None else None
-    # One that is over, and not yet left, is SQLAlchemy's to refuse.
+    # SQLAlchemy itself refuses a transaction that is over and not left yet.
     if connection.in_transaction() and _commits_each_statement(connection):
         if begun is not None:
             begun.rollback()
@@ -33,11 +33,11 @@ def require_transaction(connection: Connection) -> None:
 
 @contextmanager
 def unprepared(connection: Connection) -> Iterator[None]:
-    """While the block runs, psycopg prepares no statement, however often it has seen it, and uses none that it has.
+    """While the block runs, psycopg neither prepares statements nor uses prepared ones.
 
-    Behind PgBouncer in transaction mode the caller's next transaction may be on a connection that doesn't know it.
-    psycopg2 prepares nothing; asyncpg prepares all that SQLAlchemy sends, so there it is the caller's engine that says
-    how (see docs/pgbouncer.md).
+    Behind PgBouncer in transaction mode the caller's next transaction may run on a server connection without them.
+    psycopg2 prepares nothing; asyncpg prepares every statement of SQLAlchemy, so the caller's engine has to be set up
+    for that (see docs/pgbouncer.md).
     """
     driver: Any = connection.connection.driver_connection
     before = getattr(driver, "prepare_threshold", None)
@@ -52,7 +52,7 @@ def unprepared(connection: Connection) -> Iterator[None]:
 
 
 def is_two_phase(connection: Connection) -> bool:
-    """It will be prepared first, which PostgreSQL refuses to a transaction with a NOTIFY."""
+    """Whether the commit has two phases: PostgreSQL can't PREPARE a transaction with a NOTIFY."""
     return isinstance(connection.get_transaction(), TwoPhaseTransaction)
 
 
@@ -60,6 +60,6 @@ def _commits_each_statement(connection: Connection) -> bool:
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name != "sqlite":
         return bool(getattr(driver, "autocommit", False))
-    driver = connection.connection.driver_connection  # of asyncio, too, it says whether a transaction is open
+    driver = connection.connection.driver_connection  # asyncio's drivers, too, say whether a transaction is open
     by_hand = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
     return by_hand and not driver.in_transaction  # unless a BEGIN was sent

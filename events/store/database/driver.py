@@ -1,4 +1,4 @@
-"""Statements sent by the driver itself: what is done for every event or delivery costs a third of SQLAlchemy's way."""
+"""Sends statements by the driver itself: for every event or delivery that costs a third of SQLAlchemy's way."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from events.store.database.availability import seen_by_driver
 
 
 def execute_by_driver(connection: Connection, statement: str, values: Sequence[Any] = ()) -> Any:
-    """Execute in the transaction that SQLAlchemy has begun; it must know of one, or nothing would ever be committed.
+    """Execute in the transaction that SQLAlchemy has begun: without one it would never commit.
 
     Returns the driver's cursor.
 

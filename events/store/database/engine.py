@@ -1,4 +1,4 @@
-"""The engine, and the few things that differ between SQLite and PostgreSQL."""
+"""Makes the engine, and hides the few differences between SQLite and PostgreSQL."""
 
 import logging
 import sqlite3
@@ -46,8 +46,8 @@ _CANCEL_WITHIN = 2.0  # seconds
 _ASK_AFTER = 5.0  # seconds
 _BUSY_TIMEOUT = int(SQLITE_WAITS.total_seconds() * 1000)  # ms that a writer waits for another on SQLite
 
-# The end of the other machine, which vanished without a word, is noticed in seconds, not in hours: by us, who wait for
-# the database, and by the database, which keeps our row locks until then.
+# If the other machine vanishes without a word, that is noticed within seconds, not hours: by us, who wait for the
+# database, and by the database, which keeps our row locks until then.
 _IDLE, _INTERVAL, _COUNT, _UNANSWERED = 10, 5, 3, 15_000  # seconds, seconds, probes, ms
 _NOTICE_ITS_END = {
     "keepalives_idle": _IDLE,
@@ -67,7 +67,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
     """An engine for EVENTS_DATABASE_URL. Connects when first used.
 
     Args:
-        connections: how many are kept open, and how many more may be opened.
+        connections: the number that is kept open, and the number that may be opened beyond.
     """
     pool_size, max_overflow = connections or (settings.pool_size, SPARE)
     url = make_url(settings.database_url)
@@ -101,10 +101,10 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
-        hide_parameters=True,  # an error of a handler's SQL is kept and shown, and its values may be masked ones
+        hide_parameters=True,  # errors of a handler's SQL are stored and shown; their values may be masked fields
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
-        isolation_level="READ COMMITTED",  # whatever the role says: claims rely on it
+        isolation_level="READ COMMITTED",  # whatever the role's default is: claims rely on it
     )
     make_savepoints_cheap(engine)
     watch_errors(engine)
@@ -118,7 +118,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
 
 
 def _keep_clean(engine: Engine) -> None:
-    """A connection that a handler left with a setting, a role or a temporary table is not for whoever comes next."""
+    """Close a connection that a handler left with a setting, a role or a temporary table."""
     watch(engine)
 
     @event.listens_for(engine, "checkout")
@@ -129,14 +129,14 @@ def _keep_clean(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkin")
     def returned(connection: Any, record: Any) -> None:
-        if isinstance(connection, Watched):  # not if it is closed
+        if isinstance(connection, Watched):  # a closed one is none
             touched = connection.watch.touched is Touch.CONNECTION
             if touched or record.info.get("events_attributes") != connection.attributes():
                 record.invalidate()
 
 
 def _let_the_server_notice(connection: Any, _: object) -> None:
-    """The database's side of _NOTICE_ITS_END. By SET, for poolers refuse such options of a connection's start."""
+    """The database's side of _NOTICE_ITS_END. It is a SET, since poolers refuse such start-up options."""
     before, connection.autocommit = connection.autocommit, True
     try:
         connection.execute(_LET_IT_NOTICE)
@@ -154,7 +154,7 @@ def _returned(_: Any, record: Any) -> None:
 
 
 def _taken(connection: Any, record: Any, _: Any) -> None:
-    """Ask a connection that has been idle for a while whether it lives; with each use it would cost a round trip."""
+    """Ask a connection that was idle for a while whether it lives; asking at each use would cost a round trip."""
     if time.monotonic() - record.info.get("events_returned", time.monotonic()) < _ASK_AFTER:
         return
     try:
@@ -180,7 +180,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # Two transactions that read first and write later can't both go on; who takes the lock at once can only wait.
+    # Of two transactions that read first and write later, one fails; one that takes the lock at once only waits.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("eager") else "BEGIN")
 
 
@@ -190,7 +190,7 @@ def transaction(engine: Engine, *, eager: bool = True, **options: Any) -> Iterat
 
     Args:
         eager: take SQLite's write lock at once.
-        options: of execution, for its connection.
+        options: execution options of its connection.
     """
     with engine.connect() as connection:
         if eager:
@@ -207,12 +207,12 @@ def transaction(engine: Engine, *, eager: bool = True, **options: Any) -> Iterat
 
 
 def _roll_back(connection: Connection, begun: RootTransaction) -> None:
-    """Roll back, even if a time limit cut in while the database was at work: then that work is cancelled first."""
+    """Roll back, even if a time limit interrupted a running statement: that statement is cancelled first."""
     if not begun.is_active:
         return
     try:
         begun.rollback()
-    except DBAPIError:  # "another command is already in progress", which is not what went wrong
+    except DBAPIError:  # "another command is already in progress": the error to report is the first one
         with suppress(Exception):
             driver: Any = connection.connection.driver_connection
             driver.cancel_safe(timeout=_CANCEL_WITHIN)
@@ -223,8 +223,8 @@ def _roll_back(connection: Connection, begun: RootTransaction) -> None:
 def look(engine: Engine) -> Iterator[Connection]:
     """A connection for statements that need no transaction around them: a third of the round trips.
 
-    On PostgreSQL each is a transaction of its own, and sees the ledger as it is by then: for numbers that have to agree
-    see events.store.database.snapshots. On SQLite it is for reading only.
+    On PostgreSQL each statement is a transaction of its own, and sees the ledger as it is by then: for numbers that
+    have to agree see `snapshots`. On SQLite the connection is for reading only.
     """
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
@@ -233,10 +233,10 @@ def look(engine: Engine) -> Iterator[Connection]:
 
 
 def now_plus(connection: Connection, delay: timedelta = timedelta(0)) -> ColumnElement[datetime]:
-    """The time `delay` from now. PostgreSQL's own clock, so that machines need not agree; on SQLite there is one."""
+    """The time `delay` from now, by PostgreSQL's own clock, so that machines need not agree; SQLite has one machine."""
     if connection.dialect.name == "sqlite":
         return literal(datetime.now(UTC) + delay, UtcDateTime)
-    # Not clock_timestamp(): what changes while a statement runs can't be looked up in an index.
+    # Not clock_timestamp(): a value that changes while a statement runs can't be looked up in an index.
     return func.statement_timestamp() + literal(delay) if delay else func.statement_timestamp()
 
 
@@ -256,20 +256,20 @@ def moments(dialect: str, **delays: timedelta) -> dict[str, Any]:
 
 
 def relaxed_commit(connection: Connection) -> None:
-    """This transaction need not reach the disk before its commit returns.
+    """Let this transaction's commit return before it is on disk.
 
-    Only for writes whose loss a crash of the database makes harmless: a claim or a lease that is forgotten leaves the
-    delivery `sent` or with an older lease, and the relay gives it out again.
+    Only for writes that may get lost when the database crashes: a delivery whose claim or lease is forgotten is `sent`,
+    or has an older lease, and the relay gives it out again.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
 def is_relaxed() -> ColumnElement[bool]:
-    """Always true; to be part of a statement that is a transaction of its own, for which it does `relaxed_commit`."""
+    """Always true: a condition that does `relaxed_commit` for a statement that is a transaction of its own."""
     return select(func.set_config("synchronous_commit", "off", literal(True))).scalar_subquery() == "off"
 
 
 def is_patient(seconds: str) -> ColumnElement[bool]:
-    """Always true, as `is_relaxed`: the statement waits for a lock for so long, such as "5s", and fails then."""
+    """Always true, as `is_relaxed`: the statement waits for a lock for the time given, such as "5s", and then fails."""
     return select(func.set_config("lock_timeout", seconds, literal(True))).scalar_subquery() == seconds

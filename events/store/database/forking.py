@@ -30,9 +30,10 @@ class ForkSafety:
 
     @property
     def pool_class(self) -> type[LedgerPool]:
-        """For an engine that is `alone`: knows when a connection is in use, from before it is opened until it is back.
+        """A pool for an engine that is `alone`: it knows of each connection from before it is opened until it is
+        returned.
 
-        The pool's events would come too late: a connection is opened before the event of its being taken.
+        The pool's events would come too late: a connection is opened before its checkout event.
         """
         safety = self
 
@@ -56,7 +57,7 @@ class ForkSafety:
         return ForkSafePool
 
     def guard(self, engine: Engine) -> Engine:
-        """That engine, which now keeps this object alive."""
+        """The engine, which keeps this object alive from now on."""
         self._engine = engine
         engine.fork_safety = self  # type: ignore[attr-defined]
         return engine
@@ -106,7 +107,7 @@ def _each(step: str) -> None:
 
 @functools.cache
 def _watch_forks() -> None:
-    """Once in a process, and not before it has a database."""
+    """Register the steps, once in a process, when it makes its first engine."""
     os.register_at_fork(
         before=lambda: _each("before"),
         after_in_parent=lambda: _each("after_in_parent"),

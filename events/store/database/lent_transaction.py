@@ -1,4 +1,4 @@
-"""The delivery's transaction, while a handler has it, and our own statements in it afterwards."""
+"""The delivery's transaction while a handler uses it, and the ledger's own statements in it afterwards."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,16 +12,16 @@ from events.store.database.driver import execute_by_driver
 from events.store.database.statement_effects import Touch
 from events.store.database.watched_connections import Watch, shown, watch_of
 
-# A handler's connection.execution_options(...) change the connection in place: not for what we execute.
+# A handler's connection.execution_options(...) change the connection in place; our statements need the old ones.
 OURS: dict[str, Any] = {"yield_per": None, "stream_results": False, "schema_translate_map": None}
 
 
 @contextmanager
 def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
-    """While the block runs, the transaction is a handler's, who must not end it: effects and outcome go together."""
+    """While the block runs, a handler uses the transaction and must not end it: effects and outcome commit together."""
 
     def refuse(_: Connection) -> None:
-        connection.invalidate()  # closes it: whatever the handler does now, the database has rolled back
+        connection.invalidate()  # closes the connection: whatever the handler does now, the database has rolled back
         raise TransactionMisused(
             f"handler {handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
             f"together with the delivery's outcome when the handler returns"
@@ -45,7 +45,7 @@ def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
 
 
 def settle(connection: Connection) -> None:
-    """What the handler left is not for our statements: what was deferred is checked; then we are ourselves again."""
+    """Check the handler's deferred constraints; then restore the role and settings for our own statements."""
     watch = _touched(connection)
     if watch is not None:
         execute_by_driver(connection, "SET CONSTRAINTS ALL IMMEDIATE")
@@ -54,7 +54,7 @@ def settle(connection: Connection) -> None:
 
 @contextmanager
 def as_ourselves(connection: Connection) -> Iterator[None]:
-    """While the block runs, the role and the search path are those that the connection had before the handler."""
+    """While the block runs, role and search path are those that the connection had before the handler."""
     watch = _touched(connection)
     if watch is None:
         yield
@@ -64,7 +64,7 @@ def as_ourselves(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(DBAPIError):  # in a transaction that failed; a savepoint that saves it takes the settings back
+        with suppress(DBAPIError):  # the transaction failed; rolling back to a savepoint takes the settings back, too
             _set(connection, theirs)
         raise
     _set(connection, theirs)

@@ -38,11 +38,11 @@ class WakePipe:
     def wake(self) -> None:
         try:
             os.write(self._write, b"!")
-        except (BlockingIOError, OSError):  # full: it will wake anyway; closed: nobody waits any more
+        except (BlockingIOError, OSError):  # a full pipe wakes its reader anyway; a closed one has no reader
             return
 
     def wait(self, timeout: float, *others: int) -> set[int]:
-        """Wait for `wake` or for one of other file descriptors; those of them that are readable."""
+        """Wait for `wake` or for one of the given file descriptors; returns those that are readable."""
         ready, _, _ = select.select([self._read, *others], [], [], max(0.0, timeout))
         if self._read in ready:
             os.read(self._read, 65536)
@@ -73,7 +73,7 @@ class PollingListener:
 
 
 class PostgresListener(PollingListener):
-    """Waits for a NOTIFY too, on a connection of its own. While that is away it polls."""
+    """Waits for a NOTIFY, too, on a connection of its own. While it has none it polls."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class PostgresListener(PollingListener):
         except (psycopg.Error, OSError, ValueError) as error:
             log.warning("lost the connection that listens for new events, polling instead: %s", error)
             self._hang_up()
-        return True  # whatever was said meanwhile was not heard
+        return True  # notifications that were sent meanwhile were not heard
 
     def close(self) -> None:
         self._hang_up()
@@ -119,7 +119,7 @@ class PostgresListener(PollingListener):
 
 
 class SqliteListener(PollingListener):
-    """Looks whether the file or its write-ahead log changed: no connection, so none is open when a worker forks."""
+    """Looks whether the file or its write-ahead log changed. It has no connection, so none is open at a fork."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -141,6 +141,6 @@ class SqliteListener(PollingListener):
                 status = Path(name).stat()
                 found.append((status.st_mtime_ns, status.st_size))
         before, self._seen = self._seen, found
-        # A file's time moves in steps of some milliseconds: a second change within one step is taken for granted.
+        # A file's time moves in steps of some milliseconds: a second change within a step must be assumed.
         fresh = any(abs(time.time_ns() - changed) < _SQLITE_FRESH for changed, _ in found)
         return found != before or fresh

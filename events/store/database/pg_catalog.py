@@ -1,7 +1,8 @@
-"""Names of a PostgreSQL database that touch the transaction when a statement names them: functions that call
+"""The names in a PostgreSQL database that affect the transaction when a statement uses them: functions that call
 set_config() or the like, tables whose triggers do, views that call those functions.
 
-Nobody can see from outside what a function has set; but its source can be read. It is, once a minute.
+The settings that a function changes can't be seen from outside, but its source can be read: this module does, once a
+minute.
 """
 
 import re
@@ -26,7 +27,7 @@ _TRIGGERS = f"""
     JOIN pg_namespace ON pg_namespace.oid = relnamespace JOIN pg_proc ON pg_proc.oid = tgfoid
     WHERE NOT tgisinternal AND {_OURS} AND lower(proname) = ANY(:names)
 """
-# Who writes to the first of these writes to the second: to a partition, or by a foreign key's ON DELETE and ON UPDATE.
+# A write to the first table is a write to the second: a partition, or a foreign key's ON DELETE and ON UPDATE.
 _TABLES = """
     SELECT lower(parent.relname), '' FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
     JOIN pg_class parent ON parent.oid = inhparent WHERE lower(child.relname) = ANY(:names)
@@ -42,7 +43,7 @@ _VIEWS = f"""
 
 
 class Catalog:
-    """What is known of one database. For any thread."""
+    """The names of one database. Threads may share it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -52,7 +53,7 @@ class Catalog:
         self._next = 0.0
 
     def names(self) -> dict[str, Touch]:
-        """By name, in lower case; asked of the database now and then."""
+        """The effect of each name, in lower case. The database is asked now and then."""
         if self._on_postgresql and time.monotonic() >= self._next:
             with self._lock:
                 if time.monotonic() >= self._next:
@@ -72,7 +73,7 @@ def _read(connection: Connection) -> dict[str, Touch]:
         if not found:
             break
         names |= found
-        pattern = rf"\m({'|'.join(map(re.escape, found))})\M"  # a name may hold anything, if it is quoted
+        pattern = rf"\m({'|'.join(map(re.escape, found))})\M"  # a quoted name may have any character
         worst = max(found.values())
         callers = [
             *connection.execute(functions, {"pattern": pattern}),

@@ -1,10 +1,9 @@
-"""Whether a pooler such as PgBouncer is in between, and whether it gives others the same connections of the server.
+"""Whether a pooler such as PgBouncer is in between, and whether it shares connections of the server among clients.
 
-The sign of a pooler costs one query: PostgreSQL tells whoever connects the number of the process that serves him (it is
-part of the key for cancelling), and a pooler, which can't know that yet, makes up a number of its own. It does so in
-every mode. In transaction mode a client is served by one process and then by another, or two clients, both connected,
-by the same; in session mode that never is. Where a busy pool hides that, it is tried whether a NOTIFY is heard, which
-is what the question is for.
+One query shows a pooler: when a client connects, PostgreSQL tells it the number of the process that serves it (a part
+of the key for cancelling). A pooler can't know that number yet, so it makes up one, in every mode. In transaction mode
+one process after another serves a client, or one process serves two connected clients; in session mode that never
+happens. If a busy pool hides this, a NOTIFY is sent to see whether it is heard, since that is the question.
 """
 
 import secrets
@@ -23,14 +22,14 @@ _HEARD_WITHIN = 5.0  # seconds
 
 
 class Pooler(Enum):
-    """How it serves its clients."""
+    """How a pooler serves its clients."""
 
     SESSION = "session"
     TRANSACTION = "transaction"
 
 
 def pooler_of(engine: Engine) -> Pooler | None:
-    """None if there is none. Opens a second connection if there is one."""
+    """The pooler on the way, or None. If there is one, a second connection is opened to know its mode."""
     if engine.dialect.name == "sqlite":
         return None
     with look(engine) as connection:
@@ -40,7 +39,7 @@ def pooler_of(engine: Engine) -> Pooler | None:
             return None
         with look(engine) as another:
             other = _driver_of(another)
-            # Not in turn: two that take turns on two connections, of which the pooler hands out each in its turn, would
+            # Not in turn: two clients that take turns on two connections, which the pooler hands out in turn, would
             # seem to have one each.
             ours, theirs = {served_by}, {_process_of(other)}
             for _ in range(_ROUNDS):
@@ -52,7 +51,7 @@ def pooler_of(engine: Engine) -> Pooler | None:
 
 
 def check_listening(engine: Engine) -> None:
-    """Raises ConfigurationError if there is no point in LISTEN on this engine's connections."""
+    """Raises ConfigurationError if a LISTEN on this engine's connections would hear nothing."""
     if pooler_of(engine) is Pooler.TRANSACTION:
         raise ConfigurationError(
             f"EVENTS_LISTEN is on, and EVENTS_DATABASE_URL={redact(engine.url.render_as_string(hide_password=True))} "

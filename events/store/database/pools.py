@@ -1,4 +1,4 @@
-"""How many connections a process may have, and what it means that none is left."""
+"""How many connections a process may have, and the error when none is left."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from events.store.database.availability import PoolExhausted, mark
 
 SPARE = 20  # connections beyond those that handlers are expected to take
-BACKGROUND = (2, 10)  # of the ledger's own pool: kept open, and opened in need
+BACKGROUND = (2, 10)  # the ledger's own pool: connections kept open, and opened beyond
 
 
 class LedgerPool(QueuePool):
-    """SQLAlchemy's pool, whose time-out can be told from that of an application's own."""
+    """SQLAlchemy's pool, whose time-out can be told from the time-out of an application's own pool."""
 
     __module__ = QueuePool.__module__  # SQLAlchemy names a pool's log by it, and keeps its own log quiet
 
@@ -32,9 +32,9 @@ class LedgerPool(QueuePool):
 
 
 def make_room(engine: Engine, at_once: int, pool_size: int) -> None:
-    """From now on this process runs so many handlers at a time. Closes what is open and not in use.
+    """Size the pool for a process that runs so many handlers at a time. Closes connections that are not in use.
 
-    Each has one connection for its delivery, which is kept open, and may take another from get_engine().
+    Each handler has a connection for its delivery, which is kept open, and may take another from get_engine().
     """
     pool = engine.pool
     assert isinstance(pool, QueuePool)
@@ -44,7 +44,7 @@ def make_room(engine: Engine, at_once: int, pool_size: int) -> None:
 
 
 def room(at_once: int, pool_size: int) -> tuple[int, int]:
-    """Connections that a process keeps open, and that it opens at most, if it runs so many handlers at a time."""
+    """The connections that a process with so many handlers keeps open, and those that it may open beyond."""
     kept = max(pool_size, at_once)
     return kept, max(kept, 2 * at_once) + SPARE
 

@@ -1,7 +1,7 @@
 """Savepoints, at a third of SQLAlchemy's price, and the transaction that several deliveries share.
 
-In a shared transaction each delivery has a savepoint, which is set before its handler can touch anything, through
-whatever door, and is what to go back to if it fails.
+In a shared transaction each delivery has a savepoint, which is set before its handler can send any statement, and to
+which the transaction goes back if the handler fails.
 """
 
 from collections.abc import Iterator
@@ -33,10 +33,10 @@ class SqlShared:
         self._driver = driver
         self._attributes = driver.attributes()
         self._options = connection.get_execution_options()
-        self._is_set = False  # by this delivery, or one before
+        self._is_set = False  # by this delivery or an earlier one
         self._secured = False
         self._sent = 0
-        self._same_place: set[str] = set()  # savepoints that were asked for where ours had just been set
+        self._same_place: set[str] = set()  # savepoints that were asked for right after ours
         execute_by_driver(connection, "SAVEPOINT events_group")
 
     def begin_next(self) -> None:
@@ -61,7 +61,7 @@ class SqlShared:
     def undo(self) -> None:
         self._check_touched()
         while (nested := self.connection.get_nested_transaction()) is not None:
-            with suppress(DBAPIError):  # it may have gone with the one around it
+            with suppress(DBAPIError):  # it may have ended with the savepoint around it
                 nested.rollback()
         if self._secured:
             self._send(f"ROLLBACK TO SAVEPOINT {_OURS}")
@@ -73,7 +73,7 @@ class SqlShared:
         return name in self._same_place
 
     def is_new_place(self, name: str) -> bool:
-        """Whether a savepoint of this name has to be set; it hasn't if nothing was sent since ours."""
+        """Whether a savepoint of this name must be set: not if no statement was sent since ours."""
         if not self._secured or self._watch.statements != self._sent:
             return True
         self._same_place.add(name)
@@ -96,7 +96,7 @@ class SqlShared:
 
 
 def make_savepoints_cheap(engine: Engine) -> None:
-    """They are sent by the driver itself, past the machinery for statements."""
+    """Send savepoints by the driver itself, past SQLAlchemy's machinery for statements."""
     dialect: Any = engine.dialect
     dialect.do_savepoint = _set
     dialect.do_rollback_to_savepoint = _roll_back
@@ -105,7 +105,7 @@ def make_savepoints_cheap(engine: Engine) -> None:
 
 @contextmanager
 def shared(connection: Connection) -> Iterator[SqlShared]:
-    """Until the block ends, the transaction of this connection is shared."""
+    """While the block runs, several deliveries share the transaction of this connection."""
     info = connection.info
     info[_SHARED] = sharing = SqlShared(connection)
     try:

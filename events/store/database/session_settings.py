@@ -1,8 +1,9 @@
-"""What we depend on in a session of PostgreSQL, and a database or a role may have set otherwise.
+"""The settings of a PostgreSQL session that we rely on, and that a database or a role may have changed.
 
-Not by start-up options, which PgBouncer refuses. It keeps DateStyle by itself for each of its clients; whom else meets
-what is set behind it in transaction mode, nobody knows, so nothing is. `search_path` is left alone, which says where
-the tables are, and so is `default_transaction_read_only`, by which hosts keep a full disk from growing.
+They are not start-up options, which PgBouncer refuses. PgBouncer keeps DateStyle for each of its clients; other
+settings, made behind it in transaction mode, would reach other clients, so none are made. `search_path` is left alone,
+which says where the tables are, and so is `default_transaction_read_only`, by which hosts keep a full disk from
+growing.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 from events.store.database.watched_connections import WatchedPostgres
 
 _ISO = "SET DateStyle = 'ISO'"
-_READ_COMMITTED = "SET default_transaction_isolation = 'read committed'"  # of statements without a BEGIN
+_READ_COMMITTED = "SET default_transaction_isolation = 'read committed'"  # for statements without a BEGIN
 
 
 def set_up_session(*, alone: bool) -> Callable[[Any, Any], None]:

@@ -1,4 +1,4 @@
-"""Several statements that see the ledger as it was at one moment, so that their numbers agree."""
+"""Several statements that see the ledger at one moment, so that their numbers agree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from events.store.database.engine import transaction
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """One transaction, for reading only. The moment is that of its first statement; nobody waits for it.
+    """One read-only transaction. It sees the moment of its first statement; no writer waits for it.
 
-    Two round trips more than `engine.look`. While it is open PostgreSQL keeps old rows and SQLite its WAL, so it is
-    for as long as it takes to read, and no longer.
+    Two round trips more than `engine.look`. While it is open PostgreSQL keeps old rows and SQLite its WAL, so
+    keep it open only as long as reading takes.
     """
     if engine.dialect.name == "sqlite":
         with transaction(engine, eager=False) as connection:

@@ -1,7 +1,7 @@
-"""What a statement does apart from rows: to the transaction, or to the connection, in which others come after it.
+"""The effects of a statement other than rows: on the transaction, or on the connection, which others use later.
 
-It is judged by its text, as it is sent, and by the names in it: functions of the database may do such things, too, and
-triggers and views may call them (see events.store.database.pg_catalog).
+A statement is judged by its text, and by the names in it: functions of the database may have such effects, too, and
+triggers and views may call them (see `pg_catalog`).
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Touch(IntEnum):
-    """The worse, the higher."""
+    """The kinds of effects; the higher, the worse."""
 
     NOTHING = 0
     TRANSACTION = 1  # until the transaction ends
@@ -21,15 +21,15 @@ class Touch(IntEnum):
     END = 4  # of the transaction
 
 
-# Literals and comments, in which words mean nothing.
-_INNER = r"/\*(?:(?!/\*|\*/).)*\*/"  # a comment, in which others may stand on PostgreSQL
+# Literals and comments: their words have no effect.
+_INNER = r"/\*(?:(?!/\*|\*/).)*\*/"  # a comment; PostgreSQL's may contain others
 _NESTED = rf"/\*(?:(?!/\*|\*/).|{_INNER})*\*/|/\*.*?\*/"
 _NAME = r'"(?:[^"]|"")*"'
 _NO_SQL = re.compile(rf"\be'(?:\\.|''|[^'\\])*'|'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|--[^\n]*|{_NESTED}|{_NAME}", re.S)
-# What is made here is not run now.
+# The body of such a definition doesn't run now.
 _BODY = re.compile(r"(\bcreate\b[^;]*?\b(?:begin\s+atomic|trigger\b[^;]*?\bbegin)\b).*?;\s*end\b", re.S)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
-_START = re.compile(r"(?:^|;)[\s(]*([a-z][^;]*)")  # of each statement in a text of several
+_START = re.compile(r"(?:^|;)[\s(]*([a-z][^;]*)")  # the start of each statement in the text
 _SUSPECT = re.compile(r"set_config|advisory|\btemp|setseed|snapshot|txid|xact|pg_settings")
 
 _STARTS = [
@@ -62,7 +62,7 @@ _ANYWHERE = [
     ),
 ]
 _SET_CONFIG = re.compile(r"\bset_config\b")
-# In the body of a function a statement may begin anywhere; of what is found there, "UPDATE t SET x" is none.
+# In the body of a function a statement may begin anywhere; "UPDATE t SET x" is found there, and is harmless.
 IN_BODIES = (
     r"set_config|advisory|setseed|\mtemp|\mlisten\M|\mlock\s+table|\mdiscard\M|\mreset\s|"
     r"\mset\s+(local|session|role|constraints|transaction|search_path|time)\M|"
@@ -73,7 +73,7 @@ _BEYOND = re.compile(r"\bset\s+(?!local|constraints|transaction)\w+\s*(=|\bto\b)
 
 
 def touch_of(statement: str, values: Any, names: Mapping[str, Touch]) -> Touch:
-    """What a statement with these parameters does. `names`: what naming something of the database does."""
+    """The effect of a statement with these parameters. `names`: the effects of names in the database."""
     touch, sets_config, words = _judged(statement)
     if sets_config:
         touch = max(touch, _by_set_config(statement, values))
@@ -83,7 +83,7 @@ def touch_of(statement: str, values: Any, names: Mapping[str, Touch]) -> Touch:
 
 
 def touch_of_body(source: str) -> Touch:
-    """What a function does in whose source IN_BODIES was found."""
+    """The effect of a function whose source matches IN_BODIES."""
     text = _COMMENT.sub(" ", source.lower())
     beyond = _BEYOND.search(text) or ("temp" in text and "on commit drop" not in text)
     return Touch.CONNECTION if beyond else Touch.TRANSACTION
@@ -108,7 +108,7 @@ def _judged(statement: str) -> tuple[Touch, bool, frozenset[str]]:
 
 
 def _without(found: re.Match[str]) -> str:
-    """A name in quotes is still one, if nothing else can be read into it."""
+    """The text without literals and comments. A quoted name stays, if it can be read as nothing else."""
     return found[0] if re.fullmatch(r'"\w+"', found[0]) else " "
 
 
@@ -118,7 +118,7 @@ def _by_block(text: str) -> Touch:
 
 
 def _by_set_config(statement: str, values: Any) -> Touch:
-    """Its third parameter says whether it is local; it may be a literal or a value."""
+    """The effect of set_config(): its third parameter, a literal or a value, says whether it is local."""
     given: Iterable[Any] = values.values() if isinstance(values, Mapping) else (values or ())
     flags = [value for value in given if isinstance(value, bool)]
     lower = statement.lower()

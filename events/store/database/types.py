@@ -15,7 +15,7 @@ from events.ledger import SENT_AS
 class UtcDateTime(TypeDecorator[datetime]):
     """timestamptz; on SQLite text in UTC that sorts by time.
 
-    What a foreign program wrote and Python can't hold is None: infinity and the year 12026, or on SQLite any text.
+    Times of foreign programs that Python can't hold are None: infinity, the year 12026, or on SQLite any text.
     """
 
     impl = DateTime(timezone=True)
@@ -30,7 +30,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name != "sqlite":
             return value
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # strftime cuts years short
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # strftime shortens years
 
     def process_result_value(self, value: Any, _: Dialect) -> datetime | None:
         if isinstance(value, bytes):
@@ -63,15 +63,15 @@ def _readable_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 @compiles(readable, "sqlite")
 def _readable_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    time = compiler.process(element.clauses, **options)  # perhaps a number, or text that is no UTF-8
+    time = compiler.process(element.clauses, **options)  # perhaps a number, or text that isn't UTF-8
     return f"CASE typeof({time}) WHEN 'text' THEN CAST({time} AS BLOB) END"
 
 
 class StoredText(TypeDecorator[str]):
-    """Text as a program stored it: on SQLite perhaps a number, or bytes that are no UTF-8, which are shown as such.
+    """Text as a program stored it: on SQLite perhaps a number, or bytes that aren't UTF-8, which are shown as bytes.
 
     Args:
-        warning: stands before the latter, so that nobody takes them for JSON.
+        warning: stands before such bytes, so that they aren't taken for JSON.
     """
 
     impl = String
@@ -99,7 +99,7 @@ def stored_json(column: ColumnElement[Any]) -> ColumnElement[str]:
 
 
 class as_bytes(FunctionElement[str]):  # noqa: N801 - an SQL expression
-    """On SQLite, whose driver fails at text that is no UTF-8."""
+    """The text as bytes, on SQLite, whose driver fails at text that isn't UTF-8."""
 
     inherit_cache = True
 
@@ -115,7 +115,7 @@ def _as_bytes_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
 
 
 class Id(TypeDecorator[UUID]):
-    """uuid; on SQLite text of 36 lower-case characters, which is what programs in any language write."""
+    """uuid; on SQLite text of 36 lower-case characters, as programs in every language write it."""
 
     impl = Uuid
     cache_ok = True
@@ -131,7 +131,7 @@ class Id(TypeDecorator[UUID]):
 
 
 class Json(UserDefinedType[str]):
-    """jsonb, given and read as JSON text (read it with `as_text`): events.ledger.codec alone knows what is in it."""
+    """jsonb, given and read as JSON text (read it with `as_text`): only events.ledger.codec parses it."""
 
     cache_ok = True
 
@@ -161,7 +161,7 @@ def _now_on_sqlite(*_: object, **__: object) -> str:
 
 
 class of_metadata(FunctionElement[str]):  # noqa: N801 - an SQL expression
-    """A text in an event's metadata, by its key."""
+    """The text under a key of an event's metadata."""
 
     type = Text()
     inherit_cache = True
@@ -176,7 +176,7 @@ class causation_id(of_metadata):  # noqa: N801
 
 
 class correlation_id(of_metadata):  # noqa: N801
-    """Shared by everything that one request caused; an event that nothing caused has its own id there."""
+    """Shared by everything that one request caused; the first event of a request has its own id there."""
 
     inherit_cache = True
     key = "correlation_id"
@@ -193,7 +193,7 @@ def _of_metadata_on_sqlite(element: of_metadata, *_: object, **__: object) -> st
 
 
 class sender_event_id(of_metadata):  # noqa: N801
-    """The id that an event has where it came from; one of ours has none."""
+    """The id that a received event has at its sender; our own events have none."""
 
     inherit_cache = True
     key = SENT_AS
@@ -212,5 +212,5 @@ def _own_id(*_: object, **__: object) -> str:
 
 
 def is_correlated() -> ColumnElement[bool]:
-    """It belongs to something larger than itself."""
+    """Whether the event belongs to a larger request."""
     return correlation_id() != own_id()

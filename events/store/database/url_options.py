@@ -1,4 +1,4 @@
-"""The options in EVENTS_DATABASE_URL, which drivers refuse by an error that names no setting, or pass over."""
+"""Checks the options in EVENTS_DATABASE_URL: drivers ignore wrong ones, or their errors name no setting."""
 
 import difflib
 
@@ -7,16 +7,16 @@ from sqlalchemy import URL
 
 from events.errors import ConfigurationError
 
-_OF_SQLALCHEMY = {"host", "port"}  # may come several times
+_OF_SQLALCHEMY = {"host", "port"}  # they may occur several times
 _OF_SQLITE = {"timeout", "check_same_thread", "cached_statements", "uri"}
 _OF_THE_DRIVER = {"prepare_threshold", "autocommit", "row_factory", "cursor_factory", "context"}
 
 
 def check_options(url: URL) -> None:
-    """Raises ConfigurationError if an option is none of this database's connections; the message has the cure."""
+    """Raises ConfigurationError, with the cure, for an option that this database's driver doesn't know."""
     if url.get_backend_name() == "sqlite":
         for name in url.query.keys() - _OF_SQLITE:
-            if "uri" not in url.query:  # then it is SQLite's own
+            if "uri" not in url.query:  # SQLite parses such a URI itself
                 raise ConfigurationError(f"EVENTS_DATABASE_URL: {name!r} is no option of an SQLite file; remove it")
         return
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | _OF_SQLALCHEMY

@@ -1,7 +1,7 @@
-"""Connections that see what is sent on them, through whatever door: SQLAlchemy's, pandas', the driver's own.
+"""Connections that see every statement that is sent on them, by SQLAlchemy, by pandas or by the driver itself.
 
-While a handler runs, its transaction is not its own to end; what else it does to the transaction or the connection is
-noted, so that nobody who comes after it feels it.
+A handler must not end its delivery's transaction. Its other effects on the transaction or the connection are noted, so
+that they don't reach the next user of the connection.
 """
 
 import sqlite3
@@ -17,25 +17,25 @@ from events.publishing import running
 from events.store.database.statement_effects import Touch, touch_of
 
 _SETTINGS = ("session_authorization", "role", "search_path", "statement_timeout", "lock_timeout")
-# SHOW takes no snapshot, as a SELECT does: SET TRANSACTION may come after it.
+# SHOW takes no snapshot, unlike SELECT: a SET TRANSACTION may follow it.
 _SHOW = "; ".join(f"SHOW {name}" for name in _SETTINGS)
 _ATTRIBUTES = ("row_factory", "text_factory", "cursor_factory", "server_cursor_factory", "prepare_threshold")
 
 
 class Watch:
-    """What is known of one of the driver's connections since it was taken out of the pool."""
+    """The state of a driver's connection since it was taken out of the pool."""
 
     def __init__(self) -> None:
-        self.pooled = False  # others may get what is behind it when a transaction ends
+        self.pooled = False  # another client may get the server's connection when a transaction ends
         self.names: dict[str, Touch] = {}
         self.fresh()
 
     def fresh(self) -> None:
-        self.statements = 0  # that were sent
-        self.handler: str | None = None  # whose delivery this is
-        self.in_company = False  # of other deliveries, in the same transaction
+        self.statements = 0  # the number that was sent
+        self.handler: str | None = None  # the handler whose delivery runs
+        self.in_company = False  # other deliveries share the transaction
         self.touched = Touch.NOTHING
-        self.settings: dict[str, str] = {}  # those of _SETTINGS, before a handler touched anything
+        self.settings: dict[str, str] = {}  # the values of _SETTINGS before a handler ran
 
     def see(self, driver: Any, statement: object, values: Any = None) -> None:
         """Called before a statement is sent."""
@@ -47,7 +47,7 @@ class Watch:
             self.touch(driver, touch, text)
 
     def touch(self, driver: Any, touch: Touch, what: str) -> None:
-        """Something is about to be done. Raises if it must not be."""
+        """Called before an effect. Raises if the handler must not have it."""
         if touch >= Touch.READ_ONLY:
             if self.handler is not None:
                 self.refuse(touch, what)
@@ -67,24 +67,24 @@ class Watch:
 
 
 def watch_of(connection: Connection) -> Watch | None:
-    """None for a connection that an application has made by itself."""
+    """The watch of a connection; None for one that the application made itself."""
     return getattr(connection.connection.driver_connection, "watch", None)
 
 
 def watch_for(connection: Connection, names: dict[str, Touch]) -> None:
-    """Naming these touches the transaction or the connection; see events.store.database.pg_catalog."""
+    """The effects of names in this database; see `pg_catalog`."""
     if (known := watch_of(connection)) is not None:
         known.names = names
 
 
 def watch(engine: Engine) -> None:
-    """From now on its connections are watched."""
+    """Watch every connection that this engine makes from now on."""
     connect: Any = WatchedPostgres.connect if engine.dialect.name == "postgresql" else _connect_sqlite
     engine.dialect.connect = connect  # type: ignore[method-assign]
 
 
 class Watched:
-    """What such connections have in common."""
+    """The common part of watched connections."""
 
     watch: Watch
 
@@ -92,7 +92,7 @@ class Watched:
         self.watch = Watch()
 
     def attributes(self) -> tuple[Any, ...]:
-        """What code may set on the driver's connection, and others don't expect."""
+        """Attributes that code may set on a driver's connection, and that the next user doesn't expect."""
         return tuple(getattr(self, name, None) for name in _ATTRIBUTES)
 
     def guard(self, what: str) -> None:
@@ -157,10 +157,10 @@ class WatchedPostgres(psycopg.Connection[Any], Watched):
         return self.watch.pooled and self.watch.touched is Touch.CONNECTION and not self.closed
 
     def _go_on_after(self, end: str) -> None:
-        """End the transaction and begin another by one message, after which a pooler still has to leave us together.
+        """End the transaction and begin another in one message, so that a pooler keeps this server connection for us.
 
-        Nobody else gets what was left on the server's connection, a role or a lock for example: our pool closes ours,
-        as each that was so touched, and a pooler ends what it is told to leave in the midst of a transaction.
+        Nobody else gets what a handler left on the server's connection, such as a role or a lock: our pool closes this
+        connection, and a pooler closes a server connection that is left within a transaction.
         """
         self.execute(f"{end}; BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
 
@@ -179,7 +179,7 @@ class WatchedPostgres(psycopg.Connection[Any], Watched):
 
     def transaction(self, *arguments: Any, **options: Any) -> Any:
         if self.watch.handler is not None and self.pgconn.transaction_status == TransactionStatus.IDLE:
-            self.execute("SAVEPOINT events_begun")  # or it would be the whole transaction, and commit it
+            self.execute("SAVEPOINT events_begun")  # otherwise the end of the savepoint would commit the transaction
         return super().transaction(*arguments, **options)
 
 
@@ -244,7 +244,7 @@ def _short(what: str) -> str:
 
 
 def shown(driver: Any) -> dict[str, str]:
-    """The settings that our own statements depend on, as they are now."""
+    """The present values of the settings that our own statements depend on."""
     found = {}
     try:
         cursor: Any = psycopg.Cursor(driver, row_factory=tuple_row)
@@ -252,6 +252,6 @@ def shown(driver: Any) -> dict[str, str]:
         for name in _SETTINGS:
             found[name] = cursor.fetchone()[0]
             cursor.nextset()
-    except psycopg.Error:  # the transaction has failed already: nothing more is done in it
+    except psycopg.Error:  # the transaction has failed already, and no more statements are sent in it
         return {}
     return found
