@@ -55,7 +55,7 @@ event_store = Table(
     Column("event_data", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
-    Column("processed", Boolean, nullable=False, server_default=false()),  # fanned out, or so another program says
+    Column("processed", Boolean, nullable=False, server_default=false()),  # fanned out by us, or marked by others
     Column("created_at", UtcDateTime, nullable=False, server_default=utc_now()),
     Column("schema_version", Integer, nullable=False, server_default=text("1")),
     Column("metadata", Json, nullable=False, server_default=text("'{}'")),
@@ -63,7 +63,7 @@ event_store = Table(
     PrimaryKeyConstraint("id", name="event_store_pkey"),
 )
 
-# Written so that the planner sees that the index has what is asked for: `IS false` would not do.
+# `processed = false` and not `IS false`, so that the planner uses the index for the same condition in queries.
 is_unprocessed = event_store.c.processed == false()
 Index(
     "event_store_unprocessed",
@@ -84,14 +84,14 @@ Index(
     sqlite_where=is_new,
 )
 is_processed = event_store.c.processed == true()
-Index(  # by age; who publishes doesn't pay for it
+Index(  # by age; publishing doesn't pay for it
     "event_store_processed",
     event_store.c.created_at,
     event_store.c.id,
     postgresql_where=is_processed,
     sqlite_where=is_processed,
 )
-Index(  # of one type, by age
+Index(  # events of one type, by age
     "event_store_type",
     event_store.c.event_type,
     event_store.c.created_at,
@@ -102,7 +102,7 @@ Index(  # of one type, by age
 
 
 def has_mark(mark: Mark) -> ColumnElement[bool]:
-    """Written out, as the states of deliveries are."""
+    """A condition on `fanned_out`, with the number written out for the planner."""
     return event_store.c.fanned_out == literal_column(str(mark.value))
 
 
@@ -120,7 +120,7 @@ Index(
     sqlite_where=is_marked_by_others,
 )
 Index("event_store_aggregate", event_store.c.aggregate_id, event_store.c.version)
-# "What did this event cause?" Events that nothing caused, which are most, are not in it.
+# "What did this event cause?" Most events have no cause, and are not in this index.
 Index(
     "event_store_caused",
     causation_id(),
@@ -151,10 +151,10 @@ event_deliveries = Table(
     Column("queue", String(255), nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),  # only grows: the fencing token
-    # Of them not counted: used before the last replay, or handed back.
+    # Of these, attempts that don't count: made before the last replay, or handed back.
     Column("attempts_before", Integer, nullable=False, server_default=text("0")),
     Column("replays", Integer, nullable=False, server_default=text("0")),
-    Column("due_at", UtcDateTime, nullable=False),  # what it means in each state: see events.ledger.records
+    Column("due_at", UtcDateTime, nullable=False),  # its meaning in each state: see events.ledger.records
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
     Column("first_started_at", UtcDateTime),
@@ -164,22 +164,20 @@ event_deliveries = Table(
     Column("error_type", String(255)),
     Column("error", Text),
     Column("traceback", Text),
-    Column("place", String(255)),  # in the application, where it failed
+    Column("place", String(255)),  # the line of the application at which it failed
     Column("copied", Boolean, nullable=False, server_default=false()),  # the broker has a copy of the dead letter
-    Column("message", BigInteger),  # which message carries it, when it is sent: the same for a whole group
-    Column("grouped", Boolean, nullable=False, server_default=false()),  # it is run in a group, when it is running
-    Column(
-        "alone", Boolean, nullable=False, server_default=false()
-    ),  # its group did not end well: by itself from now on
-    Column("event_type", String(255)),  # of its event, to count by
+    Column("message", BigInteger),  # the message that carries it when it is sent: the same for a whole group
+    Column("grouped", Boolean, nullable=False, server_default=false()),  # whether a running delivery runs in a group
+    Column("alone", Boolean, nullable=False, server_default=false()),  # its group failed: it runs alone from now on
+    Column("event_type", String(255)),  # the event's type, to count by
     Column("passes", Integer, nullable=False, server_default=text("0")),  # times that a worker passed it on to others
-    Column("unread", String(64)),  # that such a worker has of its event (events.event.fingerprint), if it can't read it
+    Column("unread", String(64)),  # the form (events.event.fingerprint) of the workers that couldn't read its event
     PrimaryKeyConstraint("event_id", "handler", name="event_deliveries_pkey"),
 )
 
 
 def in_state(*states: State) -> ColumnElement[bool]:
-    """The delivery is in one of these states; written out, so that the planner finds the partial index each time."""
+    """The delivery is in one of these states; they are written out, so that the planner uses the partial index."""
     return or_(*(event_deliveries.c.state == literal_column(f"'{state.value}'") for state in states))
 
 
@@ -209,13 +207,13 @@ event_subscriptions = Table(
     Column("linger", Float, nullable=False, server_default=text("0")),  # seconds that a batch waits for more
     Column("pace", Float),  # seconds that one delivery takes, as workers measure it; unknown at first
     Column("updated_at", UtcDateTime, nullable=False, server_default=utc_now()),
-    Column("masked", Json, nullable=False, server_default=text("'[]'")),  # fields that nobody is shown: list of names
+    Column("masked", Json, nullable=False, server_default=text("'[]'")),  # shown to people as ***: field names
     Column("public", Boolean, nullable=False, server_default=false()),  # the event may come from other services
     Column("definition", String(32)),  # see Subscription.definition
-    Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order in which they first came
-    Column("orphaned_at", UtcDateTime),  # since when no living worker has it, while others live
-    Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong place: see events.store.routing
-    # For the first time: what was stored before, and others processed, is not for it. NULL: nobody wrote that down.
+    Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order of their first appearance
+    Column("orphaned_at", UtcDateTime),  # since then no living worker has the handler, while others live
+    Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong queue: see `routing`
+    # When it first subscribed: events that others processed before are not for it. NULL: not known.
     Column("subscribed_at", UtcDateTime),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
@@ -235,8 +233,8 @@ event_handlers = Table(
 def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
     """An operator has paused this handler, a column of the table `of`.
 
-    Whoever asks holds a lock of the table, ROW SHARE, until its transaction ends: so `pause` sees which transactions
-    may have asked before it. See events.store.operating.pausing.
+    A transaction that asks holds a ROW SHARE lock of the table until it ends: so `pause` sees which transactions may
+    have asked before it. See `operating.pausing`.
     """
     switch: Select[Any] = select(literal_column("1")).where(
         event_handlers.c.handler == handler, event_handlers.c.paused == true()
@@ -245,26 +243,26 @@ def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
 
 
 def waits() -> ColumnElement[str]:
-    """The state of a delivery that waits to be sent: not pending if its handler is paused."""
+    """The state of a delivery that waits to be sent: `paused` instead of `pending` if its handler is paused."""
     paused = is_paused(event_deliveries.c.handler, event_deliveries)
     return case((paused, literal_column("'paused'")), else_=literal_column("'pending'"))
 
 
 def was_due() -> ColumnElement[datetime]:
-    """When a delivery that is pending or sent was due first, so that it is due at once when it waits no longer."""
+    """When a pending or sent delivery was first due, so that it is due at once when its wait ends."""
     delivery = event_deliveries.c
     sent_first = case((delivery.attempts == 0, delivery.created_at), else_=delivery.sent_at)
     return case((in_state(State.SENT), sent_first), else_=delivery.due_at)
 
 
-# Attempts that did not end well; the delivery itself tells of the last one only.
+# Attempts that failed; the delivery itself has only the last failure.
 event_attempts = Table(
     "event_attempts",
     metadata,
     Column("event_id", Id, nullable=False),
     Column("handler", String(255), nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("run", Integer, nullable=False),  # its number since the last replay, from 1
+    Column("run", Integer, nullable=False),  # the attempt's number since the last replay, from 1
     Column("outcome", String(16), nullable=False),
     Column("worker", String(255)),
     Column("started_at", UtcDateTime),
@@ -273,11 +271,11 @@ event_attempts = Table(
     Column("error", Text),
     Column("traceback", Text),
     Column("place", String(255)),
-    Column("traceparent", String(64)),  # of its span, so that the next attempt can be linked to it
+    Column("traceparent", String(64)),  # of the attempt's span; the next attempt's span links to it
     PrimaryKeyConstraint("event_id", "handler", "attempt", name="event_attempts_pkey"),
 )
 
-# What operators did: a row for each delivery; what they did to a handler as a whole is of no event.
+# Actions of operators: a row for each delivery; an action on a handler as a whole has no event.
 event_actions = Table(
     "event_actions",
     metadata,
@@ -291,7 +289,7 @@ event_actions = Table(
 )
 Index("event_actions_event", event_actions.c.event_id, event_actions.c.handler, event_actions.c.acted_at)
 
-# Messages that are no wake-up of ours, kept with their bytes until an operator replays or discards them.
+# Messages that aren't wake-ups, kept with their bytes until an operator replays or discards them.
 event_parked = Table(
     "event_parked",
     metadata,
@@ -312,11 +310,11 @@ Index("event_parked_open", event_parked.c.parked_at, postgresql_where=text("stat
 Index("event_parked_closed", event_parked.c.closed_at, postgresql_where=text("state <> 'parked'"),
       sqlite_where=text("state <> 'parked'"))  # fmt: skip
 
-# Which workers live, and what each understands: a row is written at start and renewed by its worker.
+# The living workers, and what each understands: a worker writes its row at start, and renews it.
 event_workers = Table(
     "event_workers",
     metadata,
-    Column("name", String(255), nullable=False),  # of one process: node name and a token, so host names may be reused
+    Column("name", String(255), nullable=False),  # node name and a token, as host names may be reused
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("version", String(64), nullable=False),  # of this package
@@ -325,7 +323,7 @@ event_workers = Table(
     Column("pool_size", Integer, nullable=False),  # database connections that each of its processes may keep
     Column("queues", Json, nullable=False),  # list of names
     Column("handlers", Json, nullable=False),  # handler name to event type to fingerprint of the event's fields
-    Column("clock_ahead", Float, nullable=False),  # seconds that its clock is ahead of the database's
+    Column("clock_ahead", Float, nullable=False),  # seconds by which its clock is ahead of the database's
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("activity", Json, nullable=False, server_default=text("'{}'")),  # see events.ledger.WorkerInfo

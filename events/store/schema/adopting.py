@@ -1,7 +1,8 @@
 """Takes over an `event_store` that another program has made: its rows, defaults, indexes and further columns stay.
 
-What the ledger needs is added, and what loses nothing by it is changed; all that stands in the way is one error. Then
-it is the table that the first migration makes, and the others follow. What was processed is history, never handled.
+Columns that the ledger needs are added, and columns that lose nothing by it are changed; everything that stands in the
+way is told in one error. Then the table equals the one that the first migration makes, and the other migrations follow.
+Processed events are history, and are never handled.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from events.text import redact
 
 _DIALECTS = {"postgresql": adopting_postgresql, "sqlite": adopting_sqlite}
 _NOW = {"postgresql": "now()", "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
-_FILLS = {  # for what is NULL and must not be
+_FILLS = {  # values for columns that are NULL and must not be
     "event_data": "'null'",
     "version": "1",
     "timestamp": 'coalesce("timestamp", created_at, {now})',
@@ -33,14 +34,14 @@ _NOT_OWNER = "42501"  # PostgreSQL: insufficient_privilege
 
 
 def adopt(connection: Connection, *, leave: bool) -> list[str]:
-    """Make the ledger's own of what is there. To be called where no migration has run; mostly there is nothing.
+    """Make an existing table the ledger's own. Called before the first migration; mostly there is no table.
 
     Args:
-        leave: what is not processed is taken for processed; else it is handled, as what comes is.
+        leave: whether unprocessed events count as processed; else they are handled, as new events are.
     Returns:
-        What to tell of it when that is committed; nothing if nothing was there.
+        Lines to log when the transaction is committed; none if there was no table.
     Raises:
-        SchemaError: what stands in the way, and how to mend it.
+        SchemaError: says what stands in the way, and how to mend it.
     """
     tables = set(inspect(connection).get_table_names(schema_of(connection)))
     if taken := sorted(tables & (metadata.tables.keys() - {NAME})):
@@ -58,11 +59,11 @@ def adopt(connection: Connection, *, leave: bool) -> list[str]:
             raise _refusal([f"it has no {', '.join(missing)}"])
         if problems := [*_in_the_way(connection, table), *dialect.wrong(connection, table)]:
             raise _refusal(problems)
-        if problems := [*of_another_meaning(connection, table, leave=leave)]:  # which reads by the types that it knows
+        if problems := [*of_another_meaning(connection, table, leave=leave)]:  # by types checked above
             raise _refusal(problems)
         _fill(connection, table)
         for index in _of_our_names(table):
-            connection.exec_driver_sql(f'DROP INDEX "{index}"')  # a migration makes it
+            connection.exec_driver_sql(f'DROP INDEX "{index}"')  # a migration makes this index
         dialect.mend(connection, table)
         total, waiting = connection.exec_driver_sql(
             f"SELECT count(*), count(CASE WHEN NOT processed THEN 1 END) FROM {NAME}"
@@ -81,7 +82,7 @@ def adopt(connection: Connection, *, leave: bool) -> list[str]:
 
 
 def refusal_by(error: DBAPIError) -> SchemaError | None:
-    """Of a table that was to be adopted; None if it isn't the table's fault: the database is away, or at work."""
+    """The refusal of a table that couldn't be adopted; None if the database was away or busy, which isn't its fault."""
     if is_away(error) or is_contention(error):
         return None
     owner = getattr(error.orig, "sqlstate", "") == _NOT_OWNER
@@ -97,7 +98,7 @@ def _refusal(problems: list[str], cure: str = "mend that, or rename the table") 
 
 
 def _in_the_way(connection: Connection, table: FoundTable) -> Iterator[str]:
-    """Whatever the database."""
+    """What stands in the way on both databases."""
     if list(table.key) != ["id"]:
         yield f"its primary key is {', '.join(table.key) or 'missing'}; it has to be id"
     for column in table.columns.values():
@@ -121,7 +122,7 @@ def _in_the_way(connection: Connection, table: FoundTable) -> Iterator[str]:
 
 
 def _of_our_names(table: FoundTable) -> list[str]:
-    """Indexes that are called as ours are and have the same columns."""
+    """Indexes with the name and the columns of one of ours."""
     ours = {str(index.name): [column.name for column in index.columns] for index in event_store.indexes}
     return [
         name

@@ -1,6 +1,6 @@
-"""`metadata` and `schema_version` in an `event_store` of another program, where they may mean something else than ours.
+"""`metadata` and `schema_version` in an `event_store` of another program, where they may have another meaning.
 
-A row of which workers can't read them would be a dead letter, and so would each that the program goes on writing.
+Every row whose `metadata` or `schema_version` workers can't read would become a dead letter.
 """
 
 import re
@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from events.store.schema.foreign_table import NAME, FoundTable
 
-_PLAIN_DEFAULT = r"[('\s]*1[)'\s]*(::\w+)?"  # as a database writes it: 1, '1', ('1'::smallint)
-# A text is empty where nobody has said anything; null is no id.
+_PLAIN_DEFAULT = r"[('\s]*1[)'\s]*(::\w+)?"  # as a database writes the default: 1, '1', ('1'::smallint)
+# An unset text is empty; null is no id.
 _NO_METADATA = {
     "postgresql": """
         jsonb_typeof(metadata::jsonb) <> 'object'
@@ -29,7 +29,7 @@ _NO_METADATA = {
 
 
 def of_another_meaning(connection: Connection, table: FoundTable, *, leave: bool) -> Iterator[str]:
-    """What workers couldn't read in `metadata` and `schema_version`. `leave`: as in `adopting`."""
+    """Values of `metadata` and `schema_version` that workers couldn't read. `leave`: as in `adopting`."""
     if "metadata" in table.columns:
         count, example = _rows(connection, _NO_METADATA[connection.dialect.name])
         if count:
@@ -43,7 +43,7 @@ def of_another_meaning(connection: Connection, table: FoundTable, *, leave: bool
     rename = f"ALTER TABLE {NAME} RENAME COLUMN schema_version TO ..., and we add our own"
     if column.default and not re.fullmatch(_PLAIN_DEFAULT, column.default):
         yield f"schema_version has the default {column.default}, and with us it says 1 of new events: {rename}"
-    elif not leave:  # what is left is never read
+    elif not leave:  # events that are left are never read
         count, example = _rows(connection, "processed IS NOT true AND schema_version <> 1")
         if count:
             yield (
@@ -54,7 +54,7 @@ def of_another_meaning(connection: Connection, table: FoundTable, *, leave: bool
 
 
 def _rows(connection: Connection, where: str) -> tuple[int, str]:
-    """How many there are, and the id of one."""
+    """The number of such rows, and the id of one."""
     query = f"SELECT count(*), min(CAST(id AS VARCHAR)) FROM {NAME} WHERE {where}"
     count, example = connection.exec_driver_sql(query).one()
     return count, str(example)

@@ -1,4 +1,4 @@
-"""What PostgreSQL needs for `adopting`."""
+"""The part of `adopting` that is PostgreSQL's."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from events.store.schema.foreign_table import NAME, FoundColumn, FoundTable
 
 _TEXT, _INTEGER, _JSON = r"TEXT|VARCHAR(\(\d+\))?", "SMALLINT|INTEGER|BIGINT", "JSONB?"
 _TIME = r"TIMESTAMP(\(\d\))? WITH(OUT)? TIME ZONE"
-_KINDS = {  # what a column may be, and what it has to be for the ledger
+_KINDS = {  # the types that a column may have, and the type that the ledger needs
     "id": ("UUID", "uuid"),
     "aggregate_id": (_TEXT, "varchar(255)"),
     "event_type": (_TEXT, "varchar(255)"),
@@ -35,12 +35,12 @@ _SETTINGS = f"""
         AND (setdatabase = 0 OR datname = current_database())
         AND (setrole = 0 OR has_table_privilege(setrole, to_regclass('{NAME}')::oid, 'INSERT'))
     ORDER BY 1, 2
-"""  # of those who may have written it
+"""  # of roles that may have written the rows
 _LONGEST = 255
 
 
 def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
-    """Types that would have to be guessed, or that whoever writes the column might not write any more."""
+    """Columns whose type would have to be guessed, or couldn't be written by their program after a change."""
     doubt = _doubt(connection)
     for name, (kinds, ours) in _KINDS.items():
         column = table.columns.get(name)
@@ -57,9 +57,9 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
 
 
 def _doubt(connection: Connection) -> str:
-    """Why times without a zone may not be of UTC; none if it is the zone of all who may have written them.
+    """Why times without a zone may not be UTC; none if every role that may have written them uses UTC.
 
-    What this session is in may be the word of its client alone, and the database or a writer's role have another.
+    The zone of this session may come from its client alone, while the database or a writer's role have another.
     """
     zone, source = connection.exec_driver_sql(_SESSION).one()
     if not _is_utc(zone):
@@ -79,7 +79,7 @@ def _is_utc(zone: str) -> bool:
 
 
 def mend(connection: Connection, table: FoundTable) -> None:
-    """Types, defaults and NOT NULL as in the first migration, where the table's own are less than that."""
+    """Give the columns the types, defaults and NOT NULL of the first migration, where they have less."""
     changes = []
     for name, (_, ours) in _KINDS.items():
         column, default = table.columns.get(name), _DEFAULTS.get(name)
@@ -97,7 +97,7 @@ def mend(connection: Connection, table: FoundTable) -> None:
 
 
 def _becomes(column: FoundColumn) -> str:
-    """The type that it gets; none if its own will do."""
+    """The type that the column gets; None if its own type will do."""
     if length := re.fullmatch(r"VARCHAR\((\d+)\)", column.kind):
         return f"varchar({_LONGEST})" if int(length[1]) < _LONGEST else ""
     if column.kind == "JSON":
@@ -105,5 +105,5 @@ def _becomes(column: FoundColumn) -> str:
     if column.kind == "SMALLINT":
         return "integer"
     if column.kind.startswith("TIMESTAMP") and column.kind != "TIMESTAMP WITH TIME ZONE":
-        return "timestamptz"  # from one without a zone only where that is UTC: then nothing changes but the type
+        return "timestamptz"  # a type without a zone is changed only where the zone is UTC: the values stay the same
     return ""

@@ -1,4 +1,4 @@
-"""What SQLite needs for `adopting`. No column can be changed there: for that the table is made anew."""
+"""The part of `adopting` that is SQLite's. SQLite can't change a column: the table is made anew."""
 
 import re
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ _OF_CONSTRAINTS = """
     SELECT one.name, part.name FROM pragma_index_list(?) one, pragma_index_info(one.name) part
     WHERE one.origin = 'u' ORDER BY one.name, part.seqno
 """
-_NEEDED = ("processed", "created_at")  # defaults: who publishes by this package gives no values for these
+_NEEDED = ("processed", "created_at")  # need defaults: publish() gives no values for them
 
 
 def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
-    """What no UPDATE can mend."""
+    """Values that no UPDATE can mend."""
     kind = table.columns["id"].kind
     if "INT" in kind or "BLOB" in kind:
         yield f"id is {kind}, and has to hold UUIDs as text"
@@ -37,7 +37,7 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
         yield f"id holds {row[0]!r}, and has to hold UUIDs as text"
         return
     no_truth = f"SELECT DISTINCT processed FROM {NAME} WHERE {_IS_NO_TRUTH} ORDER BY 1 LIMIT 5"
-    if found := connection.exec_driver_sql(no_truth).scalars().all():  # such as a framework's 't' and 'f'
+    if found := connection.exec_driver_sql(no_truth).scalars().all():  # such as the 't' and 'f' of a framework
         yield (
             f"processed holds {', '.join(map(repr, found))}, and has to hold 1 or 0: UPDATE {NAME} SET processed = "
             f"processed IN (1, 't', 'true'), or what else is true there; and have its writers write 1 and 0"
@@ -52,20 +52,20 @@ def wrong(connection: Connection, table: FoundTable) -> Iterator[str]:
 
 
 def mend(connection: Connection, table: FoundTable) -> None:
-    """Ids in the one form, the columns that it lacks, and the defaults that publishers rely on."""
+    """Bring ids into canonical form, add the missing columns, and the defaults that publishers rely on."""
     connection.exec_driver_sql(f"UPDATE {NAME} SET id = {canonical('id')} WHERE id <> {canonical('id')}")
     for name, definition in _ADDED.items():
         if name not in table.columns:
             connection.exec_driver_sql(f"ALTER TABLE {NAME} ADD COLUMN {name} {definition}")
     if not _is_made_anew(table):
         return
-    from alembic.migration import MigrationContext  # here: whoever only looks at the ledger need not load it
+    from alembic.migration import MigrationContext  # here: only migrating needs Alembic
     from alembic.operations import Operations
 
     beside = [*_made_by(connection, "index"), *_made_by(connection, "trigger")]
     uniques = _uniques(connection)
     for (name,) in connection.exec_driver_sql(_INDEXES, (NAME,)).all():
-        # Alembic would make it anew by what is known of its columns: without expressions, orders and collations.
+        # Alembic would make the indexes anew by their columns alone: without expressions, orders and collations.
         connection.exec_driver_sql(f"DROP INDEX {_quoted(name)}")
     operations = Operations(MigrationContext.configure(connection))
     with operations.batch_alter_table(NAME, recreate="always") as changing:
@@ -74,7 +74,7 @@ def mend(connection: Connection, table: FoundTable) -> None:
             changing.alter_column(name, nullable=False, server_default=False if own else default)
         for name in ("event_type", "event_data"):
             changing.alter_column(name, nullable=False)
-    for columns in sorted(uniques - _uniques(connection)):  # "quoted" TEXT UNIQUE isn't known for what it is
+    for columns in sorted(uniques - _uniques(connection)):  # SQLAlchemy doesn't see that "quoted" TEXT UNIQUE is unique
         names = ", ".join(map(_quoted, columns))
         name = _quoted("_".join((NAME, "unique", *columns)))
         connection.exec_driver_sql(f"CREATE UNIQUE INDEX {name} ON {NAME} ({names})")
@@ -87,7 +87,7 @@ def _is_made_anew(table: FoundTable) -> bool:
 
 
 def _uniques(connection: Connection) -> set[tuple[str, ...]]:
-    """Columns that a constraint of the table makes unique, each in their order."""
+    """The columns of each unique constraint of the table, in their order."""
     found: dict[str, tuple[str, ...]] = {}
     for index, column in connection.exec_driver_sql(_OF_CONSTRAINTS, (NAME,)):
         found[index] = (*found.get(index, ()), column)
@@ -99,13 +99,13 @@ def _quoted(name: str) -> str:
 
 
 def _made_by(connection: Connection, kind: str) -> list[str]:
-    """The statements that made the table, its triggers, or its indexes; those of constraints are the table's."""
+    """The statements that made the table, its triggers, or its indexes except those of constraints."""
     query = text("SELECT sql FROM sqlite_master WHERE type = :kind AND tbl_name = :name AND sql IS NOT NULL")
     return list(connection.scalars(query, {"kind": kind, "name": NAME}))
 
 
 def _referring(connection: Connection) -> list[str]:
-    """Tables with a foreign key to it: while it is made anew their rows would have lost theirs."""
+    """Tables with a foreign key to it: their rows would lose their parents while the table is made anew."""
     inspector = inspect(connection)
     return [
         name

@@ -1,4 +1,4 @@
-"""An `event_store` that another program has made, as it is found. See events.store.schema.adopting."""
+"""Reads an `event_store` that another program has made. See `adopting`."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FIRST = (*PUBLIC, "schema_version", "metadata")  # of the first migration
 
 @dataclass(frozen=True, slots=True)
 class FoundColumn:
-    """`kind`: its type as the database writes it, in capitals. `generated`: nobody can write it."""
+    """`kind`: its type as the database writes it, in capitals. `generated`: the database computes its value."""
 
     name: str
     kind: str
@@ -29,7 +29,7 @@ class FoundColumn:
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """`indexes`: columns by name, none if it is of expressions; `uniques`: those of them that are unique, or more."""
+    """`indexes`: columns by index name, none for an index of expressions; `uniques`: those that are unique, or more."""
 
     columns: Mapping[str, FoundColumn]
     key: Sequence[str]
@@ -38,7 +38,7 @@ class FoundTable:
 
 
 def schema_of(connection: Connection) -> str | None:
-    """Where tables are made."""
+    """The schema in which CREATE TABLE makes tables."""
     if connection.dialect.name == "sqlite":
         return None
     if schema() is not None:
@@ -48,15 +48,15 @@ def schema_of(connection: Connection) -> str | None:
 
 
 def is_there(connection: Connection) -> bool:
-    """Whether there is such a table, or a view of that name."""
+    """Whether there is a table or a view of that name."""
     return inspect(connection).has_table(NAME, schema=schema_of(connection))
 
 
 def read(connection: Connection) -> FoundTable:
-    """The table; what is no plain table can't be read."""
+    """The table as it is. Raises SchemaError for a view or another kind of relation."""
     inspector, schema = inspect(connection), schema_of(connection)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SAWarning)  # of types and indexes that it doesn't know
+        warnings.simplefilter("ignore", SAWarning)  # about types and indexes that SQLAlchemy doesn't know
         columns = inspector.get_columns(NAME, schema)
         indexes = inspector.get_indexes(NAME, schema)
         constraints = inspector.get_unique_constraints(NAME, schema)

@@ -1,4 +1,4 @@
-"""Which database a transaction is of. An application that publishes into another than its workers read is told so."""
+"""Warns an application that publishes into another ledger than the one that its workers read."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from events.text import redact
 log = logging.getLogger("events.publishing")
 
 _ASK_EVERY = 60.0  # seconds after which a ledger that couldn't be reached is asked again
-# Neither can fail in a transaction that works, so that the caller's never suffers.
+# Neither statement can fail in a healthy transaction, so the caller's transaction never suffers.
 _TABLE = (
     "SELECT current_database(), coalesce(to_regclass('{table}')::oid::bigint, 0),"
     " (SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class WHERE oid = to_regclass('{table}')::oid),"
@@ -28,7 +28,7 @@ _SERVER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
 
 
 class Identity(NamedTuple):
-    """What tells one ledger from another. None: not known."""
+    """The values that tell one ledger from another. None: not known."""
 
     dialect: str
     server: int | None
@@ -38,7 +38,7 @@ class Identity(NamedTuple):
 
 
 def identity_of(connection: Connection) -> Identity:
-    """Of the ledger in which this transaction publishes."""
+    """The identity of the ledger in which this transaction publishes."""
 
     def ask(statement: str) -> Any:
         return connection.exec_driver_sql(statement, execution_options=OURS).first()
@@ -51,13 +51,13 @@ def identity_of(connection: Connection) -> Identity:
 
 
 class LedgerCheck:
-    """Compares the ledgers that this process publishes into with its own, and warns once of each that is another.
+    """Compares the ledgers that this process publishes into with its own, and warns once of each that differs.
 
-    It never stops or slows who publishes: what it asks in the caller's transaction can't fail in one that works, and
-    its own ledger, which may be out of reach, it asks in a thread. For any thread.
+    It never stops or slows publishing: its statements in the caller's transaction can't fail in a healthy one, and a
+    thread asks its own ledger, which may be out of reach. Threads may share it.
 
     Args:
-        engine: of its own ledger.
+        engine: the engine of its own ledger.
         given: whether EVENTS_DATABASE_URL was set at all.
     """
 
@@ -65,16 +65,16 @@ class LedgerCheck:
         self._engine = engine
         self._given = given
         self._own: Identity | None = None
-        self._usual = 0  # the table into which one publishes through its own engine
+        self._usual = 0  # the oid of the table that its own engine publishes into
         self._seen: WeakKeyDictionary[Dialect, dict[int, Identity]] = WeakKeyDictionary()  # by engine and table
         self._compared: dict[Identity, object] = {}
         self._next_try = 0.0
 
     def see(self, connection: Connection, table: int) -> None:
-        """Something was published in this transaction, into the table with this oid, or 0."""
+        """Note a publish() in this transaction, into the table with this oid; 0 if there is none."""
         dialect = connection.dialect
         seen = self._seen.setdefault(dialect, {})
-        if dialect is self._engine.dialect and not seen:  # as long as it leads to one table, that is its own
+        if dialect is self._engine.dialect and not seen:  # while the engine leads to one table, that is its own
             self._usual = self._usual or table
             if table == self._usual:
                 return
@@ -91,7 +91,7 @@ class LedgerCheck:
                 threading.Thread(
                     target=self._ask_own, args=(where, connection.engine), name="events-ledger-check", daemon=True
                 ).start()
-            except RuntimeError:  # the process ends, or has no room
+            except RuntimeError:  # the process ends, or can't start a thread
                 log.debug("can't look which ledger this is", exc_info=True)
 
     def _ask_own(self, where: Identity, engine: Engine) -> None:
@@ -129,7 +129,7 @@ class LedgerCheck:
 
 
 def _of_file(path: str) -> Identity:
-    """By device and inode, as a file may have many names."""
+    """The identity of a file: device and inode, since a file may have many names."""
     try:
         found = os.stat(path)  # noqa: PTH116 - "" is none, and no folder
     except OSError:

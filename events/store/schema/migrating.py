@@ -1,4 +1,4 @@
-"""Creates and updates the tables by Alembic, and tells a process whether they are as it needs them."""
+"""Creates and updates the tables by Alembic, and checks whether a process finds the tables that it needs."""
 
 import logging
 from pathlib import Path
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("events.store")
 
-VERSION_TABLE = "events_schema"  # not alembic_version, which is the application's
+VERSION_TABLE = "events_schema"  # alembic_version is the application's
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _TOO_LATE = (
     "--leave-existing belongs to the first `events migrate`, and the event_store of {} is the ledger's already; leave "
     "it out, and say after migrating which events are never to be handled: UPDATE event_store SET processed = true, "
     "fanned_out = 1 WHERE processed = false AND ..."
 )
-LOCK = 7_310_579_604_112  # any number, the same for all who migrate
+LOCK = 7_310_579_604_112  # any number; every migrating process uses the same
 
 
 def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
@@ -37,11 +37,11 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
     One transaction: it happens as a whole or not at all, and two processes at once take turns.
 
     Args:
-        leave_existing: in an event_store that another program has made, what is not processed stays unhandled.
+        leave_existing: unprocessed events in the event_store of another program are never handled.
     Raises:
         ConfigurationError: the database can't be reached.
-        SchemaError: it is newer than this version, or has tables that can't become the ledger's; or an event_store that
-            is the ledger's already, of which nothing is left to others any more by `leave_existing`.
+        SchemaError: the tables are newer than this version, or can't become the ledger's; or `leave_existing` comes too
+            late, since the event_store is the ledger's already.
     """
     from alembic import command  # here: whoever only looks at the ledger need not load it
 
@@ -63,7 +63,7 @@ def migrate(engine: Engine, *, leave_existing: bool = False) -> list[str]:
                 told = adopt(connection, leave=leave_existing)
             command.upgrade(configured(connection=connection), "head")
     except DBAPIError as error:
-        refusal = refusal_by(error) if told else None  # what was adopted is changed by migrations, too
+        refusal = refusal_by(error) if told else None  # the migrations change an adopted table, too
         raise refusal or _refused(engine, error) from error
     for line in told:
         log.warning("%s", line)
@@ -84,28 +84,28 @@ def pending(engine: Engine) -> list[str]:
 
     Raises:
         ConfigurationError: the database can't be reached.
-        SchemaError: it is newer than this version.
+        SchemaError: the tables are newer than this version.
     """
     return later_than(revision_of(engine))
 
 
 def revision_of(engine: Engine) -> str | None:
-    """Of the tables that are there; None if there are none. Raises as `pending` does."""
+    """The revision of the existing tables; None if there are none. Raises as `pending` does."""
     return None if not_made_yet(engine) else _found(engine)
 
 
 def not_made_yet(engine: Engine) -> bool:
-    """A file of SQLite that is not there; to connect would make it."""
+    """Whether the SQLite file doesn't exist: connecting would make it."""
     return engine.dialect.name == "sqlite" and not file_of(engine.url.database).exists()
 
 
 def later_than(revision: str | None) -> list[str]:
-    """What brings tables of that revision up to date, in order."""
+    """The revisions after this one, in order."""
     return [one for one in _revisions() if one > (revision or "")]
 
 
 def configured(**attributes: Any) -> "Config":
-    """Alembic's configuration, with what migrations/env.py is given."""
+    """Alembic's configuration, with the attributes that migrations/env.py reads."""
     from alembic.config import Config
 
     config = Config()
@@ -133,12 +133,12 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _revisions() -> list[str]:
-    """All that there are, in order: the numbers that their files' names begin with."""
+    """All revisions, in order: the numbers at the beginning of the file names."""
     return sorted(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def refuse_a_second(connection: Connection) -> None:
-    """Of ledgers in one database none is found by those who mean another; who wants several names all but the first."""
+    """Refuse a second ledger that its users couldn't tell from the first: one of them needs EVENTS_SCHEMA."""
     there = others(connection, VERSION_TABLE)
     if not there or (schema() and has_schema(connection)):
         return

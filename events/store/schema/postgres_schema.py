@@ -1,6 +1,7 @@
-"""In which schema of PostgreSQL the ledger's tables are: the one that EVENTS_SCHEMA names, or that of the search path.
+"""The PostgreSQL schema of the ledger's tables: the one that EVENTS_SCHEMA names, or the one that the search path
+finds.
 
-SQLAlchemy's tables, which all statements are made of, are the process's, and so is the schema.
+All ledgers of a process share SQLAlchemy's Table objects, and so they share the schema.
 """
 
 import threading
@@ -18,7 +19,7 @@ _HAVE_ONE = text(
 
 
 class Place:
-    """Of one ledger that is open; `schema` is empty where the search path decides."""
+    """The schema of an open ledger; `schema` is empty where the search path decides."""
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
@@ -30,10 +31,10 @@ _schema = ""
 
 
 def take(schema: str) -> Place:
-    """From now on all statements are about the tables in this schema.
+    """Let all statements use the tables in this schema from now on.
 
     Raises:
-        ConfigurationError: a ledger in another one is open in this process.
+        ConfigurationError: a ledger in another schema is open in this process.
     """
     global _schema
     with _lock:
@@ -51,36 +52,36 @@ def take(schema: str) -> Place:
 
 
 def leave(place: Place) -> None:
-    """Its ledger is closed."""
+    """Called when its ledger is closed."""
     with _lock:
         _taken.discard(place)
 
 
 def schema() -> str | None:
-    """The one that EVENTS_SCHEMA names."""
+    """The schema that EVENTS_SCHEMA names; "" for none."""
     return _schema or None
 
 
 def named(table: str) -> str:
-    """This table's name, for a statement that is a text."""
+    """The qualified name of a table, for a statement that is text."""
     return f'"{_schema}".{table}' if _schema else table
 
 
 def go_into(connection: Connection) -> None:
-    """For this transaction, names without a schema are of the ledger's; it is made if it isn't there."""
+    """Put the ledger's schema first in this transaction's search path; make the schema if it doesn't exist."""
     if _schema:
-        if not has_schema(connection):  # to make one that is there takes a right that nobody may have
+        if not has_schema(connection):  # CREATE SCHEMA IF NOT EXISTS needs a right that the role may lack
             connection.exec_driver_sql(f'CREATE SCHEMA "{_schema}"')
         connection.exec_driver_sql(f'SET LOCAL search_path TO "{_schema}"')
 
 
 def has_schema(connection: Connection) -> bool:
-    """Whether there is the one that EVENTS_SCHEMA names."""
+    """Whether the schema that EVENTS_SCHEMA names exists."""
     return inspect(connection).has_schema(_schema)
 
 
 def others(connection: Connection, table: str) -> list[str]:
-    """Other schemas of this database that have a table of this name."""
+    """The other schemas of this database that have a table of this name."""
     if connection.dialect.name == "sqlite":
         return []
     here = _schema or connection.scalar(text("SELECT current_schema()"))

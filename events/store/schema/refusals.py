@@ -1,4 +1,4 @@
-"""What a database means by an error that it refuses us with, and what to do about it."""
+"""Explains the errors with which a database refuses a connection or a statement, and names the cure."""
 
 import re
 
@@ -7,8 +7,8 @@ from sqlalchemy.exc import DBAPIError
 from events.store.schema.postgres_schema import schema
 from events.text import brief
 
-# By what the server says, in English or as SQLSTATE; the first that fits. {role} is ours, {schema} that of the ledger,
-# \\1 what was found.
+# The first pattern that the server's message or SQLSTATE matches counts. {role} is the role of EVENTS_DATABASE_URL,
+# {schema} the ledger's, \\1 the group of the match.
 _CURES: tuple[tuple[str, str], ...] = (
     (r"28P01|password authentication failed|no password supplied", "check the user and the password in it"),
     (r"""role "([^"]+)" does not exist""", r"check the user in it, or make that role: createuser \1"),
@@ -48,7 +48,7 @@ _CURES: tuple[tuple[str, str], ...] = (
 
 
 def cure_of(error: DBAPIError, role: str | None = None) -> str:
-    """What to do about it, "" if nobody knows. `role`: that of EVENTS_DATABASE_URL, the "it" of the cures."""
+    """The cure, "" if none is known. `role`: the role of EVENTS_DATABASE_URL."""
     said = f"{getattr(error.orig, 'sqlstate', None) or ''} {error.orig}"
     for pattern, cure in _CURES:
         if found := re.search(pattern, said):
@@ -59,18 +59,18 @@ def cure_of(error: DBAPIError, role: str | None = None) -> str:
 
 
 def reason_of(error: DBAPIError) -> str:
-    """What the database said, in one line."""
-    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)  # without the place in a statement
+    """The database's message, in one line."""
+    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)  # without the position
     return " ".join(str(primary or error.orig).split())
 
 
 def explained(error: BaseException, role: str | None = None) -> str:
-    """One line for the log of somebody who will try again: what went wrong, and the cure if there is one."""
+    """One line for a log before the next try: the error, and the cure if there is one."""
     cure = cure_of(error, role) if isinstance(error, DBAPIError) else ""
     return brief(error) + (f"; {cure}" if cure else "")
 
 
 def refusal(error: DBAPIError) -> str:
-    """One line for somebody who did something that needs the database."""
+    """One line for a person whose command needs the database."""
     cure = cure_of(error) or "check it, or run `events migrate`"
     return f"the database of EVENTS_DATABASE_URL refused: {reason_of(error)[:300]}; {cure}"

@@ -1,4 +1,4 @@
-"""The migrations as SQL, for whoever runs no DDL by programs, or reads it first."""
+"""The migrations as SQL, for people who run DDL by hand, or read it first."""
 
 import io
 
@@ -15,14 +15,14 @@ _RUN_BY = {"postgresql": "psql -v ON_ERROR_STOP=1", "sqlite": "sqlite3 -bail"}
 
 
 def migration_sql(engine: Engine, *, from_scratch: bool = False) -> str:
-    """What `migrate` would do to this database: one transaction, data that has to change among it.
+    """The SQL of what `migrate` would do to this database: one transaction, including changes of data.
 
     Args:
-        from_scratch: to an empty database of its kind; none is asked.
+        from_scratch: for an empty database of this kind; no database is asked.
     Raises:
         ConfigurationError: the database can't be reached.
-        SchemaError: it is newer than this version, or has an event_store of another program: to adopt that depends on
-            what is in it.
+        SchemaError: the tables are newer than this version, or there is an event_store of another program, whose
+            adoption depends on its rows.
     """
     from alembic import command  # here: whoever only looks at the ledger need not load it
 

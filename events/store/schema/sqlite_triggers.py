@@ -1,4 +1,4 @@
-"""What SQLite doesn't do by itself, and foreign programs rely on: one form of ids, and columns of one type."""
+"""Triggers for what SQLite doesn't do by itself and foreign programs rely on: one form of ids, columns of one type."""
 
 
 def bare(id_: str) -> str:
@@ -7,7 +7,7 @@ def bare(id_: str) -> str:
 
 
 def is_no_uuid(id_: str) -> str:
-    """SQL: whether it has no canonical form."""
+    """SQL: whether the id has no canonical form."""
     return f"length({bare(id_)}) <> 32 OR {bare(id_)} GLOB '*[^0-9a-fA-F]*'"
 
 
@@ -17,7 +17,7 @@ def canonical(id_: str) -> str:
     return "lower(" + " || '-' || ".join(f"substr({bare(id_)}, {start}, {length})" for start, length in parts) + ")"
 
 
-# Programs write ids as they like: with or without hyphens, in either case. The ledger compares text, so one form it is.
+# Programs write ids with or without hyphens, in either case. The ledger compares text, so it needs one form.
 # The same event again, in another spelling, is left out; another event of that id breaks the primary key, or what else
 # the INSERT says of that. What is no UUID at all is refused at once.
 _CANONICAL = canonical("NEW.id")
@@ -37,7 +37,7 @@ BEGIN
 END
 """
 
-# SQLite keeps whatever it is given. What isn't true is not processed, or nobody would ever look for it; text is text.
+# SQLite stores any value. A `processed` that isn't true becomes false, so that the relay finds the event; text is text.
 _PLAIN = """
 UPDATE event_store SET
     processed = CASE WHEN processed IS 1 THEN 1 ELSE 0 END,
