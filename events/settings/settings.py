@@ -1,4 +1,4 @@
-"""Settings, read from the environment once at start. README.md shows this table; a test keeps the two equal."""
+"""Settings, read from the environment once at start. docs/settings.md shows this table; a test keeps the two equal."""
 
 import difflib
 import os
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     )
     bridges: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Other services: URLs, separated by commas or spaces; see Bridges.",
+        description="Other services: URLs, separated by commas or spaces; see docs/bridges/index.md.",
         repr=False,
     )
     forward: Annotated[tuple[str, ...], NoDecode] = Field(
