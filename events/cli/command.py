@@ -33,7 +33,8 @@ from events.store import refusal
 
 app = App(
     name="events",
-    help="Domain events that are never lost. Settings come from the environment: see the table in README.md.",
+    help="Domain events that are never lost. Settings come from the environment: docs/settings.md has their table. "
+    "Pages that are named docs/... are in the project's source repository, and are not installed.",
     pretty_exceptions_enable=False,
 )
 app.command()(ledger.migrate)

@@ -1,5 +1,5 @@
-"""What is counted, in Prometheus' words. METRICS is the one list of it: README.md, the dashboard and the alert rules
-are held to it by tests.
+"""What is counted, in Prometheus' words. METRICS is the one list of it: docs/metrics.md, the dashboard and the alert
+rules are held to it by tests.
 
 Counters and histograms come from the process in which it happens; gauges of the ledger from whoever has a ledger, and
 all who have the same one say the same.

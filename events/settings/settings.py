@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     )
     bridges: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Other services: URLs, separated by commas or spaces; see Bridges.",
+        description="Other services: URLs, separated by commas or spaces; see docs/bridges/index.md.",
         repr=False,
     )
     forward: Annotated[tuple[str, ...], NoDecode] = Field(

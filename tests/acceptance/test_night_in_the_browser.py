@@ -1,6 +1,6 @@
 """Something failed at night: an operator sees it at a shell, finds out why in Flower, repairs it, and runs it again.
 
-With EVENTS_TEST_SCREENSHOTS=docs the pictures of the README are made anew.
+With EVENTS_TEST_SCREENSHOTS=docs the pictures of docs/ are made anew.
 """
 
 from pathlib import Path

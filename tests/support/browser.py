@@ -104,7 +104,7 @@ class Browser:
         return found
 
     def keeps_a_picture(self, name: str, most: int = 1100) -> None:
-        """For the README, if $EVENTS_TEST_SCREENSHOTS says into which folder."""
+        """For docs/, if $EVENTS_TEST_SCREENSHOTS says into which folder."""
         if folder := os.environ.get("EVENTS_TEST_SCREENSHOTS"):
             self._driver.execute_script("window.scrollTo(0, 0)")
             size = self._driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]

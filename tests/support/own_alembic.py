@@ -53,7 +53,7 @@ class Application:
         replace(self._env, old, new)
 
     def use_include_object(self) -> None:
-        """As README.md says it."""
+        """As docs/alembic.md says it."""
         self.edit("from alembic import context", _IMPORT)
         self.edit("target_metadata=target_metadata", _TOLD)
 

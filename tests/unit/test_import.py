@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import events
+
 PROGRAM = """
 import atexit, json, logging, os, signal, sys, threading, warnings
 import pydantic, sqlalchemy.orm
@@ -52,3 +54,8 @@ def test_importing_the_package_registers_nothing_in_the_process() -> None:
 
     # Then nothing of the process is changed, and no broker's library is loaded
     assert json.loads(ended.stdout) == []
+
+
+def test_the_front_door_lists_what_it_exports() -> None:
+    assert sorted(events.__all__) == sorted(set(events.__all__))
+    assert all(hasattr(events, name) for name in events.__all__)

@@ -65,12 +65,3 @@ def test_it_warns_of_a_module_of_the_same_name(document: Path) -> None:
     said = " ".join(document.read_text().split())
     assert "**Call no module of your own" in said
     assert "`events.py`" in said.partition("**Call no module of your own")[2][:120]
-
-
-def test_the_places_that_the_guide_points_at_exist() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", GUIDE.read_text()):
-        path, _, anchor = target.partition("#")
-        found = (GUIDE.parent / path).resolve()
-        assert found.is_file(), target
-        headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
