@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import servers
-from _chaos.machines import Machine
 
 import shop
 from events.bridges.contract import Message, Received, Subscriber
 from events.errors import PartlySent, TransportError
+from rigs.chaos.machines import Machine
 from support.bridged import BothEnds, Link, insist, placed, send
 from support.servers import server_url
 from support.waiting import eventually

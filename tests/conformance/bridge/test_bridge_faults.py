@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from _chaos.machines import Machine
 from kafka_mock import Mock
 
 from events.bridges.contract import AT_ONCE, Features
+from rigs.chaos.machines import Machine
 from support.bridged import Link, Service, insist, placed, will_remember
 from support.forwarder import Forwarder
 from support.size import FULL, sized
