@@ -138,7 +138,7 @@ class System:
             relay = ["-m", "rigs.chaos.relay"]
             self.processes.append(Process("relay", 1, relay, self._environment("relay"), self.folder))
         if not self.control:
-            operator = ["-m", "rigs.chaos.operator", str(self.folder / "operator.txt"), str(self._seed)]
+            operator = ["-m", "rigs.chaos.operations", str(self.folder / "operator.txt"), str(self._seed)]
             self.processes.append(Process("operator", 1, operator, self._environment("relay"), self.folder))
         supervisor = Supervisor(self.processes, self._noticed)
         self.vitals = Vitals(self.processes)

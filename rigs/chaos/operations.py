@@ -1,6 +1,6 @@
 """An operator at work all the while: pauses, resumes, replays, discards, restores, prunes.
 
-    python -m rigs.chaos.operator FILE SEED
+    python -m rigs.chaos.operations FILE SEED
 
 Lines in FILE: `discarding ID` before, and `restored ID` after a dead letter was brought back: then it must be there.
 """
