@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:1] = [str(ROOT), str(ROOT / "scripts")]  # instead of this folder, whose modules are `rigs.bench.*`
+sys.path[:1] = [str(ROOT), str(ROOT / "tests")]  # instead of this folder, whose modules are `rigs.bench.*`
 
 from rigs.demo import interrupts  # noqa: E402
 

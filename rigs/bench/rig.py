@@ -5,15 +5,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import servers
 from sqlalchemy import create_engine, text
 
 from rigs.bench.bed import QUEUE, Bed
 from rigs.bench.figures import NotMeasured
 from rigs.chaos.machines import SERVERS, Machine, wipe
+from support import private_servers
 
 if TYPE_CHECKING:
-    from kafka_mock import MockProcess
+    from support.kafka_mock import MockProcess
 
 EMPTY = "bench_empty"  # the template of fresh databases: migrated, and nothing in it
 
@@ -39,7 +39,7 @@ class Rig:
     def machine(self, name: str) -> Machine:
         """postgres, redis or rabbitmq, running."""
         if name not in self._machines:
-            if name not in servers.obtain([name]):
+            if name not in private_servers.obtain([name]):
                 raise NotMeasured(f"{name} can't be had; see above")
             machine = Machine(name, self.folder)
             self._cleanup.callback(machine.end)
@@ -50,7 +50,7 @@ class Rig:
     def kafka(self) -> str:
         """The URL of librdkafka's own cluster, in a process of its own."""
         if self._kafka is None:
-            from kafka_mock import MockProcess  # here, as not everybody has its client
+            from support.kafka_mock import MockProcess  # here, as not everybody has its client
 
             self._kafka = self._cleanup.enter_context(MockProcess("bench.Bridged"))
         return self._kafka.url
@@ -59,7 +59,7 @@ class Rig:
         """Of the servers that were started, in their own words."""
         found = {}
         for name, machine in self._machines.items():
-            version = servers.VERSION.search(servers.answer(SERVERS[name], machine.port))
+            version = private_servers.VERSION.search(private_servers.answer(SERVERS[name], machine.port))
             found[name] = version[1].decode() if version else ""
         return found
 

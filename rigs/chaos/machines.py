@@ -11,13 +11,15 @@ from pathlib import Path
 
 import kombu
 import redis
-import servers
 
-_DURABLE_REDIS = servers.SERVERS["redis"].script.replace("--appendonly no", "--appendonly yes")
-_SESSIONS = servers.SERVERS["pgbouncer"].script.replace("pool_mode = transaction", "pool_mode = session")
-SERVERS = servers.SERVERS | {
-    "redis": replace(servers.SERVERS["redis"], script=_DURABLE_REDIS),
-    "pgbouncer-session": replace(servers.SERVERS["pgbouncer"], script=_SESSIONS.replace("size = 2", "size = 10")),
+from support import private_servers
+
+_KNOWN = private_servers.SERVERS
+_DURABLE_REDIS = _KNOWN["redis"].script.replace("--appendonly no", "--appendonly yes")
+_SESSIONS = _KNOWN["pgbouncer"].script.replace("pool_mode = transaction", "pool_mode = session")
+SERVERS = _KNOWN | {
+    "redis": replace(_KNOWN["redis"], script=_DURABLE_REDIS),
+    "pgbouncer-session": replace(_KNOWN["pgbouncer"], script=_SESSIONS.replace("size = 2", "size = 10")),
 }
 STARTS_WITHIN = 90.0  # seconds
 
@@ -27,7 +29,7 @@ class Machine:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self.port = servers.free_port()
+        self.port = private_servers.free_port()
         self._server = SERVERS[name]
         self.folder = folder / name
         self._lock = threading.RLock()
@@ -50,7 +52,7 @@ class Machine:
     def start(self) -> None:
         """Start it, again or for the first time, and wait until it answers. Raises RuntimeError if it doesn't."""
         with self._lock:
-            self._process = servers.start(self._server, self.folder, self.port)
+            self._process = private_servers.start(self._server, self.folder, self.port)
             deadline = time.monotonic() + STARTS_WITHIN
             while not self.answers():
                 if time.monotonic() > deadline:
@@ -60,11 +62,11 @@ class Machine:
                     time.sleep(0.05)
                 else:  # while it was down, a connection from here to elsewhere may have been given its port
                     time.sleep(1)
-                    self._process = servers.start(self._server, self.folder, self.port)
+                    self._process = private_servers.start(self._server, self.folder, self.port)
 
     def answers(self) -> bool:
         """Whether it does."""
-        return servers.answer(self._server, self.port).startswith(self._server.answer)
+        return private_servers.answer(self._server, self.port).startswith(self._server.answer)
 
     def restart(self) -> None:
         """As after a crash: killed, and started on what is on its disk."""
@@ -98,7 +100,7 @@ class Machine:
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGCONT)
-            servers.stop(process, self._server.stop)
+            private_servers.stop(process, self._server.stop)
 
     def _signal(self, number: signal.Signals) -> None:
         with self._lock, contextlib.suppress(ProcessLookupError):

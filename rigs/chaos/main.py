@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import servers
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +19,7 @@ from rigs.chaos.options import Options, parse
 from rigs.chaos.plan import Fault, draw, is_brokered
 from rigs.chaos.system import System
 from rigs.chaos.verdict import Verdict, judge, unfinished
+from support import private_servers
 
 SHOWN = 5  # violations of a kind
 KINDS = ("lost", "duplicated", "stuck", "ghost", "leaked")
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 def _obtain_servers(options: Options) -> None:
     wanted = {"postgres"} if options.modes != ("sqlite",) else set()
     wanted |= {"redis" if mode == "redis" else "rabbitmq" for mode in options.modes if is_brokered(mode)}
-    if missing := wanted - set(servers.obtain(sorted(wanted))):
+    if missing := wanted - set(private_servers.obtain(sorted(wanted))):
         raise SystemExit(f"scripts/chaos: {', '.join(sorted(missing))} can't be had; see above")
 
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-import servers
 
 from rigs.chaos.machines import Machine
+from support import private_servers
 
 _FEW = 5  # messages that a full queue of RabbitMQ holds
 _ROOM = 50_000  # bytes that Redis has before it forgets
@@ -77,7 +77,7 @@ def _rabbitmqctl(broker: Machine, *arguments: str) -> None:
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     done = subprocess.run(
         ["rabbitmqctl", "-n", environment["RABBITMQ_NODENAME"], *arguments],
-        env=environment | {"PATH": servers.search_path()}, cwd=broker.folder, capture_output=True, text=True,
+        env=environment | {"PATH": private_servers.search_path()}, cwd=broker.folder, capture_output=True, text=True,
         timeout=60, **identity,
     )  # fmt: skip
     if done.returncode:

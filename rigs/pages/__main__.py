@@ -14,9 +14,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:1] = [str(ROOT), str(ROOT / "scripts")]  # instead of this folder
+sys.path[:1] = [str(ROOT), str(ROOT / "tests")]  # instead of this folder
 
-from servers import free_port  # noqa: E402
+from support.private_servers import free_port  # noqa: E402
 
 LIMIT = 300  # ms
 LOGIN = {"Authorization": "Basic " + base64.b64encode(b"measure:it").decode()}

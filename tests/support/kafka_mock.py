@@ -1,6 +1,6 @@
 """librdkafka's own cluster of Kafka, in a process and its memory. Clients anywhere on this machine can connect to it.
 
-    python scripts/kafka_mock.py TOPIC...
+    scripts/kafka TOPIC...
 
 What it can't do, so that no test or figure here says anything about it: keep data through the end of its process, or
 more than 5 MB of a partition; replicate (there is one broker), TLS and SASL, topics' settings (retention, compaction),
@@ -113,7 +113,7 @@ class MockProcess:
     """A cluster in a process of its own, which may be paused: then it is silent, and nothing is refused."""
 
     def __init__(self, *topics: str) -> None:
-        command = [sys.executable, __file__, *topics]
+        command = [sys.executable, "-P", __file__, *topics]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()

@@ -304,7 +304,7 @@ def stop(process: subprocess.Popen[bytes], gently: signal.Signals) -> None:
 
 def run(command: Sequence[str], names: Sequence[str]) -> int:
     """The command's exit code, as a shell would give it."""
-    keep_them = [sys.executable, __file__, "--keep", "--only", ",".join(names)]
+    keep_them = [sys.executable, "-P", __file__, "--keep", "--only", ",".join(names)]
     keeper = subprocess.Popen(
         keep_them, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
     )
@@ -341,7 +341,7 @@ def leave(number: int, _frame: object) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(usage="%(prog)s [--only NAME,...] -- COMMAND...", description=__doc__)
+    parser = argparse.ArgumentParser(usage="scripts/servers [--only NAME,...] -- COMMAND...", description=__doc__)
     parser.add_argument("--only", default=",".join(SERVERS), metavar="NAME,...", help="of: %(default)s")
     parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
     end = arguments.index("--") if "--" in arguments else len(arguments)

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from servers import apt_get, say
+from support.private_servers import apt_get, say
 
 PROGRAMS = ("chromium", "chromedriver")
 PACKAGES = ("chromium", "chromium-driver", "fonts-dejavu-core")
