@@ -45,7 +45,7 @@ def parse(arguments: Sequence[str]) -> Options:
         "measurement failed. The ratios mean something on any machine that is otherwise idle; the rates are this "
         "machine's own.",
         epilog="Example: scripts/bench --target 2 4 --runs 3. All of it, into the files that the README shows: "
-        "scripts/bench --write bench",
+        "scripts/bench --write docs/bench",
     )
     parser.add_argument("--target", nargs="+", type=int, choices=TARGETS, metavar="N", help="1 to 11; default: all")
     parser.add_argument(

@@ -112,7 +112,7 @@ def test_the_commands_it_shows_exist() -> None:
 
 
 def test_the_figures_are_those_of_the_run_that_is_kept() -> None:
-    kept = (ROOT / "bench" / "bench.md").read_text().splitlines()
+    kept = (ROOT / "docs" / "bench" / "bench.md").read_text().splitlines()
     shown = re.search(r"<!-- bench: .*? -->\n(.*?)<!-- end of bench -->", README, re.DOTALL)
     assert shown is not None
     lines = [line for line in shown[1].splitlines() if line.startswith(("|", "- "))]
