@@ -1,1 +1,1 @@
-"""The benchmark: `targets` says what is measured, `rig` runs it, `figures` judges it, `report` shows it."""
+"""The benchmark: `main` runs the measurements, `rig` has their servers, `figures` judges them, `report` shows them."""

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
         source.mkdir(exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
-    for name in ("events", "handlers", "examples"):
+    for name in ("events", "handlers", "examples", "rigs", "scripts", "tests"):
         for file in (ROOT / name).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 target = source / file.relative_to(ROOT)
@@ -101,7 +101,7 @@ def test_the_wheel_holds_events_alone(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"events"}
     assert "events/store/migrations/versions/0001_ledger.py" in names
     data = {"monitoring/alerts.yml", "monitoring/grafana.json", "contract/page.css", "contract/page.js", "py.typed",
-            "monitoring/flower/templates/ledger-base.html"}  # fmt: skip
+            "flower/templates/ledger-base.html"}  # fmt: skip
     assert {f"events/{name}" for name in data} <= set(names)
 
 
