@@ -9,16 +9,17 @@ from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
-from _bench.chart import OURS, bars, drawn
-from _bench.facts import Facts, gathered
-from _bench.figures import Goal, Measurement, NotMeasured, Result, judge
-from _bench.main import asked_for, exit_code
-from _bench.options import QUICK_SCALE, TARGETS, Options, parse
-from _bench.quick import ORDER, Once, chosen, left_out
-from _bench.rig import Rig
-from _bench.rivals import installing
-from _bench.rivals.known import PGQUEUER, WITHOUT_TARGET
-from _bench.written import markdown, write
+
+from rigs.bench.chart import OURS, bars, drawn
+from rigs.bench.facts import Facts, gathered
+from rigs.bench.figures import Goal, Measurement, NotMeasured, Result, judge
+from rigs.bench.main import asked_for, exit_code
+from rigs.bench.options import QUICK_SCALE, TARGETS, Options, parse
+from rigs.bench.quick import ORDER, Once, chosen, left_out
+from rigs.bench.rig import Rig
+from rigs.bench.rivals import installing
+from rigs.bench.rivals.known import PGQUEUER, WITHOUT_TARGET
+from rigs.bench.written import markdown, write
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -197,7 +198,7 @@ def test_both_files_are_written(results: list[Result], tmp_path: Path) -> None:
 def test_a_tiny_run_measures_and_writes(tmp_path: Path) -> None:
     # When
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "_bench", "--quick", "--target", "1", "--scale", "0.01", "--json",
+        [sys.executable, ROOT / "rigs" / "bench", "--quick", "--target", "1", "--scale", "0.01", "--json",
          "--write", tmp_path],
         capture_output=True, text=True, timeout=90,
     )  # fmt: skip

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from _chaos.machines import Machine
-from kafka_mock import Mock
-from servers import free_port
 
+from rigs.chaos.machines import Machine
+from support.kafka_mock import Mock
+from support.private_servers import free_port
 from support.servers import server_url
 from support.size import FULL
 from support.system import TESTS, Process

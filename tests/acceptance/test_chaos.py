@@ -12,14 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from _chaos.machines import Machine
-from _chaos.main import settle
-from _chaos.options import MODES
-from _chaos.plan import draw
-from _chaos.tables import metadata
-from _chaos.verdict import Verdict, judge
 from sqlalchemy import Engine, create_engine, text
 
+from rigs.chaos.machines import Machine
+from rigs.chaos.main import settle
+from rigs.chaos.options import MODES
+from rigs.chaos.plan import draw
+from rigs.chaos.tables import metadata
+from rigs.chaos.verdict import Verdict, judge
 from support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def test_what_is_done_slowly_is_not_stuck_and_what_stands_still_is(monkeypatch: 
             backlog.pop()
         return list(backlog)
 
-    monkeypatch.setattr("_chaos.main.unfinished", unfinished)
+    monkeypatch.setattr("rigs.chaos.main.unfinished", unfinished)
     system: Any = SimpleNamespace(engine=create_engine("sqlite://"), control=False)
     # Then these are what is stuck
     assert settle(system, 0.5, lambda _: None) == backlog[:left]

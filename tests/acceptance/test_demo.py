@@ -15,11 +15,11 @@ import pytest
 from support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = [sys.executable, str(ROOT / "scripts" / "_demo")]
+DEMO = [sys.executable, str(ROOT / "rigs" / "demo")]
 
 
 def rows(count: int) -> list[dict[str, str]]:
-    lines = (ROOT / "scripts" / "data" / "cards.jsonl").read_text("utf-8").splitlines()
+    lines = (ROOT / "rigs" / "demo" / "data" / "cards.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines[:count]]
 
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import library_context
 import pytest
-from kafka_mock import Mock
-from servers import free_port
 from sqlalchemy import text
 
+from support.kafka_mock import Mock
+from support.private_servers import free_port
 from support.servers import server_url
 from support.system import System
 from support.waiting import eventually

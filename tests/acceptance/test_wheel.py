@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
         source.mkdir(exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
-    for name in ("events", "handlers", "examples"):
+    for name in ("events", "handlers", "examples", "rigs", "scripts", "tests"):
         for file in (ROOT / name).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 target = source / file.relative_to(ROOT)

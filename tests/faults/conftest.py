@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from _chaos.machines import Machine
 
 from events import get_engine
 from events.pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
+from rigs.chaos.machines import Machine
 from support import fragile
 from support.outages import Database, Postgres, Sqlite, impatient
 from support.servers import own_server

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from kafka_mock import Mock
 
 import shop
 from events import publish
 from support.bridged import Link, Service
+from support.kafka_mock import Mock
 from support.servers import server_url
 from support.size import sized
 from support.system import System

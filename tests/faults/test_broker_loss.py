@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from _chaos.machines import Machine, wipe
 
 import shop
 from events import publish
 from events.ledger.records import Subscription
+from rigs.chaos.machines import Machine, wipe
 from support.size import sized
 from support.system import System
 from support.waiting import eventually

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from _chaos.proxy import Proxy
 
 import shop
 from events import publish
+from rigs.chaos.proxy import Proxy
 from support.size import sized
 from support.system import System
 from support.waiting import eventually

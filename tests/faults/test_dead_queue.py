@@ -4,13 +4,13 @@ from pathlib import Path
 
 import kombu
 import pytest
-from _chaos.machines import Machine
 
 import shop
 from events import publish
 from events.settings.settings import Settings
 from events.transport.revival import revive
 from events.transport.topology import dead_letter_queue, work_queue
+from rigs.chaos.machines import Machine
 from support.system import System
 
 pytestmark = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)

@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import pytest
 import redis
-from _chaos.machines import Machine
 
 import shop
 from events import publish
 from events.errors import NotTaken, TransportError, Unsendable
 from events.ledger.records import Failure, Group, Subscription, Wakeup
 from events.relay.sending import Sending
+from rigs.chaos.machines import Machine
 from support.system import System
 from support.waiting import eventually
 

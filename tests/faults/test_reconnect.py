@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from _chaos.machines import Machine
-from _chaos.proxy import Proxy
 
 import shop
 from events import publish
 from events.watchdog import HUNG
+from rigs.chaos.machines import Machine
+from rigs.chaos.proxy import Proxy
 from support.size import sized
 from support.system import System
 from support.waiting import eventually

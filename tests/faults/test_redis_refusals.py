@@ -7,11 +7,11 @@ from uuid import uuid4
 import kombu
 import pytest
 import redis
-from _chaos.machines import Machine
 
 import shop
 from events import publish
 from events.watchdog import HUNG
+from rigs.chaos.machines import Machine
 from support.servers import own_server
 from support.system import System
 from support.waiting import eventually

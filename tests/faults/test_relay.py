@@ -6,7 +6,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from _chaos.proxy import Proxy
 from sqlalchemy import insert, text
 
 import shop
@@ -14,6 +13,7 @@ from events import publish
 from events.ledger.records import Subscription
 from events.store.database.engine import now_plus
 from events.store.tables import event_deliveries, event_store
+from rigs.chaos.proxy import Proxy
 from support.servers import server_url
 from support.size import FULL
 from support.system import System

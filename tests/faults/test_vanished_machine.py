@@ -11,13 +11,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from _chaos.machines import Machine
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from events.settings.settings import Settings
 from events.store import migrate
 from events.store.database.engine import make_engine
+from rigs.chaos.machines import Machine
 from support.servers import PostgresDatabase
 from support.store import HOUR, Store
 from support.waiting import eventually

@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import pytest
 import redis
-from servers import free_port
 
 from events.errors import TransportError
 from events.ledger.records import Wakeup
 from events.settings.settings import Settings
 from events.transport import open_transport
 from support.operator import events
+from support.private_servers import free_port
 from support.servers import own_server, server_url
 from support.system import Process, System
 from support.waiting import eventually

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import free_port
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -22,6 +21,7 @@ from events.store.database.engine import make_engine
 from events.store.database.listener import NOTIFY, PostgresListener
 from support.databases import migrated_postgres
 from support.operator import events
+from support.private_servers import free_port
 from support.roles import Role, role_in
 from support.servers import PostgresDatabase, own_server
 from support.system import System

@@ -11,7 +11,6 @@ from uuid import uuid4
 import kombu
 import pytest
 import redis
-from servers import free_port
 from sqlalchemy import make_url, text, update
 
 from events.ledger.records import Subscription, WorkerInfo
@@ -19,6 +18,7 @@ from events.settings.settings import Settings
 from events.store import migrate, open_ledger
 from events.store.tables import event_deliveries, event_workers
 from support.operator import events
+from support.private_servers import free_port
 from support.servers import PostgresDatabase, own_server, server_url
 from support.store import Store
 

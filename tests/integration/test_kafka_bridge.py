@@ -5,7 +5,6 @@ from pathlib import Path
 
 import confluent_kafka
 import pytest
-from kafka_mock import Mock
 
 import shop
 from events import ConfigurationError
@@ -14,6 +13,7 @@ from events.bridges.contract import Message
 from events.errors import PartlySent, TransportError, Unsendable
 from events.settings.settings import Settings
 from support.bridged import Link, Service, insist, placed, received, send
+from support.kafka_mock import Mock
 from support.waiting import eventually
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError
-from kafka_mock import Mock, MockProcess
 
 import shop
 from events import ConfigurationError
@@ -15,6 +14,7 @@ from events.bridges.contract import Subscriber
 from events.bridges.kafka import bridge as kafka
 from events.errors import PartlySent, TransportError
 from support.bridged import Link, Service, insist, placed, received, send
+from support.kafka_mock import Mock, MockProcess
 from support.waiting import eventually
 
 

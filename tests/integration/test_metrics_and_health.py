@@ -7,11 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from _chaos.proxy import Proxy
 
 import shop
 from events import publish
 from events.ledger.letters import Parked
+from rigs.chaos.proxy import Proxy
 from support.messages import Sender
 from support.monitoring import Port, listens
 from support.system import System

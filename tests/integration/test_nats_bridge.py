@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
-from _chaos.machines import Machine
 
 import shop
 from events.bridges.contract import Message, Received, Subscriber
 from events.errors import PartlySent, TransportError
+from rigs.chaos.machines import Machine
+from support import private_servers
 from support.bridged import BothEnds, Link, insist, placed, send
 from support.servers import server_url
 from support.waiting import eventually
@@ -49,15 +49,15 @@ def guarded() -> Iterator[str]:
     """A server on which one may not do everything; its URL."""
     folder = Path(tempfile.mkdtemp(prefix="nats-"))
     folder.chmod(0o755)  # the server runs as another user
-    port = servers.free_port()
+    port = private_servers.free_port()
     (folder / "users.conf").write_text(USERS % port)
-    server = replace(servers.SERVERS["nats"], script='exec nats-server -c "../users.conf"')
-    process = servers.start(server, folder / "nats", port)
+    server = replace(private_servers.SERVERS["nats"], script='exec nats-server -c "../users.conf"')
+    process = private_servers.start(server, folder / "nats", port)
     try:
-        eventually(lambda: servers.answer(server, port).startswith(server.answer), "it answers")
+        eventually(lambda: private_servers.answer(server, port).startswith(server.answer), "it answers")
         yield f"nats://limited:secret@127.0.0.1:{port}"
     finally:
-        servers.stop(process, server.stop)
+        private_servers.stop(process, server.stop)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -221,7 +221,7 @@ def test_a_server_that_says_nothing_costs_no_connections(core: Link, both_ends: 
 
 
 def test_a_server_that_is_not_there_is_said_to_refuse(core: Link, both_ends: BothEnds) -> None:
-    publisher, _ = both_ends(core.with_server(f"nats://127.0.0.1:{servers.free_port()}"))
+    publisher, _ = both_ends(core.with_server(f"nats://127.0.0.1:{private_servers.free_port()}"))
     with pytest.raises(TransportError, match="ConnectionRefusedError"):
         send(publisher, placed(1))
     with pytest.raises(TransportError, match="NoServersError"):  # at once: it has not waited for the timeout

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import amqp
 import pytest
-from _chaos.machines import Machine
 
 import shop
 from events import ConfigurationError
@@ -18,6 +17,7 @@ from events.bridges.contract import Subscriber
 from events.bridges.rabbitmq import bridge as rabbitmq
 from events.bridges.rabbitmq import client as rabbitmq_client
 from events.errors import PartlySent, TransportError, Unsendable
+from rigs.chaos.machines import Machine
 from support.bridged import Link, placed, send
 from support.servers import server_url
 from support.stalling import Stalling

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
-from _chaos.machines import Machine
 
 from events.errors import TransportError
+from rigs.chaos.machines import Machine
 from support.bridged import BothEnds, Link, placed, send
 from support.forwarder import Forwarder
 from support.servers import own_server, server_url

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from servers import free_port
 
 import shop
 from events import publish
 from events.ledger.records import Wakeup
 from events.transport import open_transport
+from support.private_servers import free_port
 from support.system import System
 from support.waiting import eventually
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from _chaos.machines import Machine
-from kafka_mock import Mock
 from sqlalchemy import func, select
 
 import shop
@@ -27,6 +25,8 @@ from events.ledger.identity import SENT_AS, as_uuid
 from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from events.store.tables import event_store
+from rigs.chaos.machines import Machine
+from support.kafka_mock import Mock
 from support.system import TESTS, Process
 from support.waiting import eventually
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import PROGRAMS, missing
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from support.chromium_program import PROGRAMS, missing
 from support.waiting import eventually
 
 FLAGS = [

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import servers
 
+from support import private_servers
 from support.waiting import eventually
 
 _KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
@@ -49,11 +49,11 @@ class TLSServer:
     """A private server that speaks TLS, and nothing else, on `port`."""
 
     def __init__(self, name: str, folder: Path, certificates: Certificates) -> None:
-        self.port = servers.free_port()
-        server = servers.SERVERS[name]
+        self.port = private_servers.free_port()
+        server = private_servers.SERVERS[name]
         self._server = replace(server, script=_SCRIPTS[name](server.script, certificates))
         self._folder = folder / name
-        self._process = servers.start(self._server, self._folder, self.port)
+        self._process = private_servers.start(self._server, self._folder, self.port)
         self._authority = certificates.authority
 
     def wait(self) -> None:
@@ -63,13 +63,13 @@ class TLSServer:
             assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
             ask = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-CAfile", str(self._authority)]
             if self._server.variable.endswith("NATS_URL"):  # TLS begins after its greeting
-                return servers.answer(self._server, self.port).startswith(b"INFO ")
+                return private_servers.answer(self._server, self.port).startswith(b"INFO ")
             return b"Verification: OK" in subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True).stdout
 
         eventually(ready, "the server answers")
 
     def end(self) -> None:
-        servers.stop(self._process, self._server.stop)
+        private_servers.stop(self._process, self._server.stop)
 
 
 def _redis(_: str, made: Certificates) -> str:
@@ -92,7 +92,7 @@ def _rabbitmq(script: str, made: Certificates) -> str:
         "ssl_options.verify = verify_none",
     ]
     settings = "".join(f'echo "{line}" >>rabbitmq.conf\n' for line in lines)
-    plain = f"RABBITMQ_NODE_PORT={servers.free_port()}"
+    plain = f"RABBITMQ_NODE_PORT={private_servers.free_port()}"
     return script.replace("exec rabbitmq-server", f"{settings}exec rabbitmq-server").replace(
         'RABBITMQ_NODE_PORT="$PORT"', plain
     )

@@ -7,8 +7,7 @@ from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from urllib.parse import urlencode
 
-from servers import free_port
-
+from support.private_servers import free_port
 from support.system import System
 from support.waiting import eventually
 

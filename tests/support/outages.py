@@ -10,10 +10,11 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg
-from _chaos.machines import Machine
-from _chaos.proxy import Proxy
 from psycopg import sql
 from sqlalchemy import Engine, event
+
+from rigs.chaos.machines import Machine
+from rigs.chaos.proxy import Proxy
 
 LASTS = 0.7  # seconds
 

@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from _chaos.machines import Machine
 from psycopg import sql
 from sqlalchemy import make_url
+
+from rigs.chaos.machines import Machine
 
 
 def server_url(name: str) -> str:

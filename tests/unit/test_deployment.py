@@ -290,6 +290,7 @@ def test_what_the_image_copies_exists_and_reaches_the_build() -> None:
         "events.db",
         "events.db-wal",
         "events/__pycache__/event.cpython-311.pyc",
+        "rigs/demo/main.py",
         "tests/unit/test_deployment.py",
     ],
 )

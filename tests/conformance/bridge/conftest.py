@@ -6,14 +6,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from _chaos.machines import Machine
 from confluent_kafka.admin import AdminClient, NewTopic
-from kafka_mock import Mock
-from servers import free_port
 
 from events.bridges.contract import Features, Publisher
 from events.bridges.receiving import Receiver
+from rigs.chaos.machines import Machine
 from support.bridged import AtWork, Link, Service
+from support.kafka_mock import Mock
+from support.private_servers import free_port
 from support.servers import own_server, server_url
 
 SERVERS = {  # scheme to the server that it needs

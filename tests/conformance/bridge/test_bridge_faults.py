@@ -3,12 +3,12 @@
 import threading
 
 import pytest
-from _chaos.machines import Machine
-from kafka_mock import Mock
 
 from events.bridges.contract import AT_ONCE, Features
+from rigs.chaos.machines import Machine
 from support.bridged import Link, Service, insist, placed, will_remember
 from support.forwarder import Forwarder
+from support.kafka_mock import Mock
 from support.size import FULL, sized
 from support.waiting import eventually
 

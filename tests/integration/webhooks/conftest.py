@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import free_port
 
 from events.bridges import open_bridge
 from events.bridges.contract import Publisher
 from events.settings.settings import Settings
 from support.bridged import AtWork, Link, Service
+from support.private_servers import free_port
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from servers import free_port
 
 from events.bridges.http import subscriber as http_server
 from events.bridges.http.bridge import signature
 from events.errors import PartlySent
 from support.bridged import AtWork, Link, Service, placed, send
+from support.private_servers import free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = b"1\xf2\x90\xf6\xbf\x06)\x8a\xabO\x08\xd4<?\x08,\xf6H\xa3b\xda-\xa4\xb0"

@@ -11,7 +11,6 @@ from support.documents import DOCS, DOCUMENTS, PAGES, ROOT, anchors, links, name
 
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:")  # a URL
 # The results of scripts/bench; they are named, and shown as a picture, where they stand.
-RESULTS = ROOT / "bench"
 
 
 def dead(document: Path) -> list[str]:
@@ -38,7 +37,7 @@ def test_no_link_leads_out_of_the_folder_of_which_a_site_is_built(page: Path) ->
     paths = [link.partition("#")[0] for link in links(page) if not ELSEWHERE.match(link)]
     targets = {path: (page.parent / path).resolve() for path in paths if path}
     # Then each is in docs/, and is a file: a folder would have to have a page of its own
-    inside = [path for path, to in targets.items() if to.is_relative_to(DOCS) or to.is_relative_to(RESULTS)]
+    inside = [path for path, to in targets.items() if to.is_relative_to(DOCS)]
     assert list(targets) == inside
     assert [path for path, to in targets.items() if not to.is_file()] == []
 

@@ -2,7 +2,7 @@
 
 from support.documents import DOCS, ROOT, between
 
-BENCH = ROOT / "bench" / "bench.md"
+BENCH = ROOT / "docs" / "bench" / "bench.md"
 
 
 def figures(text: str) -> list[str]:

@@ -11,7 +11,7 @@ def test_it_is_short() -> None:
 
 def test_its_headline_figures_are_lines_of_the_run_that_is_kept() -> None:
     # Given the table of the run, and the lines that the front door shows
-    kept = (ROOT / "bench" / "bench.md").read_text().splitlines()
+    kept = (ROOT / "docs" / "bench" / "bench.md").read_text().splitlines()
     headings, _, *figures = between(README, "bench").splitlines()
     # Then they are four of its lines, as they stand there, and not only those that look good
     assert len(figures) == 4
@@ -20,5 +20,5 @@ def test_its_headline_figures_are_lines_of_the_run_that_is_kept() -> None:
 
 
 def test_it_says_how_many_targets_are_missed() -> None:
-    missed = (ROOT / "bench" / "bench.md").read_text().count("| **no** |")
+    missed = (ROOT / "docs" / "bench" / "bench.md").read_text().count("| **no** |")
     assert f"{ {2: 'Two'}[missed] } targets are missed" in README.read_text()

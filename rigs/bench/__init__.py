@@ -1,0 +1,1 @@
+"""The benchmark: `main` runs the measurements, `rig` has their servers, `figures` judges them, `report` shows them."""
