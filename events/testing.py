@@ -69,7 +69,7 @@ class InlinePipeline(Pipeline):
         while relay.step() or self.inline.sent:
             while self.inline.sent:
                 group = self.inline.sent.popleft()
-                results = deliverer.deliver(group[0].handler, {one.event_id: one.attempt for one in group})
+                results = deliverer.deliver(group[0].handler, {one.event_id: one.token for one in group})
                 for wakeup in group:
                     attempts.append((wakeup, results[wakeup.event_id]))
                     if results[wakeup.event_id].outcome is Outcome.RETRY:

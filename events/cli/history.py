@@ -57,14 +57,16 @@ def show(
     event = history.event(found[0].event_id)
     if as_json:
         parsed = {"data": _parsed(event.data), "metadata": _parsed(event.metadata)}
-        print_json(asdict(event) | parsed | {"timeline": [asdict(one) for one in timeline(event)]})
+        attempts = [asdict(one) | {"run": one.attempt} for one in event.attempts]  # `run`: its older name
+        times = [asdict(one) for one in timeline(event)]
+        print_json(asdict(event) | parsed | {"attempts": attempts, "timeline": times})
         return
     _print(event)
     if any(one.event_id != event.event_id for one in history.find(EventFilter(sender_id=event_id))):
         remark(f"others have this id where they came from: events find --sender-id {event_id}")
     if tracebacks:
         for attempt in event.attempts:
-            heading(f"{attempt.handler}, attempt {attempt.run}")
+            heading(f"{attempt.handler}, attempt {attempt.attempt}")
             say_lines(attempt.traceback or attempt.error)
 
 

@@ -20,11 +20,11 @@ class Claiming:
         self._in_hand: set[tuple[UUID, str, int]] = set()
 
     @contextmanager
-    def in_hand(self, handler: str, attempts: Mapping[UUID, int]) -> Iterator[dict[UUID, int]]:
-        """Those of these attempts that no other thread of this process has in hand; they are ours until the end."""
+    def in_hand(self, handler: str, tokens: Mapping[UUID, int]) -> Iterator[dict[UUID, int]]:
+        """Those of these deliveries that no other thread of this process has in hand; they are ours until the end."""
         with self._lock:
-            ours = {one: number for one, number in attempts.items() if (one, handler, number) not in self._in_hand}
-            keys = {(one, handler, number) for one, number in ours.items()}
+            ours = {one: token for one, token in tokens.items() if (one, handler, token) not in self._in_hand}
+            keys = {(one, handler, token) for one, token in ours.items()}
             self._in_hand |= keys
         try:
             yield ours
@@ -32,7 +32,7 @@ class Claiming:
             with self._lock:
                 self._in_hand -= keys
 
-    def of(self, handler: str, attempts: Mapping[UUID, int]) -> Callable[[], list[Claim]]:
+    def of(self, handler: str, tokens: Mapping[UUID, int]) -> Callable[[], list[Claim]]:
         """What claims them, to be called again after an error. They must be in hand.
 
         A call that failed may have claimed them all the same. Those are handed back, and sent again soon.
@@ -42,8 +42,8 @@ class Claiming:
         def claim() -> list[Claim]:
             nonlocal in_doubt
             if in_doubt:
-                self._inbox.take_back(handler, attempts, self._worker)
+                self._inbox.take_back(handler, tokens, self._worker)
             in_doubt = True
-            return self._inbox.claim(handler, attempts, self._worker, self._lease)
+            return self._inbox.claim(handler, tokens, self._worker, self._lease)
 
         return claim

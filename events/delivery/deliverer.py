@@ -71,25 +71,25 @@ class Deliverer:
             inbox, self._calls, self._judge, self._heartbeat, self._pacing, self._insist, stopping, draining
         )
 
-    def deliver(self, handler: str, attempts: Mapping[UUID, int]) -> Results:
-        """Run one attempt of each delivery of a handler, given by event id; a handler's failure is a result.
+    def deliver(self, handler: str, tokens: Mapping[UUID, int]) -> Results:
+        """Run one attempt of each delivery of a handler, given by event id and token; a failure is a result.
 
         Raises:
             UnknownHandler: this process has no such handler; nothing was claimed.
             sqlalchemy.exc.DBAPIError: the database refused. While it is away this waits for it.
         """
         known = handler_named(handler)
-        with self._claiming.in_hand(handler, attempts) as ours:
-            others = dict.fromkeys(attempts.keys() - ours.keys(), Result(Outcome.NOT_OURS))
+        with self._claiming.in_hand(handler, tokens) as ours:
+            others = dict.fromkeys(tokens.keys() - ours.keys(), Result(Outcome.NOT_OURS))
             return others | (self._deliver(known, ours) if ours else {})
 
-    def _deliver(self, known: Handler, attempts: Mapping[UUID, int]) -> Results:
+    def _deliver(self, known: Handler, tokens: Mapping[UUID, int]) -> Results:
         handler = known.name
         try:
-            claims = self._insist(self._claiming.of(handler, attempts), until=self._draining)
+            claims = self._insist(self._claiming.of(handler, tokens), until=self._draining)
         except GaveUp:  # the ledger finds the wake-ups by their age
-            return dict.fromkeys(attempts, Result(Outcome.HANDED_BACK))
-        left = attempts.keys() - {claim.envelope.id for claim in claims}
+            return dict.fromkeys(tokens, Result(Outcome.HANDED_BACK))
+        left = tokens.keys() - {claim.envelope.id for claim in claims}
         results = self._insist(lambda: self._not_claimed(handler, left))
         if strange := [claim for claim in claims if claim.envelope.event_type not in known.event_types]:
             results |= self._passed_on(known, strange)
@@ -114,13 +114,13 @@ class Deliverer:
         """What has run over its time limit: for people."""
         return self._heartbeat.overdue()
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], error: BaseException) -> int:
+    def abandon(self, handler: str, tokens: Mapping[UUID, int], error: BaseException) -> int:
         """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome.
 
         How many had none.
         """
         delay = handler_named(handler).retry.backoff_after(1)
-        if lost := self._inbox.abandon(handler, attempts, failure_of(error), delay):
+        if lost := self._inbox.abandon(handler, tokens, failure_of(error), delay):
             self._hooks.expired(lost)
         return lost
 
@@ -195,4 +195,4 @@ class Deliverer:
 
 def _about(claim: Claim) -> dict[str, object]:
     """For logs that have fields."""
-    return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.run}
+    return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.attempt}

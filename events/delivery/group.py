@@ -123,7 +123,7 @@ class Together:
         again = []
         for claim, error in failed:
             # Data that can't be read are what they are, and RetryAfter is a wish, unless there is no other attempt.
-            is_wish = isinstance(error, RetryAfter) and handler.retry.delay_after(error, claim.run) is not None
+            is_wish = isinstance(error, RetryAfter) and handler.retry.delay_after(error, claim.attempt) is not None
             if is_wish or isinstance(error, EventDataError | NewerEvent):
                 results[claim.envelope.id] = self._judge.failed(handler, claim, error)
             else:

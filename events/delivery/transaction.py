@@ -128,7 +128,7 @@ def _told(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:
         event_id=event.event_id,
         event_type=claim.envelope.event_type,
         handler=handler.name,
-        attempt=claim.run,
+        attempt=claim.attempt,
         max_attempts=handler.retry.max_attempts,
         worker=claim.worker,
         correlation_id=event.metadata.correlation_id or str(event.event_id),

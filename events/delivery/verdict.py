@@ -40,7 +40,7 @@ class Judge:
         return other and self._insist(lambda: self._inbox.pass_on([claim], ours)) == 1
 
     def _judge(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
-        delay = handler.retry.delay_after(error, claim.run)
+        delay = handler.retry.delay_after(error, claim.attempt)
         if isinstance(error, EventDataError):
             delay = None
         failure = failure_of(error, handler.home, self._hooks.traceparent(claim))

@@ -11,11 +11,10 @@ from events.ledger.records import HELD, Mark, State
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """An attempt that did not end well; `run` is its number since the last replay."""
+    """An attempt that did not end well; `attempt` is its number since the last replay."""
 
     handler: str
     attempt: int
-    run: int
     outcome: str
     worker: str | None
     started_at: datetime | None
@@ -38,13 +37,18 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """The row of a delivery as it is now; for `attempts_before` and `counted` see DeadLetter."""
+    """The row of a delivery as it is now; for `attempts_before` and `counted` see DeadLetter.
+
+    Attributes:
+        attempt: the number of its last attempt, which may be one that doesn't count; 0 before the first.
+    """
 
     handler: str
     queue: str
     state: str
     attempts: int
     attempts_before: int
+    attempt: int
     replays: int
     created_at: datetime | None
     due_at: datetime | None
@@ -174,8 +178,8 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
     for attempt in event.attempts:
         if attempt.started_at is not None:
             yield Moment(attempt.started_at, "started", attempt.handler, attempt.worker or "",
-                         f"attempt {attempt.run}")  # fmt: skip
-        said = f"attempt {attempt.run}: {attempt.error_type}: {attempt.error}".split("\n")[0]
+                         f"attempt {attempt.attempt}")  # fmt: skip
+        said = f"attempt {attempt.attempt}: {attempt.error_type}: {attempt.error}".split("\n")[0]
         yield Moment(attempt.ended_at, _OF_ATTEMPT.get(attempt.outcome, attempt.outcome), attempt.handler,
                      attempt.worker or "", said)  # fmt: skip
     for action in event.actions:

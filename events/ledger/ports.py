@@ -201,8 +201,11 @@ class Recovery(Protocol):
 class Inbox(Protocol):
     """What a worker reads and writes around a handler's run. Claims of one call are of one handler."""
 
-    def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
-        """Count the attempts and take the deliveries, committed; without those not sent, or not for that attempt."""
+    def claim(self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+        """Count the attempts and take the deliveries, committed; without those not sent, or not for that token.
+
+        `tokens`: by event id, as the wake-ups name them.
+        """
 
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
         """Move the end of the leases; how many are still ours."""
@@ -244,7 +247,7 @@ class Inbox(Protocol):
     def release(self, worker_prefix: str) -> int:
         """Hand back at once whatever workers run whose names begin so; how many deliveries."""
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
+    def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
         """The process that ran these is gone: like retry or bury, whichever the subscription's max_attempts says. How
         many it had in hand: those that have their outcome stay as they are.
 
@@ -263,7 +266,7 @@ class Inbox(Protocol):
         False, and nothing is changed, if that was so `most` times already, or the delivery is no longer ours.
         """
 
-    def take_back(self, handler: str, attempts: Mapping[UUID, int], worker: str) -> int:
+    def take_back(self, handler: str, tokens: Mapping[UUID, int], worker: str) -> int:
         """Hand back what `claim` has taken for this worker without anybody being told, as its answer was lost."""
 
     def is_away(self, error: BaseException) -> bool:

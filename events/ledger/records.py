@@ -12,7 +12,9 @@ While an operator has paused its handler, a delivery is `paused` instead of pend
 
 `due_at` means: pending, when to send (HELD while no living worker has its handler); sent, when to ask whether the wake-
 up got lost; running, when the lease ends.
-`attempts` only grows: it is counted in the claim, committed before user code runs, and it is the fencing token.
+An attempt has two numbers. Its `token` only grows (column `attempts`): it is counted in the claim, committed before
+user code runs, and every write of the attempt is fenced by it. Nobody is shown a token. People see the `attempt`:
+counted from 1 since the last replay, without those that don't count (column `attempts_before`).
 """
 
 import hashlib
@@ -81,16 +83,19 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """ "This delivery is due": all that a broker ever carries. `attempt` is the number that its claim must get.
+    """ "This delivery is due": all that a broker ever carries.
 
-    `event_type` is what the relay knows of it, and no part of the message.
+    Attributes:
+        token: of the attempt that it is for; its claim must get this very token.
+        event_type, attempt: the relay knows them, and they are no part of the message; "" and 0 where it was read.
     """
 
     event_id: UUID
     handler: str
     queue: str
-    attempt: int
+    token: int
     event_type: str = field(default="", compare=False)
+    attempt: int = field(default=0, compare=False)
 
 
 Group = tuple[Wakeup, ...]  # wake-ups of one handler that share a message; mostly one
@@ -199,8 +204,8 @@ class Claim:
 
     envelope: Envelope
     handler: str
-    attempt: int  # the fencing token: grows for ever
-    run: int  # attempts since the last replay, from 1: what retry policies count
+    token: int  # fences its writes, grows for ever, and is shown to nobody
+    attempt: int  # since the last replay, from 1: what people see, and what retry policies count
     worker: str
     age: float = 0.0
     taken: float = field(default_factory=time.monotonic, compare=False)

@@ -13,5 +13,5 @@ class Traces(Protocol):
     def of_events(self, event_ids: Collection[UUID]) -> dict[UUID, Carrier]:
         """The contexts in which events were published; without those that have none. One query."""
 
-    def before(self, event_id: UUID, handler: str, attempt: int) -> str | None:
-        """The traceparent of the last failed attempt of a delivery before this one."""
+    def before(self, event_id: UUID, handler: str, token: int) -> str | None:
+        """The traceparent of the last failed attempt of a delivery before the one with this token."""

@@ -93,7 +93,7 @@ def about(claims: Sequence[Claim]) -> Fields:
     return fields | {
         "event_id": str(envelope.id),
         "event_type": envelope.event_type,
-        "attempt": first.run,
+        "attempt": first.attempt,
         "correlation_id": _correlation(envelope.metadata) or str(envelope.id),
     } | ({"trace_id": found} if (found := trace_id(envelope.metadata)) else {})  # fmt: skip
 

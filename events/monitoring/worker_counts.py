@@ -106,7 +106,7 @@ class Tally(Watcher):
                 place = at + _IN_HANDLER
                 numbers[place + bisect_left(BOUNDS, took)] += 1.0
                 numbers[place + _HISTOGRAM - 1] += took
-            if claim.attempt == 1:
+            if claim.token == 1:
                 place = at + _TO_START
                 numbers[place + bisect_left(BOUNDS, age)] += 1.0
                 numbers[place + _HISTOGRAM - 1] += age

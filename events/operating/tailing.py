@@ -91,7 +91,7 @@ class Tail:
         if delivery.state == State.DEAD:
             self._dead.add((*key, delivery.finished_at))
         if what:
-            detail = f"attempt {delivery.counted}" + (f": {said}" if said and what != "started" else "")
+            detail = f"attempt {delivery.attempt}" + (f": {said}" if said and what != "started" else "")
             yield Happening(
                 at or datetime.now(UTC),
                 what,

@@ -1,4 +1,4 @@
-"""To take deliveries that were sent, each for the attempt that its wake-up names, with what their events hold."""
+"""To take deliveries that were sent, each for the token that its wake-up names, with what their events hold."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -46,22 +46,20 @@ _ENVELOPE = (
 )
 
 
-def take(
-    engine: Engine, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta
-) -> Sequence[Row[Any]]:
+def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
     """Those that were taken: event_id, attempts_before, and the columns of the event; NULL if it is gone.
 
-    They come in the order of `attempts`. Of a handler that is paused none are taken, and those that were sent wait.
+    They come in the order of `tokens`. Of a handler that is paused none are taken, and those that were sent wait.
     """
     dialect = engine.dialect.name
-    keys = key_values(dialect, [(event_id, handler, number - 1) for event_id, number in attempts.items()])
+    keys = key_values(dialect, [(event_id, handler, token - 1) for event_id, token in tokens.items()])
     values = keys | {"of_handler": handler} | moments(dialect, lease=lease)
-    values |= {"by": worker[:255], "of_several": len(attempts) > 1}
+    values |= {"by": worker[:255], "of_several": len(tokens) > 1}
     if dialect == "postgresql":  # allows all of it in one statement and one round trip
         try:
             with look(engine) as connection:
                 rows = connection.execute(_taking_at_once(), values).all()
-                if len(rows) < len(attempts):
+                if len(rows) < len(tokens):
                     connection.execute(_setting_aside(dialect), values)
         except DBAPIError as error:
             if not is_locked(error):
@@ -71,9 +69,9 @@ def take(
         with transaction(engine) as connection:
             taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
             rows = connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
-            if len(rows) < len(attempts):
+            if len(rows) < len(tokens):
                 connection.execute(_setting_aside(dialect), values)
-    place = {event_id: number for number, event_id in enumerate(attempts)}
+    place = {event_id: number for number, event_id in enumerate(tokens)}
     return sorted(rows, key=lambda row: place[row.event_id])
 
 

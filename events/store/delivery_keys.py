@@ -80,11 +80,11 @@ def unlocked(which: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def not_started(dialect: str) -> ColumnElement[bool]:
-    """Sent, and still before the attempt that each wake-up is for; which, `wakeup_values` says."""
+    """Sent, and still before the token that each wake-up names; which, `wakeup_values` says."""
     keys = key_table(dialect)
     return and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
 
 
 def wakeup_values(dialect: str, wakeups: Iterable[Wakeup]) -> dict[str, Any]:
     """The parameters of a statement about deliveries that are `not_started`."""
-    return key_values(dialect, [(one.event_id, one.handler, one.attempt - 1) for one in wakeups])
+    return key_values(dialect, [(one.event_id, one.handler, one.token - 1) for one in wakeups])

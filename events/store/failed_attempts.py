@@ -39,14 +39,14 @@ def fail(
     failure: Failure,
     outcome: Outcome,
     due_at: "datetime | ColumnElement[datetime] | None" = None,
-    attempts: int = 0,
+    token: int = 0,
     **changes: Any,
 ) -> int:
     """Write to the deliveries of this condition, which are running; how many.
 
     Args:
         outcome: DEAD ends them; of any other they are due again at `due_at`.
-        attempts: so many they have had. Of very many the first and the last are remembered.
+        token: of the attempt, so that of very many only the first and the last are remembered.
         changes: of more columns.
     """
     now = now_plus(connection)
@@ -69,7 +69,7 @@ def fail(
         *(literal(text) for text in why.values()),
     ).where(which)
     connection.execute(insert(event_attempts).from_select(_REMEMBERED, attempt))
-    if attempts > _FIRST + _LAST and attempts % _EVERY == 0:
+    if token > _FIRST + _LAST and token % _EVERY == 0:
         connection.execute(_forgetting(which))
     if outcome is Outcome.DEAD:
         state = {"state": State.DEAD, "finished_at": now, "copied": False}

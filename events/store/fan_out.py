@@ -79,7 +79,7 @@ def told(events: int, rows: Sequence[Any]) -> FannedOut:
     return FannedOut(
         events,
         sent=tuple(
-            (Wakeup(row.event_id, row.handler, row.queue, 1, row.event_type),)
+            (Wakeup(row.event_id, row.handler, row.queue, 1, row.event_type, 1),)
             for row in rows
             if row.state == State.SENT
         ),

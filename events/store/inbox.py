@@ -1,6 +1,6 @@
 """What a worker reads and writes around a handler's run. Keeps the contract of events.ledger.Inbox.
 
-Every write after the claim is fenced: it happens only `WHERE` the delivery is running with this very attempt.
+Every write after the claim is fenced: it happens only `WHERE` the delivery is running with this very token.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -74,14 +74,14 @@ class SqlInbox:
     def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
         why = failure_of(error)
         with transaction(self._engine) as connection:
-            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
+            mine = _is_still(claim.envelope.id, claim.handler, claim.token)
             if not interrupt(connection, mine, f"{why.error_type}: {why.error}", most):
                 return False
             wake_relays(connection)
             return True
 
-    def take_back(self, handler: str, attempts: Mapping[UUID, int], worker: str) -> int:
-        keys = key_values(self._dialect, [(event_id, handler, number) for event_id, number in attempts.items()])
+    def take_back(self, handler: str, tokens: Mapping[UUID, int], worker: str) -> int:
+        keys = key_values(self._dialect, [(event_id, handler, token) for event_id, token in tokens.items()])
         with transaction(self._engine) as connection:
             wake_relays(connection)
             back = _still_ours(self._dialect).where(_DELIVERY.worker == worker[:255])
@@ -90,19 +90,19 @@ class SqlInbox:
                 back.values(state=waits(), due_at=now_plus(connection), **not_counted), keys
             ).rowcount
 
-    def claim(self, handler: str, attempts: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+    def claim(self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
         claims = []
-        for row in take(self._engine, handler, attempts, worker, lease):
-            attempt = attempts[row.event_id]
-            run = attempt - row.attempts_before
+        for row in take(self._engine, handler, tokens, worker, lease):
+            token = tokens[row.event_id]
+            attempt = token - row.attempts_before
             if row.event_type is None:  # deleted by somebody, and that must be seen
                 gone = Envelope(row.event_id, "", "", "", 1, None, 1, "")
                 self.bury(
-                    Claim(gone, handler, attempt, run, worker),
+                    Claim(gone, handler, token, attempt, worker),
                     Failure("events.errors.EventDataError", f"event {row.event_id} is no longer in event_store", ""),
                 )
             else:
-                claims.append(Claim(_envelope_of(row), handler, attempt, run, worker, row.age))
+                claims.append(Claim(_envelope_of(row), handler, token, attempt, worker, row.age))
         return claims
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
@@ -136,18 +136,18 @@ class SqlInbox:
         )
         with transaction(self._engine) as connection:
             row = connection.execute(query.with_for_update()).one()
-        return (row.state, row.attempts) == (State.SUCCEEDED, claim.attempt)
+        return (row.state, row.attempts) == (State.SUCCEEDED, claim.token)
 
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the time until something is due may just have become shorter
-            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
-            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.attempt) == 1
+            mine = _is_still(claim.envelope.id, claim.handler, claim.token)
+            return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.token) == 1
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # there is something to copy
-            mine = _is_still(claim.envelope.id, claim.handler, claim.attempt)
+            mine = _is_still(claim.envelope.id, claim.handler, claim.token)
             return fail(connection, mine, failure, Outcome.DEAD) == 1
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
@@ -178,33 +178,33 @@ class SqlInbox:
                 .values(state=waits(), due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
             ).rowcount
 
-    def abandon(self, handler: str, attempts: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
-        if len(attempts) > 1:
-            claims = [Claim(Envelope(event_id, "", "", "", 1, None, 1, ""), handler, number, 1, "")
-                      for event_id, number in attempts.items()]  # fmt: skip
+    def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
+        if len(tokens) > 1:
+            claims = [Claim(Envelope(event_id, "", "", "", 1, None, 1, ""), handler, token, 1, "")
+                      for event_id, token in tokens.items()]  # fmt: skip
             return self.hand_back(claims, timedelta(0), alone=True)
-        ((event_id, attempt),) = attempts.items()
-        mine = _is_still(event_id, handler, attempt)
+        ((event_id, token),) = tokens.items()
+        mine = _is_still(event_id, handler, token)
         with transaction(self._background) as connection:
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
                 return 0
             wake_relays(connection)
-            last = attempt - row.attempts_before >= max_attempts(connection, handler)
+            last = token - row.attempts_before >= max_attempts(connection, handler)
             if last:
                 fail(connection, mine, failure, Outcome.DEAD)
             else:
-                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), attempt)
+                fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), token)
         return 1
 
 
-def _is_still(event_id: UUID, handler: str, attempt: int) -> ColumnElement[bool]:
-    """The delivery is running, with this very attempt."""
+def _is_still(event_id: UUID, handler: str, token: int) -> ColumnElement[bool]:
+    """The delivery is running, with this very token."""
     return and_(
         _DELIVERY.event_id == event_id,
         _DELIVERY.handler == handler,
         in_state(State.RUNNING),
-        _DELIVERY.attempts == attempt,
+        _DELIVERY.attempts == token,
     )
 
 
@@ -228,7 +228,7 @@ def _write(connection: Connection, claims: Collection[Claim], **values: Any) -> 
 
 
 def _claim_values(dialect: str, claims: Collection[Claim]) -> dict[str, Any]:
-    return key_values(dialect, [(claim.envelope.id, claim.handler, claim.attempt) for claim in claims])
+    return key_values(dialect, [(claim.envelope.id, claim.handler, claim.token) for claim in claims])
 
 
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
@@ -246,7 +246,7 @@ def _extending(dialect: str) -> Update:
 
 
 def _are_still_ours(dialect: str) -> ColumnElement[bool]:
-    """The deliveries are running with the attempts that `_claim_values` says."""
+    """The deliveries are running with the tokens that `_claim_values` says."""
     keys = key_table(dialect)
     return and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
 

@@ -73,8 +73,7 @@ class SqlOutbox:
         with transaction(self._engine) as connection:
             rows = self._at_home(connection, due, which)
             groups = group([
-                Due(Wakeup(row.event_id, row.handler, queue, row.attempts + 1, row.event_type or ""),
-                    (row.now - row.due_at).total_seconds(), row.alone)
+                Due(_wakeup(row, queue), (row.now - row.due_at).total_seconds(), row.alone)
                 for row in rows
             ])  # fmt: skip
             self._mark_sent(connection, groups, stale_after)
@@ -91,9 +90,7 @@ class SqlOutbox:
         with transaction(self._engine) as connection:
             locked = passed(self._dialect).with_for_update(skip_locked=True)
             rows = connection.execute(locked, which | moments(self._dialect)).all()
-            groups: list[Group] = [
-                (Wakeup(row.event_id, row.handler, row.queue, row.attempts + 1, row.event_type or ""),) for row in rows
-            ]
+            groups: list[Group] = [(_wakeup(row, row.queue),) for row in rows]
             self._mark_sent(connection, groups, stale_after)
         return groups
 
@@ -168,6 +165,11 @@ class SqlOutbox:
         return PostgresListener(self._engine) if self._listen else PollingListener()
 
 
+def _wakeup(row: Any, queue: str) -> Wakeup:
+    token = row.attempts + 1
+    return Wakeup(row.event_id, row.handler, queue, token, row.event_type or "", token - row.attempts_before)
+
+
 def _of(handlers: Collection[Handled]) -> dict[str, Any]:
     return {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
 
@@ -198,6 +200,7 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
             _DELIVERY.handler,
             _DELIVERY.event_type,
             _DELIVERY.attempts,
+            _DELIVERY.attempts_before,
             _DELIVERY.alone,
             _DELIVERY.due_at,
             now.label("now"),

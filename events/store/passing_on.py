@@ -57,7 +57,14 @@ def is_readable() -> ColumnElement[bool]:
 def passed(dialect: str) -> "Select[Any]":
     """The `most` deliveries of `queues` that were passed on and are due, which `is_of` and `is_readable` find."""
     return (
-        select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.attempts, _DELIVERY.event_type)
+        select(
+            _DELIVERY.event_id,
+            _DELIVERY.handler,
+            _DELIVERY.queue,
+            _DELIVERY.attempts,
+            _DELIVERY.attempts_before,
+            _DELIVERY.event_type,
+        )
         .where(in_state(State.PENDING), _DELIVERY.passes > literal_column("0"), _DELIVERY.due_at <= moment(dialect))
         .where(_DELIVERY.queue.in_(bindparam("queues", expanding=True)), home() == _DELIVERY.queue)
         .where(is_of(), is_readable())

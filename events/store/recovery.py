@@ -132,9 +132,9 @@ class SqlRecovery:
             for row in rows:
                 this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler,
                             in_state(State.RUNNING), _DELIVERY.attempts == row.attempts)  # fmt: skip
-                run = row.attempts - row.attempts_before
-                last = run >= most[row.handler]
-                said = f"worker {row.worker} died, or let its lease run out, during attempt {run}"
+                attempt = row.attempts - row.attempts_before
+                last = attempt >= most[row.handler]
+                said = f"worker {row.worker} died, or let its lease run out, during attempt {attempt}"
                 failure = Failure("events.errors.WorkerLost", said, "")
                 if row.in_outage and interrupt(connection, this, f"{failure.error_type}: {said}", AWAY):
                     continue

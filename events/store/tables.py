@@ -150,7 +150,7 @@ event_deliveries = Table(
     Column("handler", String(255), nullable=False),
     Column("queue", String(255), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),  # only grows: the fencing token
+    Column("attempts", Integer, nullable=False, server_default=text("0")),  # only grows: the token of the last attempt
     # Of these, attempts that don't count: made before the last replay, or handed back.
     Column("attempts_before", Integer, nullable=False, server_default=text("0")),
     Column("replays", Integer, nullable=False, server_default=text("0")),
@@ -261,8 +261,8 @@ event_attempts = Table(
     metadata,
     Column("event_id", Id, nullable=False),
     Column("handler", String(255), nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("run", Integer, nullable=False),  # the attempt's number since the last replay, from 1
+    Column("attempt", Integer, nullable=False),  # its token: see events.ledger.records
+    Column("run", Integer, nullable=False),  # the attempt that people see: counted since the last replay, from 1
     Column("outcome", String(16), nullable=False),
     Column("worker", String(255)),
     Column("started_at", UtcDateTime),

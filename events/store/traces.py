@@ -40,10 +40,10 @@ class SqlTraces:
                         found[event_id]["tracestate"] = state
         return found
 
-    def before(self, event_id: UUID, handler: str, attempt: int) -> str | None:
+    def before(self, event_id: UUID, handler: str, token: int) -> str | None:
         query = (
             select(_ATTEMPT.traceparent)
-            .where(_ATTEMPT.event_id == event_id, _ATTEMPT.handler == handler, _ATTEMPT.attempt < attempt)
+            .where(_ATTEMPT.event_id == event_id, _ATTEMPT.handler == handler, _ATTEMPT.attempt < token)
             .order_by(_ATTEMPT.attempt.desc())
             .limit(1)
         )

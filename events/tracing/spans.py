@@ -175,15 +175,15 @@ class Spans(Watcher):
             return tracer.start_span(name, now, SpanKind.CONSUMER, attributes, links)
         envelope = first.envelope
         attributes = attributes_of("process", queue, envelope.event_type, envelope.id) | ours
-        attributes["events.attempt"] = first.run
+        attributes["events.attempt"] = first.attempt
         parent = W3C.extract(carried_by_row(envelope.metadata), now)
         return tracer.start_span(name, parent, SpanKind.CONSUMER, attributes, self._links_back(first))
 
     def _links_back(self, claim: Claim) -> Sequence[Link]:
-        if claim.attempt == 1:
+        if claim.token == 1:
             return ()
         with suppress(Exception):  # a span without its link is better than none
-            before = self._traces.before(claim.envelope.id, claim.handler, claim.attempt)
+            before = self._traces.before(claim.envelope.id, claim.handler, claim.token)
             return links_to({"traceparent": before}, {"events.link": "previous attempt"}) if before else ()
         return ()
 

@@ -45,12 +45,12 @@ def wakeup_message(group: Group) -> Message:
     header: dict[str, Any] = {"handler": first.handler, "queue": first.queue}
     if len(group) == 1:
         event_id = str(first.event_id)
-        arguments: dict[str, Any] = {"event_id": event_id, "attempt": first.attempt}
-        identity, root, retries = task_id(first.event_id, first.handler), event_id, first.attempt - 1
+        arguments: dict[str, Any] = {"event_id": event_id, "attempt": first.token}  # under its older name
+        identity, root, retries = task_id(first.event_id, first.handler), event_id, first.token - 1
         header |= arguments
-        shown = arguments
+        shown = {"event_id": event_id} | ({"attempt": first.attempt} if first.attempt else {})
     else:
-        deliveries = [[str(one.event_id), one.attempt] for one in group]
+        deliveries = [[str(one.event_id), one.token] for one in group]
         arguments = {"deliveries": deliveries}
         identity = root = task_id(first.event_id, f"{first.handler} {deliveries}")
         retries = 0
@@ -87,7 +87,7 @@ def group_of(headers: Mapping[str, Any] | None) -> Group:
         ours = (headers or {})[HEADER]
         handler, queue = str(ours["handler"]), str(ours["queue"])
         deliveries = ours["deliveries"] if "deliveries" in ours else [[ours["event_id"], ours["attempt"]]]
-        return tuple(Wakeup(UUID(event_id), handler, queue, int(attempt)) for event_id, attempt in deliveries)
+        return tuple(Wakeup(UUID(event_id), handler, queue, int(token)) for event_id, token in deliveries)
     except (KeyError, TypeError, ValueError, AttributeError):
         return ()
 
@@ -102,7 +102,7 @@ def dead_letter_message(letter: DeadLetter) -> Message:
         "metadata": _json_or_text(letter.metadata),
         "handler": letter.handler,
         "queue": letter.queue,
-        "attempts": letter.attempts,
+        "attempts": letter.counted,
         "replays": letter.replays,
         "worker": letter.worker,
         "error_type": letter.error_type,

@@ -67,7 +67,7 @@ class OutcomeLines(Watcher):
             log.info("%s asks to be tried again in %s: %s", subject, _shown(wait), _first_line(error), extra=extra)
             return
         place = line_of(error, handler.home)
-        failed = f"{subject} failed, attempt {claim.run} of {handler.retry.max_attempts}"
+        failed = f"{subject} failed, attempt {claim.attempt} of {handler.retry.max_attempts}"
         why = f"{_first_line(error)} ({place or handler.defined_at})"
         line, later = f"{failed}, again in {_shown(wait)}: {why}", f"{failed}: {why}"
         self._repeats.warn((handler.name, type(error), place), line, error, extra, later)
@@ -76,7 +76,7 @@ class OutcomeLines(Watcher):
         place = line_of(error, handler.home)
         log.error(
             "%s -> %s is a dead letter, attempt %d of %d: %s (%s); see `events dead show %s`",
-            _subject([claim]), handler.name, claim.run, handler.retry.max_attempts, _first_line(error),
+            _subject([claim]), handler.name, claim.attempt, handler.retry.max_attempts, _first_line(error),
             place or handler.defined_at, claim.envelope.id,
             exc_info=error if self._repeats.is_new((handler.name, type(error), place)) else None,
             extra={CLAIMS: [claim], "outcome": Outcome.DEAD.value},

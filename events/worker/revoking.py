@@ -90,10 +90,10 @@ def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> 
     request.terminate(state.consumer.pool, signal=signal)
     state.consumer.timer.call_after(_STILL_THERE, _kill, (state.consumer.pool, pid))
     log.warning("%s (%s) was terminated by %s", request.name, request.id, actor)
-    attempts = {wakeup.event_id: wakeup.attempt for wakeup in group}
+    tokens = {wakeup.event_id: wakeup.token for wakeup in group}
     try:
         deliverer = request.task.deliverer("main")
-        if not deliverer.abandon(request.name, attempts, Terminated(f"terminated by {actor}")):
+        if not deliverer.abandon(request.name, tokens, Terminated(f"terminated by {actor}")):
             # It had not been claimed, or had ended already.
             app.pipeline.ledger.outbox.hand_back(group, timedelta(0))
     except Exception as error:  # the lease ends in any case, and the relay finds it

@@ -52,7 +52,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
             self.pipeline.ledger.outbox.hand_back(group, timedelta(0))
             return Outcome.HANDED_BACK.value
         worker = f"{self.request.hostname}/{self.app.run_token}.{os.getpid()}"
-        results = self.deliverer(worker).deliver(self.name, _attempts(group))
+        results = self.deliverer(worker).deliver(self.name, _tokens(group))
         for wakeup in group:
             if results[wakeup.event_id].outcome is Outcome.UNKNOWN:
                 # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
@@ -89,8 +89,8 @@ def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     return task
 
 
-def _attempts(group: Group) -> dict[UUID, int]:
-    return {wakeup.event_id: wakeup.attempt for wakeup in group}
+def _tokens(group: Group) -> dict[UUID, int]:
+    return {wakeup.event_id: wakeup.token for wakeup in group}
 
 
 def _shown(results: Sequence[Result]) -> str:
@@ -125,7 +125,7 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
         return
     try:
         group = group_of({HEADER: {"handler": sender.name, "queue": "", **kwargs}})
-        sender.deliverer("main").abandon(sender.name, _attempts(group), error)
+        sender.deliverer("main").abandon(sender.name, _tokens(group), error)
     except Exception as failure:  # the lease ends in any case, and the relay finds it
         which = ", ".join(str(wakeup.event_id) for wakeup in group_of({HEADER: {"handler": "", "queue": "", **kwargs}}))
         log.warning("can't record the end of %s of event %s: %s", sender.name, which, failure,

@@ -57,7 +57,7 @@ def test_two_that_want_one_row_take_turns(pipeline: InlinePipeline) -> None:
 
     def work(index: int) -> None:
         wakeup = wakeups[index]
-        result = deliverer.deliver(wakeup.handler, {wakeup.event_id: wakeup.attempt})
+        result = deliverer.deliver(wakeup.handler, {wakeup.event_id: wakeup.token})
         outcomes.append(result[wakeup.event_id].outcome)
 
     threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in (0, 1)]

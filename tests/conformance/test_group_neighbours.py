@@ -185,6 +185,6 @@ def test_what_a_handler_leaves_is_felt_by_nobody(postgres: InlinePipeline, what:
     publish(more)
     deliverer = postgres.deliverer("w2")
     publish(alone := Touching(place="z", do=what))
-    rest = {one.event_id: one.attempt for one in sent_together(postgres, "touches")}
+    rest = {one.event_id: one.token for one in sent_together(postgres, "touches")}
     deliverer.deliver("touches", {alone.event_id: rest.pop(alone.event_id)})
     assert {one.outcome for one in deliverer.deliver("touches", rest).values()} == {BACK}

@@ -71,5 +71,5 @@ def test_only_a_pool_of_the_handlers_own_is_its_failure(pipeline: InlinePipeline
     pipeline.subscribe()
     pipeline.relay().step()
     ((wakeup,),) = pipeline.inline.held()
-    result = pipeline.deliverer("w1").deliver(wakeup.handler, {wakeup.event_id: wakeup.attempt})
+    result = pipeline.deliverer("w1").deliver(wakeup.handler, {wakeup.event_id: wakeup.token})
     assert result[wakeup.event_id].outcome is outcome

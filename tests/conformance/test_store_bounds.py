@@ -75,7 +75,7 @@ def test_attempts_that_the_database_cut_short_are_still_counted_after_that(store
         connection.execute(update(event_deliveries).values(due_at=event_deliveries.c.created_at))
     claim = store.claim(store.take()[0])
     assert not store.ledger.inbox.interrupt(claim, OSError("gone"), 30)
-    assert claim.run == 31
+    assert claim.attempt == 31
     # What was dead, and is replayed, begins anew
     assert store.ledger.inbox.bury(claim, OOPS)
     store.ledger.dead.replay(DeadLetterFilter(event_ids=(event_id,)), "op")

@@ -13,10 +13,10 @@ def test_replaying_twice_acts_once_and_gives_all_attempts_back(store: Store) -> 
     # When it is replayed by two clicks
     assert store.ledger.dead.replay(DeadLetterFilter(event_ids=[event_id]), "ann") == 1
     assert store.ledger.dead.replay(DeadLetterFilter(event_ids=[event_id]), "ann") == 0
-    # Then attempts go on counting, but a new run of attempts begins; the old error stays until there is another outcome
+    # Then tokens go on counting, but attempts begin anew; the old error stays until there is another outcome
     assert store.row(event_id).error == "no"
     claim = store.claim(store.take()[0], lease=PAST)
-    assert (claim.attempt, claim.run) == (2, 1)
+    assert (claim.token, claim.attempt) == (2, 1)
     store.ledger.recovery.expire_leases(10)
     assert store.row(event_id).state == "pending"
     store.claim(store.take()[0], lease=PAST)

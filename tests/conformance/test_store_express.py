@@ -51,7 +51,7 @@ def test_what_is_new_is_sent_at_once_each_in_a_message_of_its_own(store: Store) 
     assert {row.state for row in rows} == {"sent"}
     assert len({row.message for row in rows}) == 6
     # And it is claimed as any other, and looked for when nobody claims it
-    assert store.claim(sent(found)[0]).run == 1
+    assert store.claim(sent(found)[0]).attempt == 1
     make_due(store)
     assert store.ledger.recovery.overdue() == {"q": 5}
 

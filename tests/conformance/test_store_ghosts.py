@@ -181,10 +181,10 @@ def test_a_claim_takes_what_is_free_and_leaves_the_rest_as_it_was(
     store.subscribe()
     ids = [store.publish(uuid4()) for _ in range(3)]
     wakeups = store.take()
-    attempts = {one.event_id: one.attempt for one in wakeups}
+    tokens = {one.event_id: one.token for one in wakeups}
     with ghost(store, "event_deliveries", f"event_id = '{ids[1]}'"):
         # When a worker claims them
-        claims = store.ledger.inbox.claim("hear", attempts, "w1", HOUR)
+        claims = store.ledger.inbox.claim("hear", tokens, "w1", HOUR)
         # Then it has the others, and a word about that one
         assert {claim.envelope.id for claim in claims} == {ids[0], ids[2]}
         assert "1 deliveries of hear are locked" in caplog.text
@@ -199,11 +199,11 @@ def test_a_claim_of_a_paused_handler_waits_for_nobody(store: Store) -> None:
     # Given a delivery that was sent before its handler was paused, and that a ghost has
     store.subscribe()
     ids = [store.publish(), store.publish()]
-    attempts = {one.event_id: one.attempt for one in store.take()}
+    tokens = {one.event_id: one.token for one in store.take()}
     store.ledger.switches.pause("hear", "ann")
     with ghost(store, "event_deliveries", f"event_id = '{ids[0]}'"):
         # When a worker claims it, with another, then it has none, and sets aside what is free
-        assert store.ledger.inbox.claim("hear", attempts, "w1", HOUR) == []
+        assert store.ledger.inbox.claim("hear", tokens, "w1", HOUR) == []
         assert [store.row(one).state for one in ids] == ["sent", "paused"]
 
 

@@ -30,7 +30,7 @@ def test_a_group_whose_lease_ends_comes_again_one_by_one_and_uncounted(store: St
     )  # fmt: skip
     # And by itself each has all of its attempts, and dies by them
     for wakeup in [one for (one,) in take(store, 1) if one.event_id != single.event_id]:
-        assert store.claim(wakeup, lease=PAST).run == 1
+        assert store.claim(wakeup, lease=PAST).attempt == 1
     store.ledger.recovery.expire_leases(10)
     assert states(store, group) == ["dead" if max_attempts == 1 else "pending"] * 3
     assert store.row(group[0].event_id).alone
@@ -52,7 +52,7 @@ def test_a_group_whose_process_died_comes_again_one_by_one_and_uncounted(store: 
     with store.ledger.inbox.begin() as connection:
         store.ledger.inbox.succeed(connection, [done])
     # When all that is at hand is its message
-    store.ledger.inbox.abandon("hear", {one.event_id: one.attempt for one in group}, OOPS, HOUR)
+    store.ledger.inbox.abandon("hear", {one.event_id: one.token for one in group}, OOPS, HOUR)
     # Then the others are due at once, alone, with no attempt counted
     rows = [store.row(wakeup.event_id) for wakeup in group if wakeup.event_id != done.envelope.id]
     assert [(row.state, row.alone, row.attempts - row.attempts_before) for row in rows] == [("pending", True, 0)] * 2
@@ -60,9 +60,9 @@ def test_a_group_whose_process_died_comes_again_one_by_one_and_uncounted(store: 
     # And to say it again, or of another attempt, changes nothing
     again = [one for (one,) in take(store, 1)]
     claims = [store.claim(wakeup) for wakeup in again]
-    store.ledger.inbox.abandon("hear", {one.event_id: one.attempt for one in group}, OOPS, HOUR)
+    store.ledger.inbox.abandon("hear", {one.event_id: one.token for one in group}, OOPS, HOUR)
     assert states(store, again) == ["running"] * 2
-    assert [one.run for one in claims] == [1, 1]
+    assert [one.attempt for one in claims] == [1, 1]
 
 
 def test_what_is_missing_is_counted_in_messages(store: Store) -> None:

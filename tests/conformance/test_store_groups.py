@@ -71,7 +71,7 @@ def test_the_grouping_is_told_how_long_each_is_due_and_whether_it_goes_alone(sto
     seen: list[Due] = []
     store.ledger.outbox.take_due("q", 10, HOUR, None, (), lambda due: seen.extend(due) or [])
     # Then it is told so, of the one that is due first before the other
-    assert [(one.wakeup.event_id, one.wakeup.attempt, one.alone) for one in seen] == [
+    assert [(one.wakeup.event_id, one.wakeup.token, one.alone) for one in seen] == [
         (wakeup.event_id, 2, True), (second, 1, False),
     ]  # fmt: skip
     assert seen[0].age > seen[1].age >= 0
@@ -109,7 +109,7 @@ def test_a_claim_says_whether_it_is_of_a_group(store: Store) -> None:
     # And one that comes again by itself is of no group any more
     store.ledger.inbox.hand_back([Claim(envelope(group[0].event_id), "hear", 1, 1, "w1")], NOW)
     ((again,),) = take(store, 1)
-    assert store.claim(again).attempt == 2
+    assert store.claim(again).token == 2
     assert not store.row(again.event_id).grouped
 
 
@@ -118,9 +118,9 @@ def test_of_a_group_only_what_still_waits_for_this_attempt_is_claimed(store: Sto
     ((running, back, other, good),) = sent(store, 4, 4)
     store.claim(running)
     store.ledger.outbox.hand_back([back], NOW)
-    attempts = {one.event_id: 1 for one in (running, back, good)} | {other.event_id: 2}
+    tokens = {one.event_id: 1 for one in (running, back, good)} | {other.event_id: 2}
     # Then only the fourth is claimed
-    claims = store.ledger.inbox.claim("hear", attempts, "w2", HOUR)
+    claims = store.ledger.inbox.claim("hear", tokens, "w2", HOUR)
     assert [one.envelope.id for one in claims] == [good.event_id]
     assert store.row(running.event_id).worker == "w1"
 

@@ -49,7 +49,7 @@ def test_a_late_success_is_refused_and_its_effects_roll_back(store: Store) -> No
     assert not store.ledger.inbox.extend([late], HOUR)
     assert not store.ledger.inbox.retry(late, OOPS, NOW)
     assert not store.ledger.inbox.bury(late, OOPS)
-    store.ledger.inbox.abandon("hear", {late.envelope.id: late.attempt}, OOPS, NOW)
+    store.ledger.inbox.abandon("hear", {late.envelope.id: late.token}, OOPS, NOW)
     with store.ledger.inbox.begin() as connection:
         store.ledger.inbox.succeed(connection, [second])
 
@@ -60,9 +60,9 @@ def test_a_retry_is_due_after_its_delay_with_the_next_attempt(store: Store) -> N
     assert store.take() == []
     make_due(store)
     (wakeup,) = store.take()
-    assert wakeup.attempt == 2
+    assert (wakeup.attempt, wakeup.token) == (2, 2)
     assert store.row(claim.envelope.id).error == "no"
-    assert store.claim(wakeup).run == 2
+    assert store.claim(wakeup).attempt == 2
 
 
 def test_an_extended_lease_does_not_expire(store: Store) -> None:
@@ -113,7 +113,7 @@ def test_a_delivery_whose_event_was_deleted_is_a_dead_letter(store: Store) -> No
     (wakeup,) = store.take()
     store.foreign("DELETE FROM event_store")
     # Then there is nothing to run, and it can be seen
-    assert store.ledger.inbox.claim("hear", {event_id: wakeup.attempt}, "w1", HOUR) == []
+    assert store.ledger.inbox.claim("hear", {event_id: wakeup.token}, "w1", HOUR) == []
     (letter,) = store.ledger.dead.find(DeadLetterFilter())
     assert (letter.event_id, letter.event_type) == (event_id, "")
     assert str(event_id) in letter.error
@@ -149,9 +149,9 @@ def test_a_delivery_handed_back_has_not_used_its_attempt(store: Store) -> None:
     # When it is handed back, twice
     assert store.ledger.inbox.hand_back([claim], NOW)
     assert not store.ledger.inbox.hand_back([claim], NOW)
-    # Then it is due, its next run is the first again, and the fencing token has grown
+    # Then it is due, its next run is the first again, and its token has grown
     again = store.claim(store.take()[0])
-    assert (again.run, again.attempt) == (1, 2)
+    assert (again.attempt, again.token) == (1, 2)
 
 
 def test_what_a_worker_runs_is_released_and_nothing_of_a_namesake(store: Store) -> None:
@@ -161,7 +161,7 @@ def test_what_a_worker_runs_is_released_and_nothing_of_a_namesake(store: Store) 
     for worker in ("w_1/a.1", "w_1/a.2", "wx1/a.1"):
         store.publish()
         (wakeup,) = store.take()
-        (claims[worker],) = store.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.attempt}, worker, HOUR)
+        (claims[worker],) = store.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.token}, worker, HOUR)
     # When the first is ended
     assert store.ledger.inbox.release("w_1/a.") == 2
     # Then only what it ran is due again

@@ -120,7 +120,7 @@ def test_an_odd_row_is_handled_or_a_dead_letter_and_hinders_no_other(
     # When they are sent and claimed together
     wakeups = store.take()
     assert {one.event_id for one in wakeups} == {first, odd, last}
-    claims = store.ledger.inbox.claim("hear", {one.event_id: one.attempt for one in wakeups}, "w", HOUR)
+    claims = store.ledger.inbox.claim("hear", {one.event_id: one.token for one in wakeups}, "w", HOUR)
     assert [claim.envelope.id for claim in claims] == [one.event_id for one in wakeups]
     # Then each can be handled, or it is said what is wrong with it; never is it taken for something else
     for claim in claims:

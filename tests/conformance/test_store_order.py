@@ -57,7 +57,7 @@ def test_deliveries_start_in_the_order_of_their_events(store: Store, batch: bool
         # When one process starts what comes, a message at a time
         for _ in range(min(len(line.groups), rng.randint(0, 5))):
             group = line.groups.popleft()
-            claims = ledger.inbox.claim("hear", {one.event_id: one.attempt for one in group}, "w", HOUR)
+            claims = ledger.inbox.claim("hear", {one.event_id: one.token for one in group}, "w", HOUR)
             started += [claim.envelope.id for claim in claims]
             with ledger.inbox.begin() as connection:
                 ledger.inbox.succeed(connection, claims)

@@ -99,7 +99,7 @@ def test_a_claim_waits_for_the_database(on_fickle: InlinePipeline, fickle: Datab
     (group,) = on_fickle.inline.sent
     # When the database goes away before it is claimed
     fickle.go_away(way)
-    results = on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.attempt for one in group})
+    results = on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.token for one in group})
     # Then the worker has waited for it
     assert [result.outcome for result in results.values()] == [Outcome.SUCCEEDED]
     assert counted() == [1]
@@ -116,7 +116,7 @@ def test_in_a_group_nobody_is_blamed(on_fickle: InlinePipeline, fickle: Database
     (group,) = outbox.take_due(
         "events", 10, timedelta(seconds=1), None, (), lambda due: [tuple(one.wakeup for one in due)]
     )
-    on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.attempt for one in group})
+    on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.token for one in group})
     # Then all are done, by one counted attempt each
     assert run_until_settled(on_fickle) == ["succeeded"] * 3
     assert counted() == [1, 1, 1]
@@ -178,7 +178,7 @@ def test_a_claim_whose_answer_was_lost_is_taken_back(on_fickle: InlinePipeline) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(inbox), "claim", claim)
-        on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.attempt for one in group})
+        on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.token for one in group})
         on_fickle.inline.sent.clear()
         # Then it is done soon, long before its lease ends, and not counted
         assert run_until_settled(on_fickle) == ["succeeded"]

@@ -25,7 +25,7 @@ def tried(store: Store, *, alone: bool | None = None) -> None:
     claim = store.claim(store.take()[0])
     if alone is not None:
         assert store.ledger.inbox.hand_back([claim], NOW, alone=alone)
-    elif claim.run < 2:
+    elif claim.attempt < 2:
         assert store.ledger.inbox.retry(claim, OOPS, timedelta(0))
     else:
         assert store.ledger.inbox.bury(claim, OOPS)

@@ -72,7 +72,7 @@ def test_a_group_is_one_celery_task_named_after_its_handler(
     positional, keywords, embedded = message.decode()
     assert message.headers["task"] == "some_handler"
     assert (positional, set(embedded)) == ([], {"callbacks", "errbacks", "chain", "chord"})
-    assert keywords == {"deliveries": [[str(one.event_id), one.attempt] for one in sent]}
+    assert keywords == {"deliveries": [[str(one.event_id), one.token] for one in sent]}
     assert UUID(message.headers["id"])
     assert message.properties["correlation_id"] == message.headers["id"] == message.headers["root_id"]
     assert message.headers["retries"] == 0
@@ -85,7 +85,7 @@ def test_a_group_is_one_celery_task_named_after_its_handler(
 def test_the_same_deliveries_in_other_company_are_another_task(transport: BrokerTransport, settings: Settings) -> None:
     # Given some deliveries that are sent together, in part, alone, and again with a later attempt
     sent = group(settings, 3)
-    later = tuple(Wakeup(one.event_id, one.handler, one.queue, one.attempt + 1) for one in sent)
+    later = tuple(Wakeup(one.event_id, one.handler, one.queue, one.token + 1) for one in sent)
     groups = [sent, sent[:2], sent[:1], later]
     transport.send(groups)
     # Then each is a task of its own

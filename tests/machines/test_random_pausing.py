@@ -154,7 +154,7 @@ class Program:
             ledger.recovery.expire_leases(1000)
             ledger.dead.replay(DeadLetterFilter(), "ann")
             self.store.foreign("UPDATE event_deliveries SET state = 'pending', due_at = now() WHERE state = 'sent'")
-            due = {wakeup.event_id: wakeup.attempt for wakeup in self.store.take_due("q", 1000)}
+            due = {wakeup.event_id: wakeup.token for wakeup in self.store.take_due("q", 1000)}
             claims = ledger.inbox.claim("hear", due, "w", HOUR)
             with ledger.inbox.begin() as connection:
                 ledger.inbox.succeed(connection, claims)

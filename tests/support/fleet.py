@@ -180,16 +180,16 @@ class Fleet:
         if not waiting:
             return False
         group = random.choice(waiting).popleft()
-        handler, attempts = group[0].handler, {one.event_id: one.attempt for one in group}
+        handler, tokens = group[0].handler, {one.event_id: one.token for one in group}
         ledger = self.pipeline.ledger
         if dies:
-            ledger.inbox.claim(handler, attempts, worker.name, LEASE)
+            ledger.inbox.claim(handler, tokens, worker.name, LEASE)
             self.kill(worker)
         elif handler not in worker.code:
             ledger.outbox.pass_on(group)
         else:
             with running(worker.code):
-                self.pipeline.deliverer(worker.name).deliver(handler, attempts)
+                self.pipeline.deliverer(worker.name).deliver(handler, tokens)
         return True
 
     def publish(self, kind: type[DomainEvent]) -> UUID:

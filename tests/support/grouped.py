@@ -139,7 +139,7 @@ def sent_together(pipeline: InlinePipeline, handler: str) -> Group:
 
 def deliver(pipeline: InlinePipeline, group: Group, **options: Any) -> dict[UUID, Result]:
     """Run a message as a worker does."""
-    return pipeline.deliverer("w1", **options).deliver(group[0].handler, {one.event_id: one.attempt for one in group})
+    return pipeline.deliverer("w1", **options).deliver(group[0].handler, {one.event_id: one.token for one in group})
 
 
 def run_together(pipeline: InlinePipeline, *events: Item, **options: Any) -> list[Outcome]:

@@ -26,7 +26,7 @@ def sent(store: Store, count: int, size: int, stale_after: timedelta = HOUR) -> 
 
 
 def claim(store: Store, group: Group, lease: timedelta = HOUR, worker: str = "w1") -> list[Claim]:
-    return store.ledger.inbox.claim("hear", {one.event_id: one.attempt for one in group}, worker, lease)
+    return store.ledger.inbox.claim("hear", {one.event_id: one.token for one in group}, worker, lease)
 
 
 def states(store: Store, wakeups: Sequence[Wakeup]) -> list[str]:

@@ -80,7 +80,7 @@ class Store:
         return [wakeup for (wakeup,) in groups]
 
     def claim(self, wakeup: Wakeup, lease: timedelta = HOUR) -> Claim:
-        (claim,) = self.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.attempt}, "w1", lease)
+        (claim,) = self.ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.token}, "w1", lease)
         return claim
 
     def running(self, lease: timedelta = HOUR, max_attempts: int = 2) -> Claim:

@@ -45,6 +45,15 @@ _FOUND = (
     _EVENT.created_at.label("published_at"),
 )
 _TEXTS = {"error_type", "error", "traceback", "place"}  # empty where the ledger has none
+_ATTEMPT = event_attempts.c
+_OF_LAST = select(_ATTEMPT.run).where(  # of an attempt that didn't end well; it may be one that doesn't count
+    _ATTEMPT.event_id == _DELIVERY.event_id, _ATTEMPT.handler == _DELIVERY.handler,
+    _ATTEMPT.attempt == _DELIVERY.attempts,
+).scalar_subquery()  # fmt: skip
+_NUMBERS: dict[str, ColumnElement[int]] = {  # of attempts, by the table of the record: see events.ledger.records
+    event_attempts.name: _ATTEMPT.run,
+    event_deliveries.name: func.coalesce(_OF_LAST, _DELIVERY.attempts - _DELIVERY.attempts_before),
+}
 
 
 class SqlHistory:
@@ -127,10 +136,13 @@ def _records(connection: Connection, table: Table, event_id: UUID, kind: type[Re
 
 
 def _columns(table: Table, kind: type[Any]) -> list[ColumnElement[Any]]:
-    return [
-        func.coalesce(table.c[field.name], "").label(field.name) if field.name in _TEXTS else table.c[field.name]
-        for field in fields(kind)
-    ]
+    return [_column(table, field.name) for field in fields(kind)]
+
+
+def _column(table: Table, name: str) -> ColumnElement[Any]:
+    if name == "attempt":
+        return _NUMBERS[table.name].label(name)
+    return func.coalesce(table.c[name], "").label(name) if name in _TEXTS else table.c[name]
 
 
 def _correlated(connection: Connection, correlation: str) -> list[UUID]:

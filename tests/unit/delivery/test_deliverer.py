@@ -168,7 +168,7 @@ def test_stored_data_that_does_not_fit_is_a_dead_letter_that_names_event_field_a
 def test_a_second_wakeup_for_a_finished_delivery_changes_nothing(events_pipeline: InlinePipeline) -> None:
     publish(Asked(do="something"))
     ((wakeup, _),) = events_pipeline.run()
-    again = events_pipeline.deliverer("other").deliver(wakeup.handler, {wakeup.event_id: wakeup.attempt})
+    again = events_pipeline.deliverer("other").deliver(wakeup.handler, {wakeup.event_id: wakeup.token})
     assert again[wakeup.event_id].outcome is Outcome.NOT_OURS
     assert written() == ["something 1"]
 

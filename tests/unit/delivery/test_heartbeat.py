@@ -67,7 +67,7 @@ def test_what_runs_over_its_limit_is_named_with_where_it_stands(
     events_pipeline.relay().step()
     ((wakeup,),) = events_pipeline.inline.held()
     deliverer = events_pipeline.deliverer("w1")
-    run = threading.Thread(target=deliverer.deliver, args=(wakeup.handler, {wakeup.event_id: wakeup.attempt}))
+    run = threading.Thread(target=deliverer.deliver, args=(wakeup.handler, {wakeup.event_id: wakeup.token}))
     with patch("events.delivery.heartbeat._GRACE", 0.0), caplog.at_level(logging.WARNING, "events.delivery"):
         run.start()
         try:
@@ -89,7 +89,7 @@ def test_what_has_run_for_too_long_is_in_the_ledger(events_pipeline: InlinePipel
     events_pipeline.subscribe()
     events_pipeline.relay().step()
     ((wakeup,),) = events_pipeline.inline.held()
-    ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.attempt}, "w1", timedelta(minutes=1))
+    ledger.inbox.claim(wakeup.handler, {wakeup.event_id: wakeup.token}, "w1", timedelta(minutes=1))
     ((handler, seconds_, worker, count),) = ledger.overviews.running()
     assert (handler, worker, count) == ("hangs_for_long", "w1", 1)
     assert 0 <= seconds_ < 60
