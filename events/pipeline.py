@@ -15,10 +15,10 @@ from events.event import all_events
 from events.handling import all_handlers, handler_named, place_of, remember
 from events.hooks import Hooks
 from events.integration import is_public
-from events.ledger import EventMetrics, Handled, Subscription, Transport
+from events.ledger import EventMetrics, Handled, Subscription
 from events.operating import Correcting, DeadLetters, Inspection, ParkedMessages, Upkeep
 from events.publishing import Publisher, provide
-from events.relay import Relay, RelayLimits
+from events.relay import Relay, RelayLimits, Transport
 from events.settings import Settings, load_settings
 from events.tracing import open_tracing
 
@@ -81,9 +81,15 @@ class Pipeline:
         )
         ledger = self.ledger
         return Relay(
-            ledger.subscriptions, ledger.outbox, ledger.recovery, self.transport, limits, self.hooks,
-            handlers=handlers, queues=queues,
-        )  # fmt: skip
+            subscriptions=ledger.subscriptions,
+            outbox=ledger.outbox,
+            recovery=ledger.recovery,
+            transport=self.transport,
+            limits=limits,
+            hooks=self.hooks,
+            handlers=handlers,
+            queues=queues,
+        )
 
     def deliverer(
         self,
