@@ -56,6 +56,7 @@ from events.ledger.publisher_ports import EventLog
 from events.ledger.records import (
     ALIVE,
     HELD,
+    ONE_BY_ONE,
     Claim,
     Due,
     Express,
@@ -84,6 +85,7 @@ __all__ = [
     "KEY",
     "LATELY",
     "NUL",
+    "ONE_BY_ONE",
     "SENT_AS",
     "Action",
     "ActionRecord",

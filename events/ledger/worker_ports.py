@@ -37,7 +37,7 @@ class Subscriptions(Protocol):
         """
 
     def note_pace(self, handler: str, seconds: float) -> None:
-        """How long one delivery of it takes on average, as a worker measured it."""
+        """How long one delivery of it takes on average, as a worker measured it; or ONE_BY_ONE."""
 
 
 class Inbox(Protocol):
