@@ -15,10 +15,10 @@ from events.event import all_events
 from events.handling import all_handlers, handler_named, place_of, remember
 from events.hooks import Hooks
 from events.integration import is_public
-from events.ledger import EventMetrics, Handled, Subscription, Transport
+from events.ledger import EventMetrics, Handled, Subscription
 from events.operating import Correcting, DeadLetters, Inspection, ParkedMessages, Upkeep
 from events.publishing import Publisher, provide
-from events.relay import Relay, RelayLimits
+from events.relay import Relay, RelayLimits, Transport
 from events.settings import Settings, load_settings
 from events.tracing import open_tracing
 
@@ -43,9 +43,13 @@ class Pipeline:
         self.history = Inspection(self.ledger.history, self.ledger.subscriptions.masked)
         self.upkeep = Upkeep(self.ledger.switches, self.ledger.overviews, self.ledger.workers)
         self.acceptance = Acceptance(
-            self.ledger.events, self.ledger.subscriptions.event_types, settings.max_payload_bytes, settings.own_source,
-            settings.source, lambda bridge, place: bridges.accepted_by(bridge, place, settings),
-        )  # fmt: skip
+            self.ledger.events,
+            self.ledger.subscriptions.event_types,
+            max_bytes=settings.max_payload_bytes,
+            own_source=settings.own_source,
+            source=settings.source,
+            accepted_by=lambda bridge, place: bridges.accepted_by(bridge, place, settings),
+        )
         self.parked = ParkedMessages(
             self.ledger.parked,
             lambda message: self.transport.send_parked(message),
@@ -81,9 +85,15 @@ class Pipeline:
         )
         ledger = self.ledger
         return Relay(
-            ledger.subscriptions, ledger.outbox, ledger.recovery, self.transport, limits, self.hooks,
-            handlers=handlers, queues=queues,
-        )  # fmt: skip
+            subscriptions=ledger.subscriptions,
+            outbox=ledger.outbox,
+            recovery=ledger.recovery,
+            transport=self.transport,
+            limits=limits,
+            hooks=self.hooks,
+            handlers=handlers,
+            queues=queues,
+        )
 
     def deliverer(
         self,
@@ -94,16 +104,16 @@ class Pipeline:
     ) -> Deliverer:
         ledger = self.ledger
         return Deliverer(
-            ledger.inbox,
-            ledger.subscriptions,
-            ledger.workers,
-            worker,
-            self.settings.lease,
-            self.hooks,
-            stopping,
-            draining,
-            overtime,
-            self.settings.time_limit,
+            inbox=ledger.inbox,
+            subscriptions=ledger.subscriptions,
+            workers=ledger.workers,
+            worker=worker,
+            lease=self.settings.lease,
+            hooks=self.hooks,
+            stopping=stopping,
+            draining=draining,
+            overtime=overtime,
+            time_limit=self.settings.time_limit,
         )
 
     def _queue_of(self, handler: str) -> str:
@@ -125,9 +135,17 @@ class Pipeline:
         known = self.acceptance.refresh
         subscriber = bridge.subscriber(lambda: {*known(), *(event.event_name for event in all_events())})
         return Receiver(
-            address.name, address.accept, subscriber, self.acceptance, ledger.events, ledger.parked, ledger.inbox,
-            self.hooks, worker, address.place,
-        )  # fmt: skip
+            name=address.name,
+            accept=address.accept,
+            subscriber=subscriber,
+            acceptance=self.acceptance,
+            events=ledger.events,
+            lot=ledger.parked,
+            inbox=ledger.inbox,
+            hooks=self.hooks,
+            worker=worker,
+            place=address.place,
+        )
 
     def subscriptions(self) -> list[Subscription]:
         """The pairs of event and handler of this process."""

@@ -22,6 +22,7 @@ from sqlalchemy import update
 
 from events.ledger import DeadLetter, Group, Outcome, Parked, Result, Wakeup
 from events.pipeline import Pipeline, use_pipeline
+from events.relay import TransportFeatures
 from events.settings import Settings
 from events.store import event_deliveries, migrate, open_ledger
 
@@ -30,7 +31,7 @@ class InlineTransport:
     """Keeps wake-ups until `InlinePipeline.run` takes them."""
 
     name = "inline"
-    copies_dead_letters = False
+    features = TransportFeatures(holds_itself=True)
 
     def __init__(self) -> None:
         self.sent: deque[Group] = deque()
@@ -39,7 +40,7 @@ class InlineTransport:
         self.sent.extend(groups)
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
-        raise AssertionError(f"copies_dead_letters is False, and yet came {len(letters)} copies")
+        raise AssertionError(f"it copies no dead letters, and yet came {len(letters)} copies")
 
     def send_parked(self, message: Parked) -> None:
         raise AssertionError(f"there is no broker that message {message.id} could have come from")

@@ -7,9 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
 
 from events.bridges.address import Address
 from events.bridges.cloudevents import outgoing
@@ -53,7 +52,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds after a failure in which a p
 
 
 class Forwarding:
-    """What the handler of a bridge calls. Each process has a publisher of its own, made when it is first needed.
+    """`forward` is the handler of a bridge. Each process has a publisher of its own, made when it is first needed.
 
     While the server is away it fails at once, except now and then: the worker's slots are not to wait for each event.
     Then no event is to blame, and what failed together stays together; of a first failure nobody knows that yet.
@@ -68,8 +67,14 @@ class Forwarding:
         self._process = 0
         self._failures, self._again_at, self._why = 0, 0.0, ""
 
-    def __call__(self, events: list[DomainEvent]) -> None:
-        """Send these; see events.bridges.Publisher.send."""
+    def forward(self, events: list[DomainEvent]) -> None:
+        """Send these events to the bridge's server.
+
+        Raises:
+            PartlySent: some have failed, each for itself; or all have, of a server that is still away.
+            Unsendable: none of them can ever be sent.
+            TransportError: the server is away.
+        """
         to = self._address
         messages = [
             outgoing(event, self._source, form=to.form, masked=is_public(type(event)), sealed=to.sealed)
@@ -139,11 +144,12 @@ def bridge_handlers(
         if not chosen:
             log.warning("bridge %s forwards nothing: no event here is public, or named by EVENTS_FORWARD", address.name)
             continue
-        handlers.append(_handler(address, Forwarding(address, bridge, source), tuple(chosen)))
+        forwarding = Forwarding(address, bridge, source)
+        handlers.append(_handler(address, forwarding.forward, tuple(chosen)))
     return handlers
 
 
-def _handler(address: Address, call: Any, events: tuple[type[DomainEvent], ...]) -> Handler:
+def _handler(address: Address, call: Callable[..., None], events: tuple[type[DomainEvent], ...]) -> Handler:
     return Handler(
         name=f"{HANDLER}{address.name}",
         call=call,

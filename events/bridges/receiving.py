@@ -36,16 +36,29 @@ class Receiver:
     """The loop of one inbound bridge; run by one thread.
 
     Args:
+        name: of the bridge.
         accept: event types that it takes besides public ones, `*` for all.
+        events: where accepted messages are written.
+        lot: where the others are parked.
         inbox: knows whether an error means that the database is away.
         worker: shown with parked messages.
         place: where the bridge leads, which is kept with them.
     """
 
     def __init__(
-        self, name: str, accept: Collection[str], subscriber: Subscriber, acceptance: Acceptance, events: EventLog,
-        lot: ParkingLot, inbox: Inbox, hooks: Hooks, worker: str, place: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        name: str,
+        accept: Collection[str],
+        subscriber: Subscriber,
+        acceptance: Acceptance,
+        events: EventLog,
+        lot: ParkingLot,
+        inbox: Inbox,
+        hooks: Hooks,
+        worker: str,
+        place: str = "",
+    ) -> None:
         self._name = name
         self._accept = accept
         self._subscriber = subscriber

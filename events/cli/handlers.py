@@ -133,6 +133,7 @@ def as_dict(one: HandlerMetrics) -> dict[str, object]:
         "changed_at": one.changed_at,
         "workers": one.workers,
         "seconds": one.seconds,
+        "one_by_one": one.one_by_one,
         "waiting": one.waiting,
         "dead": one.dead,
         "errors": one.error_count,
@@ -150,6 +151,8 @@ def _with_spinner(what: str, act: Callable[[Callable[[int], None]], Answer]) -> 
 
 
 def _pace(one: HandlerMetrics) -> str:
+    if one.one_by_one:
+        return "one by one"
     return "" if one.seconds is None else f"{one.seconds * 1000:,.1f} ms"
 
 

@@ -1,4 +1,4 @@
-"""To do what a worker can't do without, as soon as the database lets it."""
+"""What a worker can't do without is done as soon as the database lets it: the worker waits while that is away."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +10,15 @@ from events.throttle import Throttle
 
 Answer = TypeVar("Answer")
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between tries
+
 
 class GaveUp(Exception):
     """The database is away, and there is no more time to wait for it."""
 
 
-class Insisting:
-    """Does things again and again while the database is away. Meanwhile this worker takes nothing else, as it couldn't
-    do it.
+class Outages:
+    """Waits out what keeps the database from answering. Meanwhile this worker takes nothing else, as it couldn't do it.
 
     Args:
         overtime: tells whether an exception is a handler's time limit: what comes after the handler has longer.
@@ -30,13 +31,14 @@ class Insisting:
         self._throttle = throttle
         self._overtime = overtime
 
-    def __call__(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
-        """The answer of the action.
+    def wait_out(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
+        """Do this, again and again while the database is away; the answer of `action`.
 
         Raises:
             GaveUp: `until` came true before the database came back.
+            Exception: what `action` raised, if the database was there.
         """
-        pause = 0.1
+        pause = _FIRST_PAUSE
         while True:
             try:
                 return action()
@@ -46,13 +48,13 @@ class Insisting:
                 if until():
                     raise GaveUp from error
                 self._throttle.warn(f"waiting for the database: {error}")
-            with suppress_if(self._overtime):
+            with _suppressed_if(self._overtime):
                 time.sleep(pause)
-            pause = min(2 * pause, 1.0)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 @contextmanager
-def suppress_if(wanted: Callable[[BaseException], bool]) -> Iterator[None]:
+def _suppressed_if(wanted: Callable[[BaseException], bool]) -> Iterator[None]:
     """Go on after the block if it ends by such an exception."""
     try:
         yield

@@ -148,16 +148,31 @@ def handler_session(kind: type[Session]) -> type[HandlerSession]:
 
 
 class Sessions:
-    """Those of handlers that went well, until it is known how their transaction ended."""
+    """Those of handlers that went well, until it is known how their transaction ended: when the block ends at last.
+
+    Attributes:
+        committed: whether it was committed; to be set by then.
+    """
 
     def __init__(self) -> None:
+        self.committed = False
         self._sessions: list[HandlerSession] = []
+
+    def __enter__(self) -> "Sessions":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(committed=self.committed)
 
     def add(self, session: HandlerSession | None) -> None:
         if session is not None:
             self._sessions.append(session)
 
-    def over(self, *, committed: bool) -> None:
+    def undone(self) -> None:
+        """The transaction was rolled back, and another follows."""
+        self._end(committed=False)
+
+    def _end(self, *, committed: bool) -> None:
         sessions, self._sessions = self._sessions, []
         for session in sessions:
             session.over(committed=committed)

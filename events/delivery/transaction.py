@@ -25,11 +25,11 @@ class Calls:
         self._hooks = hooks
         self._took: dict[tuple[UUID, str], float] = {}
 
-    def __call__(
+    def run(
         self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
         shared: Shared | None = None,
     ) -> HandlerSession | None:  # fmt: skip
-        """See run_handler."""
+        """Call the handler with these events, all in one call: see run_handler, which says the rest."""
         around = self._hooks.around(claims)
         begun = time.perf_counter()
         try:

@@ -1,6 +1,6 @@
 """The words for what is stored: events as rows (`envelope`, `codec`, `identity`), deliveries and their states
-(`records`), outcomes, dead letters and history as values; and the contracts that a store keeps (`ports` for publishers,
-relays and workers, `operator_ports` for operators). No SQL stands here.
+(`records`), outcomes, dead letters and history as values; and the contracts that a store keeps, by who asks:
+`publisher_ports`, `relay_ports`, `worker_ports`, `operator_ports`. No SQL stands here.
 
 May import: the words of the root (event, errors), definition, text. Open first: `records`, which draws the states.
 """
@@ -52,20 +52,11 @@ from events.ledger.overview import (
     UnhandledType,
     retire_command,
 )
-from events.ledger.ports import (
-    EventLog,
-    Inbox,
-    Listener,
-    Outbox,
-    Recovery,
-    Shared,
-    Subscriptions,
-    Transport,
-    WorkerRegistry,
-)
+from events.ledger.publisher_ports import EventLog
 from events.ledger.records import (
     ALIVE,
     HELD,
+    ONE_BY_ONE,
     Claim,
     Due,
     Express,
@@ -82,8 +73,10 @@ from events.ledger.records import (
     Wakeup,
     WorkerInfo,
 )
+from events.ledger.relay_ports import DueDeliveries, Listener, Outbox, Recovery
 from events.ledger.traces import Carrier, Traces
 from events.ledger.unwrapping import unwrapped, unwrapped_value
+from events.ledger.worker_ports import Inbox, Shared, Subscriptions, WorkerRegistry
 
 __all__ = [
     "ALIVE",
@@ -92,6 +85,7 @@ __all__ = [
     "KEY",
     "LATELY",
     "NUL",
+    "ONE_BY_ONE",
     "SENT_AS",
     "Action",
     "ActionRecord",
@@ -103,6 +97,7 @@ __all__ = [
     "DeadLetterFilter",
     "DeliveryRecord",
     "Due",
+    "DueDeliveries",
     "Envelope",
     "EventFilter",
     "EventLog",
@@ -145,7 +140,6 @@ __all__ = [
     "Survey",
     "Switches",
     "Traces",
-    "Transport",
     "Unhandled",
     "UnhandledType",
     "Wakeup",

@@ -66,6 +66,8 @@ class HandlerMetrics:
         error_count: its attempts that failed, each try counted.
         workers: living ones that have it.
         seconds: that one delivery takes, as workers measured; None if unknown.
+        one_by_one: its deliveries share no message, since a group of them did not end well, or it changes more than
+            rows. Meanwhile `seconds` is None.
         rates: what living workers say they do a second, by outcome.
         changed_by, changed_at: who paused or resumed it, and when; None if nobody did of late.
         orphans: of its event types, those that no living worker has.
@@ -79,6 +81,7 @@ class HandlerMetrics:
     changed_at: datetime | None = None
     workers: int = 0
     seconds: float | None = None
+    one_by_one: bool = False
     deliveries: Mapping[str, int] = field(default_factory=dict)
     error_count: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)

@@ -18,6 +18,7 @@ counted from 1 since the last replay, without those that don't count (column `at
 """
 
 import hashlib
+import math
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -71,9 +72,15 @@ class Subscription:
         return hashlib.blake2s(repr(said).encode(), digest_size=8).hexdigest()
 
 
+ONE_BY_ONE = math.inf  # seconds, a mark in their place: its deliveries share no message, whatever one takes
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a handler's deliveries may travel together: see Subscription; `seconds` that one takes, None if untried."""
+    """How a handler's deliveries may travel together: see Subscription.
+
+    `seconds` that one takes; None if untried, ONE_BY_ONE if it is not for people to read.
+    """
 
     most: int = 1
     batch: bool = False

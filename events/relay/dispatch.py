@@ -1,5 +1,6 @@
 """What is sent now, of all that is due: as much as there is room for, together with what may travel together."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -7,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from events.hooks import Hooks
-from events.ledger import Due, Express, Group, Handled, Outbox, Pace, Subscriptions, Transport
+from events.ledger import Due, Express, Group, Handled, Outbox, Pace, Subscriptions
 from events.relay.grouping import is_untried, make_groups
 from events.relay.sending import Sending
+from events.relay.transport import Transport
 
 _PACES_EVERY = 0.2  # seconds, at most, between looks at how fast handlers are
 _UNTRIED_EVERY = 0.05
@@ -27,7 +29,7 @@ class RelayLimits:
 
     batch: int
     max_in_flight: int
-    max_messages: int | None  # that this process may hold itself; None where a broker holds them
+    max_messages: int | None  # that this process may hold itself; None for any number, or if a broker holds them
     stale_after: timedelta
     poll_interval: timedelta
     lease: timedelta = timedelta(seconds=60)
@@ -44,6 +46,7 @@ class Dispatch:
 
     def __init__(
         self,
+        *,
         subscriptions: Subscriptions,
         outbox: Outbox,
         transport: Transport,
@@ -56,6 +59,7 @@ class Dispatch:
         self._outbox = outbox
         self._transport = transport
         self._limits = limits
+        self._most_held = sys.maxsize if limits.max_messages is None else limits.max_messages
         self._hooks = hooks
         self._handlers = handlers
         self._queues = queues
@@ -71,12 +75,12 @@ class Dispatch:
         """What may be sent as soon as it is fanned out; None if there is no room. Each queue has its own."""
         if self._sending.resting():
             return None
-        room, in_flight = _KEEPING_UP, min(_KEEPING_UP, self._limits.max_in_flight)
-        if self._limits.max_messages is not None:
-            held = len(self._transport.held())
-            if not self._has_room(held, self._limits.max_messages):
-                return None
-            room, in_flight = self._limits.max_messages - held, _KEEPING_UP
+        held = len(self._transport.held())
+        if not self._has_room(held, self._most_held):
+            return None
+        room, in_flight = min(self._most_held - held, _KEEPING_UP), _KEEPING_UP
+        if not self._transport.features.holds_itself:  # else the ledger counts what other workers hold for themselves
+            in_flight = min(in_flight, self._limits.max_in_flight)
         return Express(_FEW, room, in_flight, self._limits.stale_after, self._handlers, self._queues)
 
     def send(self, groups: Sequence[Group]) -> int:
@@ -92,7 +96,7 @@ class Dispatch:
     def send_due(self) -> int:
         """Find what is due, mark it, and send it; how many deliveries."""
         moved, held = 0, len(self._transport.held())
-        if self._limits.max_messages is not None and 2 * held > self._limits.max_messages:
+        if 2 * held > self._most_held:
             self.full = True
             return 0
         due = [queue for queue, wait in self._outbox.waiting().items() if not wait]
@@ -107,14 +111,13 @@ class Dispatch:
         self._renew_paces()
         for queue in due:
             theirs = in_flight.setdefault(queue, Counter())
-            messages = None if self._limits.max_messages is None else self._limits.max_messages - held
-            if messages == 0 or not self._has_room(theirs.total(), self._limits.max_in_flight):
+            messages = self._most_held - held
+            if messages <= 0 or not self._has_room(theirs.total(), self._limits.max_in_flight):
                 self.full = True
                 continue
-            room = min(self._limits.max_in_flight - theirs.total(), self._limits.batch)
-            if messages is not None:
-                room = min(room, _A_MESSAGE * max(messages, 4))
-            for groups in self._take(queue, room, theirs, messages):
+            room = self._limits.max_in_flight - theirs.total()
+            limit = min(room, self._limits.batch, _A_MESSAGE * max(messages, 4))
+            for groups in self._take(queue, limit, theirs, messages):
                 moved += self.send(groups)
                 held += len(groups)
         return moved
@@ -123,28 +126,34 @@ class Dispatch:
         """For how long to wait for the rest of a batch."""
         return min((pace.linger for pace in self._paces.values() if pace.linger), default=timedelta.max) / 2
 
-    def _take(self, queue: str, limit: int, in_flight: Counter[str], room: int | None) -> Iterator[list[Group]]:
+    def _take(self, queue: str, limit: int, in_flight: Counter[str], messages: int) -> Iterator[list[Group]]:
         """What is to be sent to a queue now. Deliveries that have to wait, for their batch, hold up no others."""
-        seen: list[Due] = []
-
-        def group(found: Sequence[Due]) -> list[Group]:
-            seen[:] = found
-            tried_by = time.monotonic() - _UNTRIED_FOR
-            waited_for = {handler for handler, since in self._untried.items() if since < tried_by}
-            return make_groups(found, self._paces, in_flight, room, limit, waited_for)
-
         waiting: set[str] = set()
         while True:
-            groups = self._outbox.take_due(queue, limit, self._limits.stale_after, self._handlers, waiting, group)
+            found, groups = self._mark_due(queue, limit, in_flight, messages, waiting)
             if groups:
                 yield groups
-            untried = {one.wakeup.handler for one in seen if is_untried(self._paces.get(one.wakeup.handler, Pace()))}
+            untried = {one.wakeup.handler for one in found if is_untried(self._paces.get(one.wakeup.handler, Pace()))}
             self._untried |= {handler: time.monotonic() for handler in untried - self._untried.keys()}
-            left = Counter(one.wakeup.handler for one in seen)
+            left = Counter(one.wakeup.handler for one in found)
             left.subtract(wakeup.handler for group in groups for wakeup in group)
-            if groups or len(seen) < limit or not +left:
+            if groups or len(found) < limit or not +left:
                 return
             waiting |= (+left).keys()
+
+    def _mark_due(
+        self, queue: str, limit: int, in_flight: Counter[str], messages: int, but: Collection[str]
+    ) -> tuple[Sequence[Due], list[Group]]:
+        """What is due, and the messages to make of it now; these are marked, committed, and have to be sent."""
+        with self._outbox.due(queue, limit, self._handlers, but) as due:
+            groups = make_groups(due.found, self._paces, in_flight, messages, limit, self._waited_for())
+            due.mark(groups, self._limits.stale_after)
+        return due.found, groups
+
+    def _waited_for(self) -> set[str]:
+        """Untried handlers that nobody has tried for so long that the rest of theirs waits no longer."""
+        tried_by = time.monotonic() - _UNTRIED_FOR
+        return {handler for handler, since in self._untried.items() if since < tried_by}
 
     @staticmethod
     def _has_room(taken: int, most: int) -> bool:
@@ -152,11 +161,11 @@ class Dispatch:
         return most - taken >= max(1, most // 4)
 
     def _in_flight(self) -> dict[str, Counter[str]]:
-        """Per queue and handler; without a broker every worker bounds what it holds itself.
+        """Per queue and handler; what this process holds itself, if no broker holds what all of them have sent.
 
         The more there are the longer it takes to count them, so between counts we only add what we send ourselves.
         """
-        if not self._transport.copies_dead_letters:
+        if self._transport.features.holds_itself:
             return _by_queue(self._transport.held())
         now = time.monotonic()
         if now >= self._count_at or self.full:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from events.errors import NotTaken, TransportError, Unsendable
-from events.ledger import Failure, Group, Outbox, Transport
+from events.ledger import Failure, Group, Outbox
+from events.relay.transport import Transport
 from events.text import redact
 from events.throttle import Throttle
 

@@ -1,23 +1,23 @@
 """What the relay reads and writes to send what is due. Keeps events.ledger.Outbox; every method is one transaction."""
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, bindparam, exists, func, or_, select, update
+from sqlalchemy import Engine, Select, exists, func, or_, select, update
 
-from events.ledger import Due, Express, Failure, FannedOut, Group, Handled, Listener, Settled, State, Wakeup
+from events.ledger import DueDeliveries, Express, Failure, FannedOut, Group, Handled, Listener, Settled, State, Wakeup
 from events.store.arrivals import is_anything_new
 from events.store.database.engine import look, moment, moments, now_plus, transaction
 from events.store.database.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
-from events.store.delivery_keys import is_key, key_table, key_values, not_started, wakeup_values
+from events.store.delivery_keys import not_started, wakeup_values
+from events.store.due_deliveries import due_deliveries, mark_sent, wakeup_of
 from events.store.fan_out import fan_out
 from events.store.marked_by_others import is_any_unsettled, settle
-from events.store.passing_on import LEFT_TO_OTHERS, is_of, may_be_sent, passed, passed_on
-from events.store.routing import home, sending_home
+from events.store.passing_on import of_these, passed, passed_on
 from events.store.tables import event_deliveries, in_state, waits
 from events.store.waiting_queues import heads
 
@@ -57,65 +57,25 @@ class SqlOutbox:
                 found.setdefault(queue, Counter())[handler] = count
         return found
 
-    def take_due(
-        self,
-        queue: str,
-        limit: int,
-        stale_after: timedelta,
-        handlers: Collection[Handled] | None,
-        but: Collection[str],
-        group: Callable[[Sequence[Due]], list[Group]],
-    ) -> list[Group]:
-        due = _due(self._dialect, of_some=handlers is not None, but_some=bool(but))
-        which: dict[str, Any] = {"of_queue": queue, "most": limit, "but": list(but)}
-        if handlers is not None:
-            which |= _of(handlers)
-        with transaction(self._engine) as connection:
-            rows = self._at_home(connection, due, which)
-            groups = group([
-                Due(_wakeup(row, queue), (row.now - row.due_at).total_seconds(), row.alone)
-                for row in rows
-            ])  # fmt: skip
-            self._mark_sent(connection, groups, stale_after)
-        return groups
+    def due(
+        self, queue: str, limit: int, handlers: Collection[Handled] | None = None, but: Collection[str] = ()
+    ) -> AbstractContextManager[DueDeliveries]:
+        return due_deliveries(self._engine, queue, limit, handlers, but)
 
     def take_passed(
         self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled],
         forms: Collection[tuple[str, str]],
     ) -> list[Group]:  # fmt: skip
-        which = {"queues": sorted(queues), "most": limit, "forms": sorted(forms)} | _of(handlers)
+        which = {"queues": sorted(queues), "most": limit, "forms": sorted(forms)} | of_these(handlers)
         with look(self._engine) as connection:  # nearly always there is nothing: no transaction for that, no lock
             if connection.execute(passed(self._dialect), which | {"most": 1} | moments(self._dialect)).first() is None:
                 return []
         with transaction(self._engine) as connection:
             locked = passed(self._dialect).with_for_update(skip_locked=True)
             rows = connection.execute(locked, which | moments(self._dialect)).all()
-            groups: list[Group] = [(_wakeup(row, row.queue),) for row in rows]
-            self._mark_sent(connection, groups, stale_after)
+            groups: list[Group] = [(wakeup_of(row, row.queue),) for row in rows]
+            mark_sent(connection, groups, stale_after)
         return groups
-
-    def _mark_sent(self, connection: Connection, groups: Sequence[Group], stale_after: timedelta) -> None:
-        if not groups:
-            return
-        numbered = [(one.event_id, one.handler, number) for group in groups
-                    for number in (secrets.randbits(62),) for one in group]  # fmt: skip
-        connection.execute(
-            _sending(self._dialect),
-            key_values(self._dialect, numbered) | moments(self._dialect, stale_after=stale_after),
-        )
-
-    def _at_home(self, connection: Connection, due: "Select[Any]", which: dict[str, Any]) -> list[Any]:
-        """Those that are due, with what belongs into another queue, or nowhere, sent there and left out."""
-        found: list[Any] = []
-        for _ in range(_PAGES):
-            rows = connection.execute(due, which | moments(self._dialect, left_to_others=LEFT_TO_OTHERS)).all()
-            found = [row for row in rows if row.home == which["of_queue"]]
-            if astray := [(row.event_id, row.handler, 0) for row in rows if row.home != which["of_queue"]]:
-                connection.execute(sending_home(self._dialect), key_values(self._dialect, astray))
-                wake_relays(connection)
-            if found or len(rows) < which["most"]:
-                break
-        return found
 
     def hand_back(self, wakeups: Collection[Wakeup], delay: timedelta) -> int:
         with transaction(self._engine) as connection:
@@ -165,17 +125,6 @@ class SqlOutbox:
         return PostgresListener(self._engine) if self._listen else PollingListener()
 
 
-def _wakeup(row: Any, queue: str) -> Wakeup:
-    token = row.attempts + 1
-    return Wakeup(row.event_id, row.handler, queue, token, row.event_type or "", token - row.attempts_before)
-
-
-def _of(handlers: Collection[Handled]) -> dict[str, Any]:
-    return {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
-
-
-_PAGES = 20  # of deliveries that are in a wrong place, looked at in one go
-
 # Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
 
 _IN_FLIGHT = (
@@ -188,49 +137,6 @@ _IN_FLIGHT = (
 @cache
 def _waiting(dialect: str) -> "Select[Any]":
     return select(heads(), moment(dialect))
-
-
-@cache
-def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
-    """With the handlers `these`, and what nobody has, or without the handlers `but`, if so asked."""
-    now = moment(dialect)
-    query = (
-        select(
-            _DELIVERY.event_id,
-            _DELIVERY.handler,
-            _DELIVERY.event_type,
-            _DELIVERY.attempts,
-            _DELIVERY.attempts_before,
-            _DELIVERY.alone,
-            _DELIVERY.due_at,
-            now.label("now"),
-            home().label("home"),
-        )
-        .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
-        .order_by(_DELIVERY.due_at, _DELIVERY.event_id, _DELIVERY.handler)  # what was fanned out at once is due at once
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-    )
-    query = query.where(or_(is_of(), home().is_(None)) if of_some else may_be_sent(dialect))
-    if but_some:
-        query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
-    return query
-
-
-@cache
-def _sending(dialect: str) -> Update:
-    keys = key_table(dialect)
-    return (
-        update(event_deliveries)
-        .where(is_key(keys))
-        .values(
-            state=State.SENT,
-            sent_at=moment(dialect),
-            due_at=moment(dialect, "stale_after"),
-            worker=None,  # in nobody's hand
-            message=keys.c.number,
-        )
-    )
 
 
 @cache

@@ -5,13 +5,14 @@ can takes it from the ledger itself, and relays leave it to such workers for a w
 """
 
 import random
+from collections.abc import Collection
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, literal_column, or_, select, tuple_
 
-from events.ledger import State
+from events.ledger import Handled, State
 from events.store.database.engine import moment, now_plus
 from events.store.routing import home
 from events.store.tables import event_deliveries, in_state, waits
@@ -42,6 +43,11 @@ def is_of() -> ColumnElement[bool]:
     """It is of one of `these` pairs of handler and event type, or, of older code that wrote no type, of `names`."""
     mine = tuple_(_DELIVERY.handler, _DELIVERY.event_type).in_(bindparam("these", expanding=True))
     return or_(mine, and_(_DELIVERY.event_type.is_(None), _DELIVERY.handler.in_(bindparam("names", expanding=True))))
+
+
+def of_these(handlers: Collection[Handled]) -> dict[str, Any]:
+    """The parameters of a statement with `is_of`."""
+    return {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
 
 
 def is_readable() -> ColumnElement[bool]:

@@ -3,8 +3,6 @@
 May import: relay (the contract of a transport), ledger, settings and the words below. Open first: `message`.
 """
 
-from events.ledger import Transport
-from events.settings import Settings
 from events.transport.broker import BrokerTransport
 from events.transport.confirms import Confirms
 from events.transport.memory import MemoryTransport
@@ -22,8 +20,6 @@ __all__ = [
     "Confirms",
     "MemoryTransport",
     "Revival",
-    "Settings",
-    "Transport",
     "broker_cure",
     "celery_broker_url",
     "group_of",

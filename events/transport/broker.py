@@ -12,6 +12,7 @@ from kombu import Connection, Producer, Queue
 
 from events.errors import NotTaken, TransportError, Unsendable
 from events.ledger import DeadLetter, Group, Parked
+from events.relay import TransportFeatures
 from events.settings import Settings
 from events.text import redact
 from events.transport.confirms import Confirms
@@ -24,13 +25,13 @@ _OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # rai
 
 
 class BrokerTransport:
-    """Keeps the contract of events.ledger.Transport. Used by one relay, in one thread.
+    """Keeps the contract of events.relay.Transport. Used by one relay, in one thread.
 
     On RabbitMQ every message is confirmed by the broker, and refused if no queue takes it. On Redis 500 are one
     pipeline. After any error the connection is closed: an answer that comes late must not be taken for another's.
     """
 
-    copies_dead_letters = True
+    features = TransportFeatures(copies_dead_letters=True)
 
     def __init__(self, settings: Settings) -> None:
         self.name = "rabbitmq" if is_rabbitmq(settings) else "redis"

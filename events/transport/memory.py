@@ -16,6 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from events.errors import TransportError
 from events.ledger import DeadLetter, Group, Parked
+from events.relay import TransportFeatures
 from events.transport.message import group_of, wakeup_message
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
@@ -137,11 +138,11 @@ TRANSPORT_ALIASES["ledger"] = f"{__name__}:{KombuMemory.__name__}"
 
 
 class MemoryTransport:
-    """Keeps the contract of events.ledger.Transport. `on_room` is called whenever a message was acknowledged."""
+    """Keeps the contract of events.relay.Transport. `on_room` is called whenever a message was acknowledged."""
 
     URL = "ledger://"
     name = "memory"
-    copies_dead_letters = False
+    features = TransportFeatures(holds_itself=True)
 
     def __init__(self) -> None:
         self._connection: Connection | None = None

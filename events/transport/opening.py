@@ -1,6 +1,6 @@
 """The transport that the settings name."""
 
-from events.ledger import Transport
+from events.relay import Transport
 from events.settings import Settings
 from events.transport.broker import BrokerTransport
 from events.transport.memory import MemoryTransport

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery.worker import state
 
-from events.ledger import Transport
+from events.relay import Transport
 from events.settings import Settings
 from events.transport import is_rabbitmq, open_transport
 

@@ -19,12 +19,12 @@ def main(url: str, count: int) -> None:
     settings = load_settings()
     forwarding = Forwarding(*listened_to(*open_bridge(url, settings)), settings.source)
     events = [Bridged(number=number) for number in range(count)]
-    forwarding(events[:AT_ONCE])  # connects
+    forwarding.forward(events[:AT_ONCE])  # connects
     gc.collect()
     gc.freeze()
     begun = time.perf_counter()
     for start in range(AT_ONCE, count, AT_ONCE):
-        forwarding(events[start : start + AT_ONCE])
+        forwarding.forward(events[start : start + AT_ONCE])
     print((count - AT_ONCE) / (time.perf_counter() - begun))
     forwarding.close()
 

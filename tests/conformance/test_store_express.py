@@ -13,6 +13,7 @@ from events.hooks import Hooks, Watcher
 from events.ledger.records import Express, FannedOut, Group, Subscription, Wakeup
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay
+from events.relay.transport import TransportFeatures
 from support.store import HOUR, OOPS, Store, make_due
 
 ALL = Express(events=8, messages=100, in_flight=64, stale_after=HOUR)
@@ -136,7 +137,7 @@ class Recorded:
     """A transport that only remembers."""
 
     name = "recorded"
-    copies_dead_letters = True
+    features = TransportFeatures(copies_dead_letters=True)
 
     def __init__(self) -> None:
         self.groups: list[Group] = []
@@ -154,6 +155,16 @@ class Recorded:
         raise AssertionError(f"nobody asks it to {name}")
 
 
+def relay_of(
+    store: Store, transport: Recorded, *, batch: int, max_in_flight: int = 1000, hooks: Hooks | None = None
+) -> Relay:
+    ledger, limits = store.ledger, RelayLimits(batch, max_in_flight, None, HOUR, timedelta(seconds=1))
+    return Relay(
+        subscriptions=ledger.subscriptions, outbox=ledger.outbox, recovery=ledger.recovery,
+        transport=transport, limits=limits, hooks=hooks,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
 @on_postgres
 def test_a_queue_that_is_full_does_not_slow_another(store: Store) -> None:
     # Given a relay, and a queue that nobody works off, as full as it may be
@@ -161,9 +172,8 @@ def test_a_queue_that_is_full_does_not_slow_another(store: Store) -> None:
     store.subscribe("hear")
     for _ in range(20):
         store.publish(event_type="Piled")
-    transport, ledger = Recorded(), store.ledger
-    limits = RelayLimits(10, 8, None, HOUR, timedelta(seconds=1))
-    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits)  # type: ignore[arg-type]
+    transport = Recorded()
+    relay = relay_of(store, transport, batch=10, max_in_flight=8)
     while relay.step():
         pass
     piled = len(transport.groups)
@@ -181,9 +191,7 @@ def test_while_a_backlog_is_being_sent_every_round_sends_some(store: Store) -> N
     store.subscribe()
     published(store, 100)
     transport = Recorded()
-    limits = RelayLimits(10, 1000, None, HOUR, timedelta(seconds=1))
-    ledger = store.ledger
-    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits)  # type: ignore[arg-type]
+    relay = relay_of(store, transport, batch=10)
     # When it looks for more as soon as it has found some, without being woken
     while relay.step(look=False):
         pass
@@ -214,11 +222,10 @@ def test_whoever_watches_is_told_of_what_the_broker_took_and_of_nothing_else(sto
     # Given a broker that refuses one of a backlog
     store.subscribe()
     ids = [store.publish() for _ in range(20)]
-    transport, watcher, hooks, ledger = Choosy(), Counting(), Hooks(), store.ledger
+    transport, watcher, hooks = Choosy(), Counting(), Hooks()
     transport.refused = ids[7]
     hooks.add(watcher)
-    limits = RelayLimits(100, 1000, None, HOUR, timedelta(seconds=1))
-    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits, hooks)  # type: ignore[arg-type]
+    relay = relay_of(store, transport, batch=100, hooks=hooks)
     # When the relay has sent what it can
     relay.step()
     # Then it has told of each other one, once

@@ -17,6 +17,7 @@ from events.ledger.letters import DeadLetter
 from events.ledger.records import Subscription, Wakeup
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay
+from events.relay.transport import TransportFeatures
 from support.fleet import Queues
 from support.store import HOUR, NOW, OOPS, PAST, Store
 
@@ -72,10 +73,9 @@ def of_every_kind(store: Store) -> dict[str, UUID]:
 
 
 class Broker(Queues):
-    copies_dead_letters = True
-
     def __init__(self) -> None:
         super().__init__(in_memory=False)
+        self.features = TransportFeatures(copies_dead_letters=True)
         self.copies: list[UUID] = []
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
@@ -85,7 +85,10 @@ class Broker(Queues):
 def relay_of(store: Store, queues: Queues) -> Relay:
     limits = RelayLimits(500, 1000, None, HOUR, timedelta(seconds=1), lease=timedelta(milliseconds=1))
     ledger = store.ledger
-    return Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, queues, limits)  # type: ignore[arg-type]
+    return Relay(
+        subscriptions=ledger.subscriptions, outbox=ledger.outbox, recovery=ledger.recovery,
+        transport=queues, limits=limits,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def look(relay: Relay) -> None:

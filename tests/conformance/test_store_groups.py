@@ -1,13 +1,13 @@
 """Several deliveries in one message: what the ledger remembers of it, and how they are claimed and done."""
 
-from collections.abc import Sequence
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import ResourceClosedError
 
 from events.errors import LeaseLost
-from events.ledger.records import Claim, Due, Group, State
+from events.ledger.records import Claim, Group, State
 from events.store.tables import event_deliveries
 from support.messages_of_many import claim, sent, states, take
 from support.store import HOUR, NOW, PAST, Store, envelope, make_due, together
@@ -36,16 +36,12 @@ def test_what_is_left_out_of_the_groups_stays_due(store: Store) -> None:
     store.publish(*(uuid4() for _ in range(6)))
     outbox = store.ledger.outbox
     outbox.fan_out(10)
-    seen: list[Due] = []
-
-    def second_and_fourth(due: Sequence[Due]) -> list[Group]:
-        seen.extend(due)
-        return [(due[1].wakeup, due[3].wakeup)]
-
     # When two of them are sent
-    (group,) = outbox.take_due("q", 10, HOUR, None, (), second_and_fourth)
+    with outbox.due("q", 10) as due:
+        group = (due.found[1].wakeup, due.found[3].wakeup)
+        due.mark([group], HOUR)
     # Then the others wait as before
-    rest = [one.wakeup for one in seen if one.wakeup not in group]
+    rest = [one.wakeup for one in due.found if one.wakeup not in group]
     assert states(store, group) == ["sent"] * 2
     assert states(store, rest) == ["pending"] * 4
     assert [store.row(wakeup.event_id).message for wakeup in rest] == [None] * 4
@@ -57,8 +53,54 @@ def test_when_none_is_to_be_sent_nothing_changes(store: Store) -> None:
     store.subscribe()
     store.publish()
     store.ledger.outbox.fan_out(10)
-    assert store.ledger.outbox.take_due("q", 10, HOUR, None, (), lambda due: []) == []
+    with store.ledger.outbox.due("q", 10) as due:
+        due.mark([], HOUR)
     assert len(take(store, 1)) == 1
+
+
+def test_what_was_marked_by_a_block_that_failed_is_due_as_before(store: Store) -> None:
+    # Given three due deliveries
+    store.subscribe()
+    store.publish(*(uuid4() for _ in range(3)))
+    store.ledger.outbox.fan_out(10)
+    # When they are marked, and then something goes wrong before the block ends
+    with pytest.raises(ZeroDivisionError), store.ledger.outbox.due("q", 10) as due:
+        due.mark([tuple(one.wakeup for one in due.found)], HOUR)
+        raise ZeroDivisionError
+    # Then none of them is sent, and whoever asks next gets all of them
+    wakeups = [one.wakeup for one in due.found]
+    assert states(store, wakeups) == ["pending"] * 3
+    assert take(store, 1) == [(wakeup,) for wakeup in wakeups]
+
+
+def test_when_the_block_has_ended_nothing_can_be_marked_any_more(store: Store) -> None:
+    # Given a block that left a delivery as it was
+    store.subscribe()
+    store.publish()
+    store.ledger.outbox.fan_out(10)
+    with store.ledger.outbox.due("q", 10) as due:
+        (only,) = due.found
+    # When it is marked all the same; Then that is refused: another relay may have it by now
+    with pytest.raises(ResourceClosedError):
+        due.mark([(only.wakeup,)], HOUR)
+    assert states(store, [only.wakeup]) == ["pending"]
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)  # SQLite lets one write at a time
+def test_what_is_found_by_one_relay_is_passed_over_by_another_while_the_block_runs(store: Store) -> None:
+    # Given four due deliveries, two of which a relay has found
+    store.subscribe()
+    store.publish(*(uuid4() for _ in range(4)))
+    outbox = store.ledger.outbox
+    outbox.fan_out(10)
+    with outbox.due("q", 2) as first:
+        # When another looks; Then it finds the others at once
+        with outbox.due("q", 10) as second:
+            second.mark([tuple(one.wakeup for one in second.found)], HOUR)
+        assert len(first.found) == len(second.found) == 2
+        assert not {one.wakeup for one in first.found} & {one.wakeup for one in second.found}
+    # And what the first has left is due to whoever comes next
+    assert [wakeup for (wakeup,) in take(store, 1)] == [one.wakeup for one in first.found]
 
 
 def test_the_grouping_is_told_how_long_each_is_due_and_whether_it_goes_alone(store: Store) -> None:
@@ -68,13 +110,13 @@ def test_the_grouping_is_told_how_long_each_is_due_and_whether_it_goes_alone(sto
     make_due(store)
     second = store.publish()
     store.ledger.outbox.fan_out(10)
-    seen: list[Due] = []
-    store.ledger.outbox.take_due("q", 10, HOUR, None, (), lambda due: seen.extend(due) or [])
+    with store.ledger.outbox.due("q", 10) as due:
+        found = due.found
     # Then it is told so, of the one that is due first before the other
-    assert [(one.wakeup.event_id, one.wakeup.token, one.alone) for one in seen] == [
+    assert [(one.wakeup.event_id, one.wakeup.token, one.alone) for one in found] == [
         (wakeup.event_id, 2, True), (second, 1, False),
     ]  # fmt: skip
-    assert seen[0].age > seen[1].age >= 0
+    assert found[0].age > found[1].age >= 0
 
 
 def test_two_relays_at_once_never_share(store: Store) -> None:

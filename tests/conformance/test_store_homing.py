@@ -41,7 +41,8 @@ def relay_of(store: Store, queues: Queues, *handlers: str) -> Relay:
     limits = RelayLimits(500, 1000, 8 if handlers else None, HOUR, timedelta(seconds=1))
     ledger = store.ledger
     return Relay(
-        ledger.subscriptions, ledger.outbox, ledger.recovery, queues, limits,  # type: ignore[arg-type]
+        subscriptions=ledger.subscriptions, outbox=ledger.outbox, recovery=ledger.recovery,
+        transport=queues, limits=limits,  # type: ignore[arg-type]
         handlers=[(name, "Said") for name in handlers] or None, queues=["q"] if handlers else None,
     )  # fmt: skip
 

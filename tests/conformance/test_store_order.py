@@ -13,13 +13,14 @@ from events.ledger.letters import DeadLetter, Parked
 from events.ledger.records import Group, Subscription
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay
+from events.relay.transport import TransportFeatures
 from support.store import HOUR, Store
 
 
 class Line:
     """A broker's queue: first in, first out."""
 
-    name, copies_dead_letters = "line", True
+    name, features = "line", TransportFeatures(copies_dead_letters=True)
 
     def __init__(self) -> None:
         self.groups: deque[Group] = deque()
@@ -48,7 +49,13 @@ def test_deliveries_start_in_the_order_of_their_events(store: Store, batch: bool
     ledger.subscriptions.subscribe([Subscription(kind, "hear", "q", 3, most=20, batch=batch) for kind in kinds])
     ledger.subscriptions.note_pace("hear", 0.001)
     limits = RelayLimits(50, 1000, None, HOUR, timedelta(seconds=1))
-    relay = Relay(ledger.subscriptions, ledger.outbox, ledger.recovery, line, limits)
+    relay = Relay(
+        subscriptions=ledger.subscriptions,
+        outbox=ledger.outbox,
+        recovery=ledger.recovery,
+        transport=line,
+        limits=limits,
+    )
     published, started = [], []
     while len(published) < 400 or line.groups or relay.step():
         some = range(min(rng.choice([0, 1, 3, 40, 120]), 400 - len(published)))

@@ -3,7 +3,7 @@
 from collections import Counter
 from uuid import uuid4
 
-from events.ledger.records import Subscription
+from events.ledger.records import ONE_BY_ONE, Subscription
 from support.store import HOUR, NOW, OOPS, Store
 
 
@@ -47,6 +47,21 @@ def test_events_and_errors_are_counted_by_event_type_and_handler(store: Store) -
     cheap = store.ledger.overviews.take(finished=False)
     assert cheap.event_types[0].deliveries == {"pending": 2, "dead": 1, "running": 1}
     assert [one.waiting for one in cheap.handlers] == [1, 1]
+
+
+def test_the_mark_of_a_handler_whose_deliveries_travel_one_by_one_is_no_time(store: Store) -> None:
+    # Given a handler that has been timed, and one whose groups did not end well
+    store.subscribe("hear")
+    store.subscribe("see")
+    store.ledger.subscriptions.note_pace("hear", 0.25)
+    store.ledger.subscriptions.note_pace("see", ONE_BY_ONE)
+    # Then relays read the mark, and people are shown no time that nothing takes
+    assert {name: pace.seconds for name, pace in store.ledger.subscriptions.paces().items()} == {
+        "hear": 0.25, "see": ONE_BY_ONE,
+    }  # fmt: skip
+    assert [(one.handler, one.seconds, one.one_by_one) for one in store.ledger.overviews.take().handlers] == [
+        ("hear", 0.25, False), ("see", None, True),
+    ]  # fmt: skip
 
 
 def test_what_workers_do_is_summed_up(store: Store) -> None:

@@ -113,9 +113,9 @@ def test_in_a_group_nobody_is_blamed(on_fickle: InlinePipeline, fickle: Database
     on_fickle.subscribe()
     outbox = on_fickle.ledger.outbox
     outbox.fan_out(10)
-    (group,) = outbox.take_due(
-        "events", 10, timedelta(seconds=1), None, (), lambda due: [tuple(one.wakeup for one in due)]
-    )
+    with outbox.due("events", 10) as due:
+        group = tuple(one.wakeup for one in due.found)
+        due.mark([group], timedelta(seconds=1))
     on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.token for one in group})
     # Then all are done, by one counted attempt each
     assert run_until_settled(on_fickle) == ["succeeded"] * 3

@@ -77,8 +77,10 @@ class Identities(RuleBasedStateMachine):
             connection.execute(delete(event_parked))
         ledger: Any = self.pipeline.ledger
         self.server = Played()
-        self.receiver = Receiver("played", ("*",), self.server, self.pipeline.acceptance, ledger.events, ledger.parked,
-                                 ledger.inbox, Hooks(), "test")  # fmt: skip
+        self.receiver = Receiver(
+            name="played", accept=("*",), subscriber=self.server, acceptance=self.pipeline.acceptance,
+            events=ledger.events, lot=ledger.parked, inbox=ledger.inbox, hooks=Hooks(), worker="test",
+        )  # fmt: skip
         self.ours: dict[UUID, Content] = {}
         self.older: dict[UUID, tuple[str, Content]] = {}  # received by older code: under the sender's own id
         self.theirs: dict[tuple[str, str], Content] = {}

@@ -17,6 +17,7 @@ from events.handling import registry
 from events.ledger.records import Group, WorkerInfo
 from events.pipeline import Pipeline
 from events.relay.relay import Relay
+from events.relay.transport import TransportFeatures
 from events.settings.settings import Settings
 
 LEASE = timedelta(minutes=1)
@@ -82,12 +83,12 @@ def pairs_of(code: Code) -> set[Pair]:
 
 
 class Queues:
-    """A broker, or what one worker holds: keeps the contract of events.ledger.Transport."""
+    """A broker, or what one worker holds: keeps the contract of events.relay.Transport."""
 
     name = "queues"
-    copies_dead_letters = False
 
     def __init__(self, *, in_memory: bool) -> None:
+        self.features = TransportFeatures(holds_itself=in_memory)
         self.of: dict[str, deque[Group]] = {}
         self._in_memory = in_memory
 
@@ -170,8 +171,8 @@ class Fleet:
         limits, hooks = relay._limits, self.pipeline.hooks
         handlers, queues = relay._dispatch._handlers, relay._dispatch._queues
         Relay(
-            ledger.subscriptions, ledger.outbox, ledger.recovery, transport, limits, hooks,  # type: ignore[arg-type]
-            handlers=handlers, queues=queues,
+            subscriptions=ledger.subscriptions, outbox=ledger.outbox, recovery=ledger.recovery,
+            transport=transport, limits=limits, hooks=hooks, handlers=handlers, queues=queues,  # type: ignore[arg-type]
         ).step()  # fmt: skip
 
     def work(self, worker: Worker, *, dies: bool = False) -> bool:

@@ -133,7 +133,9 @@ def sent_together(pipeline: InlinePipeline, handler: str) -> Group:
     outbox.fan_out(1000)
     queue = pipeline.settings.queue
     its = [(handler, event.event_name) for event in handler_named(handler).events]
-    (group,) = outbox.take_due(queue, 1000, HOUR, its, (), lambda due: [tuple(one.wakeup for one in due)])
+    with outbox.due(queue, 1000, its) as due:
+        group = tuple(one.wakeup for one in due.found)
+        due.mark([group], HOUR)
     return group
 
 

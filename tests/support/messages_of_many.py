@@ -15,7 +15,10 @@ def in_groups_of(size: int, due: Sequence[Due]) -> list[Group]:
 def take(store: Store, size: int, limit: int = 1000, stale_after: timedelta = HOUR) -> list[Group]:
     """Due deliveries, so many to a message."""
     store.ledger.outbox.fan_out(1000)
-    return store.ledger.outbox.take_due("q", limit, stale_after, None, (), lambda due: in_groups_of(size, due))
+    with store.ledger.outbox.due("q", limit) as due:
+        groups = in_groups_of(size, due.found)
+        due.mark(groups, stale_after)
+    return groups
 
 
 def sent(store: Store, count: int, size: int, stale_after: timedelta = HOUR) -> list[Group]:

@@ -68,10 +68,9 @@ class Store:
         self, queue: str, limit: int, stale_after: timedelta = HOUR, handlers: Collection[Handled] | None = None
     ) -> list[Wakeup]:
         """Each in a message of its own."""
-        groups = self.ledger.outbox.take_due(
-            queue, limit, stale_after, handlers, (), lambda due: [(one.wakeup,) for one in due]
-        )
-        return [wakeup for (wakeup,) in groups]
+        with self.ledger.outbox.due(queue, limit, handlers) as due:
+            due.mark([(one.wakeup,) for one in due.found], stale_after)
+        return [one.wakeup for one in due.found]
 
     def take_passed(self, *handlers: str, queue: str = "q", limit: int = 10, form: str = "1:a") -> list[Wakeup]:
         """What others passed on, of these handlers, as code takes it that has this form of their event."""

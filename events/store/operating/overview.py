@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, and_, func, literal, select
 from events.ledger import (
     ALIVE,
     LATELY,
+    ONE_BY_ONE,
     EventFilter,
     EventMetrics,
     HandlerMetrics,
@@ -186,6 +187,7 @@ def _handler(
         for outcome, a_second in worker.activity.get(name, {}).items():
             rates[outcome] += a_second  # type: ignore[assignment]
     switch = switched.get(name)
+    pace = theirs[0].pace if theirs else None
     return HandlerMetrics(
         handler=name,
         queue=theirs[0].queue if theirs else "",
@@ -194,7 +196,8 @@ def _handler(
         changed_by=switch.changed_by if switch else None,
         changed_at=switch.changed_at if switch else None,
         workers=sum(name in worker.handlers for worker in workers),
-        seconds=theirs[0].pace if theirs else None,
+        seconds=None if pace == ONE_BY_ONE else pace,
+        one_by_one=pace == ONE_BY_ONE,
         deliveries=states,
         error_count=sum(count for (handler, _), count in errors.items() if handler == name),
         rates=rates,

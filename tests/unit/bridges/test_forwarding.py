@@ -118,9 +118,9 @@ def test_what_came_through_a_bridge_is_not_sent_back_to_it(forwarding: Forwardin
     theirs, elsewhere, ours = (
         Posted(metadata=Metadata(bridge="here")), Posted(metadata=Metadata(bridge="other")), Posted(),
     )  # fmt: skip
-    forwarding([theirs, elsewhere, ours])
+    forwarding.forward([theirs, elsewhere, ours])
     assert [message.event_id for message in fake.sent] == [str(elsewhere.event_id), str(ours.event_id)]
-    forwarding([theirs])
+    forwarding.forward([theirs])
     assert fake.tries == 1
 
 
@@ -130,7 +130,7 @@ def test_a_copy_under_an_id_of_its_own_is_ours_and_is_sent(forwarding: Forwardin
     theirs = Posted(event_id=received_id("/them", "17"), metadata=metadata)
     copy = theirs.model_copy(update={"text": "corrected", "event_id": uuid7()})
     # When both are forwarded, then only those who don't know it get it
-    forwarding([theirs, copy])
+    forwarding.forward([theirs, copy])
     assert [message.event_id for message in fake.sent] == [str(copy.event_id)]
 
 
@@ -138,10 +138,10 @@ def test_while_the_server_is_away_only_the_first_waits_for_it(forwarding: Forwar
     # Given a server that is away
     fake.error = TransportError("no answer")
     with pytest.raises(TransportError, match="no answer"):
-        forwarding([Posted()])
+        forwarding.forward([Posted()])
     # When the next event comes, it fails at once, with the same reason
     with pytest.raises(TransportError, match=r"tried again in .* after: no answer"):
-        forwarding([Posted()])
+        forwarding.forward([Posted()])
     assert fake.tries == 1
 
 
@@ -153,33 +153,33 @@ def test_a_batch_is_taken_apart_by_a_first_failure_and_by_none_that_follows(
     events = [Posted(), Posted()]
     # When a batch fails, then as a whole: something in it may be to blame
     with pytest.raises(TransportError) as first:
-        forwarding(events)
+        forwarding.forward(events)
     assert type(first.value) is TransportError
     # When others fail after it, at once or by trying, then each for itself: the server is to blame
     for tried_again in (False, True):
         monkeypatch.setattr(forwarding, "_again_at", 0.0) if tried_again else None
         with pytest.raises(PartlySent) as failed:
-            forwarding(events)
+            forwarding.forward(events)
         assert list(failed.value.failed) == [str(event.event_id) for event in events]
         assert {type(error) for error in failed.value.failed.values()} == {TransportError}
     assert fake.tries == 2
     # When it is back, and fails again
     fake.error = None
     monkeypatch.setattr(forwarding, "_again_at", 0.0)
-    forwarding(events)
+    forwarding.forward(events)
     fake.error = TransportError("no answer")
     # Then that is a first failure
     with pytest.raises(TransportError) as again:
-        forwarding(events)
+        forwarding.forward(events)
     assert type(again.value) is TransportError
 
 
 def test_what_can_never_be_sent_holds_up_nobody(forwarding: Forwarding, fake: Fake) -> None:
     fake.error = Unsendable("too large")
     with pytest.raises(Unsendable):
-        forwarding([Posted()])
+        forwarding.forward([Posted()])
     fake.error = None
-    forwarding([Posted()])
+    forwarding.forward([Posted()])
     assert len(fake.sent) == 1
 
 
@@ -190,14 +190,14 @@ def test_what_fails_for_itself_leaves_the_others_alone(forwarding: Forwarding, f
     fake.error = PartlySent({bad: RetryAfter(60)})
     # When both are sent, then the ledger is told which
     with pytest.raises(PartlySent) as raised:
-        forwarding(events)
+        forwarding.forward(events)
     assert list(raised.value.failed) == [bad]
     # When the one is sent alone, then its own reason is raised, which says when to try again
     with pytest.raises(RetryAfter):
-        forwarding(events[1:])
+        forwarding.forward(events[1:])
     # And the server is not taken for away
     fake.error = None
-    forwarding(events)
+    forwarding.forward(events)
     assert len(fake.sent) == 2
 
 

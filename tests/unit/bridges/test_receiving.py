@@ -98,7 +98,10 @@ def database(events_pipeline: InlinePipeline) -> Refusing:
 def receiver(events_pipeline: InlinePipeline, server: Server, database: Refusing) -> Iterator[Receiver]:
     ledger: Any = events_pipeline.ledger
     acceptance = Acceptance(database, ledger.subscriptions.event_types, 10_000)
-    receiver = Receiver("played", ("*",), server, acceptance, database, ledger.parked, ledger.inbox, Hooks(), "test")
+    receiver = Receiver(
+        name="played", accept=("*",), subscriber=server, acceptance=acceptance, events=database, lot=ledger.parked,
+        inbox=ledger.inbox, hooks=Hooks(), worker="test",
+    )  # fmt: skip
     yield receiver
     receiver.stop()
 

@@ -4,6 +4,8 @@ import pytest
 
 from events.delivery import pacing
 from events.delivery.pacing import Pacing
+from events.ledger.records import ONE_BY_ONE
+from events.relay.grouping import GROUP_TIME
 
 
 class Told:
@@ -60,10 +62,46 @@ def test_one_slow_delivery_among_many_changes_little(clock: list[float], told: T
 def test_after_a_group_that_did_not_end_well_nothing_is_grouped_for_a_while(
     clock: list[float], told: Told, a_pace: Pacing
 ) -> None:
+    # Given a fast handler
     a_pace.note("hear", 0.002)
+    clock[0] += 60
+    # When a group of it does not end well; Then that is told by a mark, which is no time
+    a_pace.hindered("hear")
+    assert told.paces == [0.002, ONE_BY_ONE]
+    # And it stays so, and is not told again, while deliveries are done one by one
+    for _ in range(70):
+        clock[0] += 60
+        a_pace.note("hear", 0.002)
+    assert told.paces == [0.002, ONE_BY_ONE]
+    # And then so many more are grouped, until it is as fast as it was
+    for _ in range(100):
+        clock[0] += 60
+        a_pace.note("hear", 0.002)
+    first, *others = told.paces[2:]
+    assert GROUP_TIME / 4 < first <= GROUP_TIME / 2
+    assert others == sorted(others, reverse=True)
+    assert others[-1] == pytest.approx(0.002, rel=0.3)
+
+
+def test_a_handler_that_is_slow_by_itself_shows_how_slow_it_is_though_its_group_did_not_end_well(
+    clock: list[float], told: Told, a_pace: Pacing
+) -> None:
+    a_pace.note("hear", 0.3)
     clock[0] += 60
     a_pace.hindered("hear")
     clock[0] += 60
-    a_pace.note("hear", 0.002)
-    assert told.paces[1] == 1.0
-    assert told.paces[-1] > 0.9
+    a_pace.note("hear", 0.3)
+    assert told.paces == [0.3]
+
+
+@pytest.mark.parametrize("seconds", [0.002, 0.3])
+def test_what_changes_more_than_rows_is_marked_for_good(
+    clock: list[float], told: Told, a_pace: Pacing, seconds: float
+) -> None:
+    # Given a handler that turns out to change more than rows
+    a_pace.keep_apart("hear")
+    # When it has done many deliveries; Then nothing but the mark was told, once
+    for _ in range(500):
+        clock[0] += 60
+        a_pace.note("hear", seconds)
+    assert told.paces == [ONE_BY_ONE]

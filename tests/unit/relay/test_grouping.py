@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from events.ledger.records import Due, Group, Pace, Wakeup
+from events.ledger.records import ONE_BY_ONE, Due, Group, Pace, Wakeup
 from events.relay.grouping import GROUP_TIME, make_groups
 
 FAST = Pace(most=50, seconds=GROUP_TIME / 1000)
@@ -65,6 +65,7 @@ def test_every_delivery_is_in_exactly_one_message() -> None:
         (GROUP_TIME, 1),
         (GROUP_TIME * 1.5, 1),
         (3600.0, 1),
+        (ONE_BY_ONE, 1),
     ],
 )
 def test_a_message_holds_what_the_handler_does_in_the_groups_time(seconds: float, size: int) -> None:

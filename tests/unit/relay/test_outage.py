@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from events.relay.relay import _Outage
+from events.relay.outage import Outage
 
 LEASE = 60.0
 
@@ -25,8 +25,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def started(clock: Callable[[], float]) -> _Outage:
-    outage = _Outage(LEASE, clock)
+def started(clock: Callable[[], float]) -> Outage:
+    outage = Outage(LEASE, clock)
     outage.may_have_been()
     return outage
 

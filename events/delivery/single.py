@@ -1,0 +1,77 @@
+"""A delivery by itself: the handler's transaction is its own, and a failure is the handler's own."""
+
+import logging
+import time
+
+from events.delivery.session import Sessions
+from events.delivery.tools import Tools
+from events.errors import LeaseLost
+from events.event import DomainEvent
+from events.handling import Handler
+from events.ledger import Claim, Outcome, Result, decode
+
+log = logging.getLogger("events.delivery")
+
+
+class SingleRunner:
+    """Runs deliveries one at a time; of a batch handler, as a batch of one."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def run(self, handler: Handler, claim: Claim) -> Result:
+        """One attempt; what became of it is written."""
+        begun = time.monotonic()
+
+        def on_late() -> None:
+            self._tools.pacing.note(handler.name, time.monotonic() - begun)
+
+        with Sessions() as sessions:
+            with self._tools.heartbeat.keep([claim], on_late):
+                result = self._attempted(handler, claim, sessions)
+            sessions.committed = result.outcome is Outcome.SUCCEEDED
+        return result
+
+    def _attempted(self, handler: Handler, claim: Claim, sessions: Sessions) -> Result:
+        try:
+            self._attempt_twice(handler, claim, decode(claim.envelope), sessions)
+        except LeaseLost as error:
+            log.warning("%s", error, extra=_about(claim))
+            return Result(Outcome.NOT_OURS, error)
+        except BaseException as error:
+            if self._tools.stopping(error):
+                raise
+            return self._tools.judge.failed(handler, claim, error)
+        return Result(Outcome.SUCCEEDED)
+
+    def _attempt_twice(self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions) -> None:
+        """Two transactions that get in each other's way are nobody's failure: once more, and locks first."""
+        try:
+            self._attempt(handler, claim, event, sessions, eager=False)
+        except BaseException as error:
+            if self._tools.stopping(error) or not self._tools.inbox.is_contention(error):
+                raise
+            log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id,
+                     extra=_about(claim))  # fmt: skip
+            sessions.undone()
+            self._attempt(handler, claim, event, sessions, eager=True)
+
+    def _attempt(
+        self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions, *, eager: bool
+    ) -> None:  # fmt: skip
+        """Call the handler, and commit what it did with its success."""
+        tools = self._tools
+        with tools.inbox.begin(eager=eager) as connection:
+            begun = time.monotonic()
+            with tools.inbox.lend(connection, handler.name) as touches:
+                sessions.add(tools.calls.run(handler, [claim], [event], connection))
+            took = time.monotonic() - begun
+            tools.inbox.succeed(connection, [claim])
+        if touches():
+            tools.pacing.keep_apart(handler.name)
+        tools.pacing.note(handler.name, took)  # not before: on SQLite our own transaction would be in its way
+
+
+def _about(claim: Claim) -> dict[str, object]:
+    """For logs that have fields."""
+    return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.attempt}

@@ -1,0 +1,131 @@
+"""Due deliveries of one queue, locked while a relay decides which of them share a message, and marked as sent."""
+
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, Update, bindparam, or_, select, update
+
+from events.ledger import Due, Group, Handled, State, Wakeup
+from events.store.database.engine import moment, moments, transaction
+from events.store.database.listener import wake_relays
+from events.store.delivery_keys import is_key, key_table, key_values
+from events.store.passing_on import LEFT_TO_OTHERS, is_of, may_be_sent, of_these
+from events.store.routing import home, sending_home
+from events.store.tables import event_deliveries, in_state
+
+_DELIVERY = event_deliveries.c
+_PAGES = 20  # of deliveries that are in a wrong place, looked at in one go
+
+
+class SqlDueDeliveries:
+    """Keeps the contract of events.ledger.DueDeliveries: rows that the transaction of `connection` has locked."""
+
+    def __init__(self, connection: Connection, found: Sequence[Due]) -> None:
+        self.found = found
+        self._connection = connection
+
+    def mark(self, groups: Sequence[Group], stale_after: timedelta) -> None:
+        mark_sent(self._connection, groups, stale_after)
+
+
+@contextmanager
+def due_deliveries(
+    engine: Engine, queue: str, limit: int, handlers: Collection[Handled] | None, but: Collection[str]
+) -> Iterator[SqlDueDeliveries]:
+    """See events.ledger.Outbox."""
+    due = _due(engine.dialect.name, of_some=handlers is not None, but_some=bool(but))
+    which: dict[str, Any] = {"of_queue": queue, "most": limit, "but": list(but)}
+    if handlers is not None:
+        which |= of_these(handlers)
+    with transaction(engine) as connection:
+        rows = _at_home(connection, due, which)
+        yield SqlDueDeliveries(connection, [_as_due(row, queue) for row in rows])
+
+
+def mark_sent(connection: Connection, groups: Sequence[Group], stale_after: timedelta) -> None:
+    """Every message gets a number of its own, which its deliveries share."""
+    if not groups:
+        return
+    dialect = connection.dialect.name
+    numbers = [secrets.randbits(62) for _ in groups]
+    numbered = [
+        (wakeup.event_id, wakeup.handler, number)
+        for group, number in zip(groups, numbers, strict=True)
+        for wakeup in group
+    ]
+    connection.execute(_sending(dialect), key_values(dialect, numbered) | moments(dialect, stale_after=stale_after))
+
+
+def wakeup_of(row: Any, queue: str) -> Wakeup:
+    """The wake-up for the next attempt of a delivery."""
+    token = row.attempts + 1
+    return Wakeup(row.event_id, row.handler, queue, token, row.event_type or "", token - row.attempts_before)
+
+
+def _as_due(row: Any, queue: str) -> Due:
+    return Due(wakeup_of(row, queue), (row.now - row.due_at).total_seconds(), row.alone)
+
+
+def _at_home(connection: Connection, due: "Select[Any]", which: dict[str, Any]) -> list[Any]:
+    """Those that are due, with what belongs into another queue, or nowhere, sent there and left out."""
+    dialect = connection.dialect.name
+    found: list[Any] = []
+    for _ in range(_PAGES):
+        rows = connection.execute(due, which | moments(dialect, left_to_others=LEFT_TO_OTHERS)).all()
+        found = [row for row in rows if row.home == which["of_queue"]]
+        if astray := [(row.event_id, row.handler, 0) for row in rows if row.home != which["of_queue"]]:
+            connection.execute(sending_home(dialect), key_values(dialect, astray))
+            wake_relays(connection)
+        if found or len(rows) < which["most"]:
+            break
+    return found
+
+
+# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+
+@cache
+def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
+    """With the handlers `these`, and what nobody has, or without the handlers `but`, if so asked."""
+    now = moment(dialect)
+    query = (
+        select(
+            _DELIVERY.event_id,
+            _DELIVERY.handler,
+            _DELIVERY.event_type,
+            _DELIVERY.attempts,
+            _DELIVERY.attempts_before,
+            _DELIVERY.alone,
+            _DELIVERY.due_at,
+            now.label("now"),
+            home().label("home"),
+        )
+        .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
+        .order_by(_DELIVERY.due_at, _DELIVERY.event_id, _DELIVERY.handler)  # what was fanned out at once is due at once
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+    query = query.where(or_(is_of(), home().is_(None)) if of_some else may_be_sent(dialect))
+    if but_some:
+        query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
+    return query
+
+
+@cache
+def _sending(dialect: str) -> Update:
+    keys = key_table(dialect)
+    return (
+        update(event_deliveries)
+        .where(is_key(keys))
+        .values(
+            state=State.SENT,
+            sent_at=moment(dialect),
+            due_at=moment(dialect, "stale_after"),
+            worker=None,  # in nobody's hand
+            message=keys.c.number,
+        )
+    )
