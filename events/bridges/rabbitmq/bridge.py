@@ -23,7 +23,7 @@ from amqp.exceptions import AMQPError, PreconditionFailed
 from events.bridges.address import Address, wrong
 from events.bridges.contract import AT_ONCE, Features, Message, Received, Scheme
 from events.bridges.rabbitmq import client as client
-from events.errors import PartlySent, TransportError, Unsendable
+from events.errors import Blocked, PartlySent, TransportError, Unsendable
 from events.text import redact
 from events.throttle import Throttle
 from events.transport import Confirms
@@ -91,7 +91,7 @@ class Publisher:
         with self._lock, client.reachable(self._address, "send to"):
             try:
                 self._publish(messages, keys)
-            except _Blocked:
+            except Blocked:
                 raise  # only an open connection hears when that is over
             except BaseException:
                 self._drop()
@@ -139,7 +139,7 @@ class Publisher:
     def _heed_blocked(self) -> None:
         """What is sent now would be taken later, each time that it is sent."""
         if self._connection.blocked:
-            raise _Blocked(f"{redact(self._address.url)} takes no messages: it is short of memory or disk")
+            raise Blocked(f"{redact(self._address.url)} takes no messages: it is short of memory or disk")
 
     def _on_return(self, _error: Exception, _exchange: str, key: str, message: Any) -> None:
         self._returned[message.properties.get("message_id", "")] = key
@@ -164,10 +164,6 @@ class Publisher:
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         client.drop(connection)
-
-
-class _Blocked(TransportError):
-    """The server says that it takes nothing."""
 
 
 class Subscriber:
