@@ -5,7 +5,7 @@
     │   └── SchemaError         the database lacks our tables, or has old ones: run `events migrate`
     ├── DefinitionError         an event or handler is declared wrongly: raised while its module is imported
     ├── PublishError            publish() refused an event: nothing was written
-    │   ├── PayloadTooLarge
+    │   ├── PayloadTooLarge     its data has more bytes than EVENTS_MAX_PAYLOAD_BYTES allows
     │   └── EventIdTaken        an event of its id is stored already, with other content
     ├── EventDataError          stored data doesn't fit its event class: names event, field and value
     ├── NewerEvent              stored by newer code than this process runs
@@ -15,16 +15,29 @@
     │   ├── TransactionMisused  it committed or rolled back the delivery's own transaction
     │   ├── KeepsToItself       it changes more than rows, so its deliveries share no transaction
     │   ├── WorkerLost          its process died, or its lease ran out
+    │   ├── Terminated          its process was ended by remote control
     │   └── TimeLimitExceeded   it ran longer than its time limit
     ├── DatabaseAway            the database went away during an attempt, which isn't counted
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
-    ├── TransportError          the broker refused or didn't answer
+    ├── TransportError          the broker, or the server of a bridge, refused or didn't answer
     │   ├── Unsendable          this message can't be put on the wire, whatever the broker says
     │   ├── NotTaken            the broker took all messages but these
-    │   └── PartlySent          of a batch these failed, each for its reason; the others have arrived
-    └── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
+    │   ├── PartlySent          of a batch these failed, each for its reason; the others have arrived
+    │   └── Blocked             the server is there, and says that it takes nothing now
+    ├── Unacceptable            a message that came by a bridge can't become an event: it is parked
+    ├── DeliveryFailed          what Celery and Flower see of a delivery that ended as a dead letter
+    ├── NoSuchEvent             an operator named an event that the ledger doesn't have
+    ├── NoSuchDeadLetter        nothing dead matches what an operator asked for
+    ├── NoSuchParkedMessage     no parked message has the id that an operator gave
+    ├── NoSuchHandler           no handler of the name that an operator gave is subscribed, and nothing waits for it
+    ├── AmbiguousId             several ids begin as an operator wrote
+    ├── EditingIsOff            EVENTS_EDIT doesn't allow to correct the data of a dead letter
+    ├── WhichHandler            the event to be corrected is a dead letter of several handlers
+    ├── StillRunning            a handler can't be retired: living workers have it, and would subscribe it again
+    └── StillStarting           a handler is paused or retired, and what was begun earlier may still start a delivery
 
-`RetryAfter` (events.retry) is no error of ours but a handler's request, so it stands apart.
+`RetryAfter` (events.retry) is no error of ours but a handler's request, so it stands apart. Exceptions that a module
+raises for its neighbours to catch, and that go no further, are no EventsError, and stand where they are raised.
 Messages name the culprit and the cure. No message ever contains a password.
 """
 
@@ -116,12 +129,8 @@ class LeaseLost(EventsError):
     """Another attempt owns this delivery now; this one's effects are rolled back."""
 
 
-class StillStarting(EventsError):
-    """A handler is paused or retired, but what was begun earlier may still start a delivery of it."""
-
-
 class TransportError(EventsError):
-    """The broker refused messages or didn't answer; the ledger sends them again."""
+    """The broker, or the server of a bridge, refused messages or didn't answer; the ledger sends them again."""
 
 
 class Unsendable(TransportError):
@@ -152,5 +161,53 @@ class PartlySent(TransportError):
         super().__init__(f"{len(self.failed)} events were not sent; the first: {next(iter(self.failed.values()), '')}")
 
 
+class Blocked(TransportError):
+    """The server of a bridge is connected, and says that it takes nothing now: it is short of memory or disk."""
+
+
+class Unacceptable(EventsError):
+    """A message that came by a bridge, and that can't become an event. `reason`: one of events.bridges.REASONS."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(detail)
+
+
 class DeliveryFailed(EventsError):
     """Raised towards Celery for a delivery that became a dead letter."""
+
+
+class NoSuchEvent(EventsError):
+    """The ledger has no such event."""
+
+
+class NoSuchDeadLetter(EventsError):
+    """Nothing dead matches."""
+
+
+class NoSuchParkedMessage(EventsError):
+    """Nothing parked has that id."""
+
+
+class NoSuchHandler(EventsError):
+    """No handler of that name is subscribed, and nothing waits for it."""
+
+
+class AmbiguousId(EventsError):
+    """Several ids begin so."""
+
+
+class EditingIsOff(EventsError):
+    """EVENTS_EDIT is not set."""
+
+
+class WhichHandler(EventsError):
+    """The event is a dead letter of several handlers."""
+
+
+class StillRunning(EventsError):
+    """Living workers have the handler, so they would subscribe it again."""
+
+
+class StillStarting(EventsError):
+    """A handler is paused or retired, but what was begun earlier may still start a delivery of it."""

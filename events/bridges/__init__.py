@@ -10,9 +10,9 @@ May import: handling, ledger, settings and the words below. Open first: `contrac
 """
 
 from events.bridges.acceptance import Acceptance
-from events.bridges.address import EXCHANGE, Address
+from events.bridges.address import Address
 from events.bridges.cloudevents import FLAT
-from events.bridges.contract import AT_ONCE, HANDLER, Bridge, Features, Message, Publisher, Received, Subscriber
+from events.bridges.contract import AT_ONCE, HANDLER, Bridge, Features, Message, Publisher, Received, Scheme, Subscriber
 from events.bridges.forms import REASONS
 from events.bridges.forwarding import Forwarding, bridge_handlers, forwarded
 from events.bridges.opening import accepted_by, configured, open_bridge, opened
@@ -20,7 +20,6 @@ from events.bridges.receiving import Receiver
 
 __all__ = [
     "AT_ONCE",
-    "EXCHANGE",
     "FLAT",
     "HANDLER",
     "REASONS",
@@ -33,6 +32,7 @@ __all__ = [
     "Publisher",
     "Received",
     "Receiver",
+    "Scheme",
     "Subscriber",
     "accepted_by",
     "bridge_handlers",

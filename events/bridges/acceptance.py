@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from events.bridges.cloudevents import Arrival, OwnEvent, incoming
 from events.bridges.contract import Received
-from events.bridges.forms import ID_TAKEN, PRIVATE, UNKNOWN, Unacceptable
+from events.bridges.forms import ID_TAKEN, PRIVATE, UNKNOWN
 from events.bridges.returning import is_known
-from events.errors import EventIdTaken
+from events.errors import EventIdTaken, Unacceptable
 from events.event import MAX_NAME, event_named
 from events.integration import is_public
 from events.ledger import EventLog, Parked

@@ -20,11 +20,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from events.bridges.contract import Scheme
 from events.errors import ConfigurationError
 from events.settings import Settings, duration
 from events.text import redact
 
-EXCHANGE = "domain_events"  # of RabbitMQ, unless the URL says another
 COMMON = ("name", "direction", "forward", "accept", "format", "prefix", "group", "redeliver", "ca")
 
 
@@ -85,8 +85,16 @@ def scheme_of(url: str) -> str:
     return match[1].lower()
 
 
-def parse(url: str, own: Collection[str], settings: Settings) -> Address:
-    """The address that a URL stands for. `own`: parameters of its kind. Raises ConfigurationError, with the cure."""
+def parse(url: str, says: Scheme, own: Collection[str], settings: Settings) -> Address:
+    """The address that a URL stands for.
+
+    Args:
+        says: what the URL's scheme says.
+        own: query parameters that only bridges of its kind have.
+
+    Raises:
+        ConfigurationError: the URL makes no sense; the message names the cure.
+    """
     scheme = scheme_of(url)
     parts = urlsplit(url)
     given: dict[str, str] = {}
@@ -103,9 +111,8 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
     if direction not in ("out", "in", "both"):
         raise wrong(url, f"direction={direction}", "use out, in or both")
     form = given.get("format", "flat")
-    forms = ("flat", "structured", "webhook") if scheme.startswith("http") else ("flat", "structured")
-    if form not in forms:
-        raise wrong(url, f"format={form}", f"use {' or '.join(forms)}")
+    if form not in says.forms:
+        raise wrong(url, f"format={form}", f"use {' or '.join(says.forms)}")
     prefix, group = given.get("prefix", "events"), given.get("group", settings.queue)
     for option, value in (("prefix", prefix), ("group", group)):
         if not re.fullmatch(r"[\w-]{1,100}", value):
@@ -122,7 +129,7 @@ def parse(url: str, own: Collection[str], settings: Settings) -> Address:
         prefix=prefix,
         group=group,
         redeliver=_seconds(url, given.get("redeliver", "60s")),
-        ca=_certificates(url, scheme, given["ca"]) if "ca" in given else "",
+        ca=_certificates(url, says, given["ca"]) if "ca" in given else "",
         options={name: value for name, value in given.items() if name in own},
         timeout=settings.broker_timeout.total_seconds(),
     )
@@ -145,9 +152,9 @@ def _seconds(url: str, value: str) -> float:
         raise wrong(url, f"redeliver={value}", str(error)) from None
 
 
-def _certificates(url: str, scheme: str, path: str) -> str:
-    if not (scheme.startswith(("https", "rabbitmqs", "rediss")) or "+tls" in scheme):
-        raise wrong(url, f"ca={path}", f"{scheme}:// has no TLS; use the scheme that has")
+def _certificates(url: str, says: Scheme, path: str) -> str:
+    if not says.tls:
+        raise wrong(url, f"ca={path}", f"{scheme_of(url)}:// has no TLS; use the scheme that has")
     if not path:  # of a variable that isn't set, perhaps
         raise wrong(url, "ca=", "it is empty; name a file of certificates in PEM, or leave it out")
     import ssl  # here, since the module is loaded by every command

@@ -25,13 +25,12 @@ from events.bridges.forms import (
     UNREADABLE,
     WRONG,
     Form,
-    Unacceptable,
     check_words,
     first_word,
     form_of,
     sealed_in,
 )
-from events.errors import EventDataError, NewerEvent
+from events.errors import EventDataError, NewerEvent, Unacceptable
 from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named, keys
 from events.ledger import (
     CAUSE_SENT_AS,

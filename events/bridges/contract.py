@@ -1,5 +1,5 @@
-"""Bridges: our events to other services, and theirs to us. The contract, in words; each kind of server is one file of
-`events.bridges` that keeps it, and `tests/conformance/bridge` is the suite that says whether it does.
+"""Bridges: our events to other services, and theirs to us. The contract, in words; each kind of server has a folder in
+`events/bridges` that keeps it, and `tests/conformance/bridge` is the suite that says whether it does.
 
 A bridge is made from its URL (`address`). Outbound it is a batch handler named `bridge.<name>`: retries, dead letters,
 pausing and metrics are those of any handler (`forwarding`). Inbound it is a loop that receives, writes to the ledger
@@ -42,6 +42,23 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheme:
+    """What the scheme of a URL says about the server that the URL leads to.
+
+    Attributes:
+        protocol: as AsyncAPI names it: `redis`, `amqps`, `kafka-secure`.
+        port: that is meant if the URL names none; None if nobody can tell whether the server listens.
+        tls: connections are encrypted, so that the URL may name a file of certificates, `?ca=`.
+        forms: what messages can look like, `?format=`; see events.bridges.cloudevents.
+    """
+
+    protocol: str
+    port: int | None = None
+    tls: bool = False
+    forms: tuple[str, ...] = ("flat", "structured")
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """An event on its way out. A bridge decides about the address and the headers, never about the body.
 
@@ -67,7 +84,7 @@ class Message:
         """All that stands beside the body, for protocols that have room for it.
 
         Args:
-            prefix: of attributes: `ce-` for HTTP and NATS, `ce_` for Kafka, `cloudEvents_` for AMQP.
+            prefix: what the names of attributes begin with; the bridge's `attribute_prefix`.
             quoted: percent-encoded, as the HTTP and NATS bindings want it, where headers are ASCII.
         """
         named = {f"{prefix}{name}": value for name, value in self.attributes.items()} | dict(self.trace)
@@ -143,13 +160,39 @@ class Subscriber(Protocol):
 class Bridge(Protocol):
     """One URL. Making it checks the URL, and connects to nothing.
 
-    A file of `events.bridges` defines one such class, called `Bridge`, and is imported when a URL first names it: only
-    then its client has to be installed. A bridge of another package is found by an entry point of the group
-    `events.bridges`, named after the URL's scheme.
+    A module in the folder of its kind of server defines one such class, called `Bridge`, and is imported when a URL
+    first names it: only then its client has to be installed. A bridge of another package is found by an entry point of
+    the group `events.bridges`, named after the URL's scheme.
+
+    Where events go is said here alone: the publisher sends to `address`, and the subscriber, AsyncAPI, the catalog and
+    `events doctor` ask the bridge.
+
+    Attributes:
+        features: what this kind of bridge can do.
+        schemes: of URLs that name this kind of bridge, in lower case.
+        options: query parameters of its own; those of all bridges are in events.bridges.address.
+        attribute_prefix: what the names of CloudEvents attributes begin with beside the body: `ce-` for HTTP, `ce_` for
+            Kafka; "" if `features` say that there are no headers.
     """
 
     features: ClassVar[Features]
-    options: ClassVar[frozenset[str]]  # query parameters of its own; those of all bridges are in events.bridges.address
+    schemes: ClassVar[Mapping[str, Scheme]]
+    options: ClassVar[frozenset[str]]
+    attribute_prefix: ClassVar[str]
+
+    def address(self, event_type: str) -> str:
+        """Where events of this type go: the channel, stream, subject, routing key, topic or path.
+
+        Raises:
+            Unsendable: the server allows no such address.
+        """
+
+    def bindings(self, event_type: str) -> Mapping[str, Any]:
+        """What AsyncAPI's binding of the protocol says about that address, by the binding's name; {} if there is none.
+
+        Raises:
+            Unsendable: as `address` does.
+        """
 
     def publisher(self) -> Publisher:
         """A new one."""

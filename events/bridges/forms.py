@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from events.bridges.contract import Received
-from events.errors import EventsError
+from events.errors import Unacceptable
 from events.ledger import unwrapped_value
 
 STRUCTURED = "application/cloudevents+json"
@@ -37,14 +37,6 @@ UNREADABLE, UNKNOWN, WRONG = "bridge: unreadable", "bridge: unknown event", "bri
 TOO_LARGE, NOT_STORED, ID_TAKEN = "bridge: too large", "bridge: not stored", "bridge: id taken"
 PRIVATE = "bridge: private event"
 REASONS = (UNREADABLE, UNKNOWN, PRIVATE, WRONG, TOO_LARGE, NOT_STORED, ID_TAKEN)
-
-
-class Unacceptable(EventsError):
-    """A message that can't become an event. `reason`: one of REASONS, to count by."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from events.bridges.contract import Bridge
 from events.errors import ConfigurationError
 from events.settings import Settings
 
-_MODULES = {  # scheme to module, and to the extra that brings its client
+_MODULES = {  # scheme to module, and to the extra that brings its client; the rest is said by `schemes` of the class
     "http": ("http.bridge", "http"),
     "https": ("http.bridge", "http"),
     "kafka": ("kafka.bridge", "kafka"),
@@ -31,7 +31,7 @@ _GROUP = "events.bridges"  # of entry points, for bridges of other packages
 def open_bridge(url: str, settings: Settings) -> tuple[Address, Bridge]:
     """The bridge that a URL stands for; connects to nothing. Raises ConfigurationError, with the cure."""
     kind = _kind(url)
-    address = parse(url, kind.options, settings)
+    address = parse(url, kind.schemes[scheme_of(url)], kind.options, settings)
     return address, kind(address)
 
 
@@ -76,6 +76,9 @@ def _kind(url: str) -> Any:
             raise wrong(url, "", cure) from error
     others = {found.name: found for found in entry_points(group=_GROUP)}
     if scheme in others:
-        return others[scheme].load()
+        kind = others[scheme].load()
+        if scheme not in getattr(kind, "schemes", ()):
+            raise wrong(url, "", f"{others[scheme].value} has to say {scheme} in `schemes`; see events.bridges.Bridge")
+        return kind
     known = ", ".join(f"{one}://" for one in sorted({*_MODULES, *others}))
     raise wrong(url, "", f"there is no bridge for {scheme}://; there are {known}")

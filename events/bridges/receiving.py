@@ -18,8 +18,8 @@ from sqlalchemy.exc import InternalError, ProgrammingError
 from events.bridges.acceptance import Acceptance
 from events.bridges.cloudevents import Arrival, OwnEvent
 from events.bridges.contract import HANDLER, Received, Subscriber
-from events.bridges.forms import NOT_STORED, Unacceptable, is_attribute
-from events.errors import TransportError
+from events.bridges.forms import NOT_STORED, is_attribute
+from events.errors import TransportError, Unacceptable
 from events.hooks import Hooks
 from events.ledger import EventLog, Inbox, Parked, ParkingLot
 from events.text import brief, storable

@@ -21,8 +21,8 @@ from events.cli.output import (
     say,
     say_lines,
 )
+from events.errors import NoSuchEvent
 from events.ledger import EventFilter, EventRecord, Found, as_uuid, timeline
-from events.operating import NoSuchEvent
 from events.pipeline import get_pipeline
 
 

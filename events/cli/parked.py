@@ -10,10 +10,9 @@ import typer
 from events.cli import confirming, ids
 from events.cli.help_pages import App
 from events.cli.output import AsJson, hint, moment, print_fields, print_json, print_table, refused, remark, say
-from events.errors import ConfigurationError
+from events.errors import ConfigurationError, NoSuchParkedMessage
 from events.handling import load_handlers
 from events.ledger import Parked
-from events.operating import NoSuchParkedMessage
 from events.pipeline import get_pipeline
 
 app = App(help="Messages that can't be run: list, show, replay, discard, restore.")

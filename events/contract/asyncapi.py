@@ -94,17 +94,23 @@ def _directions(event: type[DomainEvent], handlers: Iterable[Handler], brought: 
 
 
 def _channels(event: type[DomainEvent], key: str, routes: Iterable[Route]) -> dict[str, Node]:
-    """Where it is found: one channel for each address and form; with no bridge, one named after it."""
-    places: dict[tuple[str, str], list[Route]] = {}
+    """Where it is found: one channel for each address and form; with no bridge, one named after it.
+
+    A bridge whose server allows no address for it has a channel without one, and a word why.
+    """
+    places: dict[tuple[str | None, str, str], list[Route]] = {}
     for route in routes:
-        places.setdefault((route.address(event.event_name), route.form), []).append(route)
+        place = route.place(event.event_name)
+        places.setdefault((place.address, place.refusal, route.form), []).append(route)
     found: dict[str, Node] = {}
-    for (address, form), there in (places or {(event.event_name, FLAT): []}).items():
+    for (address, refusal, form), there in (places or {(event.event_name, "", FLAT): []}).items():
         said = key if form == FLAT else f"{key}.{form}"
         channel: Node = {"address": address, "messages": {said: {"$ref": f"#/components/messages/{said}"}}}
+        if refusal:
+            channel["description"] = f"Nothing of this type can be sent there: {refusal}"
         if there:
             channel["servers"] = [{"$ref": f"#/servers/{route.name}"} for route in there]
-        bindings = {name: value for route in there for name, value in route.bindings(event.event_name).items()}
+        bindings = {name: value for route in there for name, value in route.place(event.event_name).bindings.items()}
         if bindings:
             channel["bindings"] = bindings
         found[f"{key}.{there[0].name}" if there else key] = channel

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from events.bridges import HANDLER
 from events.contract.routes import Route, routes_of
 from events.errors import EventsError
 from events.event import DomainEvent, all_events, own_fields
@@ -23,7 +24,6 @@ from events.store import file_of
 from events.text import redact
 
 NEWEST = 2000  # events that were caused by others: so many are asked who caused them
-BRIDGE = "bridge."  # what the handlers that forward are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,31 @@ class CatalogHandler:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogBridge:
+    """A bridge that is configured; what its URL keeps secret is not here.
+
+    Attributes:
+        protocol: as AsyncAPI names it.
+        path: of its URL.
+        forward: event types; empty for those that are public, `*` for all.
+        headers: what CloudEvents attributes begin with in the headers; None if nothing stands beside the body.
+        form: what messages look like.
+        addresses: event type to where the bridge puts it on its server; None if the server allows no such address.
+    """
+
+    name: str
+    protocol: str
+    host: str
+    path: str
+    outbound: bool
+    inbound: bool
+    forward: Sequence[str]
+    headers: str | None
+    form: str
+    addresses: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """What the ledger knows."""
 
@@ -92,7 +117,7 @@ class Catalog:
 
     events: Sequence[CatalogEvent]
     handlers: Sequence[CatalogHandler]
-    routes: Sequence[Route] = ()
+    routes: Sequence[CatalogBridge] = ()
     unknown: str = ""
 
 
@@ -117,7 +142,7 @@ def catalog_of(
     asked = lineage or Lineage()
     for name, types_ in asked.subscribed.items():
         if name not in found:
-            kind = "bridge" if name.startswith(BRIDGE) else "handler"
+            kind = "bridge" if name.startswith(HANDLER) else "handler"
             found[name] = CatalogHandler(name, kind, loaded=False, subscribed=True, events=sorted(types_))
     names = {*known, *asked.caused, *(cause for causes in asked.caused.values() for cause in causes)}
     names.update(*(handler.events for handler in found.values()), *(handler.publishes for handler in found.values()))
@@ -125,7 +150,7 @@ def catalog_of(
     return Catalog(
         events=[_event(name, known.get(name), ordered, routes, asked) for name in sorted(names)],
         handlers=ordered,
-        routes=routes,
+        routes=[_bridge(route, known.values()) for route in routes],
         unknown=unknown,
     )
 
@@ -143,7 +168,7 @@ def _asked(pipeline: Pipeline) -> tuple[Lineage | None, str]:
 
 
 def _handler(handler: Handler, queue: str, lineage: Lineage | None) -> CatalogHandler:
-    kind = "translator" if handler.publishes else "bridge" if handler.name.startswith(BRIDGE) else "handler"
+    kind = "translator" if handler.publishes else "bridge" if handler.name.startswith(HANDLER) else "handler"
     return CatalogHandler(
         name=handler.name,
         kind=kind,
@@ -165,7 +190,7 @@ def _event(
     handlers = list(handlers)
     takes = [one.name for one in handlers if name in one.events and one.kind != "bridge"]
     makes = [one.name for one in handlers if name in one.publishes]
-    bridges = {one.name.removeprefix(BRIDGE) for one in handlers if name in one.events and one.kind == "bridge"}
+    bridges = {one.name.removeprefix(HANDLER) for one in handlers if name in one.events and one.kind == "bridge"}
     explained = {cause for one in handlers if name in one.publishes for cause in one.events}
     causes = sorted(set(lineage.caused.get(name, ())) - explained)
     if event is None:
@@ -186,6 +211,21 @@ def _event(
         translators=makes,
         caused_by=causes,
         forwarded_to=sorted(bridges | {route.name for route in routes if route.takes(event)}),
+    )
+
+
+def _bridge(route: Route, events: Iterable[type[DomainEvent]]) -> CatalogBridge:
+    return CatalogBridge(
+        name=route.name,
+        protocol=route.protocol,
+        host=route.host,
+        path=route.path,
+        outbound=route.outbound,
+        inbound=route.inbound,
+        forward=route.forward,
+        headers=route.headers,
+        form=route.form,
+        addresses={one.event_name: route.place(one.event_name).address for one in events if route.takes(one)},
     )
 
 

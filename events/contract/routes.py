@@ -1,93 +1,96 @@
-"""Where events leave the application, as far as EVENTS_BRIDGES and EVENTS_FORWARD say."""
+"""Where events leave the application, as far as EVENTS_BRIDGES and EVENTS_FORWARD say. Each bridge is asked."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from events.bridges import EXCHANGE, Address, forwarded, opened
+from events.bridges import Address, Bridge, forwarded, opened
+from events.errors import Unsendable
 from events.event import DomainEvent
 from events.settings import Settings
 
-_PROTOCOLS = {
-    "rediss+streams": "redis", "rediss+pubsub": "redis", "rabbitmq+topic": "amqp", "rabbitmqs+topic": "amqps",
-    "kafka+tls": "kafka-secure",
-}  # fmt: skip
-_IN_SUBJECTS = ".-_!$&'()+,:;=@[]^`{|}~"
-_PREFIXES = {"kafka": "ce_", "kafka-secure": "ce_", "amqp": "cloudEvents_", "amqps": "cloudEvents_"}
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a bridge puts the events of one type.
+
+    Attributes:
+        address: on the server; None if the server allows no address for such an event.
+        bindings: what AsyncAPI's binding of the protocol says about the address.
+        refusal: why there is no address.
+    """
+
+    address: str | None
+    bindings: Mapping[str, Any] = field(default_factory=dict)
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A bridge.
+    """A bridge that is configured, as others may know it: without passwords.
 
     Attributes:
-        name: of the bridge, without password as all of this.
-        forward: event types; empty for those that are public, `*` for all.
-        prefix: what addresses begin with.
-        headers: what CloudEvents attributes begin with in the headers; None if nothing stands beside the body.
-        form: what messages look like: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member.
-        stream: the one place for all events, if it is not one for each.
+        configured: what its URL says.
+        bridge: what says where events go.
     """
 
-    name: str
-    protocol: str
-    host: str
-    path: str = ""
-    outbound: bool = True
-    inbound: bool = False
-    forward: tuple[str, ...] = ()
-    prefix: str = "events"
-    headers: str | None = "ce-"
-    form: str = "flat"
-    stream: str = ""
+    configured: Address
+    bridge: Bridge
+
+    @property
+    def name(self) -> str:
+        return self.configured.name
+
+    @property
+    def protocol(self) -> str:
+        """As AsyncAPI names it."""
+        return self.bridge.schemes[self.configured.scheme].protocol
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.configured.url).netloc.rpartition("@")[2]
+
+    @property
+    def path(self) -> str:
+        """Of the URL: a database, a virtual host, the path of a webhook; "" if it says none."""
+        return urlsplit(self.configured.url).path.rstrip("/")
+
+    @property
+    def outbound(self) -> bool:
+        return self.configured.outbound
+
+    @property
+    def inbound(self) -> bool:
+        return self.configured.inbound
+
+    @property
+    def forward(self) -> tuple[str, ...]:
+        """Event types; empty for those that are public, `*` for all."""
+        return self.configured.forward
+
+    @property
+    def form(self) -> str:
+        """What messages look like: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member."""
+        return self.configured.form
+
+    @property
+    def headers(self) -> str | None:
+        """What CloudEvents attributes begin with in the headers; None if nothing stands beside the body."""
+        return self.bridge.attribute_prefix if self.bridge.features.headers else None
 
     def takes(self, event: type[DomainEvent]) -> bool:
         """Whether this event goes out by it."""
         return self.outbound and forwarded(event, self.forward)
 
-    def address(self, event_name: str) -> str:
-        """Where on the server it is found."""
-        if self.protocol in ("http", "https"):
-            return self.path or "/"
-        if self.protocol == "redis":
-            return self.stream or f"{self.prefix}:{event_name}"
-        if self.protocol in ("amqp", "amqps"):
-            return event_name
-        if self.protocol.startswith("kafka") and self.stream:
-            return self.stream
-        if self.protocol == "nats":  # in whose subjects there is no room for spaces and wildcards
-            event_name = quote(event_name, safe=_IN_SUBJECTS)
-        return f"{self.prefix}.{event_name}"
-
-    def bindings(self, event_name: str) -> dict[str, Any]:
-        """What the protocol's binding of a channel says."""
-        if self.protocol in ("amqp", "amqps"):
-            exchange = {"name": self.prefix, "type": "topic", "durable": True, "autoDelete": False}
-            return {"amqp": {"is": "routingKey", "exchange": exchange}}
-        if self.protocol.startswith("kafka"):
-            return {"kafka": {"topic": self.address(event_name)}}
-        return {}
+    def place(self, event_name: str) -> Place:
+        """Where on the server the event is found."""
+        try:
+            return Place(self.bridge.address(event_name), self.bridge.bindings(event_name))
+        except Unsendable as refused:
+            return Place(None, refusal=str(refused))
 
 
 def routes_of(settings: Settings) -> list[Route]:
     """The bridges that are configured. Raises ConfigurationError if one is wrong."""
-    return [_route(address) for address, _ in opened(settings)]
-
-
-def _route(address: Address) -> Route:
-    parts = urlsplit(address.url)
-    protocol = _PROTOCOLS.get(address.scheme, address.scheme.partition("+")[0])
-    amqp = protocol in ("amqp", "amqps")
-    return Route(
-        name=address.name,
-        protocol=protocol,
-        host=parts.netloc.rpartition("@")[2],
-        path=parts.path.rstrip("/"),
-        outbound=address.outbound,
-        inbound=address.inbound,
-        forward=address.forward,
-        prefix=address.options.get("exchange", EXCHANGE) if amqp else address.prefix,
-        headers=None if "pubsub" in address.scheme else _PREFIXES.get(protocol, "ce-"),
-        form=address.form,
-        stream=address.options.get("topic" if protocol.startswith("kafka") else "stream", ""),
-    )
+    return [Route(address, bridge) for address, bridge in opened(settings)]

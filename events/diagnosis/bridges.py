@@ -4,14 +4,11 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from events.bridges import Address, forwarded, opened
+from events.bridges import Address, Bridge, forwarded, opened
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import ConfigurationError
 from events.event import all_events
 from events.pipeline import Pipeline
-
-_PORTS = {"redis": 6379, "rediss": 6379, "nats": 4222, "kafka": 9092, "rabbitmq": 5672, "rabbitmqs": 5671,
-          "http": 80, "https": 443}  # fmt: skip
 
 
 def bridges(pipeline: Pipeline) -> list[Finding]:
@@ -19,18 +16,18 @@ def bridges(pipeline: Pipeline) -> list[Finding]:
         found = opened(pipeline.settings)
     except ConfigurationError as wrong:
         return [error("bridges", str(wrong), "mend EVENTS_BRIDGES: without it no worker starts")]
-    return [finding for address, _ in found for finding in _examined(address)]
+    return [finding for address, bridge in found for finding in _examined(address, bridge)]
 
 
-def _examined(address: Address) -> Iterator[Finding]:
+def _examined(address: Address, bridge: Bridge) -> Iterator[Finding]:
     check = f"bridge {address.name}"
     count = sum(forwarded(event, address.forward) for event in all_events()) if address.outbound else 0
     does = [f"forwards {count} event types"] if address.outbound else []
     does += ["receives"] if address.inbound else []
-    if address.inbound and address.scheme == "http":  # there is no server but ours
+    if address.inbound and bridge.features.direct:  # there is no server but ours
         yield ok(check, f"{address.url}: receives")
         return
-    if why := _unreachable(address):
+    if why := _unreachable(address, bridge.schemes[address.scheme].port):
         cure = "start it, or mend its URL in EVENTS_BRIDGES; what it forwards waits in the ledger"
         yield error(check, f"{address.url}: {why}", cure)
     else:
@@ -40,9 +37,12 @@ def _examined(address: Address) -> Iterator[Finding]:
         yield warning(check, "forwards nothing: no event here is public, or named", cure)
 
 
-def _unreachable(address: Address) -> str:
-    """Why none of its servers takes a connection; "" if one does. Kinds of other packages are not tried."""
-    default = _PORTS.get(address.scheme.partition("+")[0])
+def _unreachable(address: Address, default: int | None) -> str:
+    """Why none of its servers takes a connection; "" if one does, or if the bridge can't say where they listen.
+
+    Args:
+        default: the port of servers whose port the URL doesn't name; None if the bridge says none.
+    """
     if default is None:
         return ""
     reasons = []

@@ -4,8 +4,7 @@ from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tornado.web import HTTPError
 
-from events.errors import ConfigurationError, EventsError
-from events.operating import NoSuchDeadLetter, NoSuchEvent, NoSuchHandler
+from events.errors import ConfigurationError, EventsError, NoSuchDeadLetter, NoSuchEvent, NoSuchHandler
 from events.text import redact
 
 

@@ -5,10 +5,10 @@ May import: ledger and the words below. Open first: `dead_letters`.
 """
 
 from events.operating.correcting import Correcting
-from events.operating.dead_letters import DeadLetters, NoSuchDeadLetter
-from events.operating.handlers import NoSuchHandler, Upkeep
-from events.operating.inspection import Inspection, NoSuchEvent
-from events.operating.parked import NoSuchParkedMessage, ParkedMessages
+from events.operating.dead_letters import DeadLetters
+from events.operating.handlers import Upkeep
+from events.operating.inspection import Inspection
+from events.operating.parked import ParkedMessages
 from events.operating.prefixes import AT_ONCE, bounds, only_one
 from events.operating.tailing import Happening, Tail
 from events.operating.times import when
@@ -19,10 +19,6 @@ __all__ = [
     "DeadLetters",
     "Happening",
     "Inspection",
-    "NoSuchDeadLetter",
-    "NoSuchEvent",
-    "NoSuchHandler",
-    "NoSuchParkedMessage",
     "ParkedMessages",
     "Tail",
     "Upkeep",

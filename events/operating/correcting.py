@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from events.definition import uuid7
-from events.errors import EventDataError, EventsError
+from events.errors import EditingIsOff, EventDataError, NoSuchDeadLetter, WhichHandler
 from events.ledger import (
     NUL,
     DeadLetter,
@@ -23,15 +23,6 @@ from events.ledger import (
     decode,
     unwrapped,
 )
-from events.operating.dead_letters import NoSuchDeadLetter
-
-
-class EditingIsOff(EventsError):
-    """EVENTS_EDIT is not set."""
-
-
-class WhichHandler(EventsError):
-    """The event is a dead letter of several handlers."""
 
 
 class Correcting:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 from uuid import UUID
 
-from events.errors import EventsError
+from events.errors import NoSuchDeadLetter
 from events.ledger import DeadLetter, DeadLetterBox, DeadLetterFilter, FailureGroup, Survey, masked_letters
 
 BATCH = 200  # letters in one transaction: whoever stops it loses nothing of what is done
@@ -14,10 +14,6 @@ RESTORED = 2000  # and of those that were discarded, for which nobody waits, and
 
 Progress = Callable[[int, int], None]
 ALL = DeadLetterFilter()
-
-
-class NoSuchDeadLetter(EventsError):
-    """Nothing dead matches."""
 
 
 class DeadLetters:

@@ -2,20 +2,12 @@
 
 from collections.abc import Callable
 
-from events.errors import EventsError
+from events.errors import NoSuchHandler, StillRunning
 from events.ledger import ALIVE, HandlerMetrics, Overviews, Switches, WorkerRegistry
 
 BATCH = 1000  # deliveries in one transaction
 
 Progress = Callable[[int], None]
-
-
-class NoSuchHandler(EventsError):
-    """No handler of that name is subscribed, and nothing waits for it."""
-
-
-class StillRunning(EventsError):
-    """Living workers have the handler, so they would subscribe it again."""
 
 
 class Upkeep:

@@ -4,13 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from events.errors import EventsError
+from events.errors import NoSuchEvent
 from events.ledger import DeliveryRecord, EventFilter, EventRecord, Found, History, as_uuid, mask
 from events.operating.prefixes import AT_ONCE, bounds, only_one
-
-
-class NoSuchEvent(EventsError):
-    """The ledger has no such event."""
 
 
 class Inspection:

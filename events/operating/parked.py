@@ -6,12 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from events.errors import EventsError
+from events.errors import NoSuchParkedMessage
 from events.ledger import Parked, ParkedFilter, ParkingLot, mask_foreign
-
-
-class NoSuchParkedMessage(EventsError):
-    """Nothing parked has that id."""
 
 
 class ParkedMessages:

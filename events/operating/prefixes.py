@@ -4,13 +4,9 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from events.errors import EventsError
+from events.errors import AmbiguousId
 
 AT_ONCE = 6  # candidates to look for: five are named
-
-
-class AmbiguousId(EventsError):
-    """Several ids begin so."""
 
 
 def bounds(prefix: str) -> tuple[UUID, UUID] | None:

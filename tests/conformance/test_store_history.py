@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import update
 
 from events.definition.ids import uuid7
+from events.errors import NoSuchEvent
 from events.ledger.history import EventFilter, timeline
 from events.ledger.identity import SENT_AS, received_id
 from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Failure
-from events.operating.inspection import Inspection, NoSuchEvent
+from events.operating.inspection import Inspection
 from events.store.tables import event_store
 from support.messages_of_many import claim, sent
 from support.store import HOUR, NOW, OOPS, PAST, Store, envelope

@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
+from events.errors import NoSuchHandler, StillRunning
 from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Express, Failure
-from events.operating.handlers import NoSuchHandler, StillRunning, Upkeep
+from events.operating.handlers import Upkeep
 from events.store.tables import event_actions, event_handlers
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due
 

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
+from events.errors import NoSuchHandler, StillRunning
 from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Express, Subscription
-from events.operating.handlers import NoSuchHandler, StillRunning, Upkeep
+from events.operating.handlers import Upkeep
 from events.store.tables import event_subscriptions
 from support.store import HOUR, NOW, OOPS, Store, together
 

@@ -13,8 +13,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from events.errors import NoSuchHandler, StillRunning
 from events.ledger.records import State
-from events.operating.handlers import NoSuchHandler, StillRunning
 from events.pipeline import use_pipeline
 from events.store.tables import event_deliveries, event_store, event_subscriptions
 from support.exploring import SECONDS, explore, long_enough

@@ -19,17 +19,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from events.bridges.address import Address, wrong
-from events.bridges.contract import Features, Message
+from events.bridges.contract import Features, Message, Scheme
 from events.bridges.http.requests import Client, Watch, printable
-from events.bridges.http.subscriber import Subscriber
+from events.bridges.http.subscriber import HTTP_PORT, Subscriber, path_of
 from events.errors import PartlySent, TransportError, Unsendable
 from events.retry import RetryAfter
 from events.text import redact
 
+_FORMS = ("flat", "structured", "webhook")
 _PARALLEL = 8
 _AGAIN = (408, 425, 429)
 _BATCH_ENDS = 20.0  # seconds after which a batch begins nothing more: handlers have a time limit
@@ -41,7 +42,12 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features(durable=False, ids=False, retained=False, direct=True)
+    schemes: ClassVar[Mapping[str, Scheme]] = {
+        "http": Scheme("http", HTTP_PORT, forms=_FORMS),
+        "https": Scheme("https", 443, tls=True, forms=_FORMS),
+    }
     options: ClassVar[frozenset[str]] = frozenset({"secret", "token", "parallel", "limit", "per_peer"})
+    attribute_prefix: ClassVar[str] = "ce-"
 
     def __init__(self, address: Address) -> None:
         address.number("parallel", _PARALLEL)
@@ -54,6 +60,12 @@ class Bridge:
         if address.inbound:
             _check_inbound(address)
         self._address = address
+
+    def address(self, _event_type: str) -> str:
+        return path_of(self._address)
+
+    def bindings(self, _event_type: str) -> Mapping[str, Any]:
+        return {}
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)
@@ -189,7 +201,7 @@ class Publisher:
                 batch.failed[message.event_id] = error
 
     def _post(self, message: Message, batch: _Batch) -> None:
-        headers = message.headers("ce-", quoted=True) | self._headers
+        headers = message.headers(Bridge.attribute_prefix, quoted=True) | self._headers
         if self._key:
             now = str(int(time.time()))
             headers |= {

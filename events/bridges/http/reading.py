@@ -11,7 +11,8 @@ from email.message import Message
 
 from events.bridges.cloudevents import incoming
 from events.bridges.contract import Received, unquoted_value
-from events.bridges.forms import STRUCTURED, UNREADABLE, Unacceptable
+from events.bridges.forms import STRUCTURED, UNREADABLE
+from events.errors import Unacceptable
 
 BATCH = "application/cloudevents-batch+json"
 MOST_EVENTS = 1000  # in a request: all are stored in one step, for which its sender waits

@@ -23,10 +23,16 @@ from events.errors import TransportError
 
 log = logging.getLogger("events.bridges")
 
+HTTP_PORT = 80  # unless the URL says another
 _LIMIT = 1024 * 1024  # bytes of a request
 _PER_PEER = 128  # connections of one client, or of the proxy through which all come
 _MOST_WAITING = 200  # requests; more are told to come again
 _GOODBYE = 3.0  # seconds that requests have for their answers when we end
+
+
+def path_of(address: Address) -> str:
+    """What requests ask for on the server, ours or theirs, without parameters, which may be secrets."""
+    return urlsplit(address.url).path or "/"
 
 
 class Waiting:
@@ -58,7 +64,7 @@ class Subscriber:
         self.token = address.options.get("token", "")
         self.limit = address.number("limit", _LIMIT)
         self.per_peer = address.number("per_peer", _PER_PEER)
-        self.path = urlsplit(address.url).path or "/"
+        self.path = path_of(address)
         self.waiting: queue.Queue[Waiting] = queue.Queue(_MOST_WAITING)
         self.closed = False
         self._held: list[Waiting] = []
@@ -123,7 +129,7 @@ class Subscriber:
         if self._server is not None:
             return
         parts = urlsplit(self.address.url)
-        host, port = parts.hostname or "", parts.port or 80
+        host, port = parts.hostname or "", parts.port or HTTP_PORT
         try:
             self._server = Listener(host, port, self.path, self.limit, self.take, self.per_peer)
         except OSError as error:

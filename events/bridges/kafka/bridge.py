@@ -9,7 +9,7 @@ it is SASL (`?mechanism=PLAIN`). Other parameters are librdkafka's: `?compressio
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import methodcaller
@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from events.bridges.address import Address
-from events.bridges.contract import AT_ONCE, Features, Message, Received
+from events.bridges.contract import AT_ONCE, Features, Message, Received, Scheme
 from events.bridges.kafka.client import (
     LOOK_EVERY,
+    SCHEMES,
     Trouble,
     check,
     consuming,
@@ -45,11 +46,19 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features()
+    schemes: ClassVar[Mapping[str, Scheme]] = SCHEMES
     options: ClassVar[frozenset[str]] = frozenset({"topic", "mechanism"})
+    attribute_prefix: ClassVar[str] = "ce_"
 
     def __init__(self, address: Address) -> None:
         check(address)
         self._address = address
+
+    def address(self, event_type: str) -> str:
+        return topic_of(self._address, event_type)
+
+    def bindings(self, event_type: str) -> Mapping[str, Any]:
+        return {"kafka": {"topic": self.address(event_type)}}
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)
@@ -95,7 +104,7 @@ class Publisher:
 
     def _produced(self, producer: Producer, topic: str, message: Message, report: Callable[..., None]) -> bool:
         """False if there was no room, which others' messages and ours take until they have arrived."""
-        headers: list[tuple[str, str | bytes | None]] = [*message.headers("ce_").items()]
+        headers: list[tuple[str, str | bytes | None]] = [*message.headers(Bridge.attribute_prefix).items()]
         try:
             producer.produce(topic, message.body, message.aggregate_id.encode() or None, headers=headers,
                              on_delivery=report)  # fmt: skip

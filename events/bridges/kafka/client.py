@@ -10,12 +10,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from events.bridges.address import Address, wrong
+from events.bridges.contract import Scheme
 from events.errors import TransportError, Unsendable
 from events.text import redact
 
 log = logging.getLogger("events.bridges.kafka")
 log.addHandler(logging.NullHandler())  # librdkafka's own words; errors are said by us
 
+SCHEMES = {"kafka": Scheme("kafka", 9092), "kafka+tls": Scheme("kafka-secure", 9092, tls=True)}
 LOOK_EVERY = 10.0  # seconds between looks for events that became known
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SESSION = (6.0, 45.0)  # seconds; what brokers allow at least, and librdkafka's own default
@@ -81,7 +83,7 @@ def _settings(address: Address, ours: dict[str, Any]) -> dict[str, Any]:
     """Of librdkafka, with what the URL says last."""
     parts = urlsplit(address.url)
     credentials, _, hosts = parts.netloc.rpartition("@")
-    tls = parts.scheme == "kafka+tls"
+    tls = SCHEMES[address.scheme].tls
     common: dict[str, Any] = {
         "bootstrap.servers": hosts,
         "security.protocol": f"{'SASL_' if credentials else ''}{'SSL' if tls else 'PLAINTEXT'}",

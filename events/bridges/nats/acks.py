@@ -17,7 +17,7 @@ _TOO_LARGE = 10054  # JetStream's number for a message that is larger than its s
 _NOBODY = "503"
 
 
-class NoStream(TransportError):
+class NoStream(Exception):
     """No stream has the subject; perhaps it was deleted."""
 
 

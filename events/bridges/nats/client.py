@@ -1,6 +1,6 @@
 """NATS's client is asyncio: all its connections in a process live on one event loop, in a thread of its own.
 
-`nats_core` and `nats_jetstream` say what is sent and received; here is how anything is.
+`core` and `jetstream` say what is sent and received; here is how anything is.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ log = logging.getLogger("events.bridges")
 
 Answer = TypeVar("Answer")
 
+ATTRIBUTES = "ce-"  # what the names of CloudEvents attributes begin with
 _FAILURES = (nats.errors.Error, OSError, asyncio.TimeoutError, concurrent.futures.CancelledError)
 _GOODBYE = 0.5  # seconds for a connection that has failed
 _HEADERS_END = 64  # bytes, at most, that stand around the headers of a message
@@ -215,7 +216,7 @@ def headers_of(client: Client, messages: Sequence[Message]) -> list[dict[str, st
     """Their headers. Raises Unsendable if one of the messages is larger than the server takes."""
     found = []
     for message in messages:
-        headers = message.headers(quoted=True)
+        headers = message.headers(ATTRIBUTES, quoted=True)
         size = len(message.body) + sum(len(name) + len(value) + 4 for name, value in headers.items()) + _HEADERS_END
         if size > client.max_payload:
             raise Unsendable(

@@ -4,15 +4,15 @@ Events go to the subject `events.{EventName}`, with CloudEvents attributes as he
 queue group share what comes. A message has no position: one without an id is a new event each time.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
 from nats.aio.client import Client
 
 from events.bridges.address import Address
-from events.bridges.contract import Features, Message, Received
+from events.bridges.contract import Features, Message, Received, Scheme
 from events.bridges.nats.arrivals import Arrivals
-from events.bridges.nats.client import Line, check, headers_of, settle, subject
+from events.bridges.nats.client import ATTRIBUTES, Line, check, headers_of, settle, subject
 from events.errors import PartlySent, TransportError
 
 
@@ -20,11 +20,19 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features(durable=False, ids=False, acknowledged=False)
+    schemes: ClassVar[Mapping[str, Scheme]] = {"nats": Scheme("nats", 4222), "nats+tls": Scheme("nats", 4222, tls=True)}
     options: ClassVar[frozenset[str]] = frozenset()
+    attribute_prefix: ClassVar[str] = ATTRIBUTES
 
     def __init__(self, address: Address) -> None:
         check(address)
         self._address = address
+
+    def address(self, event_type: str) -> str:
+        return subject(self._address.prefix, event_type)
+
+    def bindings(self, _event_type: str) -> Mapping[str, Any]:
+        return {}
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)

@@ -9,19 +9,19 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import ClassVar, NoReturn
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from events.bridges.address import Address
-from events.bridges.contract import AT_ONCE, Features, Message, Received
+from events.bridges.contract import AT_ONCE, Features, Message, Received, Scheme
 from events.bridges.nats import stream
 from events.bridges.nats.acks import Acks, NoStream
 from events.bridges.nats.arrivals import Arrivals
-from events.bridges.nats.client import Line, check, headers_of, subject
+from events.bridges.nats.client import ATTRIBUTES, Line, check, headers_of, subject
 from events.errors import PartlySent, TransportError, Unsendable
 
 _REQUEST_LASTS = 20.0  # seconds that the server keeps a request for messages open
@@ -37,12 +37,23 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features()
+    schemes: ClassVar[Mapping[str, Scheme]] = {
+        "nats+jetstream": Scheme("nats", 4222),
+        "nats+tls+jetstream": Scheme("nats", 4222, tls=True),
+    }
     options: ClassVar[frozenset[str]] = frozenset({"stream", "maxlen"})
+    attribute_prefix: ClassVar[str] = ATTRIBUTES
 
     def __init__(self, address: Address) -> None:
         check(address)
         stream.check(address)
         self._address = address
+
+    def address(self, event_type: str) -> str:
+        return subject(self._address.prefix, event_type)
+
+    def bindings(self, _event_type: str) -> Mapping[str, Any]:
+        return {}
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)

@@ -14,16 +14,16 @@ here, or to the patterns of `?bind=`. A consumer whose connection ends gives bac
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from amqp.exceptions import AMQPError, PreconditionFailed
 
 from events.bridges.address import Address, wrong
-from events.bridges.contract import AT_ONCE, Features, Message, Received
+from events.bridges.contract import AT_ONCE, Features, Message, Received, Scheme
 from events.bridges.rabbitmq import client as client
-from events.errors import PartlySent, TransportError, Unsendable
+from events.errors import Blocked, PartlySent, TransportError, Unsendable
 from events.text import redact
 from events.throttle import Throttle
 from events.transport import Confirms
@@ -39,7 +39,9 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features(ids=False, retained=False)
+    schemes: ClassVar[Mapping[str, Scheme]] = client.SCHEMES
     options: ClassVar[frozenset[str]] = frozenset({"exchange", "mandatory", "bcc", "queue", "bind"})
+    attribute_prefix: ClassVar[str] = client.ATTRIBUTES
 
     def __init__(self, address: Address) -> None:
         mandatory = address.options.get("mandatory", "fail")
@@ -52,6 +54,13 @@ class Bridge:
             if not 0 < len(name.encode()) <= client.LONGEST_NAME:
                 raise wrong(address.url, f"{option}={name}", f"use a name of 1 to {client.LONGEST_NAME} bytes")
         self._address = address
+
+    def address(self, event_type: str) -> str:
+        return client.key_of(event_type)
+
+    def bindings(self, _event_type: str) -> Mapping[str, Any]:
+        exchange = {"name": client.exchange_of(self._address), "type": "topic", "durable": True, "autoDelete": False}
+        return {"amqp": {"is": "routingKey", "exchange": exchange}}
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)
@@ -78,13 +87,11 @@ class Publisher:
         self._returned: dict[str, str] = {}  # event id to its routing key
 
     def send(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if len(message.event_type.encode()) > client.LONGEST_NAME:
-                raise Unsendable(f"{message.event_type!r} is too long for a routing key: {client.LONGEST_NAME} bytes")
+        keys = [client.key_of(message.event_type) for message in messages]
         with self._lock, client.reachable(self._address, "send to"):
             try:
-                self._publish(messages)
-            except _Blocked:
+                self._publish(messages, keys)
+            except Blocked:
                 raise  # only an open connection hears when that is over
             except BaseException:
                 self._drop()
@@ -95,7 +102,7 @@ class Publisher:
         with self._lock:
             self._drop()
 
-    def _publish(self, messages: Sequence[Message]) -> None:
+    def _publish(self, messages: Sequence[Message], keys: Sequence[str]) -> None:
         if self._connection is not None and not self._lives():
             self._drop()
         if self._connection is None:
@@ -106,10 +113,10 @@ class Publisher:
         for memory in (self._sent, self._failed, self._returned):
             memory.clear()
         try:
-            for message in messages:
+            for message, key in zip(messages, keys, strict=True):
                 outgoing = client.as_sent(message, self._words)
                 self._sent[self._confirms.published + 1] = message
-                self._channel.basic_publish(outgoing, self._exchange, message.event_type, mandatory=True)
+                self._channel.basic_publish(outgoing, self._exchange, key, mandatory=True)
             self._confirms.wait()
         except TimeoutError:
             self._heed_blocked()
@@ -132,7 +139,7 @@ class Publisher:
     def _heed_blocked(self) -> None:
         """What is sent now would be taken later, each time that it is sent."""
         if self._connection.blocked:
-            raise _Blocked(f"{redact(self._address.url)} takes no messages: it is short of memory or disk")
+            raise Blocked(f"{redact(self._address.url)} takes no messages: it is short of memory or disk")
 
     def _on_return(self, _error: Exception, _exchange: str, key: str, message: Any) -> None:
         self._returned[message.properties.get("message_id", "")] = key
@@ -157,10 +164,6 @@ class Publisher:
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         client.drop(connection)
-
-
-class _Blocked(TransportError):
-    """The server says that it takes nothing."""
 
 
 class Subscriber:

@@ -16,14 +16,17 @@ from amqp.exceptions import AMQPError, PreconditionFailed
 from amqp.method_framing import frame_handler
 from amqp.serialization import loads
 
-from events.bridges.address import EXCHANGE, Address
-from events.bridges.contract import Message, Received
-from events.errors import TransportError
+from events.bridges.address import Address
+from events.bridges.contract import Message, Received, Scheme
+from events.errors import TransportError, Unsendable
 from events.text import redact
 
 log = logging.getLogger("events.bridges")
 
+SCHEMES = {"rabbitmq+topic": Scheme("amqp", 5672), "rabbitmqs+topic": Scheme("amqps", 5671, tls=True)}
+ATTRIBUTES = "cloudEvents_"  # what the names of CloudEvents attributes begin with
 LONGEST_NAME = 255  # bytes
+_EXCHANGE = "domain_events"  # unless the URL says another
 _METHOD, _HEADER = 1, 2  # kinds of frames
 _DELIVER = "sLbss"  # the consumer's tag, number, redelivered, exchange, routing key
 
@@ -32,13 +35,13 @@ def connect(address: Address, heartbeat: float = 0) -> Any:
     """A connection, and on it the exchange."""
     parts = urlsplit(address.url)
     host = parts.hostname or ""
-    tls = parts.scheme.startswith("rabbitmqs")
+    scheme = SCHEMES[address.scheme]
     connection = Connection(
-        host=f"{f'[{host}]' if ':' in host else host}:{parts.port or (5671 if tls else 5672)}",
+        host=f"{f'[{host}]' if ':' in host else host}:{parts.port or scheme.port}",
         userid=unquote(parts.username or "guest"), password=unquote(parts.password or "guest"),
         virtual_host=unquote(parts.path[1:]) or "/", heartbeat=heartbeat,
         # Without a name it would take any server's certificate.
-        ssl={"server_hostname": host, "ca_certs": address.ca or None} if tls else False,
+        ssl={"server_hostname": host, "ca_certs": address.ca or None} if scheme.tls else False,
         connect_timeout=address.timeout, read_timeout=address.timeout, write_timeout=address.timeout,
     )  # fmt: skip
     try:
@@ -84,7 +87,14 @@ def drop(connection: Any) -> None:
 
 
 def exchange_of(address: Address) -> str:
-    return address.options.get("exchange", EXCHANGE)
+    return address.options.get("exchange", _EXCHANGE)
+
+
+def key_of(event_type: str) -> str:
+    """The routing key of its events. Raises Unsendable: RabbitMQ allows no such key."""
+    if len(event_type.encode()) > LONGEST_NAME:
+        raise Unsendable(f"{event_type!r} is too long for a routing key: {LONGEST_NAME} bytes")
+    return event_type
 
 
 def queue_of(address: Address) -> str:
@@ -108,7 +118,7 @@ def as_sent(message: Message, patterns: Sequence[str]) -> Any:
     RabbitMQ takes these keys, and then away, from the header BCC. Each queue gets the message once, by however many
     keys it is bound. A name of one word goes to no other queue by such a key, which is a word as well.
     """
-    headers: dict[str, Any] = dict(message.headers("cloudEvents_"))
+    headers: dict[str, Any] = dict(message.headers(ATTRIBUTES))
     content_type = headers.pop("content-type")
     keys = [one for one in patterns if re.fullmatch(re.escape(one).replace(r"\*", "[^.]*"), message.event_type)]
     if keys:

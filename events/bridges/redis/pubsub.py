@@ -6,14 +6,14 @@ Events go to the channel `events:{EventName}`. There is nothing beside a body: C
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
 
 import redis
 
 from events.bridges.address import Address
-from events.bridges.contract import AT_ONCE, Features, Message, Received
+from events.bridges.contract import AT_ONCE, Features, Message, Received, Scheme
 from events.bridges.redis.streams import client, reachable, send_pipeline
 
 
@@ -21,16 +21,31 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features(durable=False, headers=False, ids=False, acknowledged=False)
+    schemes: ClassVar[Mapping[str, Scheme]] = {
+        "redis+pubsub": Scheme("redis", 6379),
+        "rediss+pubsub": Scheme("redis", 6379, tls=True),
+    }
     options: ClassVar[frozenset[str]] = frozenset()
+    attribute_prefix: ClassVar[str] = ""
 
     def __init__(self, address: Address) -> None:
         self._address = address
+
+    def address(self, event_type: str) -> str:
+        return channel_of(self._address, event_type)
+
+    def bindings(self, _event_type: str) -> Mapping[str, Any]:
+        return {}
 
     def publisher(self) -> "Publisher":
         return Publisher(self._address)
 
     def subscriber(self, _wanted: Callable[[], Collection[str]]) -> "Subscriber":
         return Subscriber(self._address)
+
+
+def channel_of(address: Address, event_type: str) -> str:
+    return f"{address.prefix}:{event_type}"
 
 
 class Publisher:
@@ -43,7 +58,7 @@ class Publisher:
     def send(self, messages: Sequence[Message]) -> None:
         with self._client.pipeline(transaction=False) as pipeline:
             for message in messages:
-                pipeline.publish(f"{self._address.prefix}:{message.event_type}", message.body)
+                pipeline.publish(channel_of(self._address, message.event_type), message.body)
             send_pipeline(self._address, self._client, pipeline, messages)
 
     def close(self) -> None:

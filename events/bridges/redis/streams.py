@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events.bridges.address import Address, wrong
-from events.bridges.contract import AT_ONCE, Features, Message, Received
+from events.bridges.contract import AT_ONCE, Features, Message, Received, Scheme
 from events.bridges.redis.groups import Groups
 from events.errors import PartlySent, TransportError
 from events.text import redact
@@ -37,7 +37,12 @@ class Bridge:
     """Keeps the contract of events.bridges.Bridge."""
 
     features: ClassVar[Features] = Features()
+    schemes: ClassVar[Mapping[str, Scheme]] = {
+        "redis+streams": Scheme("redis", 6379),
+        "rediss+streams": Scheme("redis", 6379, tls=True),
+    }
     options: ClassVar[frozenset[str]] = frozenset({"stream", "maxlen"})
+    attribute_prefix: ClassVar[str] = "ce-"
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -45,11 +50,22 @@ class Bridge:
         if address.options.get("stream") == "":
             raise wrong(address.url, "stream=", "name a stream, or leave it out")
 
+    def address(self, event_type: str) -> str:
+        return stream_of(self._address, event_type)
+
+    def bindings(self, _event_type: str) -> Mapping[str, Any]:
+        return {}
+
     def publisher(self) -> "Publisher":
         return Publisher(self._address)
 
     def subscriber(self, wanted: Callable[[], Collection[str]]) -> "Subscriber":
         return Subscriber(self._address, wanted)
+
+
+def stream_of(address: Address, event_type: str) -> str:
+    """The one that the URL names, or one for each type."""
+    return address.options.get("stream") or f"{address.prefix}:{event_type}"
 
 
 def client(address: Address, waiting: float = 0.0, *, again: bool = True) -> redis.Redis:
@@ -105,14 +121,13 @@ class Publisher:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._client = client(address)
-        self._stream = address.options.get("stream")
         self._most = address.number("maxlen", _MAX_LENGTH)
 
     def send(self, messages: Sequence[Message]) -> None:
         with self._client.pipeline(transaction=False) as pipeline:
             for message in messages:
-                stream = self._stream or f"{self._address.prefix}:{message.event_type}"
-                fields: dict[Any, Any] = {"data": message.body} | message.headers()
+                stream = stream_of(self._address, message.event_type)
+                fields: dict[Any, Any] = {"data": message.body} | message.headers(Bridge.attribute_prefix)
                 pipeline.xadd(stream, fields, maxlen=self._most, approximate=True)
             send_pipeline(self._address, self._client, pipeline, messages)
 
@@ -189,7 +204,7 @@ class Subscriber:
         if self._streams and now - self._asked < min(_ASK_EVERY, self._address.redeliver):
             return
         single = self._address.options.get("stream")
-        wanted = [single] if single else [f"{self._address.prefix}:{name}" for name in sorted(self._wanted())]
+        wanted = [single] if single else [stream_of(self._address, name) for name in sorted(self._wanted())]
         self._streams, self._asked = self._groups.look_after(connection, wanted, self._streams), now
         self._others = [(stream, b"0-0") for stream in self._streams]
 

@@ -1,7 +1,8 @@
 """One suite for every bridge: see README.md."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,15 +51,25 @@ def link(request: pytest.FixtureRequest) -> Link:
     if server == "kafka":
         mock: Mock | None = request.getfixturevalue("kafka")
         link = Link(request.param, mock.url if mock else os.environ["EVENTS_TEST_KAFKA_URL"])
-        topics = f"{link.prefix}.OrderPlaced", f"{link.prefix}.AlwaysFails"
-        mock.make(*topics) if mock else make_topics(link.url, *topics)
+        _make_topics(link, mock, f"{link.prefix}.OrderPlaced", f"{link.prefix}.AlwaysFails")
         return link
     return Link(request.param, server_url({"rabbitmq": "AMQP"}.get(server, server.upper())))
 
 
-def make_topics(url: str, *topics: str) -> None:
-    """On a real Kafka: a consumer would look for them only now and then."""
-    hosts = urlsplit(url).netloc.rpartition("@")[2]
+@pytest.fixture
+def make_addresses(request: pytest.FixtureRequest, link: Link) -> Callable[..., None]:
+    """What makes addresses on the server, of a kind whose servers don't make them when they are first named."""
+    if SERVERS.get(link.scheme) == "kafka":
+        return partial(_make_topics, link, request.getfixturevalue("kafka"))
+    return lambda *_: None
+
+
+def _make_topics(link: Link, mock: Mock | None, *topics: str) -> None:
+    """A consumer would look for them only now and then."""
+    if mock is not None:
+        mock.make(*topics)
+        return
+    hosts = urlsplit(link.url).netloc.rpartition("@")[2]
     client = AdminClient({"bootstrap.servers": hosts})
     for made in client.create_topics([NewTopic(topic, 4) for topic in topics]).values():
         made.result(10)

@@ -13,7 +13,7 @@ from events import DomainEvent, IntegrationEvent
 from events.bridges import open_bridge
 from events.bridges.acceptance import Acceptance
 from events.bridges.contract import Received
-from events.bridges.forms import Unacceptable
+from events.errors import Unacceptable
 from events.ledger.letters import Parked
 from events.ledger.records import Subscription
 from events.pipeline import Pipeline

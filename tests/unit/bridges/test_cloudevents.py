@@ -15,8 +15,9 @@ from pydantic import ConfigDict, Field
 from events import DomainEvent, uuid7
 from events.bridges.cloudevents import OwnEvent, incoming, outgoing
 from events.bridges.contract import Message, Received
-from events.bridges.forms import STRUCTURED, Unacceptable
+from events.bridges.forms import STRUCTURED
 from events.bridges.forwarding import forwarded
+from events.errors import Unacceptable
 from events.event import Metadata
 from events.integration import IntegrationEvent, is_public
 from events.ledger.codec import decode

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from events import DomainEvent
 from events.bridges.cloudevents import OwnEvent, incoming
 from events.bridges.contract import Received
-from events.bridges.forms import Unacceptable
+from events.errors import Unacceptable
 
 
 class Rung(DomainEvent, aggregate_id="bell"):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from events import DomainEvent
 from events.bridges.cloudevents import Arrival, incoming, outgoing
 from events.bridges.contract import quoted_value
-from events.bridges.forms import Unacceptable
 from events.bridges.http.bridge import signature
 from events.bridges.http.reading import Refused, check, messages
+from events.errors import Unacceptable
 
 KEY = b"1234567890123456"
 FORMS = ["flat", "structured", "webhook", "batch"]

@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -118,12 +118,17 @@ def refund(event: DomainEvent) -> None: ...
 
 EVENTS = [TicketSoldV1, SeatBroken]
 HANDLERS = [handler_named(name) for name in ("tell_the_theatre", "close_seat", "count_tickets")]
-BRIDGES = [
-    Route("redis", "redis", "cache:6379", "/0", inbound=True),
-    Route("rabbit", "amqps", "mq:5671", prefix="shop", headers="cloudEvents_"),
-    Route("nats", "nats", "n:4222", form="structured"),
-    Route("kafka", "kafka", "k:9092", forward=("TicketSold",), headers="ce_"),
-]
+
+
+def routes(*urls: str) -> list[Route]:
+    return routes_of(Settings(broker_url="", bridges=urls))
+
+
+REDIS = "redis+streams://cache:6379/0?direction=both"
+BRIDGES = routes(
+    REDIS, "rabbitmqs+topic://mq:5671?exchange=shop&name=rabbit", "nats://n:4222?format=structured",
+    "kafka://k:9092?forward=TicketSold",
+)  # fmt: skip
 
 
 FLAT = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
@@ -146,7 +151,7 @@ def check(made: dict[str, Any]) -> None:
     for server in made.get("servers", {}).values():
         assert {"host", "protocol"} <= set(server)
     for channel in made["channels"].values():
-        assert set(channel) <= {"address", "messages", "servers", "bindings"}
+        assert set(channel) <= {"address", "description", "messages", "servers", "bindings"}
     for operation in made["operations"].values():
         assert operation["action"] in ("send", "receive")
         for message in operation["messages"]:
@@ -178,10 +183,10 @@ def body_of(event: DomainEvent) -> dict[str, Any]:
     return own | dict.fromkeys(FLAT, "") | {"eventType": event.event_name}
 
 
-@pytest.mark.parametrize("routes", [[], BRIDGES], ids=["no bridge", "bridges"])
+@pytest.mark.parametrize("bridges", [[], BRIDGES], ids=["no bridge", "bridges"])
 @pytest.mark.parametrize("events", [[], EVENTS, [*EVENTS, TicketSold]], ids=["none", "public", "all"])
-def test_the_document_is_whole(events: list[type[DomainEvent]], routes: list[Route]) -> None:
-    made = document(events, HANDLERS, routes, title="Theatre", version="2.1.0")
+def test_the_document_is_whole(events: list[type[DomainEvent]], bridges: list[Route]) -> None:
+    made = document(events, HANDLERS, bridges, title="Theatre", version="2.1.0")
     check(made)
     assert {message["name"] for message in made["components"]["messages"].values()} == {
         event.event_name for event in events
@@ -229,7 +234,7 @@ def test_fields_are_called_in_it_what_they_are_called_in_what_is_sent(
         seat_no=(int, 1), guest_no=(int, Field(2, alias="GuestNo")), event_no=(int, Field(3, alias="timestamp")),
         inner=(Inner, Inner()), named=(InnerByAlias, InnerByAlias()), several=(list[InnerByAlias], [InnerByAlias()]),
     )  # fmt: skip
-    made = document([told], HANDLERS, [Route("http", "http", "h", form=form)])
+    made = document([told], HANDLERS, routes(f"http://h?format={form}"))
     (message,) = made["components"]["messages"].values()
     sent = json.loads(outgoing(told(), "/us", form=form).body)
     # Then the document has the names of the message, at every level
@@ -335,10 +340,10 @@ def test_what_comes_in_is_received_and_the_rest_is_sent() -> None:
 def test_what_a_handler_takes_comes_in_if_a_bridge_brings_events() -> None:
     # Given an event that a handler takes, and that no translator makes, and one that a translator makes
     handlers = [handler_named(name) for name in ("tell_the_theatre", "refund")]
-    kafka, redis = Route("kafka", "kafka", "k:9092"), Route("redis", "redis", "cache:6379", inbound=True)
+    kafka, redis = routes("kafka://k:9092", REDIS)
 
-    def actions(*routes: Route) -> dict[str, str]:
-        made = document([ShowCancelled, TicketSoldV1], handlers, routes)
+    def actions(*bridges: Route) -> dict[str, str]:
+        made = document([ShowCancelled, TicketSoldV1], handlers, bridges)
         check(made)
         return {name: one["action"] for name, one in made["operations"].items()}
 
@@ -366,6 +371,8 @@ def test_bridges_are_servers_and_say_where_an_event_is_found() -> None:
     rabbit = made["channels"]["theatre.ticket-sold.v1.rabbit"]
     assert rabbit["servers"] == [{"$ref": "#/servers/rabbit"}]
     assert rabbit["bindings"]["amqp"]["is"] == "routingKey"
+    assert rabbit["bindings"]["amqp"]["exchange"]["name"] == "shop"
+    assert made["channels"]["TicketSold.kafka"]["bindings"] == {"kafka": {"topic": "events.TicketSold"}}
     headers = made["components"]["messages"]["TicketSold"]["headers"]
     assert headers["properties"]["ce_type"]["const"] == "TicketSold"
 
@@ -394,19 +401,19 @@ def test_a_url_of_a_bridge_says_all_that_the_document_needs() -> None:
     settings = Settings(
         broker_url="",
         bridges=("redis+streams://me:secret@cache:6379/1?direction=both&stream=all&name=cache",
-                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0", "rabbitmq+topic://h/v"),
+                 "nats://n:4222?forward=TicketSold&format=structured", "redis+pubsub://p/0?forward=*",
+                 "rabbitmq+topic://h/v"),
         forward=("HouseSold",),
     )  # fmt: skip
     cache, nats, plain, rabbit = routes_of(settings)
     assert (cache.name, cache.protocol, cache.host, cache.path) == ("cache", "redis", "cache:6379", "/1")
     assert (cache.inbound, cache.outbound, cache.forward) == (True, True, ("HouseSold",))
-    assert cache.address("A") == "all"
-    assert nats.address("house/seat broken") == "events.house%2Fseat%20broken"
-    assert (plain.address("A"), plain.headers) == ("events:A", None)
-    assert (rabbit.address("A"), rabbit.prefix, rabbit.headers) == ("A", "domain_events", "cloudEvents_")
-    (message,) = document([SeatBroken], HANDLERS[:1], [replace(plain, forward=("*",))])["components"][
-        "messages"
-    ].values()
+    assert cache.place("A").address == "all"
+    assert nats.place("house/seat broken").address == "events.house%2Fseat%20broken"
+    assert (plain.place("A").address, plain.headers) == ("events:A", None)
+    assert (rabbit.place("A").address, rabbit.headers) == ("A", "cloudEvents_")
+    assert rabbit.place("A").bindings["amqp"]["exchange"]["name"] == "domain_events"
+    (message,) = document([SeatBroken], HANDLERS[:1], [plain])["components"]["messages"].values()
     assert "headers" not in message
     assert (nats.takes(TicketSold), nats.takes(TicketSoldV1), nats.form) == (True, False, "structured")
 

@@ -15,7 +15,7 @@ from events.cli import contract
 from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, Lineage, catalog_of, collect
 from events.contract.graph import as_svg, pictures
 from events.contract.page import as_page
-from events.contract.routes import Route
+from events.contract.routes import routes_of
 from events.handling.registry import handler_named
 from events.pipeline import Pipeline, use_pipeline
 from events.settings.settings import Settings
@@ -53,7 +53,7 @@ def make_key(event: RoomBooked) -> None:
 
 HOTEL = [RoomBooked, RoomTaken, KeyMade]
 HANDLERS = [handler_named("tell_portals"), handler_named("make_key")]
-NATS = Route("nats", "nats", "n:4222")
+(NATS,) = routes_of(Settings(broker_url="", bridges=("nats://me:secret@n:4222",)))
 
 
 def named(catalog: Catalog, name: str) -> CatalogEvent:
