@@ -9,7 +9,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from events.cli import completion, confirming, filters
 from events.cli.help_pages import App
-from events.cli.output import AsJson, console, hint, moment, print_json, print_table, remark, say
+from events.cli.output import AsJson, console, hint, print_json, print_table, remark, say, shown_time
 from events.ledger import HandlerMetrics, State, retire_command
 from events.pipeline import get_pipeline
 
@@ -116,7 +116,7 @@ def orphaned(one: HandlerMetrics) -> list[str]:
     """A line for each event type of it that no living worker has, with the cure."""
     return [
         f"no living worker has {one.handler} for {orphan.event_type or 'some event'}"
-        + (f", since {moment(orphan.since)}" if orphan.since else "")
+        + (f", since {shown_time(orphan.since)}" if orphan.since else "")
         + f": {orphan.waiting:,} deliveries wait; start one, or: {retire_command(one, orphan)}"
         for orphan in one.orphans
     ]
@@ -155,5 +155,5 @@ def _pace(one: HandlerMetrics) -> str:
 
 def _switch(one: HandlerMetrics) -> str:
     if one.paused:
-        return f"paused by {one.changed_by}, {moment(one.changed_at)}"
+        return f"paused by {one.changed_by}, {shown_time(one.changed_at)}"
     return "" if one.workers or not one.queue else "runs nowhere"

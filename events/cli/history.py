@@ -12,7 +12,6 @@ from events.cli.output import (
     AsJson,
     heading,
     hint,
-    moment,
     print_fields,
     print_json,
     print_table,
@@ -20,6 +19,7 @@ from events.cli.output import (
     remark,
     say,
     say_lines,
+    shown_time,
 )
 from events.ledger import EventFilter, EventRecord, Found, as_uuid, timeline
 from events.operating import NoSuchEvent
@@ -92,7 +92,7 @@ def _list(found: Sequence[Found], as_json: bool) -> None:
         return
     if not found:
         remark("no event matches")
-    rows = [[one.event_id, one.event_type, one.aggregate_id, moment(one.published_at)] for one in found]
+    rows = [[one.event_id, one.event_type, one.aggregate_id, shown_time(one.published_at)] for one in found]
     print_table(f"{len(found):,} events", ["event id", "event", "aggregate", "published (UTC)"], rows)
     if found:
         hint("next: events show EVENT_ID")
@@ -104,7 +104,7 @@ def _print(event: EventRecord) -> None:
         (
             ("aggregate", event.aggregate_id),
             ("version", event.version),
-            ("occurred", moment(event.occurred_at)),
+            ("occurred", shown_time(event.occurred_at)),
             ("data", event.data),
             ("metadata", event.metadata),
         ),

@@ -140,9 +140,12 @@ def print_table(
             _print(line, (styles or {}).get(" ".join(row[0]), ""))
 
 
-def moment(value: datetime | None) -> str:
-    """A time to the second, in UTC."""
+def shown_time(value: datetime | None) -> str:
+    """A time to the second, in UTC; "" for None."""
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+moment = shown_time  # the name that events.cli.dead uses
 
 
 def _folded(text: str, *, terminal: bool) -> str:

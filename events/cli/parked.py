@@ -9,7 +9,7 @@ import typer
 
 from events.cli import confirming, ids
 from events.cli.help_pages import App
-from events.cli.output import AsJson, hint, moment, print_fields, print_json, print_table, refused, remark, say
+from events.cli.output import AsJson, hint, print_fields, print_json, print_table, refused, remark, say, shown_time
 from events.errors import ConfigurationError
 from events.handling import load_handlers
 from events.ledger import Parked
@@ -48,7 +48,7 @@ def list_(
     counts = parked.counts(discarded=discarded)
     total = counts.get(reason, 0) if reason else sum(counts.values())
     rows = [
-        [message.id, message.queue, message.reason, len(message.body), moment(message.parked_at), message.detail]
+        [message.id, message.queue, message.reason, len(message.body), shown_time(message.parked_at), message.detail]
         for message in found
     ]
     columns = ["id", "queue", "reason", "bytes", "parked (UTC)", "detail"]
@@ -75,7 +75,7 @@ def show(message_id: ids.Message, as_json: AsJson = False) -> None:
             ("queue", message.queue),
             ("reason", message.reason),
             ("detail", message.detail),
-            ("parked", f"{moment(message.parked_at)} by {message.worker}"),
+            ("parked", f"{shown_time(message.parked_at)} by {message.worker}"),
             ("properties", json.dumps(message.properties, ensure_ascii=False)),
             (size, message.body[:_SHOWN].decode("utf-8", "backslashreplace")),
         ),

@@ -86,23 +86,23 @@ def set_up_logs(settings: Settings) -> None:
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
     """Metrics and health of this relay. Loaded here, since every command is imported with the others."""
     from events.monitoring import (
+        Cached,
         Condition,
         EventsCollector,
         Health,
-        Kept,
-        Moved,
+        RelayCounts,
         broker_probe,
         database_probe,
         make_server,
     )
 
-    moved = Moved()
-    pipeline.hooks.add(moved)
+    relay_counts = RelayCounts()
+    pipeline.hooks.add(relay_counts)
     conditions: dict[str, Condition] = {
         "relay": lambda: "" if running.relays else "it doesn't run",
         "database": database_probe(pipeline),
         "broker": broker_probe(pipeline),
     }
     health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
-    collector = EventsCollector(moved=moved, ledger=Kept(pipeline.ledger.overviews.unfinished))
+    collector = EventsCollector(relay_counts=relay_counts, ledger=Cached(pipeline.ledger.overviews.unfinished))
     return make_server(pipeline.settings.http_port, collector, health)

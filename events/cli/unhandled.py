@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from events.cli import completion, confirming
 from events.cli.help_pages import App
-from events.cli.output import AsJson, console, hint, moment, print_json, print_table, refused, remark, say
+from events.cli.output import AsJson, console, hint, print_json, print_table, refused, remark, say, shown_time
 from events.cli.prune import age
 from events.pipeline import get_pipeline
 
@@ -32,7 +32,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     if not found:
         remark("no event waits for a handler")
-    rows = [[one.event_type, one.count, moment(one.oldest)] for one in found]
+    rows = [[one.event_type, one.count, shown_time(one.oldest)] for one in found]
     print_table("Events that wait for a handler", ["event", "waiting", "oldest (UTC)"], rows, right=["waiting"])
     if found:
         hint("next: events unhandled drop EVENT --dry-run")

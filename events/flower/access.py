@@ -8,7 +8,7 @@ LONGEST = 255  # characters of an actor, in the ledger
 ENABLE = "start Flower with --basic-auth=NAME:PASSWORD, or with --auth and an --auth-provider"
 
 
-def why_nobody_acts(options: Any) -> str | None:
+def why_actions_are_off(options: Any) -> str | None:
     """Of Flower's options: why nobody may; None if whoever is logged in may."""
     if options.read_only:
         return "This Flower is read-only: it was started with --read-only."

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from events.flower.complaints import Trouble, trouble_of
+from events.flower.complaints import Complaint, complaint_of
 from events.flower.jobs import Job, Jobs
 from events.flower.standing import LITTLE, Standing, is_little, joined
 from events.ledger import DeadLetterFilter, FailureGroup, Survey
-from events.monitoring import Kept
+from events.monitoring import Cached
 from events.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ NEWEST = 20  # events that the first page shows, of the same moment as its numbe
 ANSWER_WITHIN = 20.0  # seconds
 
 
-class Desk:
+class Backend:
     """One for all pages of a Flower.
 
     Args:
@@ -36,15 +36,15 @@ class Desk:
     def __init__(self, pipeline: Callable[[], Pipeline]) -> None:
         self._pipeline = pipeline
         self._threads = ThreadPoolExecutor(THREADS, "events-page")
-        self.under_way = Kept(lambda: pipeline().ledger.overviews.take(finished=False, newest=NEWEST))
-        self._everything = Kept(lambda: pipeline().ledger.overviews.take(newest=NEWEST), is_cheap=is_little)
-        self._dead = Kept(lambda: pipeline().dead_letters.survey(), is_cheap=lambda seen: seen.count <= LITTLE)
+        self.under_way = Cached(lambda: pipeline().ledger.overviews.take(finished=False, newest=NEWEST))
+        self._everything = Cached(lambda: pipeline().ledger.overviews.take(newest=NEWEST), is_cheap=is_little)
+        self._dead = Cached(lambda: pipeline().dead_letters.survey(), is_cheap=lambda seen: seen.count <= LITTLE)
         self.jobs = Jobs(on_end=self.changed)
 
     def begin_counting(self) -> None:
         """Before anybody looks: with millions of rows it takes seconds."""
-        for kept in (self.under_way, self._everything, self._dead):
-            kept.ask()
+        for cached in (self.under_way, self._everything, self._dead):
+            cached.ask()
 
     def changed(self) -> None:
         """Something was done to the ledger: what the pages show of it is got anew at the next look."""
@@ -54,25 +54,25 @@ class Desk:
             self._everything.expire()
 
     async def ask(self, look: Callable[[Pipeline], T]) -> T:
-        """What the core says, from a thread. Raises Trouble if it can't be had."""
+        """What the core says, from a thread. Raises Complaint if it can't be had."""
         working = asyncio.get_running_loop().run_in_executor(self._threads, lambda: look(self._pipeline()))
         try:
             return await asyncio.wait_for(working, ANSWER_WITHIN)
         except TimeoutError:
-            raise Trouble(503, f"the database has not answered within {ANSWER_WITHIN:.0f} s") from None
+            raise Complaint(503, f"the database has not answered within {ANSWER_WITHIN:.0f} s") from None
         except Exception as error:
-            raise trouble_of(error) from error
+            raise complaint_of(error) from error
 
     async def standing(self) -> Standing:
-        """The ledger in numbers. Raises Trouble if the last try to count failed."""
+        """The ledger in numbers. Raises Complaint if the last try to count failed."""
         whole = await self._everything.look(_patience(self._everything))
         if is_little(whole.value):
             if whole.error is not None:
-                raise trouble_of(whole.error)
+                raise complaint_of(whole.error)
             return Standing(whole.value, whole.age, whole.age)
         fresh = await self.under_way.look(_patience(self.under_way))
         if fresh.error is not None:
-            raise trouble_of(fresh.error)
+            raise complaint_of(fresh.error)
         if fresh.value is None or whole.value is None:
             return Standing(fresh.value, fresh.age)
         return Standing(joined(fresh.value, whole.value), fresh.age, whole.age)
@@ -81,7 +81,7 @@ class Desk:
         """All dead letters, and for how many seconds they stood so: as they are, unless there are very many."""
         seen = await self._dead.look(_patience(self._dead))
         if seen.error is not None:
-            raise trouble_of(seen.error)
+            raise complaint_of(seen.error)
         if seen.value is None:
             return await self.ask(lambda pipeline: pipeline.dead_letters.survey(grouped=False)), 0.0
         if seen.value.count <= LITTLE:
@@ -92,7 +92,7 @@ class Desk:
         """All failure groups; None while they are counted for the first time."""
         seen = await self._dead.look(PATIENCE)
         if seen.error is not None:
-            raise trouble_of(seen.error)
+            raise complaint_of(seen.error)
         return None if seen.value is None else seen.value.groups
 
     async def of_group(self, key: str, wanted: DeadLetterFilter) -> DeadLetterFilter:
@@ -112,5 +112,5 @@ class Desk:
         return self._pipeline()
 
 
-def _patience(kept: Kept[Any]) -> float:
-    return LONGER if kept.is_behind() else PATIENCE
+def _patience(cached: Cached[Any]) -> float:
+    return LONGER if cached.is_behind() else PATIENCE

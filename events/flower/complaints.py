@@ -9,7 +9,7 @@ from events.operating import NoSuchDeadLetter, NoSuchEvent, NoSuchHandler
 from events.text import redact
 
 
-class Trouble(HTTPError):
+class Complaint(HTTPError):
     """A page that is one line."""
 
     def __init__(self, status: int, line: str) -> None:
@@ -17,24 +17,24 @@ class Trouble(HTTPError):
         self.line = redact(line).split("\n")[0]
 
 
-def trouble_of(error: Exception) -> Exception:
-    """As a Trouble; as it is, if it is a mistake of ours."""
+def complaint_of(error: Exception) -> Exception:
+    """As a Complaint; as it is, if it is a mistake of ours."""
     if isinstance(error, HTTPError):
         return error
     if isinstance(error, (NoSuchEvent, NoSuchDeadLetter, NoSuchHandler)):
-        return Trouble(404, str(error))
+        return Complaint(404, str(error))
     if isinstance(error, ConfigurationError):
-        return Trouble(503, str(error))
+        return Complaint(503, str(error))
     if isinstance(error, EventsError):
-        return Trouble(400, str(error))
+        return Complaint(400, str(error))
     if isinstance(error, DataError):
-        return Trouble(400, f"the database can't take this: {_reason(error)}")
+        return Complaint(400, f"the database can't take this: {_reason(error)}")
     if isinstance(error, DBAPIError):
-        return Trouble(503, f"the database refused: {_reason(error)}; is it running, and was `events migrate` run?")
+        return Complaint(503, f"the database refused: {_reason(error)}; is it running, and was `events migrate` run?")
     if isinstance(error, PoolTimeout):
-        return Trouble(503, "all connections to the database are busy; try again in a moment")
+        return Complaint(503, "all connections to the database are busy; try again in a moment")
     if isinstance(error, StatementError):
-        return Trouble(400, f"the database can't take this: {error.orig}")
+        return Complaint(400, f"the database can't take this: {error.orig}")
     return error
 
 

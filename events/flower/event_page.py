@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flower.utils.tasks import get_task_by_id
 
-from events.flower.events_tab import called_so
+from events.flower.events_tab import events_called
 from events.flower.page import Page, authenticated
 from events.ledger import EventRecord, State, timeline
 from events.transport import task_id
@@ -22,12 +22,12 @@ class EventPage(Page):
 
     @authenticated
     async def get(self, event_id: str) -> None:
-        called = await called_so(self.desk, event_id)
+        called = await events_called(self.backend, event_id)
         if len(called) > 1:
             self.redirect(f"{self.reverse_url('ledger_events')}?{urlencode({'id': event_id})}")
             return
         wanted = called[0].event_id
-        event = await self.desk.ask(lambda pipeline: pipeline.history.event(wanted))
+        event = await self.backend.ask(lambda pipeline: pipeline.history.event(wanted))
         self.show(
             "ledger-event.html",
             event=event,

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from events.flower.backend import NEWEST, Desk
-from events.flower.complaints import Trouble
+from events.flower.backend import NEWEST, Backend
+from events.flower.complaints import Complaint
 from events.flower.page import Page, authenticated
-from events.flower.query import moment
+from events.flower.query import asked_time
 from events.ledger import EventFilter, Found, State, as_uuid
 
 FIELDS = ("id", "aggregate", "event", "correlation", "since", "before")
@@ -25,11 +25,11 @@ class EventsTab(Page):
     @authenticated
     async def get(self) -> None:
         asked = {name: self.asked_for(name).strip() for name in FIELDS}
-        called = await called_so(self.desk, asked["id"]) if asked["id"] else None
+        called = await events_called(self.backend, asked["id"]) if asked["id"] else None
         if called is not None and len(called) == 1:
             self.redirect(self.reverse_url("ledger_event", called[0].event_id))
             return
-        found, standing = await asyncio.gather(self._search(asked), self.desk.standing())
+        found, standing = await asyncio.gather(self._search(asked), self.backend.standing())
         seen = standing.overview
         types = seen.event_types if seen else ()
         if called is not None:
@@ -53,10 +53,14 @@ class EventsTab(Page):
         if not any(asked.values()):
             return None
         wanted = EventFilter(
-            asked["event"] or None, asked["aggregate"] or None, moment(asked["since"]), moment(asked["before"]), MOST,
-            asked["correlation"] or None,
-        )  # fmt: skip
-        return await self.desk.ask(lambda pipeline: pipeline.history.find(wanted))
+            event_type=asked["event"] or None,
+            aggregate_id=asked["aggregate"] or None,
+            since=asked_time(asked["since"]),
+            before=asked_time(asked["before"]),
+            limit=MOST,
+            correlation_id=asked["correlation"] or None,
+        )
+        return await self.backend.ask(lambda pipeline: pipeline.history.find(wanted))
 
 
 def older(asked: dict[str, str], found: Sequence[Found]) -> str | None:
@@ -68,22 +72,22 @@ def older(asked: dict[str, str], found: Sequence[Found]) -> str | None:
     return f"?{urlencode({name: text for name, text in asked.items() if text} | {'before': before})}"
 
 
-async def called_so(desk: Desk, text: str) -> list[Found]:
-    """The events that are meant by an id, which may be their senders'. Raises Trouble."""
+async def events_called(backend: Backend, text: str) -> list[Found]:
+    """The events that are meant by an id, which may be their senders'. Raises Complaint."""
     name = text.strip()
     if as_uuid(name) is not None:
-        return await desk.ask(lambda pipeline: pipeline.history.called(name))
-    found = await desk.ask(lambda pipeline: pipeline.history.find(EventFilter(sender_id=name)))
+        return await backend.ask(lambda pipeline: pipeline.history.called(name))
+    found = await backend.ask(lambda pipeline: pipeline.history.find(EventFilter(sender_id=name)))
     if not found:
         event_id_of(name)
     return found
 
 
 def event_id_of(text: Any) -> UUID:
-    """Raises Trouble."""
+    """Raises Complaint."""
     try:
         return UUID(str(text).strip())
     except ValueError:
-        raise Trouble(
+        raise Complaint(
             400, f"{str(text)[:80]!r} is no event id: they look like 01931c9e-0000-7000-8000-000000000000"
         ) from None

@@ -30,12 +30,12 @@ def pace(seconds: float | None) -> str:
     return NOTHING if seconds is None else f"{seconds * 1000:,.1f} ms"
 
 
-def moment(value: datetime | None) -> str:
+def shown_time(value: datetime | None) -> str:
     """To the second, in UTC."""
     return NOTHING if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def exactly(value: datetime) -> str:
+def shown_exactly(value: datetime) -> str:
     """To the millisecond, for what happened in quick succession."""
     return value.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
 

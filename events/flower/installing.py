@@ -22,18 +22,18 @@ def install() -> None:
     from flower.urls import handlers, settings
     from prometheus_client import REGISTRY
 
-    from events.flower.backend import Desk
+    from events.flower.backend import Backend
     from events.flower.routes import routes
     from events.flower.templates_loader import ChainedLoader
     from events.monitoring import EventsCollector
 
     if any(getattr(one, "name", None) == MARK for one in handlers):  # installed already
         return
-    desk = Desk(get_pipeline)
-    handlers[:0] = routes(desk)  # before Flower's own, the last of which takes everything
+    backend = Backend(get_pipeline)
+    handlers[:0] = routes(backend)  # before Flower's own, the last of which takes everything
     settings["template_loader"] = ChainedLoader(settings["template_path"])
-    REGISTRY.register(EventsCollector(ledger=desk.under_way))  # for Flower's own /metrics
-    desk.begin_counting()
+    REGISTRY.register(EventsCollector(ledger=backend.under_way))  # for Flower's own /metrics
+    backend.begin_counting()
 
 
 def _unfit() -> str | None:

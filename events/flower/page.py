@@ -9,9 +9,9 @@ from flower.views import BaseHandler
 from tornado.web import HTTPError, authenticated
 
 from events.flower import formats
-from events.flower.access import actor, why_nobody_acts
-from events.flower.backend import Desk
-from events.flower.complaints import Trouble
+from events.flower.access import actor, why_actions_are_off
+from events.flower.backend import Backend
+from events.flower.complaints import Complaint
 
 SAID = "events_said"  # cookie, signed by Flower: what the action did that led to this page
 LONGEST_SAID = 600
@@ -30,8 +30,8 @@ class Page(BaseHandler):  # type: ignore[misc]
 
     tab: ClassVar[str] = ""
 
-    def initialize(self, desk: Desk) -> None:
-        self.desk = desk
+    def initialize(self, backend: Backend) -> None:
+        self.backend = backend
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -46,8 +46,8 @@ class Page(BaseHandler):  # type: ignore[misc]
             words=formats,
             here=self.request.uri,
             said=self._said(),
-            why_not=why_nobody_acts(self.application.options),
-            jobs=self.desk.jobs.recent(),
+            why_not=why_actions_are_off(self.application.options),
+            jobs=self.backend.jobs.recent(),
             letters_of=self._letters_of,
             live=LIVE,
             **values,
@@ -61,10 +61,10 @@ class Page(BaseHandler):  # type: ignore[misc]
             return
         if not hasattr(self, "_current_user"):
             self.current_user = None  # as Flower does: an error page must not ask for the login again
-        line = error.line if isinstance(error, Trouble) else error.get_message() or responses.get(status_code, "")
+        line = error.line if isinstance(error, Complaint) else error.get_message() or responses.get(status_code, "")
         if status_code == 503 and self.request.method == "GET":
             self.set_header("Refresh", RETRY)
-        self.render("ledger-trouble.html", tab=self.tab, status=status_code, line=line)
+        self.render("ledger-complaint.html", tab=self.tab, status=status_code, line=line)
 
     def say(self, line: str, *, well: bool = True) -> None:
         """Shown on top of the next page."""
@@ -94,8 +94,8 @@ class Action(Page):
 
     def prepare(self) -> None:
         super().prepare()
-        if self.request.method == "POST" and (reason := why_nobody_acts(self.application.options)):
-            raise Trouble(403, reason)
+        if self.request.method == "POST" and (reason := why_actions_are_off(self.application.options)):
+            raise Complaint(403, reason)
 
     def actor(self) -> str:
         return actor(self.application.options, self.current_user, self.request.headers.get("Authorization", ""))

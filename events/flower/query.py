@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
-from events.flower.complaints import Trouble
+from events.flower.complaints import Complaint
 from events.ledger import DeadLetterFilter
-from events.operating import when
+from events.operating import parse_time
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Query:
     """As it was written; empty fields match all."""
 
     handler: str = ""
@@ -26,7 +26,7 @@ class Asked:
         return any(asdict(self).values())
 
     @classmethod
-    def of(cls, argument: Callable[[str, str], str]) -> "Asked":
+    def of(cls, argument: Callable[[str, str], str]) -> "Query":
         """From a query string or a form: `argument` is a handler's method. A name may begin with a space."""
         given = {name: argument(name, "") for name in cls.__dataclass_fields__}
         return cls(
@@ -34,23 +34,23 @@ class Asked:
         )
 
     def filter(self) -> DeadLetterFilter:
-        """Without the group. Raises Trouble for a time that is none."""
+        """Without the group. Raises Complaint for a time that is none."""
         return DeadLetterFilter(
             handler=self.handler or None,
             event_type=self.event or None,
             aggregate_id=self.aggregate or None,
             error=self.error or None,
-            since=moment(self.since),
-            before=moment(self.before),
+            since=asked_time(self.since),
+            before=asked_time(self.before),
         )
 
-    def pinned(self, now: datetime) -> "Asked":
+    def pinned(self, now: datetime) -> "Query":
         """The same at any later time: what dies from `now` on is not meant."""
         wanted = self.filter()
         since = "" if wanted.since is None else wanted.since.isoformat()
         return replace(self, since=since, before=(wanted.before or now).isoformat())
 
-    def query(self, **changes: str) -> str:
+    def link(self, **changes: str) -> str:
         """For a link: "" or "?name=value&..."."""
         values = {name: value for name, value in (asdict(self) | changes).items() if value}
         return f"?{urlencode(values)}" if values else ""
@@ -64,9 +64,9 @@ class Asked:
         return ", ".join(f"{name} {value}" for name, value in self.fields().items())
 
 
-def moment(text: str) -> datetime | None:
-    """A time, if there is one. Raises Trouble."""
+def asked_time(text: str) -> datetime | None:
+    """A time, if there is one. Raises Complaint."""
     try:
-        return when(text) if text else None
+        return parse_time(text) if text else None
     except ValueError as error:
-        raise Trouble(400, str(error)) from None
+        raise Complaint(400, str(error)) from None

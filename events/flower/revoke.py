@@ -5,7 +5,7 @@ from typing import Any
 from flower.api.control import TaskRevoke
 from tornado.web import authenticated
 
-from events.flower.access import actor, why_nobody_acts
+from events.flower.access import actor, why_actions_are_off
 
 _ANSWER_WITHIN = 2.0  # seconds
 _NOBODY = "no worker has answered"
@@ -17,7 +17,7 @@ class Revoke(TaskRevoke):  # type: ignore[misc]
     @authenticated
     async def post(self, task_id: str) -> None:
         options = self.application.options
-        if reason := why_nobody_acts(options):
+        if reason := why_actions_are_off(options):
             self._say(403, reason)
             return
         asked = {

@@ -30,14 +30,14 @@ class Standing:
     finished_age: float | None = None
 
     @property
-    def is_one_moment(self) -> bool:
+    def is_one_snapshot(self) -> bool:
         return self.finished_age is None or self.finished_age == self.age
 
     def finished(self, number: int) -> str:
         """A number of what is finished, in words that say whether it is of the same moment as the others."""
         if self.finished_age is None:
             return "…"
-        return count(number) if self.is_one_moment else f"≈ {count(number)}"
+        return count(number) if self.is_one_snapshot else f"≈ {count(number)}"
 
 
 def is_little(counted: Overview | None) -> bool:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from events.flower.complaints import Trouble
+from events.flower.complaints import Complaint
 from events.flower.events_tab import event_id_of
 from events.flower.formats import plural
 from events.flower.page import Action, authenticated
@@ -13,7 +13,7 @@ DONE = {"replay": "replayed", "discard": "discarded", "restore": "restored"}
 MOST = 1000  # a form of ours has fifty
 
 
-class Selected(Action):
+class TickedAction(Action):
     """POST /dead-letters/selected: `do` is what; each `letter` an event's id and a handler, with a space between."""
 
     tab = "letters"
@@ -22,22 +22,22 @@ class Selected(Action):
     async def post(self) -> None:
         verb, actor = self.field("do"), self.actor()
         if verb not in DONE:
-            raise Trouble(400, f"{verb[:40]!r} is nothing that can be done; use {', '.join(DONE)}")
+            raise Complaint(400, f"{verb[:40]!r} is nothing that can be done; use {', '.join(DONE)}")
         chosen = by_handler(self.get_body_arguments("letter", strip=False))
         wanted = sum(map(len, chosen.values()))
         if not wanted:
             self.say("Nothing was ticked, so nothing was done.", well=False)
         else:
-            count = await self.desk.ask(lambda pipeline: act(pipeline, verb, chosen, actor))
-            self.desk.changed()
+            count = await self.backend.ask(lambda pipeline: act(pipeline, verb, chosen, actor))
+            self.backend.changed()
             self.say(sentence(verb, count, wanted, actor), well=count > 0)
         self.back("ledger_letters")
 
 
 def by_handler(letters: list[str]) -> dict[str, list[UUID]]:
-    """Raises Trouble."""
+    """Raises Complaint."""
     if len(letters) > MOST:
-        raise Trouble(400, f"{MOST} at a time; replay or discard what matches a filter instead")
+        raise Complaint(400, f"{MOST} at a time; replay or discard what matches a filter instead")
     chosen: dict[str, list[UUID]] = {}
     for letter in letters:
         event_id, _, handler = letter.partition(" ")
