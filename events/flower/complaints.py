@@ -1,4 +1,4 @@
-"""What goes wrong, as one line and a status: never a traceback, never a password."""
+"""Errors as a page of one line, with a status: never a traceback, never a password."""
 
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -10,7 +10,7 @@ from events.text import redact
 
 
 class Complaint(HTTPError):
-    """A page that is one line."""
+    """The line of an error page, and its HTTP status."""
 
     def __init__(self, status: int, line: str) -> None:
         super().__init__(status, redact(line).split("\n")[0])
@@ -18,7 +18,7 @@ class Complaint(HTTPError):
 
 
 def complaint_of(error: Exception) -> Exception:
-    """As a Complaint; as it is, if it is a mistake of ours."""
+    """The Complaint that tells of this error; the error itself, if it is a mistake of ours."""
     if isinstance(error, HTTPError):
         return error
     if isinstance(error, (NoSuchEvent, NoSuchDeadLetter, NoSuchHandler)):
@@ -28,13 +28,14 @@ def complaint_of(error: Exception) -> Exception:
     if isinstance(error, EventsError):
         return Complaint(400, str(error))
     if isinstance(error, DataError):
-        return Complaint(400, f"the database can't take this: {_reason(error)}")
+        return Complaint(400, f"the database can't take these values: {_reason(error)}")
     if isinstance(error, DBAPIError):
-        return Complaint(503, f"the database refused: {_reason(error)}; is it running, and was `events migrate` run?")
+        cure = "check that the database runs, and that `events migrate` was run"
+        return Complaint(503, f"the database refused the query: {_reason(error)}; {cure}")
     if isinstance(error, PoolTimeout):
         return Complaint(503, "all connections to the database are busy; try again in a moment")
     if isinstance(error, StatementError):
-        return Complaint(400, f"the database can't take this: {error.orig}")
+        return Complaint(400, f"the database can't take these values: {error.orig}")
     return error
 
 

@@ -1,4 +1,4 @@
-"""Dead letters: what failed alike, and then each, newest first; the numbers and the letters are of one moment."""
+"""Dead letters: the failure groups, then each dead letter, newest first; all of one snapshot."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from events.flower.page import Page, authenticated
 from events.flower.query import Query
 from events.ledger import DeadLetter, Survey
 
-MOST = 50
+MOST = 50  # dead letters on a page
 MOST_GROUPS = 100
 
 
@@ -20,15 +20,15 @@ class LettersTab(Page):
     @authenticated
     async def get(self) -> None:
         query = Query.of(self.asked_for)
-        seen, age = await self._survey(query)
+        survey, age = await self._survey(query)
         self.show(
             "ledger-letters.html",
             query=query,
-            groups=seen.groups,
+            groups=survey.groups,
             most_groups=MOST_GROUPS,
-            count=seen.count,
-            letters=seen.letters,
-            older=older(query, seen.letters),
+            count=survey.count,
+            letters=survey.letters,
+            older=older(query, survey.letters),
             age=age,
         )
 
@@ -43,7 +43,7 @@ class LettersTab(Page):
 
 
 def older(query: Query, letters: Sequence[DeadLetter]) -> str | None:
-    """The query of the next page. What died in one transaction has one time, so the last ones are shown again."""
+    """The query of the next page. Several letters may have died at one time, so that page repeats the last."""
     if len(letters) < MOST or letters[-1].died_at is None:
         return None
     last, first = letters[-1].died_at, letters[0].died_at

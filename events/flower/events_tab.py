@@ -1,4 +1,4 @@
-"""Events: the ledger in numbers and its newest events, of one moment; or a search for events."""
+"""Events: the ledger in numbers and its newest events, of one snapshot; or a search for events."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from events.flower.query import asked_time
 from events.ledger import EventFilter, Found, State, as_uuid
 
 FIELDS = ("id", "aggregate", "event", "correlation", "since", "before")
-MOST = 50
+MOST = 50  # events on a page
 
 
 class EventsTab(Page):
@@ -29,27 +29,27 @@ class EventsTab(Page):
         if called is not None and len(called) == 1:
             self.redirect(self.reverse_url("ledger_event", called[0].event_id))
             return
-        found, standing = await asyncio.gather(self._search(asked), self.backend.standing())
-        seen = standing.overview
-        types = seen.event_types if seen else ()
+        events, standing = await asyncio.gather(self._search(asked), self.backend.standing())
+        overview = standing.overview
+        types = overview.event_types if overview else ()
         if called is not None:
-            found = called
-        elif found is None and seen is not None:
-            found = seen.newest
+            events = called
+        elif events is None and overview is not None:
+            events = overview.newest
         self.show(
             "ledger-events.html",
             standing=standing,
-            seen=seen,
+            overview=overview,
             asked=asked,
-            found=found,
+            events=events,
             searching=any(asked.values()),
-            older=older(asked, found or ()),
-            types=sorted(types, key=lambda one: (-one.dead, -one.count, one.event_type)),
+            older=older(asked, events or ()),
+            types=sorted(types, key=lambda metrics: (-metrics.dead, -metrics.count, metrics.event_type)),
             State=State,
         )
 
     async def _search(self, asked: dict[str, str]) -> Sequence[Found] | None:
-        """None if nothing was asked for."""
+        """The events of a search; None if the user asked for none."""
         if not any(asked.values()):
             return None
         wanted = EventFilter(
@@ -63,31 +63,31 @@ class EventsTab(Page):
         return await self.backend.ask(lambda pipeline: pipeline.history.find(wanted))
 
 
-def older(asked: dict[str, str], found: Sequence[Found]) -> str | None:
-    """The query of the next page. What was published in one moment has one time, so the last ones are shown again."""
-    if len(found) < (MOST if any(asked.values()) else NEWEST) or found[-1].published_at is None or asked["id"]:
+def older(asked: dict[str, str], events: Sequence[Found]) -> str | None:
+    """The query of the next page. Several events may have the same time, so that page repeats the last events."""
+    if len(events) < (MOST if any(asked.values()) else NEWEST) or events[-1].published_at is None or asked["id"]:
         return None
-    last, first = found[-1].published_at, found[0].published_at
+    last, first = events[-1].published_at, events[0].published_at
     before = (last if last == first else last + timedelta(microseconds=1)).isoformat()
     return f"?{urlencode({name: text for name, text in asked.items() if text} | {'before': before})}"
 
 
 async def events_called(backend: Backend, text: str) -> list[Found]:
-    """The events that are meant by an id, which may be their senders'. Raises Complaint."""
+    """The events with this id, which is ours or their senders'. Raises Complaint."""
     name = text.strip()
     if as_uuid(name) is not None:
         return await backend.ask(lambda pipeline: pipeline.history.called(name))
-    found = await backend.ask(lambda pipeline: pipeline.history.find(EventFilter(sender_id=name)))
-    if not found:
+    events = await backend.ask(lambda pipeline: pipeline.history.find(EventFilter(sender_id=name)))
+    if not events:
         event_id_of(name)
-    return found
+    return events
 
 
 def event_id_of(text: Any) -> UUID:
-    """Raises Complaint."""
+    """The id that this text is. Raises Complaint if the text is not an id."""
     try:
         return UUID(str(text).strip())
     except ValueError:
         raise Complaint(
-            400, f"{str(text)[:80]!r} is no event id: they look like 01931c9e-0000-7000-8000-000000000000"
+            400, f"{str(text)[:80]!r} is not an event id; an id looks like 01931c9e-0000-7000-8000-000000000000"
         ) from None

@@ -1,4 +1,4 @@
-"""Handlers: where each runs, what waits for it, how fast it is; pause and resume."""
+"""Handlers: the workers that have each, its waiting deliveries, its pace; pause and resume."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from events.flower.jobs import Tell, TooMany
 from events.flower.page import Action, Page, authenticated
 from events.ledger import State
 
-AT_ONCE = 1.0  # seconds that the answer waits: to hold back a large backlog takes longer
+AT_ONCE = 1.0  # seconds that the answer waits for the job: holding back a large backlog takes longer
 
 
 class HandlersTab(Page):
@@ -31,14 +31,14 @@ class SwitchAction(Action):
     async def post(self, verb: str) -> None:
         handler, actor = self.field("handler"), self.actor()
         if not handler:
-            raise Complaint(400, "say which handler")
+            raise Complaint(400, "the form names no handler; open the page Handlers again")
         work = self._pause(handler, actor) if verb == "pause" else self._resume(handler, actor)
         try:
             job = self.backend.jobs.start(f"{verb} {handler}", f"{verb.capitalize()} {handler}", actor, work)
         except TooMany as error:
             raise Complaint(409, str(error)) from None
         if not await self.backend.ended(job, AT_ONCE):
-            self.say(f"{job.title}: begun by {job.actor}, see below.")
+            self.say(f"{job.title}: {job.actor} began this job; its progress is below.")
         elif job.error is not None:
             raise complaint_of(job.error)
         else:
@@ -48,13 +48,13 @@ class SwitchAction(Action):
     def _pause(self, handler: str, actor: str) -> Callable[[Tell], str]:
         def work(tell: Tell) -> str:
             changed = self.backend.pipeline().upkeep.pause(handler, actor, lambda done: tell(done, None))
-            return f"paused by {actor}; what waits for it stays." if changed else "it was paused already."
+            return f"{actor} paused the handler; its deliveries wait." if changed else "the handler was paused already."
 
         return work
 
     def _resume(self, handler: str, actor: str) -> Callable[[Tell], str]:
         def work(_: Tell) -> str:
             changed = self.backend.pipeline().upkeep.resume(handler, actor)
-            return f"resumed by {actor}." if changed else "it was not paused."
+            return f"{actor} resumed the handler." if changed else "the handler was not paused."
 
         return work

@@ -1,4 +1,4 @@
-"""Flower's own page of a task, and the way from it to the event: the root of our tasks is their event."""
+"""Flower's own page of a task, which links to the root of the task: the root of our tasks is their event."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from events.flower.backend import Backend
 
 
 class TaskPage(TaskView):  # type: ignore[misc]
-    """/task/<id>. What Flower knows no task of may be an event: then to its page."""
+    """/task/<id>. If Flower knows no task of this id, and an event has the id, redirects to the page of the event."""
 
     def initialize(self, backend: Backend) -> None:
         self.backend = backend
