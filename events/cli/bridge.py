@@ -1,4 +1,4 @@
-"""`events bridge`: what another service sends becomes events here."""
+"""`events bridge`: messages of another service become events here."""
 
 import logging
 import os
@@ -26,34 +26,36 @@ def bridge(
         str,
         typer.Argument(
             metavar="NAME|@FILE|URL",
-            help="The bridge's name in EVENTS_BRIDGES, a file that holds its URL, or the URL itself, if there is no "
-            "secret in it: others see it.",
+            help="The name of a bridge in EVENTS_BRIDGES, a file that holds the URL of a bridge, or the URL itself. "
+            "Every user of the machine can see a URL on the command line: give it only if it holds no secret.",
             show_default=False,
         ),
     ],
 ) -> None:
-    """Receive events from a bridge until stopped (SIGTERM or Ctrl-C). Several may run at once.
+    """Receive events from a bridge until SIGTERM or Ctrl-C. Several of these commands may run at once.
 
-    Accepted are event types that the modules in EVENTS_HANDLERS define, or that a handler anywhere is subscribed to;
-    what else comes is parked. A server or a database that is away is waited for.
+    The command accepts the event types that the modules in EVENTS_HANDLERS define, and those to which a handler is
+    subscribed; it parks every other message. While the server or the database is away, it waits.
 
     Example: events bridge orders
     """
     pipeline = get_pipeline()
     set_up_logs(pipeline.settings)
-    address, found = _opened(where, pipeline.settings)
+    address, opened = _opened(where, pipeline.settings)
     if "://" in where and redact(where) != where:
         log.warning(
-            "bridge %s: its secret stands in the command line, where every user of this machine sees it; put the URL "
-            "into EVENTS_BRIDGES and give its name (events bridge %s), or into a file (events bridge @FILE)",
-            address.name, address.name,
-        )  # fmt: skip
+            "bridge %s: the URL on the command line holds a secret, which every user of this machine can see; put the "
+            "URL into EVENTS_BRIDGES and give the name of the bridge (events bridge %s), or put it into a file (events "
+            "bridge @FILE)",
+            address.name,
+            address.name,
+        )
     try:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:
-        log.warning("%s (accepted is what handlers elsewhere are subscribed to)", error)
+        log.warning("%s (so this bridge accepts only events to which a handler is subscribed)", error)
     pipeline.check()
-    receiver = pipeline.receiver(address, found, f"bridge {address.name}, {os.getpid()}@{socket.gethostname()}")
+    receiver = pipeline.receiver(address, opened, f"bridge {address.name}, {os.getpid()}@{socket.gethostname()}")
     on_signals(receiver.stop)
     database = redact(pipeline.settings.database_url)
     log.info("bridge %s: %s to %s; Ctrl-C stops it", address.name, redact(address.url), database)
@@ -64,29 +66,37 @@ def bridge(
 
 
 def _opened(where: str, settings: Settings) -> tuple[Address, Bridge]:
-    """Raises ConfigurationError: there is none, or only one that sends: who wrote its URL didn't mean it to be read."""
+    """The bridge of this name, file or URL.
+
+    Raises ConfigurationError if there is no such bridge, or if it only sends: the author of its URL didn't mean us to
+    read from there.
+    """
     if where.startswith("@"):
         return bridges.open_bridge(_read(Path(where[1:])), settings)
     if "://" in where:
         return bridges.open_bridge(where, settings)
-    address, found = bridges.configured(where, settings)
+    address, configured = bridges.configured(where, settings)
     if not address.inbound:
         raise ConfigurationError(
-            f"bridge {where!r} of EVENTS_BRIDGES only sends, as its direction is out; if what others send there shall "
-            f"come in, say direction=in or direction=both in its URL"
+            f"bridge {where!r} of EVENTS_BRIDGES only sends, because its direction is out; to receive events by this "
+            f"bridge, say direction=in or direction=both in its URL"
         )
-    return address, found
+    return address, configured
 
 
 def _read(path: Path) -> str:
-    """The URL that a file holds, such as a secret that is mounted. Raises ConfigurationError."""
+    """The URL that a file holds, such as a mounted secret. Raises ConfigurationError if the file can't be read."""
     try:
         text, mode = path.read_text("utf-8").strip(), path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "the file is not UTF-8 text"
         raise ConfigurationError(f"can't read the bridge's URL from {path}: {reason}") from None
     if len(text.split()) != 1:
         raise ConfigurationError(f"{path} holds no URL, or more than one: write one line, such as nats://host:4222")
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        log.warning("all users of this machine can get at %s, which holds a bridge's URL: chmod 600 %s", path, path)
+        log.warning(
+            "other users of this machine can read or change %s, which holds a bridge's URL: run chmod 600 %s",
+            path,
+            path,
+        )
     return text

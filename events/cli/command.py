@@ -66,20 +66,20 @@ def _print_version(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and nothing else."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None: ...
 
 
 def main() -> None:
     """Entry point; exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a letter gets its number, and no traceback
+    for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a letter shows its number, not a traceback
         if isinstance(stream, io.TextIOWrapper):
-            with suppress(OSError):  # its descriptor became another's, since it was opened
+            with suppress(OSError):  # the stream's descriptor was closed and belongs to another file now
                 stream.reconfigure(errors="backslashreplace")
     if other := other_events():
-        why = "is named as this package is, and hides it from what is started here, such as `celery -A events worker`"
-        print(complaint(f"{other} {why}; rename it"), file=sys.stderr)
+        why = "hides this package from programs that start in this folder, such as `celery -A events worker`"
+        print(complaint(f"{other} has the name of this package, and {why}; rename it"), file=sys.stderr)
     try:
         app()
     except EventsError as error:

@@ -1,6 +1,6 @@
-"""What the shell offers after Tab: handlers, event types and ids of the ledger. It is quick, or offers nothing.
+"""What the shell offers after Tab: handlers, event types and ids of the ledger. Completion is quick, or offers nothing.
 
-Only plain names are offered: a shell evaluates them, and whoever publishes may have chosen them.
+Completion offers only plain names: the shell evaluates a name, and a publisher may have chosen it.
 """
 
 import io
@@ -27,23 +27,20 @@ def handlers(incomplete: str) -> list[str]:
 def event_types(incomplete: str) -> list[str]:
     def find(pipeline: Pipeline) -> Iterable[str]:
         subscribed = (name for names in pipeline.ledger.lineage.subscribed().values() for name in names)
-        return {*subscribed, *unhandled(pipeline)}
-
-    def unhandled(pipeline: Pipeline) -> Iterable[str]:
-        return (one.event_type for one in pipeline.ledger.unhandled.types())
+        return {*subscribed, *_unhandled(pipeline)}
 
     return _offered(incomplete, find)
 
 
 def unhandled_types(incomplete: str) -> list[str]:
-    return _offered(incomplete, lambda pipeline: (one.event_type for one in pipeline.ledger.unhandled.types()))
+    return _offered(incomplete, _unhandled)
 
 
 def events(incomplete: str) -> list[str]:
     def find(pipeline: Pipeline) -> Iterable[UUID]:
         if (around := bounds(incomplete)) is not None:
             return pipeline.ledger.history.between(*around, _MOST)
-        return (one.event_id for one in pipeline.history.find(EventFilter(limit=_MOST)))
+        return (event.event_id for event in pipeline.history.find(EventFilter(limit=_MOST)))
 
     return _offered(incomplete, find)
 
@@ -57,12 +54,12 @@ def discarded(incomplete: str) -> list[str]:
 
 
 def groups(incomplete: str) -> list[str]:
-    return _offered(incomplete, lambda pipeline: (one.key for one in pipeline.dead_letters.groups()))
+    return _offered(incomplete, lambda pipeline: (group.key for group in pipeline.dead_letters.groups()))
 
 
 def parked(incomplete: str) -> list[str]:
     def find(pipeline: Pipeline) -> Iterable[UUID]:
-        return (one.id for one in pipeline.parked.find(limit=_MOST))
+        return (message.id for message in pipeline.parked.find(limit=_MOST))
 
     return _offered(incomplete, find)
 
@@ -70,33 +67,38 @@ def parked(incomplete: str) -> list[str]:
 def _dead(pipeline: Pipeline, incomplete: str, *, discarded: bool) -> Iterable[UUID]:
     if (around := bounds(incomplete)) is not None:
         return pipeline.ledger.dead.between(*around, _MOST, discarded=discarded)
-    return (one.event_id for one in pipeline.dead_letters.find(DeadLetterFilter(discarded=discarded, limit=_MOST)))
+    letters = pipeline.dead_letters.find(DeadLetterFilter(discarded=discarded, limit=_MOST))
+    return (letter.event_id for letter in letters)
+
+
+def _unhandled(pipeline: Pipeline) -> Iterable[str]:
+    return (unhandled.event_type for unhandled in pipeline.ledger.unhandled.types())
 
 
 def _offered(incomplete: str, find: Callable[[Pipeline], Iterable[object]]) -> list[str]:
-    """In a thread, since a database that is away may take long to say so."""
-    found: list[str] = []
+    """The names that `find` gives and a shell may evaluate. In a thread: a database that is away answers late."""
+    names: list[str] = []
 
     def look() -> None:
         with suppress(Exception):
             pipeline = get_pipeline()
             if _is_there(pipeline.settings.database_url):
-                found.extend(str(one) for one in find(pipeline))
+                names.extend(map(str, find(pipeline)))
 
     with redirect_stderr(io.StringIO()):
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         thread.join(_PATIENCE)
-        offers = {one for one in list(found) if one.startswith(incomplete) and _is_plain(one)}
+        offers = {name for name in list(names) if name.startswith(incomplete) and _is_plain(name)}
     return sorted(offers)[:_MOST]
 
 
 def _is_plain(name: str) -> bool:
-    """Only of what names of Python may have, in any script, and of a few signs that no shell knows."""
+    """Whether the name holds only letters of Python names, in any script, and signs that mean nothing to a shell."""
     return bool(name) and all(sign in ".+@-" or f"_{sign}".isidentifier() for sign in name)
 
 
 def _is_there(database_url: str) -> bool:
-    """A file that isn't there is not made by a Tab."""
+    """Whether the database is there: a Tab must not create the file of an SQLite database."""
     url = make_url(database_url)
     return url.get_backend_name() != "sqlite" or file_of(url.database).exists()

@@ -1,4 +1,4 @@
-"""Asked before something is destroyed, with how much of it: on a terminal, unless --yes is said."""
+"""Commands that destroy something ask first, on a terminal, and say how much they would destroy. --yes answers."""
 
 import sys
 from typing import Annotated
@@ -17,14 +17,17 @@ def can_ask() -> bool:
 
 
 def confirm(question: str, *, yes: bool, needed: bool = False) -> None:
-    """Ask, if somebody can be asked. "No" ends the command, with exit code 1.
+    """Ask, if standard input is a terminal. "No" ends the command, with exit code 1.
 
     Args:
-        needed: where nobody can be asked, --yes is needed. For what can't be undone and that no script does by itself.
+        needed: without a terminal, the command needs --yes. For commands that can't be undone and that no script runs
+            by itself.
+
+    Raises BadParameter: there is no terminal, and --yes is needed.
     """
     if yes:
         return
     if can_ask():
         typer.confirm(printable(question), abort=True, err=True)
     elif needed:
-        raise refused(f"{question} Say --yes if that is meant")
+        raise refused(f"{question} Say --yes to confirm")

@@ -1,4 +1,4 @@
-"""`events catalog` and `events asyncapi`: what there is, and what others can count on."""
+"""`events catalog` and `events asyncapi`: the events of an application, and its contract with other services."""
 
 import json
 from dataclasses import asdict
@@ -17,14 +17,15 @@ from events.handling import all_handlers, load_handlers, without_handlers
 from events.integration import is_public
 from events.pipeline import get_pipeline
 from events.settings import load_settings
+from events.text import plural
 
 Title = Annotated[
-    str | None, typer.Option("--title", metavar="TEXT", help="What it is headed; default EVENTS_HANDLERS.")
+    str | None, typer.Option("--title", metavar="TEXT", help="The title of the document; default EVENTS_HANDLERS.")
 ]
 
 
 class Format(StrEnum):
-    """Of a document."""
+    """How a document is written."""
 
     JSON = "json"
     YAML = "yaml"
@@ -32,22 +33,23 @@ class Format(StrEnum):
 
 def asyncapi(
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="The file to write; default standard output.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="The file to write; default: standard output."),
     ] = None,
     form: Annotated[
         Format | None,
-        typer.Option("--format", metavar="json|yaml", help="Default: as the file's name says, or yaml."),
+        typer.Option("--format", metavar="json|yaml", help="Default: json for a file named .json, else yaml."),
     ] = None,
     as_json: AsJson = False,
-    every: Annotated[bool, typer.Option("--all", help="Private events, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include private events.")] = False,
     title: Title = None,
     version: Annotated[
-        str, typer.Option("--api-version", metavar="VERSION", help="Of the contract as a whole.")
+        str, typer.Option("--api-version", metavar="VERSION", help="The version of the contract as a whole.")
     ] = "1.0.0",
 ) -> None:
-    """The contract of the public events as AsyncAPI 3.0: channels, messages, schemas. Needs no database.
+    """Print the contract of the public events as AsyncAPI 3.0: channels, messages, schemas. Needs no database.
 
-    Public is what is declared as IntegrationEvent, or forwarded: EVENTS_FORWARD, EVENTS_BRIDGES.
+    An event is public if its class is an IntegrationEvent, or if EVENTS_FORWARD or EVENTS_BRIDGES forwards it.
 
     Example: events asyncapi --output asyncapi.yaml
     """
@@ -64,61 +66,61 @@ def asyncapi(
     ]
     if not events:
         complain(
-            f"none of the {len(list(all_events())):,} events of EVENTS_HANDLERS is public: make it an "
-            f"IntegrationEvent, name it in EVENTS_FORWARD, or say --all"
+            f"none of the {len(list(all_events())):,} events of EVENTS_HANDLERS is public: make an event an "
+            f"IntegrationEvent, name an event in EVENTS_FORWARD, or say --all"
         )
-    made = document(events, all_handlers(), routes, title=title or ", ".join(settings.handlers), version=version)
+    contract = document(events, all_handlers(), routes, title=title or ", ".join(settings.handlers), version=version)
     if as_json or (form or _form_of(output)) is Format.JSON:
-        text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(contract, indent=2, ensure_ascii=False) + "\n"
     else:
         import yaml  # here, since every command is imported with the others
 
-        text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
+        text = yaml.safe_dump(contract, sort_keys=False, allow_unicode=True, width=120)
     if output is None:
         typer.echo(text, nl=False)
     else:
         _write(output, text)
-        say(f"{output}: {len(events):,} events")
+        say(f"{output}: {plural(len(events), 'event')}")
 
 
 def catalog(
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write it as one web page to this file.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the catalog to this file, as one web page.")
     ] = None,
     as_json: AsJson = False,
     title: Title = None,
 ) -> None:
-    """Every event: its fields, who publishes and handles it, whether it is public, where it is forwarded.
+    """List every event: its fields, its publishers and handlers, whether it is public, which bridges forward it.
 
-    Works without a database, and then says what it doesn't know.
+    Without a database, the catalog shows what the code says, and the last line says why.
 
     Example: events catalog --html catalog.html
     """
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
-    found = collect(pipeline)
+    everything = collect(pipeline)
     if html is not None:
-        _write(html, as_page(found, title or ", ".join(pipeline.settings.handlers)))
+        _write(html, as_page(everything, title or ", ".join(pipeline.settings.handlers)))
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(everything))
     elif html is not None:
-        say(f"{html}: {len(found.events):,} events")
+        say(f"{html}: {plural(len(everything.events), 'event')}")
     else:
-        _print(found)
+        _print(everything)
     if (missing := without_handlers(pipeline.settings.handlers)) and not as_json:
         complain(missing)
-    if found.unknown and not as_json:
-        complain(f"{found.unknown}; shown is what the code alone says")
+    if everything.unknown and not as_json:
+        complain(f"{everything.unknown}; the catalog shows only what the code says")
 
 
-def _print(found: Catalog) -> None:
-    rows = [_row(event) for event in found.events]
+def _print(everything: Catalog) -> None:
+    rows = [_row(event) for event in everything.events]
     columns = ["event", "is", "fields", "published by", "handled by", "forwarded to"]
-    print_table(f"{len(rows):,} events", columns, rows, texts=columns[1:])
-    translators = [one for one in found.handlers if one.kind == "translator"]
+    print_table(plural(len(rows), "event"), columns, rows, texts=columns[1:])
+    translators = [handler for handler in everything.handlers if handler.kind == "translator"]
     if translators and is_terminal():  # a pipe has them in "published by"
         say("")
-        rows = [[one.name, list(one.events), list(one.publishes)] for one in translators]
+        rows = [[handler.name, list(handler.events), list(handler.publishes)] for handler in translators]
         print_table("Translators", ["translator", "of", "into"], rows, texts=["of", "into"])
     hint("next: events catalog --html catalog.html | events asyncapi")
 
@@ -135,7 +137,7 @@ def _row(event: CatalogEvent) -> list[object]:
         marks,
         fields or [f"masked {path}" for path in event.masked],
         publishers or ["not known"],
-        event.handlers or ["nobody known"],
+        event.handlers or ["none known"],
         event.forwarded_to,
     ]
 

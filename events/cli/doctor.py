@@ -6,14 +6,15 @@ import typer
 
 from events.cli.output import AsJson, hint, print_json, print_table
 from events.pipeline import get_pipeline
+from events.text import plural
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, database, broker and workers, and name the cure of whatever is wrong.
+    """Check settings, database, broker and workers, and say how to cure each fault. Changes nothing.
 
-    Exit code 0 if there is no error, 1 if there is. Changes nothing.
+    The exit code is 1 if the command finds an error, else 0.
 
     Example: events doctor --json
     """
@@ -25,10 +26,11 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"errors": errors, "warnings": warnings, "findings": [asdict(finding) for finding in findings]})
     else:
-        rows = [[one.level, one.check, one.found, one.cure] for one in findings]
-        title, columns = f"{errors} errors, {warnings} warnings", ["level", "check", "found", "cure"]
+        rows = [[finding.level, finding.check, finding.found, finding.cure] for finding in findings]
+        title = f"{plural(errors, 'error')}, {plural(warnings, 'warning')}"
+        columns = ["level", "check", "found", "cure"]
         print_table(title, columns, rows, texts=["found", "cure"], styles=_COLOURS)
         if not errors and not warnings:
-            hint("Nothing to mend.")
+            hint("All checks passed.")
     if errors:
         raise typer.Exit(1)

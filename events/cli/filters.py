@@ -9,13 +9,13 @@ import typer
 
 from events.cli import completion
 from events.cli.output import refused
-from events.operating import when as moment
+from events.operating import parse_time
 
 
 def when(text: str) -> datetime:
     """For options: see events.operating.times."""
     try:
-        return moment(text)
+        return parse_time(text)
     except ValueError as error:
         raise refused(error) from None
 

@@ -1,4 +1,4 @@
-"""`events handlers`: which there are and where they run; pause, resume, retire."""
+"""`events handlers`: list handlers and the workers that have them; pause, resume and retire a handler."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,11 +9,15 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from events.cli import completion, confirming, filters
 from events.cli.help_pages import App
-from events.cli.output import AsJson, console, hint, moment, print_json, print_table, remark, say
+from events.cli.output import AsJson, console, hint, print_json, print_table, remark, say, shown_time
 from events.ledger import HandlerMetrics, State, retire_command
 from events.pipeline import get_pipeline
+from events.text import deliveries
 
 app = App(help="Handlers: list, pause, resume, retire.")
+
+COLUMNS = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", "state"]
+NUMBERS = ["workers", "takes", "waiting", "running", "dead"]
 
 Answer = TypeVar("Answer")
 Name = Annotated[
@@ -26,49 +30,44 @@ Name = Annotated[
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Every handler that is subscribed: its events and queue, how many workers have it, what waits for it.
+    """List the subscribed handlers: their events and queue, how many workers have them, how many deliveries wait.
 
     Example: events handlers list
     """
-    found = get_pipeline().upkeep.handlers()
+    handlers = get_pipeline().upkeep.handlers()
     if as_json:
-        print_json([as_dict(one) for one in found])
+        print_json([as_dict(handler) for handler in handlers])
         return
-    if not found:
+    if not handlers:
         remark(
-            "no handler is subscribed; workers subscribe those of EVENTS_HANDLERS "
-            f"({', '.join(get_pipeline().settings.handlers)}) when they start"
+            "no handler is subscribed; a worker subscribes the handlers of EVENTS_HANDLERS "
+            f"({', '.join(get_pipeline().settings.handlers)}) when it starts"
         )
-    rows = [
-        [one.handler, list(one.event_types), one.queue or "(gone)", one.workers, _pace(one), one.waiting,
-         one.deliveries.get(State.RUNNING, 0), one.dead, _switch(one)]
-        for one in found
-    ]  # fmt: skip
-    columns = ["handler", "events", "queue", "workers", "takes", "waiting", "running", "dead", "state"]
-    numbers = ["workers", "takes", "waiting", "running", "dead"]
-    print_table("Handlers", columns, rows, right=numbers, texts=["events", "state"])
-    for line in (line for one in found for line in orphaned(one)):
+    print_table("Handlers", COLUMNS, map(_row, handlers), right=NUMBERS, texts=["events", "state"])
+    for line in (line for handler in handlers for line in orphaned(handler)):
         remark(line)
-    if found:
+    if handlers:
         hint("next: events handlers pause HANDLER | events dead list --handler HANDLER")
 
 
 @app.command()
 def pause(handler: Name, actor: filters.Actor = None) -> None:
-    """Start none of its deliveries any more; what runs may finish. Nothing is lost: all of them wait, with new ones.
+    """Pause a handler: no worker starts a delivery for it until you resume it.
+
+    Deliveries that run may finish. Nothing is lost: all other deliveries wait, and new ones wait with them.
 
     Example: events handlers pause notify_followers
     """
-    upkeep = get_pipeline().upkeep
-    changed = _with_spinner("holding back", lambda told: upkeep.pause(handler, actor or filters.actor(), told))
-    said = f"{handler} is paused" if changed else f"{handler} was paused already"
-    runs = upkeep.running(handler)
-    say(said + (f"; {runs:,} deliveries that run may finish" if runs else ""))
+    upkeep, who = get_pipeline().upkeep, actor or filters.actor()
+    changed = _with_spinner("holding deliveries back", lambda told: upkeep.pause(handler, who, told))
+    outcome = f"{handler} is paused" if changed else f"{handler} was paused already"
+    running = upkeep.running(handler)
+    say(outcome + (f"; {deliveries(running)} still {'runs' if running == 1 else 'run'}" if running else ""))
 
 
 @app.command()
 def resume(handler: Name, actor: filters.Actor = None) -> None:
-    """Its deliveries run again, those that waited and new ones.
+    """Resume a handler: the deliveries that waited run, and new ones.
 
     Example: events handlers resume notify_followers
     """
@@ -84,79 +83,96 @@ def retire(
         typer.Option(
             "--event",
             metavar="EVENT",
-            help="Only of this event type; it keeps the others.",
+            help="Retire the handler for this event type only.",
             autocompletion=completion.event_types,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the deliveries, and discard none.")] = False,
     yes: confirming.Yes = False,
     actor: filters.Actor = None,
 ) -> None:
-    """Of a handler that no code has any more: it gets no more events, and what waits for it is discarded.
+    """Retire a handler that no code has any more: it gets no more events, and its waiting deliveries are discarded.
 
-    Refused while a living worker has it. Its dead letters stay. `events dead restore --handler HANDLER --all` takes the
-    deliveries back, as dead letters. Code that has it again subscribes it again. Asks on a terminal if something waits.
+    The command refuses to retire a handler that a living worker has. Dead letters stay. `events dead restore --handler
+    HANDLER --all` makes dead letters of the discarded deliveries. A worker whose code has the handler subscribes it
+    again. On a terminal, the command asks first if deliveries wait.
 
     Example: events handlers retire old_feed --dry-run
     """
     upkeep = get_pipeline().upkeep
     if dry_run:
-        say(f"{upkeep.would_drop(handler, event):,} deliveries would be discarded")
+        say(f"{deliveries(upkeep.would_drop(handler, event))} would be discarded")
         return
     if not yes and confirming.can_ask() and (waiting := upkeep.would_drop(handler, event)):
-        confirming.confirm(f"Retire {handler}, and discard {waiting:,} deliveries that wait for it?", yes=yes)
+        confirming.confirm(f"Retire {handler}, and discard its waiting deliveries ({waiting:,})?", yes=yes)
     count = _with_spinner(
-        "discarding", lambda told: upkeep.retire(handler, actor or filters.actor(), told, event_type=event)
+        "discarding deliveries", lambda told: upkeep.retire(handler, actor or filters.actor(), told, event_type=event)
     )
-    what = handler if event is None else f"{handler} for {event}"
-    say(f"{what} is retired, {count:,} deliveries discarded")
+    retired = handler if event is None else f"{handler} for {event}"
+    say(f"{retired} is retired, {deliveries(count)} discarded")
 
 
-def orphaned(one: HandlerMetrics) -> list[str]:
-    """A line for each event type of it that no living worker has, with the cure."""
+def orphaned(handler: HandlerMetrics) -> list[str]:
+    """A line, with the cure, for each event type of the handler that no living worker has."""
     return [
-        f"no living worker has {one.handler} for {orphan.event_type or 'some event'}"
-        + (f", since {moment(orphan.since)}" if orphan.since else "")
-        + f": {orphan.waiting:,} deliveries wait; start one, or: {retire_command(one, orphan)}"
-        for orphan in one.orphans
+        f"no living worker has {handler.handler} for {orphan.event_type or 'some event'}"
+        + (f", since {shown_time(orphan.since)}" if orphan.since else "")
+        + f": {deliveries(orphan.waiting)} {'waits' if orphan.waiting == 1 else 'wait'}; start a worker that has "
+        f"the handler, or run: {retire_command(handler, orphan)}"
+        for orphan in handler.orphans
     ]
 
 
-def as_dict(one: HandlerMetrics) -> dict[str, object]:
-    """For scripts."""
+def as_dict(handler: HandlerMetrics) -> dict[str, object]:
+    """The numbers of a handler as JSON, for scripts."""
     return {
-        "handler": one.handler,
-        "queue": one.queue,
-        "event_types": list(one.event_types),
-        "paused": one.paused,
-        "changed_by": one.changed_by,
-        "changed_at": one.changed_at,
-        "workers": one.workers,
-        "seconds": one.seconds,
-        "one_by_one": one.one_by_one,
-        "waiting": one.waiting,
-        "dead": one.dead,
-        "errors": one.error_count,
-        "deliveries": dict(one.deliveries),
-        "rates": dict(one.rates),
-        "orphans": [asdict(orphan) for orphan in one.orphans],
+        "handler": handler.handler,
+        "queue": handler.queue,
+        "event_types": list(handler.event_types),
+        "paused": handler.paused,
+        "changed_by": handler.changed_by,
+        "changed_at": handler.changed_at,
+        "workers": handler.workers,
+        "seconds": handler.seconds,
+        "one_by_one": handler.one_by_one,
+        "waiting": handler.waiting,
+        "dead": handler.dead,
+        "errors": handler.error_count,
+        "deliveries": dict(handler.deliveries),
+        "rates": dict(handler.rates),
+        "orphans": [asdict(orphan) for orphan in handler.orphans],
     }
 
 
-def _with_spinner(what: str, act: Callable[[Callable[[int], None]], Answer]) -> Answer:
+def _with_spinner(task_name: str, act: Callable[[Callable[[int], None]], Answer]) -> Answer:
     bar = (SpinnerColumn(), TextColumn("{task.description}"))
     with Progress(*bar, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        return act(lambda done: progress.update(task, description=f"{what}: {done:,}"))
+        task = progress.add_task(task_name, total=None)
+        return act(lambda done: progress.update(task, description=f"{task_name}: {done:,}"))
 
 
-def _pace(one: HandlerMetrics) -> str:
-    if one.one_by_one:
+def _pace(handler: HandlerMetrics) -> str:
+    if handler.one_by_one:
         return "one by one"
-    return "" if one.seconds is None else f"{one.seconds * 1000:,.1f} ms"
+    return "" if handler.seconds is None else f"{handler.seconds * 1000:,.1f} ms"
 
 
-def _switch(one: HandlerMetrics) -> str:
-    if one.paused:
-        return f"paused by {one.changed_by}, {moment(one.changed_at)}"
-    return "" if one.workers or not one.queue else "runs nowhere"
+def _row(handler: HandlerMetrics) -> list[object]:
+    """In the order of COLUMNS."""
+    return [
+        handler.handler,
+        list(handler.event_types),
+        handler.queue or "(gone)",
+        handler.workers,
+        _pace(handler),
+        handler.waiting,
+        handler.deliveries.get(State.RUNNING, 0),
+        handler.dead,
+        _state(handler),
+    ]
+
+
+def _state(handler: HandlerMetrics) -> str:
+    if handler.paused:
+        return f"paused by {handler.changed_by}, {shown_time(handler.changed_at)}"
+    return "" if handler.workers or not handler.queue else "on no worker"

@@ -1,4 +1,4 @@
-"""The help pages: which value an option takes is said in one word, and a flag takes none."""
+"""The help pages: one word says which value an option takes; a flag takes none."""
 
 import inspect
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class App(typer.Typer):
-    """A group of commands. Parameters say by `metavar` what they take; names of Python's types are left out."""
+    """A group of commands. The `metavar` of a parameter says what it takes; help pages leave out the Python type."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=_Group, no_args_is_help=True, **options)
@@ -22,8 +22,9 @@ class App(typer.Typer):
 
 class _Command(TyperCommand):
     def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:  # noqa: A002 - Typer's name
-        paragraphs = inspect.cleandoc(help or "").split("\n\n")  # lines of the source are none of the terminal
-        super().__init__(*arguments, help="\n\n".join(" ".join(one.split()) for one in paragraphs), **options)
+        paragraphs = inspect.cleandoc(help or "").split("\n\n")  # the source breaks lines where the terminal wouldn't
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        super().__init__(*arguments, help=text, **options)
 
     def get_params(self, ctx: Any) -> Any:
         return _without_types(super().get_params(ctx))

@@ -1,4 +1,4 @@
-"""`events show` and `events find`: what became of events."""
+"""`events show` and `events find`: events, and their deliveries."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from events.cli.output import (
     AsJson,
     heading,
     hint,
-    moment,
     print_fields,
     print_json,
     print_table,
@@ -20,10 +19,12 @@ from events.cli.output import (
     remark,
     say,
     say_lines,
+    shown_time,
 )
 from events.errors import NoSuchEvent
 from events.ledger import EventFilter, EventRecord, Found, as_uuid, timeline
 from events.pipeline import get_pipeline
+from events.text import plural
 
 
 def show(
@@ -31,39 +32,40 @@ def show(
         str,
         typer.Argument(
             metavar="EVENT_ID",
-            help="The event's id: here, or where it came from. Or the beginning of the one here, where that is unique.",
+            help="The id of the event, or the first characters of the id if no other id begins so; or the id that its "
+            "sender gave to the event.",
             autocompletion=completion.events,
         ),
     ],
-    tracebacks: Annotated[bool, typer.Option("--tracebacks", help="With the traceback of every attempt.")] = False,
+    tracebacks: Annotated[bool, typer.Option("--tracebacks", help="Print the traceback of each attempt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """One event: its data, where each delivery stands, and all that happened, with who did it and what it caused.
+    """Show one event: its data, the state of each delivery, and a timeline of what happened and who did it.
 
-    If several senders use an id, all their events are listed.
+    If several senders used the same id, the command lists the events of all of them.
 
     Example: events show 01931c9e-0000-7000-8000-000000000000
     """
     history = get_pipeline().history
     try:
-        found = history.called(event_id)
+        events = history.called(event_id)
     except NoSuchEvent:
         if as_uuid(event_id) is None:
-            raise refused(f"{event_id!r} is not a valid UUID, and no sender has an event of it") from None
+            raise refused(f"{event_id!r} is not a valid UUID, and no sender gave this id to an event") from None
         raise
-    if len(found) > 1:
-        _list(found, as_json)
+    if len(events) > 1:
+        _list(events, as_json)
         return
-    event = history.event(found[0].event_id)
+    event = history.event(events[0].event_id)
     if as_json:
         parsed = {"data": _parsed(event.data), "metadata": _parsed(event.metadata)}
-        attempts = [asdict(one) | {"run": one.attempt} for one in event.attempts]  # `run`: its older name
-        times = [asdict(one) for one in timeline(event)]
+        attempts = [asdict(attempt) | {"run": attempt.attempt} for attempt in event.attempts]  # `run`: its older name
+        times = [asdict(entry) for entry in timeline(event)]
         print_json(asdict(event) | parsed | {"attempts": attempts, "timeline": times})
         return
     _print(event)
-    if any(one.event_id != event.event_id for one in history.find(EventFilter(sender_id=event_id))):
-        remark(f"others have this id where they came from: events find --sender-id {event_id}")
+    if any(other.event_id != event.event_id for other in history.find(EventFilter(sender_id=event_id))):
+        remark(f"senders gave this id to other events, too: events find --sender-id {event_id}")
     if tracebacks:
         for attempt in event.attempts:
             heading(f"{attempt.handler}, attempt {attempt.attempt}")
@@ -80,23 +82,31 @@ def find(
     limit: filters.Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Events, newest first: by type, aggregate, correlation, the sender's id and time of publishing.
+    """List events, newest first: by type, aggregate, correlation, the id at the sender, and time of publishing.
 
     Example: events find --aggregate order-17 --since 7d
     """
-    wanted = EventFilter(event, aggregate, since, before, limit, correlation, sender_id)
+    wanted = EventFilter(
+        event_type=event,
+        aggregate_id=aggregate,
+        since=since,
+        before=before,
+        limit=limit,
+        correlation_id=correlation,
+        sender_id=sender_id,
+    )
     _list(get_pipeline().history.find(wanted), as_json)
 
 
-def _list(found: Sequence[Found], as_json: bool) -> None:
+def _list(events: Sequence[Found], as_json: bool) -> None:
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(event) for event in events])
         return
-    if not found:
+    if not events:
         remark("no event matches")
-    rows = [[one.event_id, one.event_type, one.aggregate_id, moment(one.published_at)] for one in found]
-    print_table(f"{len(found):,} events", ["event id", "event", "aggregate", "published (UTC)"], rows)
-    if found:
+    rows = [[event.event_id, event.event_type, event.aggregate_id, shown_time(event.published_at)] for event in events]
+    print_table(plural(len(events), "event"), ["event id", "event", "aggregate", "published (UTC)"], rows)
+    if events:
         hint("next: events show EVENT_ID")
 
 
@@ -106,27 +116,31 @@ def _print(event: EventRecord) -> None:
         (
             ("aggregate", event.aggregate_id),
             ("version", event.version),
-            ("occurred", moment(event.occurred_at)),
+            ("occurred", shown_time(event.occurred_at)),
             ("data", event.data),
             ("metadata", event.metadata),
         ),
         whole=("data", "metadata"),
     )
     say("")
-    rows = [[one.handler, one.queue, one.state, one.counted, one.replays] for one in event.deliveries]
-    print_table("Deliveries", ["handler", "queue", "state", "attempts", "replays"], rows, right=["attempts", "replays"])
+    deliveries = [
+        [delivery.handler, delivery.queue, delivery.state, delivery.counted, delivery.replays]
+        for delivery in event.deliveries
+    ]
+    columns = ["handler", "queue", "state", "attempts", "replays"]
+    print_table("Deliveries", columns, deliveries, right=["attempts", "replays"])
     if event.fan_out:
         remark(event.fan_out)
     happened = [
-        [one.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], one.what, one.handler, one.who, one.detail]
-        for one in timeline(event)
+        [entry.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], entry.what, entry.handler, entry.who, entry.detail]
+        for entry in timeline(event)
     ]
     say("")
     print_table("Timeline", ["when (UTC)", "what", "handler", "who", "detail"], happened, texts=["detail"])
 
 
 def _parsed(text: str) -> object:
-    """As it is if a foreign program wrote what is no JSON."""
+    """The JSON value; the text itself if another program wrote text that is not JSON."""
     try:
         return json.loads(text)
     except ValueError:

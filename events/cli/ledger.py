@@ -10,34 +10,37 @@ from events.cli.handlers import as_dict, orphaned
 from events.cli.output import AsJson, complain, console, print_json, print_table, refused, say
 from events.errors import ConfigurationError
 from events.handling import load_handlers
-from events.ledger import Overview, State
+from events.ledger import EventMetrics, Overview, State, WorkerInfo
 from events.pipeline import Pipeline, get_pipeline
 from events.store import migration_sql, pending
-from events.text import redact
+from events.text import deliveries, plural, redact
 
 
 def migrate(
     leave_existing: Annotated[
-        bool, typer.Option("--leave-existing", help="Never handle what an event_store of others has unprocessed.")
+        bool,
+        typer.Option("--leave-existing", help="Don't handle the unprocessed events of another program."),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing: exit code 1, and their names, if migrations are pending.")
+        bool,
+        typer.Option("--check", help="Change nothing; print pending migrations. Exit code 1 if there are any."),
     ] = False,
     sql: Annotated[
-        bool, typer.Option("--sql", help="Change nothing: print the SQL that brings the database up to date.")
+        bool, typer.Option("--sql", help="Change nothing; print the SQL that brings the database up to date.")
     ] = False,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="With --sql: for an empty database, and ask none.")
+        bool,
+        typer.Option("--from-scratch", help="With --sql: assume an empty database, and connect to none."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create or update the tables in EVENTS_DATABASE_URL; safe to run twice, and by two machines at once.
+    """Create or update the tables in EVENTS_DATABASE_URL. You can run it twice, and on two machines at once.
 
-    An event_store that another program has made is adopted, with its rows: what is processed is history, and what is
-    not is handled, unless --leave-existing is said (docs/migrating.md).
+    The command adopts an event_store that another program made, with its rows: processed events are history, and
+    handlers get the unprocessed events, unless you say --leave-existing (docs/migrating.md).
 
-    The application's own tables (functions marked @on_migrate in EVENTS_HANDLERS) are made too. --check and --sql leave
-    them out, and change nothing (docs/alembic.md).
+    It also makes the application's own tables, by the functions marked @on_migrate in EVENTS_HANDLERS. --check and
+    --sql leave these tables out (docs/alembic.md).
 
     Example: EVENTS_DATABASE_URL=postgresql://localhost/shop events migrate
 
@@ -55,7 +58,7 @@ def migrate(
     try:
         load_handlers(pipeline.settings.handlers)
     except ConfigurationError as error:  # the ledger needs no handlers: a web-only machine can migrate it
-        complain(f"{error} (the ledger is migrated all the same)")
+        complain(f"{error} (events migrates the ledger all the same)")
     applied = pipeline.migrate(leave_existing=leave_existing)
     database = redact(pipeline.settings.database_url)
     if as_json:
@@ -65,115 +68,141 @@ def migrate(
 
 
 def _wrong_together(check: bool, sql: bool, from_scratch: bool, leave_existing: bool, as_json: bool) -> str:
-    """What is wrong with these options, if anything."""
+    """Why these options contradict each other; "" if they don't."""
     if from_scratch and not sql:
-        return "--from-scratch goes with --sql"
+        return "--from-scratch needs --sql"
     if check and sql:
-        return "use one of --check and --sql"
+        return "use either --check or --sql, not both"
     if sql and as_json:
-        return "what --sql prints is SQL; leave out --json"
+        return "--sql prints SQL, not JSON; leave out --json"
     if leave_existing and (check or sql):
-        return "--leave-existing is for migrating itself; leave out --check and --sql"
+        return "--leave-existing changes what a migration does; leave out --check and --sql"
     return ""
 
 
 def _check(pipeline: Pipeline, *, as_json: bool) -> None:
-    todo, database = pending(pipeline.ledger.engine), redact(pipeline.settings.database_url)
+    missing, database = pending(pipeline.ledger.engine), redact(pipeline.settings.database_url)
     if as_json:
-        print_json({"database": database, "pending": todo})
-    elif todo:
-        say(f"{database}: {', '.join(todo)} pending; run `events migrate`")
+        print_json({"database": database, "pending": missing})
+    elif missing:
+        say(f"{database}: {', '.join(missing)} pending; run `events migrate`")
     else:
         say(f"{database}: up to date")
-    if todo:
+    if missing:
         raise typer.Exit(1)
 
 
 def status(as_json: AsJson = False) -> None:
-    """The whole ledger in numbers: backlog, oldest age, rates, workers, errors by event type, deliveries by handler.
+    """Show the ledger in numbers: backlog, oldest age, rates, workers, errors by event type, deliveries by handler.
 
-    With millions of rows it takes some seconds to count what is finished.
+    If the ledger holds millions of finished deliveries, counting them takes some seconds.
 
     Example: events status --json
     """
     pipeline = get_pipeline()
     pipeline.check()
     with console.status("counting") if console.is_terminal and not as_json else nullcontext():
-        found = pipeline.ledger.overviews.take()
+        overview = pipeline.ledger.overviews.take()
     settings = pipeline.settings
     where = {"database": redact(settings.database_url), "broker": redact(settings.broker_url) or "none"}
     if as_json:
-        print_json(where | _as_dict(found) | {"marked_by_others": asdict(found.marked)})
+        print_json(where | _as_dict(overview) | {"marked_by_others": asdict(overview.marked)})
         return
     say(f"database {where['database']}, broker {where['broker']}")
     say(
-        f"{found.events:,} events, {found.waiting_events:,} of them not yet fanned out; "
-        f"{found.deliveries(State.PENDING):,} deliveries wait, {found.deliveries(State.SENT, State.RUNNING):,} are on "
-        f"the way, {found.deliveries(State.DEAD):,} are dead"
+        f"{plural(overview.events, 'event')}, {overview.waiting_events:,} of them not yet fanned out; "
+        f"{deliveries(overview.deliveries(State.PENDING))} wait, "
+        f"{overview.deliveries(State.SENT, State.RUNNING):,} are on the way, "
+        f"{overview.deliveries(State.DEAD):,} are dead"
     )
     say(
-        f"a second: {found.published_a_second:,.1f} published, {found.a_second('succeeded'):,.1f} succeeded, "
-        f"{found.a_second('retried'):,.1f} to be retried, {found.a_second('dead'):,.1f} dead"
+        f"per second: {overview.published_a_second:,.1f} published, {overview.a_second('succeeded'):,.1f} succeeded, "
+        f"{overview.a_second('retried'):,.1f} to be retried, {overview.a_second('dead'):,.1f} dead"
     )
-    if found.unhandled_types:
-        waiting = {one.event_type: one.waiting for one in found.event_types}
-        named = ", ".join(f"{name} {waiting.get(name, 0):,}" for name in found.unhandled_types)
-        say(f"waiting for a handler (events unhandled list): {named}")
-    if told := found.marked.told():
-        say(f"{told} (docs/migrating.md)")
-    if found.lag:
-        say(f"the oldest event has waited {found.lag:,.1f} s to be fanned out")
-    if found.oldest:
-        say(f"the oldest due delivery has waited {found.oldest:,.1f} s")
-    if found.parked:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.parked.items())
-        say(f"parked messages (events parked list): {reasons}")
-    for worker in found.workers:
+    _say_waiting(overview)
+    for worker in overview.workers:
         say(f"worker {worker.name}: {worker.pool} x {worker.concurrency}, {', '.join(worker.queues)}")
-    if not found.workers:
-        say("no worker lives")
-    for line in (line for one in found.handlers for line in orphaned(one)):
+    if not overview.workers:
+        say("no worker is alive")
+    for line in (line for handler in overview.handlers for line in orphaned(handler)):
         say(line)
-    for queue in found.unread:
-        say(f"no living worker reads queue {queue}: celery -A events worker -Q {queue}")
+    for queue in overview.unread:
+        say(f"no living worker reads queue {queue}; start a worker: celery -A events worker -Q {queue}")
+    _print_tables(overview)
+
+
+def _say_waiting(overview: Overview) -> None:
+    if overview.unhandled_types:
+        waiting = {metrics.event_type: metrics.waiting for metrics in overview.event_types}
+        named = ", ".join(f"{name} {waiting.get(name, 0):,}" for name in overview.unhandled_types)
+        say(f"events that wait for a handler (events unhandled list): {named}")
+    if told := overview.marked.told():
+        say(f"{told} (docs/migrating.md)")
+    if overview.lag:
+        say(f"the oldest event has waited {overview.lag:,.1f} s to be fanned out")
+    if overview.oldest:
+        say(f"the oldest due delivery has waited {overview.oldest:,.1f} s")
+    if overview.parked:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in overview.parked.items())
+        say(f"parked messages (events parked list): {reasons}")
+
+
+def _print_tables(overview: Overview) -> None:
     say("")
-    types = [[one.event_type, one.count, one.lately, one.error_count, one.dead] for one in found.event_types]
     columns = ["event", "stored", "last minute", "errors", "dead"]
-    print_table("Events", columns, types, right=columns[1:])
+    events = [
+        [metrics.event_type, metrics.count, metrics.lately, metrics.error_count, metrics.dead]
+        for metrics in overview.event_types
+    ]
+    print_table("Events", columns, events, right=columns[1:])
     say("")
-    rows = [
-        [one.handler, (one.queue or "(gone)") + (", paused" if one.paused else "")]
-        + [one.deliveries.get(state, 0) for state in State]
-        + [one.error_count]
-        for one in found.handlers
+    handlers = [
+        [handler.handler, (handler.queue or "(gone)") + (", paused" if handler.paused else "")]
+        + [handler.deliveries.get(state, 0) for state in State]
+        + [handler.error_count]
+        for handler in overview.handlers
     ]
     numbers = [state.value for state in State] + ["errors"]
-    print_table("Deliveries", ["handler", "queue", *numbers], rows, right=numbers)
+    print_table("Deliveries", ["handler", "queue", *numbers], handlers, right=numbers)
 
 
-def _as_dict(found: Overview) -> dict[str, object]:
+def _as_dict(overview: Overview) -> dict[str, object]:
+    waiting = {metrics.event_type: metrics.waiting for metrics in overview.event_types if metrics.waiting}
     return {
-        "taken_at": found.taken_at,
-        "events": found.events,
-        "waiting_events": {one.event_type: one.waiting for one in found.event_types if one.waiting},
-        "unhandled_types": found.unhandled_types,
-        "oldest_due_seconds": found.oldest,
-        "lag_seconds": found.lag,
+        "taken_at": overview.taken_at,
+        "events": overview.events,
+        "waiting_events": waiting,
+        "unhandled_types": overview.unhandled_types,
+        "oldest_due_seconds": overview.oldest,
+        "lag_seconds": overview.lag,
         "rates": {
-            "published": round(found.published_a_second, 3),
-            **{outcome: round(found.a_second(outcome), 3) for outcome in ("succeeded", "retried", "dead")},
+            "published": round(overview.published_a_second, 3),
+            **{outcome: round(overview.a_second(outcome), 3) for outcome in ("succeeded", "retried", "dead")},
         },
-        "event_types": {
-            one.event_type: {"count": one.count, "errors": one.error_count, "waiting": one.waiting,
-                             "last_minute": one.lately, "dead": one.dead}
-            for one in found.event_types
-        },
-        "handlers": {one.handler: as_dict(one) for one in found.handlers},
-        "parked": found.parked,
-        "unread_queues": list(found.unread),
-        "workers": [
-            {"name": one.name, "pool": one.pool, "concurrency": one.concurrency, "queues": one.queues,
-             "version": one.version, "seen_at": one.seen_at}
-            for one in found.workers
-        ],
-    }  # fmt: skip
+        "event_types": {metrics.event_type: _event_type_as_dict(metrics) for metrics in overview.event_types},
+        "handlers": {handler.handler: as_dict(handler) for handler in overview.handlers},
+        "parked": overview.parked,
+        "unread_queues": list(overview.unread),
+        "workers": [_worker_as_dict(worker) for worker in overview.workers],
+    }
+
+
+def _event_type_as_dict(metrics: EventMetrics) -> dict[str, object]:
+    return {
+        "count": metrics.count,
+        "errors": metrics.error_count,
+        "waiting": metrics.waiting,
+        "last_minute": metrics.lately,
+        "dead": metrics.dead,
+    }
+
+
+def _worker_as_dict(worker: WorkerInfo) -> dict[str, object]:
+    return {
+        "name": worker.name,
+        "pool": worker.pool,
+        "concurrency": worker.concurrency,
+        "queues": worker.queues,
+        "version": worker.version,
+        "seen_at": worker.seen_at,
+    }

@@ -6,12 +6,12 @@ import typer
 
 from events.cli.help_pages import App
 
-app = App(help="A dashboard and alert rules for what EVENTS_HTTP_PORT serves.")
+app = App(help="A dashboard and alert rules for the metrics that EVENTS_HTTP_PORT serves.")
 
 
 @app.command()
 def dashboard() -> None:
-    """Print the Grafana dashboard, JSON, to be imported.
+    """Print the Grafana dashboard as JSON, for import into Grafana.
 
     Example: events monitoring dashboard > dashboard.json
     """
@@ -20,7 +20,7 @@ def dashboard() -> None:
 
 @app.command()
 def alerts() -> None:
-    """Print the alert rules for Prometheus, YAML.
+    """Print the alert rules for Prometheus as YAML.
 
     Example: events monitoring alerts > /etc/prometheus/rules/events.yml
     """

@@ -1,6 +1,6 @@
 """How commands print: tables for people, text between tabs for pipes, JSON for scripts.
 
-Whatever is printed here can be printed: see events.text.escaping. Nothing is markup.
+Every text is made fit for a terminal: see events.text.escaping. No text is markup.
 """
 
 import json
@@ -27,22 +27,22 @@ _MOST = 240  # characters of a text in a table on a terminal; pipes and --json g
 
 
 def is_terminal() -> bool:
-    """Whether somebody reads standard output, and no program."""
+    """Whether standard output is a terminal, which a person reads, and not a pipe to a program."""
     return sys.stdout.isatty()
 
 
 def say(text: object) -> None:
-    """A line on standard output, broken between words where a terminal would break it anywhere."""
+    """Print a line on standard output. On a terminal, a long line is broken between words."""
     typer.echo(_folded(printable(text), terminal=is_terminal()))
 
 
 def say_lines(text: object) -> None:
-    """Text of several lines, such as a traceback. Indented: whoever wrote it can forge no line of ours."""
+    """Print text of several lines, such as a traceback. Indented, so that its author can't forge a line of ours."""
     typer.echo(INDENT + printable(text, lines=True).replace("\n", f"\n{INDENT}"))
 
 
 def remark(text: object) -> None:
-    """A line that is no data: who reads a pipe gets it on standard error."""
+    """Print a line that is not data: into standard error, if standard output is a pipe."""
     if is_terminal():
         say(text)
     else:
@@ -50,28 +50,28 @@ def remark(text: object) -> None:
 
 
 def hint(text: str) -> None:
-    """What may be done next, for people."""
+    """Print what a person may do next; nothing into a pipe."""
     if is_terminal():
         say(text)
 
 
 def complain(text: object) -> None:
-    """A line on standard error, without secrets."""
+    """Print a line on standard error, without secrets."""
     typer.echo(complaint(text), err=True)
 
 
 def complaint(text: object) -> str:
-    """The line with which a command fails, or complains."""
+    """The line with which a command fails or complains, without secrets."""
     return _folded(f"events: {printable(redact(str(text)))}", terminal=sys.stderr.isatty())
 
 
 def refused(text: object) -> typer.BadParameter:
-    """Wrong usage."""
+    """The error to raise for wrong usage: exit code 2."""
     return typer.BadParameter(printable(redact(str(text))))
 
 
 def heading(text: object) -> None:
-    """Above what belongs together."""
+    """Print a heading above lines that belong together."""
     if is_terminal():
         lines = wrapped(printable(text), console.width)
         for line in lines:
@@ -82,7 +82,11 @@ def heading(text: object) -> None:
 
 
 def print_fields(fields: Iterable[tuple[str, object]], *, whole: Collection[str] = ()) -> None:
-    """One a line: what it is, and its value. Those that are named `whole` can be copied: they are not broken."""
+    """Print a line for each field: its label and its value.
+
+    Args:
+        whole: labels of fields whose values people copy: they are not broken into lines.
+    """
     for label, value in fields:
         text = "" if value is None else printable(value)
         room = console.width - _LABEL
@@ -91,12 +95,12 @@ def print_fields(fields: Iterable[tuple[str, object]], *, whole: Collection[str]
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; UUIDs and times as text."""
+    """Print one JSON document on standard output, with UUIDs and times as text."""
     typer.echo(as_json(value, indent=2))
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """Its true values; what can't be printed is escaped as JSON has it."""
+    """The value as JSON. Characters that can't be printed are escaped as JSON escapes them."""
     is_unicode = "utf" in (sys.stdout.encoding or "").lower()
     text = json.dumps(value, default=str, indent=indent, ensure_ascii=not is_unicode)
     return text if text.isascii() and "\x7f" not in text else re.sub("[^\x00-\x7e]", _escaped, text)
@@ -111,13 +115,13 @@ def print_table(
     texts: Sequence[str] = (),
     styles: Mapping[str, str] | None = None,
 ) -> None:
-    """A table for people; into a pipe a line of titles and one for each row, between tabs, with nothing cut.
+    """Print a table for people; into a pipe a line of titles and a line for each row, between tabs, with nothing cut.
 
     Args:
-        rows: cells: None is empty, a list has several lines, an int is written for people with separators.
-        right: columns of numbers.
-        texts: columns of text, which may be broken between words, and are cut where they are long.
-        styles: of rows, by the text of their first cell.
+        rows: cells. None is empty, a list has several lines, an int is written for people with separators.
+        right: columns of numbers, which are aligned to the right.
+        texts: columns of text, which is broken between words, and cut if it is long.
+        styles: styles of rows, by the text of their first cell.
     """
     if not is_terminal():
         typer.echo("\t".join(map(printable, columns)))
@@ -125,8 +129,7 @@ def print_table(
             typer.echo("\t".join(", ".join(_lines(cell, grouped=False)) for cell in row))
         return
     kinds = [Column(name, name in right, name in texts) for name in columns]
-    cells = [[_text(cell) if kind.wraps else _lines(cell) for kind, cell in zip(kinds, row, strict=True)]
-             for row in rows]  # fmt: skip
+    cells = [_cells(kinds, row) for row in rows]
     layout = Layout(kinds, cells, console.width)
     _print(title, "bold")
     header = list(layout.header())
@@ -140,9 +143,16 @@ def print_table(
             _print(line, (styles or {}).get(" ".join(row[0]), ""))
 
 
-def moment(value: datetime | None) -> str:
-    """A time to the second, in UTC."""
+def shown_time(value: datetime | None) -> str:
+    """A time to the second, in UTC; "" for None."""
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+moment = shown_time  # the name that events.cli.dead uses
+
+
+def _cells(columns: Sequence[Column], row: Sequence[object]) -> list[list[str]]:
+    return [_text(cell) if column.wraps else _lines(cell) for column, cell in zip(columns, row, strict=True)]
 
 
 def _folded(text: str, *, terminal: bool) -> str:
@@ -157,7 +167,7 @@ def _print(line: str, style: str = "") -> None:
 
 def _lines(cell: object, *, grouped: bool = True) -> list[str]:
     if isinstance(cell, list | tuple):
-        return [printable(one) for one in cell]
+        return [printable(line) for line in cell]
     if isinstance(cell, int) and not isinstance(cell, bool) and grouped:
         return [f"{cell:,}"]
     return [] if cell is None else [printable(cell)]
@@ -170,5 +180,5 @@ def _text(cell: object) -> list[str]:
     return [printable(first if len(first) <= _MOST else f"{first[: _MOST - 1]}…")]
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
+def _escaped(character: re.Match[str]) -> str:
+    return character[0] if character[0].isprintable() else json.dumps(character[0])[1:-1]

@@ -1,4 +1,4 @@
-"""`events parked`: messages that were found in a queue and are no wake-up."""
+"""`events parked`: messages that a worker found in its queue, or a bridge received, and that can't be run."""
 
 import json
 from contextlib import suppress
@@ -9,18 +9,19 @@ import typer
 
 from events.cli import confirming, ids
 from events.cli.help_pages import App
-from events.cli.output import AsJson, hint, moment, print_fields, print_json, print_table, refused, remark, say
+from events.cli.output import AsJson, hint, print_fields, print_json, print_table, refused, remark, say, shown_time
 from events.errors import ConfigurationError, NoSuchParkedMessage
 from events.handling import load_handlers
 from events.ledger import Parked
 from events.pipeline import get_pipeline
+from events.text import plural
 
-app = App(help="Messages that can't be run: list, show, replay, discard, restore.")
+app = App(help="Parked messages, which can't be run: list, show, replay, discard, restore.")
 
 _SHOWN = 2_000  # bytes
 
-Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only those parked for this reason.")]
-All = Annotated[bool, typer.Option("--all", help="All that match the filter.")]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only messages parked for this reason.")]
+All = Annotated[bool, typer.Option("--all", help="All messages that match the filter.")]
 
 
 @app.command("list")
@@ -28,38 +29,39 @@ def list_(
     reason: Reason = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most this many, newest first.")] = 50,
     discarded: Annotated[
-        bool, typer.Option("--discarded", help="Instead, what was discarded and `events parked restore` can take back.")
+        bool, typer.Option("--discarded", help="List discarded messages, which `events parked restore` can take back.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Parked messages, newest first.
+    """List parked messages, newest first.
 
     Example: events parked list --reason "body is not JSON"
     """
     parked = get_pipeline().parked
-    found = parked.find(reason=reason, limit=limit, discarded=discarded)
+    messages = parked.find(reason=reason, limit=limit, discarded=discarded)
     if as_json:
-        print_json([_as_json(message) for message in found])
+        print_json([_as_json(message) for message in messages])
         return
-    what = "discarded messages" if discarded else "parked messages"
-    if not found:
-        remark(f"no {what}")
+    state = "discarded" if discarded else "parked"
+    if not messages:
+        remark(f"no {state} messages")
     counts = parked.counts(discarded=discarded)
     total = counts.get(reason, 0) if reason else sum(counts.values())
     rows = [
-        [message.id, message.queue, message.reason, len(message.body), moment(message.parked_at), message.detail]
-        for message in found
+        [message.id, message.queue, message.reason, len(message.body), shown_time(message.parked_at), message.detail]
+        for message in messages
     ]
     columns = ["id", "queue", "reason", "bytes", "parked (UTC)", "detail"]
-    print_table(f"{len(found):,} of {total:,} {what}", columns, rows, right=["bytes"], texts=["detail"])
-    if found:
-        does = "restore ID" if discarded else "replay ID | events parked discard ID"
-        hint(f"next: events parked show ID | events parked {does}")
+    title = f"{len(messages):,} of {plural(total, f'{state} message')}"
+    print_table(title, columns, rows, right=["bytes"], texts=["detail"])
+    if messages:
+        verb = "restore ID" if discarded else "replay ID | events parked discard ID"
+        hint(f"next: events parked show ID | events parked {verb}")
 
 
 @app.command()
 def show(message_id: ids.Message, as_json: AsJson = False) -> None:
-    """One message: reason, headers and bytes.
+    """Show one message: its reason, headers and bytes.
 
     Example: events parked show 01931c9e-0000-7000-8000-000000000000
     """
@@ -74,7 +76,7 @@ def show(message_id: ids.Message, as_json: AsJson = False) -> None:
             ("queue", message.queue),
             ("reason", message.reason),
             ("detail", message.detail),
-            ("parked", f"{moment(message.parked_at)} by {message.worker}"),
+            ("parked", f"{shown_time(message.parked_at)} by {message.worker}"),
             ("properties", json.dumps(message.properties, ensure_ascii=False)),
             (size, message.body[:_SHOWN].decode("utf-8", "backslashreplace")),
         ),
@@ -86,27 +88,28 @@ def show(message_id: ids.Message, as_json: AsJson = False) -> None:
 
 @app.command()
 def replay(messages: ids.Messages = None, reason: Reason = None, everything: All = False) -> None:
-    """Put them back into their queues as they came. One that still can't be run is parked anew.
+    """Put parked messages back into their queues, unchanged. A message that still can't be run is parked again.
 
-    What came by a bridge is published, if it can be accepted now; else it stays.
+    A message that came by a bridge becomes an event if the bridge accepts it now; else it stays parked.
 
     Example: events parked replay --all --reason "not a wake-up"
     """
     _say_which("replay", messages, everything)
     pipeline = get_pipeline()
-    with suppress(ConfigurationError):  # who knows the event classes can tell whether a bridge's message fits
+    with suppress(ConfigurationError):  # the event classes say whether the message of a bridge fits
         load_handlers(pipeline.settings.handlers)
     count = pipeline.parked.replay(ids.all_messages(messages), reason=reason)
-    _report(count, "replayed", messages, "none of these is parked (any more), or can be accepted; `events parked list`")
+    none = "none of these messages is parked (any more), or the bridge still doesn't accept it"
+    _report(count, "replayed", messages, f"{none}; `events parked list` shows the parked messages")
 
 
 @app.command()
 def discard(
     messages: ids.Messages = None, reason: Reason = None, everything: All = False, yes: confirming.Yes = False
 ) -> None:
-    """Give them up. Their rows stay, in state `discarded`, until `events prune` deletes them: restore takes it back.
+    """Discard parked messages. `events parked restore` takes it back until `events prune` deletes the messages.
 
-    Asks on a terminal with --all.
+    On a terminal, --all asks first.
 
     Example: events parked discard 01931c9e-0000-7000-8000-000000000000
     """
@@ -116,35 +119,39 @@ def discard(
         counts = parked.counts()
         total = counts.get(reason, 0) if reason else sum(counts.values())
         if total:
-            confirming.confirm(f"Discard {total:,} parked messages?", yes=yes)
+            confirming.confirm(f"Discard {plural(total, 'parked message')}?", yes=yes)
     count = parked.discard(ids.all_messages(messages), reason=reason)
-    _report(count, "discarded", messages, "none of these is parked (any more); `events parked list`")
+    none = "none of these messages is parked (any more)"
+    _report(count, "discarded", messages, f"{none}; `events parked list` shows the parked messages")
 
 
 @app.command()
 def restore(messages: ids.Messages = None, reason: Reason = None, everything: All = False) -> None:
-    """What was discarded is parked again. `events parked list --discarded` shows what there is.
+    """Park discarded messages again. `events parked list --discarded` shows the discarded messages.
 
     Example: events parked restore --all --reason "not a wake-up"
     """
     _say_which("restore", messages, everything)
     count = get_pipeline().parked.restore(ids.all_messages(messages, discarded=True), reason=reason)
-    _report(count, "restored", messages, "none of these is discarded (any more); `events parked list --discarded`")
+    none = (
+        "none of these messages is discarded (any more); `events parked list --discarded` shows the discarded messages"
+    )
+    _report(count, "restored", messages, none)
 
 
 def _say_which(verb: str, messages: list[str] | None, everything: bool) -> None:
     if bool(messages) == everything:
-        raise refused(f"say which: `events parked {verb} ID...`, or `events parked {verb} --all`")
+        raise refused(f"say which messages: `events parked {verb} ID...`, or `events parked {verb} --all`")
 
 
 def _report(count: int, did: str, messages: list[str] | None, none: str) -> None:
     say(f"{count:,} {did}")
     if messages and count == 0:
-        raise NoSuchParkedMessage(f"{none} shows what there is")
+        raise NoSuchParkedMessage(none)
 
 
 def _as_json(message: Parked) -> dict[str, Any]:
-    """The body as text, and as `body_hex` where it isn't UTF-8."""
+    """The message, with its body as text; as `body_hex`, if the body isn't UTF-8."""
     try:
         body = {"body": message.body.decode()}
     except UnicodeDecodeError:

@@ -14,9 +14,11 @@ from events.cli.output import AsJson, console, print_json, refused, say
 from events.ledger import Pruned, Unhandled
 from events.pipeline import get_pipeline
 from events.settings import duration
+from events.text import deliveries, plural
 
 
 def age(text: str) -> timedelta:
+    """A length of time such as 30d, for options. Raises BadParameter."""
     try:
         return duration(text)
     except ValueError as error:
@@ -24,28 +26,31 @@ def age(text: str) -> timedelta:
 
 
 def _unhandled(events: Unhandled, older_than: timedelta, batch: int, dry_run: bool) -> Iterator[Pruned]:
-    types = [one.event_type for one in events.types()]
+    types = [unhandled.event_type for unhandled in events.types()]
     for count in [events.count(types, older_than)] if dry_run else events.drop(types, older_than, batch):
         yield Pruned(count)
 
 
 def prune(
-    older_than: Annotated[timedelta, typer.Option(parser=age, metavar="AGE", help="Such as 30d or 12h.")],
+    older_than: Annotated[timedelta, typer.Option(parser=age, metavar="AGE", help="Only older rows: 30d, 12h.")],
     batch: Annotated[
-        int, typer.Option(min=1, max=10_000, metavar="N", help="Events looked at in one transaction.")
+        int, typer.Option(min=1, max=10_000, metavar="N", help="How many events one transaction looks at.")
     ] = 1000,
     unhandled: Annotated[
-        bool, typer.Option("--unhandled", help="Also events of that age that no handler has subscribed to.")
+        bool, typer.Option("--unhandled", help="Delete old events to which no handler has subscribed, too.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and delete none.")] = False,
     yes: confirming.Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete events of that age whose deliveries all succeeded or were discarded, and closed parked messages.
+    """Delete old events whose deliveries all succeeded or were discarded.
 
-    Dead letters and what is not finished stay, however old; so do events that wait for a handler (`events unhandled
-    list`), unless --unhandled is said. Safe while everything runs, by two machines at once, and to be stopped by
-    Ctrl-C: what is done is done. Asks on a terminal; where there is none, as in cron, it goes on without --yes.
+    The command also deletes parked messages that were replayed or discarded as long ago.
+
+    Dead letters and unfinished deliveries stay, whatever their age. Events that wait for a handler (`events unhandled
+    list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once. Ctrl-C
+    stops the command between two transactions. On a terminal, the command asks first; without one, as in cron, it
+    doesn't need --yes.
 
     Example: events prune --older-than 30d
     """
@@ -54,9 +59,9 @@ def prune(
 
     def work(*, dry_run: bool, told: Callable[[Pruned], None]) -> Pruned:
         total = Pruned()
-        parts = pipeline.ledger.retention.prune(older_than, batch, dry_run=dry_run)
-        never = _unhandled(pipeline.ledger.unhandled, older_than, batch, dry_run) if unhandled else iter(())
-        for pruned in chain(parts, never):
+        finished = pipeline.ledger.retention.prune(older_than, batch, dry_run=dry_run)
+        never_handled = _unhandled(pipeline.ledger.unhandled, older_than, batch, dry_run) if unhandled else iter(())
+        for pruned in chain(finished, never_handled):
             total += pruned
             told(total)
         return total
@@ -72,16 +77,19 @@ def prune(
     say(f"{'would delete' if dry_run else 'deleted'} {_named(total)}")
 
 
-def _named(what: Pruned) -> str:
-    return f"{what.events:,} events with {what.deliveries:,} deliveries, {what.parked:,} parked messages"
+def _named(pruned: Pruned) -> str:
+    return (
+        f"{plural(pruned.events, 'event')} with {deliveries(pruned.deliveries)}, "
+        f"{plural(pruned.parked, 'parked message')}"
+    )
 
 
 def _with_spinner(work: Callable[..., Pruned], *, quiet: bool) -> Pruned:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("looking", total=None)
+        task = progress.add_task("looking for old events", total=None)
 
         def told(total: Pruned) -> None:
-            progress.update(task, description=f"{total.events:,} events, {total.deliveries:,} deliveries")
+            progress.update(task, description=f"{plural(total.events, 'event')}, {deliveries(total.deliveries)}")
 
         return work(told=told)

@@ -28,39 +28,41 @@ def publish(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Argument(metavar="JSON", help="Its fields, as a JSON object.", show_default=False)
+        str | None,
+        typer.Argument(metavar="JSON", help="The event's fields, as a JSON object.", show_default=False),
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", metavar="FILE", help='Lines of JSON, each {"event": NAME, "data": {...}}; - is stdin.'),
+        typer.Option("--file", metavar="FILE", help='A file of lines {"event": NAME, "data": {...}}; - for stdin.'),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish an event, or all of a file in one transaction: every line is checked first, and all are stored or none.
+    """Publish an event, or all events of a file in one transaction.
 
-    Event types are those of the modules in EVENTS_HANDLERS.
+    The command checks every line first, and stores all events or none. It knows the event types that the modules in
+    EVENTS_HANDLERS define.
 
     Example: events publish CardAdded '{"library": "l-1", "title": "Dune"}'
     """
     if (name is None) == (file is None):
-        raise refused("say what: `events publish NAME JSON`, or `events publish --file FILE`")
+        raise refused("say what to publish: `events publish NAME JSON`, or `events publish --file FILE`")
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
     pipeline.check()
-    made = list(_events_of(file)) if file is not None else [_event(name, _parsed(data or "{}", "the data"), "")]
+    events = list(_events_of(file)) if file is not None else [_event(name, _parsed(data or "{}", "the data"), "")]
     bar = (TextColumn("publishing"), BarColumn(), MofNCompleteColumn())
     with (
         Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress,
         pipeline.ledger.events.begin() as connection,
     ):
-        for start in progress.track(range(0, len(made), _AT_ONCE)):
-            pipeline.publisher.publish(made[start : start + _AT_ONCE], session=connection)
+        for start in progress.track(range(0, len(events), _AT_ONCE)):
+            pipeline.publisher.publish(events[start : start + _AT_ONCE], session=connection)
     if as_json:
-        print_json({"published": [event.event_id for event in made]})
-    elif len(made) == 1:
-        say(f"published {made[0].event_name} {made[0].event_id}")
+        print_json({"published": [event.event_id for event in events]})
+    elif len(events) == 1:
+        say(f"published {events[0].event_name} {events[0].event_id}")
     else:
-        say(f"published {len(made):,} events")
+        say(f"published {len(events):,} events")
 
 
 def _events_of(file: Path) -> Iterator[DomainEvent]:
@@ -72,17 +74,17 @@ def _events_of(file: Path) -> Iterator[DomainEvent]:
         if not line.strip():
             continue
         where = f"line {number} of {file}"
-        found = _parsed(line, where)
-        if not isinstance(found, dict) or set(found) != {"event", "data"}:
-            raise PublishError(f'{where}: it is not {{"event": NAME, "data": {{...}}}}; nothing is published')
-        yield _event(found["event"], found["data"], f"{where}: ")
+        wanted = _parsed(line, where)
+        if not isinstance(wanted, dict) or set(wanted) != {"event", "data"}:
+            raise PublishError(f'{where} is not {{"event": NAME, "data": {{...}}}}; nothing is published')
+        yield _event(wanted["event"], wanted["data"], f"{where}: ")
 
 
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise PublishError(f"{where}: it is no JSON: {error}; nothing is published") from None
+        raise PublishError(f"{where} is not valid JSON: {error}; nothing is published") from None
 
 
 def _event(name: Any, data: Any, where: str) -> DomainEvent:

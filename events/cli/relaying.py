@@ -23,9 +23,9 @@ log = logging.getLogger("events.relay")
 
 
 def relay() -> None:
-    """Send what is due until stopped (SIGTERM or Ctrl-C). Several may run at once. Needs a broker.
+    """Send due deliveries to the broker until SIGTERM or Ctrl-C. Several relays may run at once.
 
-    Use it with EVENTS_RELAY=off in the workers; by default every worker relays by itself.
+    Use this command with EVENTS_RELAY=off in the workers; by default, every worker relays by itself.
 
     Example: EVENTS_BROKER_URL=redis://localhost/0 events relay
     """
@@ -33,8 +33,8 @@ def relay() -> None:
     set_up_logs(pipeline.settings)
     if not pipeline.settings.broker_url:
         raise ConfigurationError(
-            "EVENTS_BROKER_URL is not set: without a broker every worker relays for itself, so `events relay` has "
-            "nobody to send to; set it to redis://... or amqp://..., or start `celery -A events worker`"
+            "EVENTS_BROKER_URL is not set: without a broker every worker relays for itself, and `events relay` has no "
+            "queue to send to; set EVENTS_BROKER_URL to redis://... or amqp://..., or start `celery -A events worker`"
         )
     pipeline.check()
     pipeline.check_listening()
@@ -42,17 +42,17 @@ def relay() -> None:
     signs: Signs = {"the relay": running.silence}
     server = _server(pipeline, running, signs) if pipeline.settings.http_port else None
     on_signals(running.stop)
-    what = f"{redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; Ctrl-C stops it"
+    way = f"{redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; Ctrl-C stops the relay"
     if pipeline.settings.log_format == "json":
-        log.info("%s", what)
+        log.info("%s", way)
     else:
-        typer.echo(f"events relay: {printable(what)}", err=True)
+        typer.echo(f"events relay: {printable(way)}", err=True)
     watchdog = Watchdog(pipeline.settings.watchdog, signs)
     watchdog.start()
     if server is not None:
         server.start()
     gc.collect()
-    gc.freeze()  # what is loaded stays: not to be searched for garbage again and again
+    gc.freeze()  # the loaded modules stay: the collector need not search them for garbage again and again
     try:
         running.run()
     finally:
@@ -61,7 +61,7 @@ def relay() -> None:
 
 
 def on_signals(stop: Callable[[], None]) -> None:
-    """SIGTERM and Ctrl-C call `stop`, for an orderly end. A second one ends it at once, which loses nothing."""
+    """SIGTERM and Ctrl-C call `stop`, for an orderly end. A second signal ends the process at once; nothing is lost."""
 
     def handle(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -72,7 +72,7 @@ def on_signals(stop: Callable[[], None]) -> None:
 
 
 def set_up_logs(settings: Settings) -> None:
-    """Of a command that runs for long: to standard error, as EVENTS_LOG_FORMAT says."""
+    """Log to standard error, as EVENTS_LOG_FORMAT says. For commands that run for long."""
     from events.monitoring import JsonFormatter, make_plain  # here: it loads kombu and the client of Prometheus
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -84,25 +84,25 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
-    """Metrics and health of this relay. Loaded here, since every command is imported with the others."""
+    """Serves metrics and health of this relay. Imported here, since importing one command imports all of them."""
     from events.monitoring import (
+        Cached,
         Condition,
         EventsCollector,
         Health,
-        Kept,
-        Moved,
+        RelayCounts,
         broker_probe,
         database_probe,
         make_server,
     )
 
-    moved = Moved()
-    pipeline.hooks.add(moved)
+    relay_counts = RelayCounts()
+    pipeline.hooks.add(relay_counts)
     conditions: dict[str, Condition] = {
-        "relay": lambda: "" if running.relays else "it doesn't run",
+        "relay": lambda: "" if running.relays else "the relay doesn't run",
         "database": database_probe(pipeline),
         "broker": broker_probe(pipeline),
     }
     health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
-    collector = EventsCollector(moved=moved, ledger=Kept(pipeline.ledger.overviews.unfinished))
+    collector = EventsCollector(relay_counts=relay_counts, ledger=Cached(pipeline.ledger.overviews.unfinished))
     return make_server(pipeline.settings.http_port, collector, health)

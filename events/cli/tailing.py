@@ -1,4 +1,4 @@
-"""`events tail`: what happens to events, live."""
+"""`events tail`: prints what happens to events, live."""
 
 import os
 import sys
@@ -30,24 +30,24 @@ def tail(
     every: Annotated[
         float, typer.Option("--every", min=0.1, metavar="N", help="Seconds between looks at the ledger.")
     ] = 0.5,
-    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each, for scripts.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Look at the ledger once, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each, for scripts.")] = False,
 ) -> None:
-    """Print what happens, live: events published from now on (or --since), and what becomes of them. Ctrl-C ends it.
+    """Print what happens to events, live: to events published from now on, or since --since. Ctrl-C ends the command.
 
     Example: events tail --event CardAdded --since 5m
     """
     pipeline = get_pipeline()
     pipeline.check()
-    wanted = EventFilter(event, aggregate, since, correlation_id=correlation)
+    wanted = EventFilter(event_type=event, aggregate_id=aggregate, since=since, correlation_id=correlation)
     following = Tail(pipeline.history, pipeline.dead_letters, wanted, handler)
     away = False
     while True:
         try:
-            for one in following.look():
-                _print(one, as_json=as_json)
+            for happening in following.look():
+                _print(happening, as_json=as_json)
             away = False
-        except DBAPIError as error:  # it comes back, and nothing is missed that the ledger still tells
+        except DBAPIError as error:  # the database comes back, and the ledger still tells what happened meanwhile
             if once:
                 raise
             if not away:
@@ -61,19 +61,19 @@ def tail(
         time.sleep(every)
 
 
-def _print(one: Happening, *, as_json: bool) -> None:
+def _print(happening: Happening, *, as_json: bool) -> None:
     if as_json:
-        print(to_json(asdict(one)), flush=True)
+        print(to_json(asdict(happening)), flush=True)
         return
-    at = one.at.strftime("%H:%M:%S.%f")[:-3]
-    line = Text(f"{at} {one.event_id} {printable(one.event_type)}")
-    if one.aggregate_id and not one.handler:
-        line.append(f" {printable(one.aggregate_id)}")
-    if one.handler:
-        line.append(f" -> {printable(one.handler)}")
-    line.append(f" {one.what}", style=_COLOURS.get(one.what, "bold"))
-    if one.detail:
-        line.append(f" {printable(one.detail[:200] if is_terminal() else one.detail)}")
-    if one.who:
-        line.append(f" ({printable(one.who)})", style="dim")
+    at = happening.at.strftime("%H:%M:%S.%f")[:-3]
+    line = Text(f"{at} {happening.event_id} {printable(happening.event_type)}")
+    if happening.aggregate_id and not happening.handler:
+        line.append(f" {printable(happening.aggregate_id)}")
+    if happening.handler:
+        line.append(f" -> {printable(happening.handler)}")
+    line.append(f" {happening.what}", style=_COLOURS.get(happening.what, "bold"))
+    if happening.detail:
+        line.append(f" {printable(happening.detail[:200] if is_terminal() else happening.detail)}")
+    if happening.who:
+        line.append(f" ({printable(happening.who)})", style="dim")
     console.print(line, soft_wrap=not is_terminal())

@@ -1,4 +1,4 @@
-"""`events unhandled`: events that wait for a handler, since nobody has subscribed to their type."""
+"""`events unhandled`: events that wait for a handler, since no handler has subscribed to their type."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -9,32 +9,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from events.cli import completion, confirming
 from events.cli.help_pages import App
-from events.cli.output import AsJson, console, hint, moment, print_json, print_table, refused, remark, say
+from events.cli.output import AsJson, console, hint, print_json, print_table, refused, remark, say, shown_time
 from events.cli.prune import age
 from events.pipeline import get_pipeline
+from events.text import plural
 
 app = App(help="Events that wait for a handler: list, drop.")
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Event types that no handler has subscribed to: how many events of each wait, and since when.
+    """List the event types to which no handler has subscribed: how many events of each type wait, and since when.
 
-    They wait for ever and cost nothing but room. A worker that has a handler for them gets all of them.
+    The events wait for ever, and cost only disk space. When a worker subscribes a handler, it gets all of them.
 
     Example: events unhandled list
     """
     pipeline = get_pipeline()
     pipeline.check()
-    found = pipeline.ledger.unhandled.types()
+    types = pipeline.ledger.unhandled.types()
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(unhandled) for unhandled in types])
         return
-    if not found:
+    if not types:
         remark("no event waits for a handler")
-    rows = [[one.event_type, one.count, moment(one.oldest)] for one in found]
+    rows = [[unhandled.event_type, unhandled.count, shown_time(unhandled.oldest)] for unhandled in types]
     print_table("Events that wait for a handler", ["event", "waiting", "oldest (UTC)"], rows, right=["waiting"])
-    if found:
+    if types:
         hint("next: events unhandled drop EVENT --dry-run")
 
 
@@ -46,31 +47,32 @@ def drop(
             metavar="EVENT", help="Event types.", show_default=False, autocompletion=completion.unhandled_types
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Of all types that no handler has subscribed to.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All types to which no handler has subscribed.")] = False,
     older_than: Annotated[
-        timedelta | None, typer.Option(parser=age, metavar="AGE", help="Only what was stored so long ago, such as 30d.")
+        timedelta | None, typer.Option(parser=age, metavar="AGE", help="Only older events; such as 30d.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Events in one transaction.")] = 1000,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the events, and delete none.")] = False,
     yes: confirming.Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete events that wait for a handler, for good: by type, or --all.
 
-    None that was fanned out, or whose type a handler has subscribed to by then. Ctrl-C stops it between two batches.
+    Events that were fanned out stay, and events to whose type a handler subscribes meanwhile. Ctrl-C stops the command
+    between two transactions.
 
     Example: events unhandled drop PageViewed --older-than 30d
     """
     if bool(types) == everything:
-        raise refused("say which: `events unhandled drop EVENT...`, or `events unhandled drop --all`")
+        raise refused("say which event types: `events unhandled drop EVENT...`, or `events unhandled drop --all`")
     pipeline = get_pipeline()
     pipeline.check()
     unhandled = pipeline.ledger.unhandled
-    known = [one.event_type for one in unhandled.types()]
+    known = [waiting.event_type for waiting in unhandled.types()]
     chosen = known if everything else list(dict.fromkeys(types or ()))
     if unknown := [name for name in chosen if name not in known]:
         raise refused(
-            f"no event of type {', '.join(unknown)} waits for a handler; `events unhandled list` shows what does"
+            f"no event of type {', '.join(unknown)} waits for a handler; `events unhandled list` shows the types"
         )
     least = older_than or timedelta(0)
     total = unhandled.count(chosen, least)
@@ -78,10 +80,12 @@ def drop(
         if as_json:
             print_json({"dry_run": True, "events": total, "types": chosen})
         else:
-            say(f"{total:,} events would be deleted")
+            say(f"{plural(total, 'event')} would be deleted")
         return
     if total:
-        confirming.confirm(f"Delete {total:,} events of {', '.join(chosen)} for good?", yes=yes, needed=True)
+        confirming.confirm(
+            f"Delete {plural(total, 'event')} of type {', '.join(chosen)} for good?", yes=yes, needed=True
+        )
     done, bar = 0, (TextColumn("deleting"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
         task = progress.add_task("deleting", total=total)
@@ -90,9 +94,9 @@ def drop(
                 done += count
                 progress.update(task, completed=done)
         except KeyboardInterrupt:
-            typer.echo(f"stopped: {done:,} deleted, the others are as they were", err=True)
+            typer.echo(f"stopped: {plural(done, 'event')} deleted, the others are unchanged", err=True)
             raise
     if as_json:
         print_json({"dry_run": False, "events": done, "types": chosen})
     else:
-        say(f"{done:,} events deleted")
+        say(f"{plural(done, 'event')} deleted")

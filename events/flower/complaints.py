@@ -1,4 +1,4 @@
-"""What goes wrong, as one line and a status: never a traceback, never a password."""
+"""Errors as a page of one line, with a status: never a traceback, never a password."""
 
 from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -8,32 +8,33 @@ from events.errors import ConfigurationError, EventsError, NoSuchDeadLetter, NoS
 from events.text import redact
 
 
-class Trouble(HTTPError):
-    """A page that is one line."""
+class Complaint(HTTPError):
+    """The line of an error page, and its HTTP status."""
 
     def __init__(self, status: int, line: str) -> None:
         super().__init__(status, redact(line).split("\n")[0])
         self.line = redact(line).split("\n")[0]
 
 
-def trouble_of(error: Exception) -> Exception:
-    """As a Trouble; as it is, if it is a mistake of ours."""
+def complaint_of(error: Exception) -> Exception:
+    """The Complaint that tells of this error; the error itself, if it is a mistake of ours."""
     if isinstance(error, HTTPError):
         return error
     if isinstance(error, (NoSuchEvent, NoSuchDeadLetter, NoSuchHandler)):
-        return Trouble(404, str(error))
+        return Complaint(404, str(error))
     if isinstance(error, ConfigurationError):
-        return Trouble(503, str(error))
+        return Complaint(503, str(error))
     if isinstance(error, EventsError):
-        return Trouble(400, str(error))
+        return Complaint(400, str(error))
     if isinstance(error, DataError):
-        return Trouble(400, f"the database can't take this: {_reason(error)}")
+        return Complaint(400, f"the database can't take these values: {_reason(error)}")
     if isinstance(error, DBAPIError):
-        return Trouble(503, f"the database refused: {_reason(error)}; is it running, and was `events migrate` run?")
+        cure = "check that the database runs, and that `events migrate` was run"
+        return Complaint(503, f"the database refused the query: {_reason(error)}; {cure}")
     if isinstance(error, PoolTimeout):
-        return Trouble(503, "all connections to the database are busy; try again in a moment")
+        return Complaint(503, "all connections to the database are busy; try again in a moment")
     if isinstance(error, StatementError):
-        return Trouble(400, f"the database can't take this: {error.orig}")
+        return Complaint(400, f"the database can't take these values: {error.orig}")
     return error
 
 

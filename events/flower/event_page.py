@@ -1,4 +1,4 @@
-"""One event: its data, its deliveries, and all that happened to it, by whom."""
+"""One event: its data, its deliveries, and a timeline of what happened and who did it."""
 
 import json
 from typing import Any
@@ -7,12 +7,12 @@ from uuid import UUID
 
 from flower.utils.tasks import get_task_by_id
 
-from events.flower.events_tab import called_so
+from events.flower.events_tab import events_called
 from events.flower.page import Page, authenticated
 from events.ledger import EventRecord, State, timeline
 from events.transport import task_id
 
-MOST_CAUSED = 50
+MOST_CAUSED = 50  # events, which this event caused, on its page
 
 
 class EventPage(Page):
@@ -22,16 +22,16 @@ class EventPage(Page):
 
     @authenticated
     async def get(self, event_id: str) -> None:
-        called = await called_so(self.desk, event_id)
-        if len(called) > 1:
+        events = await events_called(self.backend, event_id)
+        if len(events) > 1:
             self.redirect(f"{self.reverse_url('ledger_events')}?{urlencode({'id': event_id})}")
             return
-        wanted = called[0].event_id
-        event = await self.desk.ask(lambda pipeline: pipeline.history.event(wanted))
+        wanted = events[0].event_id
+        event = await self.backend.ask(lambda pipeline: pipeline.history.event(wanted))
         self.show(
             "ledger-event.html",
             event=event,
-            moments=timeline(event),
+            timeline=timeline(event),
             cause=cause_of(event),
             tasks=self._tasks(event),
             most_caused=MOST_CAUSED,
@@ -39,10 +39,10 @@ class EventPage(Page):
         )
 
     def _tasks(self, event: EventRecord) -> dict[str, str]:
-        """By handler: the Celery task of its delivery, if Flower has it in its memory. One of a group has none."""
-        ids = {one.handler: task_id(event.event_id, one.handler) for one in event.deliveries}
-        flowers: Any = self.application.events
-        return {handler: known for handler, known in ids.items() if get_task_by_id(flowers, known) is not None}
+        """The Celery task of each delivery, by handler, if Flower remembers the task. Messages of several have none."""
+        ids = {delivery.handler: task_id(event.event_id, delivery.handler) for delivery in event.deliveries}
+        remembered: Any = self.application.events
+        return {handler: task for handler, task in ids.items() if get_task_by_id(remembered, task) is not None}
 
 
 def cause_of(event: EventRecord) -> UUID | None:

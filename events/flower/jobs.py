@@ -1,4 +1,4 @@
-"""Work that an operator begins on a page and that takes its time: in a thread, with progress, and it can be stopped."""
+"""Jobs: long work that an operator begins on a page. A job runs in a thread, shows its progress, and can be stopped."""
 
 import logging
 import threading
@@ -12,11 +12,11 @@ from uuid import uuid4
 
 from events.text import redact
 
-AT_ONCE = 4
-KEPT = 5  # that have ended ...
-SHOWN = timedelta(minutes=10)  # ... and for how long
+AT_ONCE = 4  # jobs that may run at a time
+KEPT = 5  # ended jobs that the pages show ...
+SHOWN = timedelta(minutes=10)  # ... and for how long they show them
 
-Tell = Callable[[int, int | None], None]  # how many are done, and of how many
+Tell = Callable[[int, int | None], None]  # takes how many deliveries are done, and how many there are
 
 log = logging.getLogger("events.monitoring.flower.jobs")
 
@@ -29,16 +29,16 @@ class JobState(StrEnum):
 
 
 class TooMany(Exception):
-    """Too much is under way; the message says so."""
+    """Too many jobs run; the message says how many."""
 
 
 class _Stop(BaseException):
-    """Leaves the core between two of its transactions, as Ctrl-C does at a shell."""
+    """Ends a job between two transactions of the core, as Ctrl-C ends a command."""
 
 
 @dataclass(slots=True)
 class Job:
-    """One piece of work. `key`: what is the same has the same, and runs once at a time."""
+    """One job. `key`: jobs with the same key do the same work, and only one of them runs at a time."""
 
     key: str
     title: str
@@ -49,17 +49,17 @@ class Job:
     state: JobState = JobState.RUNNING
     done: int = 0
     total: int | None = None
-    said: str = ""  # how it ended
+    said: str = ""  # how the job ended
     stopping: bool = False
     error: Exception | None = None
     ended: "Future[None]" = field(default_factory=Future)
 
 
 class Jobs:
-    """Of this process. What was begun ends with it, between two transactions, and is begun again by whoever wants it.
+    """The jobs of this process. They end with it, between two transactions; an operator may begin a job again.
 
     Args:
-        on_end: called when one has ended, in its thread.
+        on_end: called when a job has ended, in the thread of the job.
     """
 
     def __init__(self, on_end: Callable[[], None] = lambda: None) -> None:
@@ -69,18 +69,24 @@ class Jobs:
         self._ended: deque[Job] = deque(maxlen=KEPT)
 
     def start(self, key: str, title: str, actor: str, work: Callable[[Tell], str]) -> Job:
-        """The job; the one that runs, if the same is under way. `work` says in the end what it did."""
+        """Start a job, and return it; or return the job with this key that runs already.
+
+        Args:
+            work: does the job, and returns a sentence that says what it did.
+
+        Raises TooMany.
+        """
         with self._lock:
             if key in self._running:
                 return self._running[key]
             if len(self._running) >= AT_ONCE:
-                raise TooMany(f"{AT_ONCE} jobs are under way; wait for one of them, or stop it")
+                raise TooMany(f"{AT_ONCE} jobs run already; wait until a job ends, or stop a job")
             job = self._running[key] = Job(key, title, actor)
         threading.Thread(target=self._run, args=(job, work), daemon=True).start()
         return job
 
     def stop(self, job_id: str) -> Job | None:
-        """It ends after the transaction that it is in."""
+        """Tell the job to end after its transaction. None if no such job runs."""
         with self._lock:
             for job in self._running.values():
                 if job.id == job_id:
@@ -89,7 +95,7 @@ class Jobs:
         return None
 
     def recent(self) -> list[Job]:
-        """What runs, and what ended last; the newest first."""
+        """The jobs that run, then the jobs that ended last; the newest first."""
         since = datetime.now(UTC) - SHOWN
         with self._lock:
             ended = [job for job in self._ended if job.ended_at and job.ended_at > since]
@@ -105,7 +111,7 @@ class Jobs:
             said = work(tell)
             state = JobState.DONE
         except _Stop:
-            state, said = JobState.STOPPED, "the others are as they were"
+            state, said = JobState.STOPPED, "the other deliveries are unchanged"
         except Exception as error:
             log.warning("events: %s by %s failed: %s", job.title, job.actor, redact(str(error)).split("\n")[0])
             state, said, job.error = JobState.FAILED, "", error

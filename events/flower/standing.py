@@ -1,8 +1,8 @@
-"""The ledger in numbers, for a page: all of one moment, or else of two that are told apart.
+"""The ledger in numbers, for a page: all of one snapshot, or of two, which the page tells apart.
 
-To count what is finished a database reads all of it. While that is little, everything on a page is of one snapshot.
-When it is much it would be too old, or too dear: then what is under way is counted often, what is finished now and
-then, and the latter is marked as such wherever it stands.
+To count finished deliveries a database reads all of them. While they are few, all numbers of a page are of one
+snapshot. When they are many, such a snapshot would be too old or too dear: then unfinished deliveries are counted
+often, finished deliveries now and then, and the page marks every number of finished deliveries.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,10 @@ class Standing:
     """Numbers for a page.
 
     Attributes:
-        overview: None if nothing was counted yet.
-        age: seconds since what is under way was counted.
-        finished_age: since what is finished was; None if it has never been. The same as `age`: at the same moment.
+        overview: None if Flower has counted nothing yet.
+        age: seconds since unfinished deliveries were counted.
+        finished_age: seconds since finished deliveries were counted, the same as `age` if by the same snapshot; None
+            if they were never counted.
     """
 
     overview: Overview | None
@@ -30,35 +31,35 @@ class Standing:
     finished_age: float | None = None
 
     @property
-    def is_one_moment(self) -> bool:
+    def is_one_snapshot(self) -> bool:
         return self.finished_age is None or self.finished_age == self.age
 
     def finished(self, number: int) -> str:
-        """A number of what is finished, in words that say whether it is of the same moment as the others."""
+        """A number of finished deliveries; with a sign, if it is of another snapshot than the other numbers."""
         if self.finished_age is None:
             return "…"
-        return count(number) if self.is_one_moment else f"≈ {count(number)}"
+        return count(number) if self.is_one_snapshot else f"≈ {count(number)}"
 
 
 def is_little(counted: Overview | None) -> bool:
-    """Whether all of it can be counted as often as what is under way."""
+    """Whether the ledger is so small that finished deliveries can be counted as often as unfinished ones."""
     return counted is not None and counted.rows <= LITTLE
 
 
 def joined(fresh: Overview, counted: Overview) -> Overview:
-    """What is under way from the one, what is finished from the other."""
-    types = {one.event_type: one for one in counted.event_types}
-    handlers = {one.handler: one for one in counted.handlers}
-    names = {one.event_type for one in fresh.event_types}
-    gone = [replace(one, waiting=0, lately=0, deliveries=_only(one.deliveries, finished=True))
-            for one in counted.event_types if one.event_type not in names]  # fmt: skip
+    """The numbers of unfinished deliveries from `fresh`, those of finished deliveries from `counted`."""
+    counted_types = {metrics.event_type: metrics for metrics in counted.event_types}
+    counted_handlers = {metrics.handler: metrics for metrics in counted.handlers}
+    types = [_type(metrics, counted_types.pop(metrics.event_type, None)) for metrics in fresh.event_types]
+    types += [
+        replace(metrics, waiting=0, lately=0, deliveries=_only(metrics.deliveries, finished=True))
+        for metrics in counted_types.values()  # those that are finished as a whole
+    ]
     return replace(
         fresh,
         finished=True,
-        event_types=sorted(
-            [_type(one, types.get(one.event_type)) for one in fresh.event_types] + gone, key=lambda one: one.event_type
-        ),
-        handlers=[_handler(one, handlers.get(one.handler)) for one in fresh.handlers],
+        event_types=sorted(types, key=lambda metrics: metrics.event_type),
+        handlers=[_handler(metrics, counted_handlers.get(metrics.handler)) for metrics in fresh.handlers],
     )
 
 

@@ -1,4 +1,4 @@
-"""Flower's own page of a task, and the way from it to the event: the root of our tasks is their event."""
+"""Flower's own page of a task, which links to the root of the task: the root of our tasks is their event."""
 
 from uuid import UUID
 
@@ -6,14 +6,14 @@ from flower.utils.tasks import get_task_by_id
 from flower.views.tasks import TaskView
 from tornado.web import HTTPError, authenticated
 
-from events.flower.backend import Desk
+from events.flower.backend import Backend
 
 
 class TaskPage(TaskView):  # type: ignore[misc]
-    """/task/<id>. What Flower knows no task of may be an event: then to its page."""
+    """/task/<id>. If Flower knows no task of this id, and an event has the id, redirects to the page of the event."""
 
-    def initialize(self, desk: Desk) -> None:
-        self.desk = desk
+    def initialize(self, backend: Backend) -> None:
+        self.backend = backend
 
     @authenticated
     async def get(self, task_id: str) -> None:
@@ -25,7 +25,7 @@ class TaskPage(TaskView):  # type: ignore[misc]
     async def _is_event(self, text: str) -> bool:
         try:
             wanted = UUID(text)
-            await self.desk.ask(lambda pipeline: pipeline.history.event(wanted))
+            await self.backend.ask(lambda pipeline: pipeline.history.event(wanted))
         except (ValueError, HTTPError):
             return False
         return True

@@ -7,16 +7,19 @@ from pathlib import Path
 from tornado.template import BaseLoader, Template
 
 OURS = Path(__file__).parent / "templates"
-# Flower has no hook for tabs. Its own stand in a list; ours follow the last of them, and are written as they are.
+# Flower has no hook for tabs. Its tabs stand in a list; ours follow the last of them, in the same HTML.
 AFTER = re.compile(r"(\{\{ reverse_url\('broker'\) \}\}.*?</li>)", re.DOTALL)
-TABS = (("events", "ledger_events", "Events"), ("letters", "ledger_letters", "Dead letters"),
-        ("handlers", "ledger_handlers", "Handlers"))  # fmt: skip
+TABS = (
+    ("events", "ledger_events", "Events"),
+    ("letters", "ledger_letters", "Dead letters"),
+    ("handlers", "ledger_handlers", "Handlers"),
+)
 
 log = logging.getLogger("events.monitoring.flower.loading")
 
 
 class ChainedLoader(BaseLoader):
-    """Names are flat: ours begin with `ledger-`, all others are Flower's."""
+    """Loads templates by name: names that begin with `ledger-` are ours, all others are Flower's."""
 
     def __init__(self, flowers: str) -> None:
         super().__init__()
@@ -32,11 +35,14 @@ class ChainedLoader(BaseLoader):
 
 
 def with_tabs(navbar: str) -> str:
-    """Flower's navigation bar with our tabs; as it is, with a warning, if it looks like none that we know."""
-    changed, count = AFTER.subn(lambda found: found[1] + "".join(_tab(*tab) for tab in TABS), navbar, count=1)
+    """Flower's navigation bar with our tabs; unchanged, with a warning, if it isn't the bar that we know."""
+    ours = "".join(_tab(*tab) for tab in TABS)
+    changed, count = AFTER.subn(lambda last_tab: last_tab[1] + ours, navbar, count=1)
     if not count:
-        log.warning("events: this Flower's navigation bar has no place for our tabs; the pages are at /events, "
-                    "/dead-letters and /event-handlers all the same")  # fmt: skip
+        log.warning(
+            "events: can't add our tabs to the navigation bar of this Flower; open the pages at /events, "
+            "/dead-letters and /event-handlers"
+        )
     return changed
 
 

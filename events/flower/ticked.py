@@ -1,20 +1,20 @@
-"""What is done to single deliveries: those that were ticked, or the one beside the button."""
+"""Actions on single deliveries: those that the user ticked, or the delivery beside the button."""
 
 from uuid import UUID
 
-from events.flower.complaints import Trouble
+from events.flower.complaints import Complaint
 from events.flower.events_tab import event_id_of
-from events.flower.formats import plural
 from events.flower.page import Action, authenticated
 from events.ledger import DeadLetterFilter
 from events.pipeline import Pipeline
+from events.text import plural
 
 DONE = {"replay": "replayed", "discard": "discarded", "restore": "restored"}
-MOST = 1000  # a form of ours has fifty
+MOST = 1000  # deliveries in one form; our forms have fifty
 
 
-class Selected(Action):
-    """POST /dead-letters/selected: `do` is what; each `letter` an event's id and a handler, with a space between."""
+class TickedAction(Action):
+    """POST /dead-letters/selected: `do` is the action, each `letter` the id of an event, a space, and a handler."""
 
     tab = "letters"
 
@@ -22,22 +22,22 @@ class Selected(Action):
     async def post(self) -> None:
         verb, actor = self.field("do"), self.actor()
         if verb not in DONE:
-            raise Trouble(400, f"{verb[:40]!r} is nothing that can be done; use {', '.join(DONE)}")
+            raise Complaint(400, f"{verb[:40]!r} is not an action; use {', '.join(DONE)}")
         chosen = by_handler(self.get_body_arguments("letter", strip=False))
         wanted = sum(map(len, chosen.values()))
         if not wanted:
-            self.say("Nothing was ticked, so nothing was done.", well=False)
+            self.say("You ticked no dead letter, so nothing was done.", well=False)
         else:
-            count = await self.desk.ask(lambda pipeline: act(pipeline, verb, chosen, actor))
-            self.desk.changed()
+            count = await self.backend.ask(lambda pipeline: act(pipeline, verb, chosen, actor))
+            self.backend.changed()
             self.say(sentence(verb, count, wanted, actor), well=count > 0)
         self.back("ledger_letters")
 
 
 def by_handler(letters: list[str]) -> dict[str, list[UUID]]:
-    """Raises Trouble."""
+    """Ids of events by handler. Raises Complaint if a letter is not one of ours, or there are too many."""
     if len(letters) > MOST:
-        raise Trouble(400, f"{MOST} at a time; replay or discard what matches a filter instead")
+        raise Complaint(400, f"a form can act on {MOST} dead letters; use a filter to act on more")
     chosen: dict[str, list[UUID]] = {}
     for letter in letters:
         event_id, _, handler = letter.partition(" ")
@@ -46,7 +46,7 @@ def by_handler(letters: list[str]) -> dict[str, list[UUID]]:
 
 
 def act(pipeline: Pipeline, verb: str, chosen: dict[str, list[UUID]], actor: str) -> int:
-    """How many were; what is no longer as it was on the page is left alone."""
+    """Replay, discard or restore the deliveries whose state is still the same; how many it changed."""
     letters, count = pipeline.dead_letters, 0
     for handler, ids in chosen.items():
         wanted = DeadLetterFilter(handler=handler, event_ids=ids)
@@ -60,8 +60,17 @@ def act(pipeline: Pipeline, verb: str, chosen: dict[str, list[UUID]], actor: str
 
 
 def sentence(verb: str, count: int, wanted: int, actor: str) -> str:
-    if not count:
-        return f"Nothing was {DONE[verb]}: somebody was faster, or it has been done already."
-    rest = wanted - count
-    others = "" if not rest else f" The other {rest:,} {'was' if rest == 1 else 'were'} no longer there to be."
-    return f"{plural(count, 'delivery', 'deliveries')} {DONE[verb]} by {actor}.{others}"
+    """What an action did to `count` of the `wanted` deliveries, and why not to the others."""
+    noun = "discarded delivery" if verb == "restore" else "dead letter"
+    nouns = "discarded deliveries" if verb == "restore" else "dead letters"
+    done = f"{actor} {DONE[verb]} {plural(count, noun, nouns)}." if count else f"Nothing was {DONE[verb]}."
+    gone = wanted - count
+    if not gone:
+        return done
+    were, them = ("was", "it") if gone == 1 else ("were", "them")
+    return f"{done} {plural(gone, noun, nouns)} {were} gone already: {another_operator(verb)} {them}."
+
+
+def another_operator(verb: str) -> str:
+    """Who made the deliveries of an action impossible to find."""
+    return "another operator restored" if verb == "restore" else "another operator replayed or discarded"

@@ -3,28 +3,28 @@
 May import: pipeline and what is below. Open first: `prometheus`. (`flower` is the public name of events.flower.)
 """
 
-from events.monitoring.cached import Kept
+from events.monitoring.cached import Cached
 from events.monitoring.health import Condition, Health
 from events.monitoring.http import Server
 from events.monitoring.logs import DeliveryLogs, JsonFormatter, about
 from events.monitoring.plain_logs import make_plain
 from events.monitoring.prometheus import EventsCollector
 from events.monitoring.rates import Activity
-from events.monitoring.relay_counts import Moved
+from events.monitoring.relay_counts import RelayCounts
 from events.monitoring.serving import broker_probe, database_probe, make_server
-from events.monitoring.worker_counts import Tally
+from events.monitoring.worker_counts import WorkerCounts
 
 __all__ = [
     "Activity",
+    "Cached",
     "Condition",
     "DeliveryLogs",
     "EventsCollector",
     "Health",
     "JsonFormatter",
-    "Kept",
-    "Moved",
+    "RelayCounts",
     "Server",
-    "Tally",
+    "WorkerCounts",
     "about",
     "broker_probe",
     "database_probe",

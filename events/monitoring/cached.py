@@ -44,7 +44,7 @@ class Look(Generic[T]):
     error: Exception | None = None
 
 
-class Kept(Generic[T]):
+class Cached(Generic[T]):
     """Gets a value when somebody looks and it is old, and never twice at a time.
 
     Args:

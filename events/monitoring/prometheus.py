@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from events.ledger import Overview, State
-from events.monitoring.cached import Kept
-from events.monitoring.relay_counts import Moved
-from events.monitoring.worker_counts import BOUNDS, Histogram, Tally
+from events.monitoring.cached import Cached
+from events.monitoring.relay_counts import RelayCounts
+from events.monitoring.worker_counts import BOUNDS, Histogram, WorkerCounts
 
 Kind = Literal["counter", "histogram", "gauge"]
 Source = Literal["worker", "relay", "ledger"]
@@ -79,25 +79,28 @@ class EventsCollector(Collector):
     """For a registry of prometheus_client. `collect` only looks: it never asks the ledger, and never waits.
 
     Args:
-        tally: of this worker.
-        moved: by the relay of this process.
+        worker_counts: of this worker.
+        relay_counts: by the relay of this process.
         ledger: what stands in it.
     """
 
     def __init__(
-        self, tally: Tally | None = None, moved: Moved | None = None, ledger: Kept[Overview] | None = None
+        self,
+        worker_counts: WorkerCounts | None = None,
+        relay_counts: RelayCounts | None = None,
+        ledger: Cached[Overview] | None = None,
     ) -> None:
-        self._tally, self._moved, self._ledger = tally, moved, ledger
+        self._worker_counts, self._relay_counts, self._ledger = worker_counts, relay_counts, ledger
 
     def describe(self) -> Iterable[Family]:
         """All that there may be, so that a registry need not collect to know the names."""
         return [_family(metric) for metric in METRICS]
 
     def collect(self) -> Iterator[Family]:
-        if self._moved is not None:
-            yield from _families("relay", _of_relay(self._moved))
-        if self._tally is not None:
-            yield from _families("worker", _of_worker(self._tally))
+        if self._relay_counts is not None:
+            yield from _families("relay", _of_relay(self._relay_counts))
+        if self._worker_counts is not None:
+            yield from _families("worker", _of_worker(self._worker_counts))
         standing = self._ledger.latest() if self._ledger is not None else None
         if standing is not None:
             yield from _families("ledger", _of_ledger(standing))
@@ -106,23 +109,23 @@ class EventsCollector(Collector):
 _Numbers = Mapping[Any, float | Histogram]  # by the values of the labels, as a tuple
 
 
-def _of_relay(moved: Moved) -> dict[str, _Numbers]:
+def _of_relay(relay_counts: RelayCounts) -> dict[str, _Numbers]:
     return {
-        "events_published_total": _by_name(moved.published),
-        "events_fanned_out_total": moved.made,
-        "events_sent_total": moved.given_away,
-        "events_expired_total": {(): moved.lost_workers},
+        "events_published_total": _by_name(relay_counts.published),
+        "events_fanned_out_total": relay_counts.made,
+        "events_sent_total": relay_counts.given_away,
+        "events_expired_total": {(): relay_counts.lost_workers},
     }
 
 
-def _of_worker(tally: Tally) -> dict[str, _Numbers]:
-    all_done = {(done.event_type, done.handler): done for done in tally.done()}
+def _of_worker(worker_counts: WorkerCounts) -> dict[str, _Numbers]:
+    all_done = {(done.event_type, done.handler): done for done in worker_counts.done()}
     return {
         "events_succeeded_total": {pair: done.succeeded for pair, done in all_done.items()},
         "events_retried_total": {pair: done.retried for pair, done in all_done.items()},
         "events_dead_total": {pair: done.dead for pair, done in all_done.items()},
         "events_handed_back_total": {pair: done.handed_back for pair, done in all_done.items()},
-        "events_parked_total": _by_name(tally.parked_messages()),
+        "events_parked_total": _by_name(worker_counts.parked_messages()),
         # Of each there are twenty lines, so only those that say something.
         "events_commit_to_start_seconds": {
             p: d.commit_to_start for p, d in all_done.items() if d.commit_to_start.count

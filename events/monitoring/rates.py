@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 
-from events.monitoring.worker_counts import Tally
+from events.monitoring.worker_counts import WorkerCounts
 
 _OUTCOMES = ("succeeded", "retried", "dead")
 
@@ -11,7 +11,7 @@ _OUTCOMES = ("succeeded", "retried", "dead")
 class Activity:
     """Looks at a tally now and then, and remembers how it stood."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: WorkerCounts) -> None:
         self._tally = tally
         self._before, self._since = self._counts(), time.monotonic()
 

@@ -13,7 +13,7 @@ _MOST = 500  # different pairs of event type and handler that are told apart
 Pair = tuple[str, str]  # event type and handler
 
 
-class Moved(Watcher):
+class RelayCounts(Watcher):
     """Counts in this process alone: a relay is one thread of it, and so is what a worker's main process finds."""
 
     def __init__(self, most: int = _MOST) -> None:

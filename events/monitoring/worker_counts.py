@@ -60,7 +60,7 @@ class Done:
     in_handler: Histogram
 
 
-class Tally(Watcher):
+class WorkerCounts(Watcher):
     """Made in a worker's main process, before its pool forks; each child says `enter`.
 
     Args:

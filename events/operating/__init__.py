@@ -11,7 +11,7 @@ from events.operating.inspection import Inspection
 from events.operating.parked import ParkedMessages
 from events.operating.prefixes import AT_ONCE, bounds, only_one
 from events.operating.tailing import Happening, Tail
-from events.operating.times import when
+from events.operating.times import parse_time
 
 __all__ = [
     "AT_ONCE",
@@ -24,5 +24,5 @@ __all__ = [
     "Upkeep",
     "bounds",
     "only_one",
-    "when",
+    "parse_time",
 ]

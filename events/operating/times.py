@@ -1,11 +1,11 @@
-"""A moment as people write it, at a shell or in a form."""
+"""A time as people write it, at a shell or in a form."""
 
 from datetime import UTC, datetime
 
 from events.settings import duration
 
 
-def when(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """ISO 8601, UTC unless it says otherwise, or how long ago, such as 2h or 7d; ValueError, with the cure, if neither.
 
     A form of a browser knows no time zone: it is UTC, too.

@@ -1,15 +1,18 @@
 """Text that others wrote, made fit for a terminal, a log line or a column: `redaction` hides the secrets of URLs,
-`escaping` takes control characters away, `portable` what some database refuses.
+`escaping` takes control characters away, `portable` what some database refuses. `counting` writes numbers in sentences.
 
 May import: nothing of ours. Open first: `redaction`.
 """
 
+from events.text.counting import deliveries, plural
 from events.text.escaping import printable
 from events.text.portable import storable, storable_json
 from events.text.redaction import brief, redact
 
 __all__ = [
     "brief",
+    "deliveries",
+    "plural",
     "printable",
     "redact",
     "storable",

@@ -11,7 +11,7 @@ from celery import signals
 
 from events.bridges import REASONS as OF_BRIDGES
 from events.handling import all_handlers
-from events.monitoring import Moved, Tally
+from events.monitoring import RelayCounts, WorkerCounts
 from events.pipeline import Pipeline
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges_step import BridgesStep
@@ -48,8 +48,8 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     app.put_aside = 0  # messages that were passed on or parked before Celery saw them
     app.lacked = threading.Event()  # one came for a handler that this worker lacks
     pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
-    app.tally = Tally(pairs, (*ALL_REASONS, *OF_BRIDGES))
-    app.moved = Moved()
+    app.tally = WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES))
+    app.moved = RelayCounts()
     for watcher in (app.tally, app.moved, OutcomeLines()):
         pipeline.hooks.add(watcher)
     app.conf.update(config.default_settings(settings))

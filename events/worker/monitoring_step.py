@@ -26,7 +26,7 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _serve(self, worker: Any) -> None:
         # Here, since who serves nothing need not load what it takes.
-        from events.monitoring import Condition, EventsCollector, Health, Kept, database_probe, make_server
+        from events.monitoring import Cached, Condition, EventsCollector, Health, database_probe, make_server
 
         settings, app, relay = self._pipeline.settings, worker.app, worker.relay
         conditions: dict[str, Condition] = {
@@ -41,7 +41,7 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
             conditions["relay"] = lambda: "" if relay.relays else "it doesn't run"
         health = Health(worker.signs, settings.watchdog, conditions, lambda: bool(app.draining.begun))
         # Who relays tells of the ledger, too; otherwise `events relay` does.
-        ledger = None if relay is None else Kept(self._pipeline.ledger.overviews.unfinished)
+        ledger = None if relay is None else Cached(self._pipeline.ledger.overviews.unfinished)
         server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, ledger), health)
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()

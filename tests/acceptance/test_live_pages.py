@@ -36,7 +36,7 @@ def browser(night: tuple[Store, Forwarder, Browser]) -> Browser:
     """At the page of events, which is marked, to tell whether it is loaded anew."""
     browser = night[2]
     browser.opens("/events")
-    browser.sees("Refreshes by itself.", STATE)
+    browser.sees("This page refreshes itself.", STATE)
     browser.tells("window.mark = 1")
     return browser
 
@@ -85,7 +85,7 @@ def test_nothing_moves_while_somebody_searches(browser: Browser, store: Store) -
     browser.types("order-", "#find-aggregate")
     store.publish()
     # Then the page stays as it is, and says why
-    browser.sees("Not refreshed while you search.", STATE)
+    browser.sees("This page doesn't refresh while you search.", STATE)
     two_rounds(browser)
     assert newest(browser) == before
     assert browser.tells("return document.getElementById('find-aggregate').value") == "order-"
@@ -105,7 +105,7 @@ def test_what_is_marked_stays_marked(browser: Browser, store: Store) -> None:
     before = shows(browser, store)
     browser.tells("getSelection().selectAllChildren(document.querySelector('#found code'))")
     store.publish()
-    browser.sees("Not refreshed while text is marked.", STATE)
+    browser.sees("This page doesn't refresh while text is selected.", STATE)
     assert browser.tells("return getSelection().toString()") == before
     # When he is done, it goes on
     browser.tells("getSelection().removeAllRanges()")
@@ -139,7 +139,7 @@ def test_the_database_goes_and_comes_back(
     assert newest(browser) == before
     # When it is back, so is the page
     night[1].heal()
-    browser.sees("Refreshes by itself.", STATE)
+    browser.sees("This page refreshes itself.", STATE)
     shows(browser, store)
     assert is_as_it_was(browser)
 

@@ -50,7 +50,7 @@ def test_an_operator_finds_what_failed_at_night_and_why_and_runs_it_again(tmp_pa
             browser.sees(f"Replay {ORDERS} dead letters?")
             browser.clicks("#do-it")
             # Then the page says what was done, and by whom
-            browser.sees(f"{ORDERS} deliveries replayed by alice@flower", "#said")
+            browser.sees(f"alice@flower replayed {ORDERS} dead letters", "#said")
             system.settled(3 * ORDERS)
             browser.sees_after_a_while("2 deliveries that were given up")
             sees_it_succeed(browser)

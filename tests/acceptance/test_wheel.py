@@ -173,7 +173,7 @@ def test_a_module_of_his_own_that_is_named_events_is_named_by_the_command(user: 
     (other := user.folder / "events.py").touch()
     try:
         # Then the command says so
-        assert f"{other} is named as this package is" in user.runs("events", "status").stderr
+        assert f"{other} has the name of this package" in user.runs("events", "status").stderr
         # And what else fails says what the guide says
         guide = GUIDE.read_text()
         for command, says in (

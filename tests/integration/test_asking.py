@@ -81,10 +81,10 @@ def test_what_waits_for_a_handler_is_asked_for_before_it_is_retired(
     store.ledger.outbox.fan_out(10)
     # When somebody would retire it, and says no, then it is as it was
     said = terminal.runs("handlers", "retire", "hear", types="n\n")
-    assert "Retire hear, and discard 1 deliveries that wait for it?" in said.stdout
+    assert "Retire hear, and discard its waiting deliveries (1)?" in said.stdout
     assert store.row(event_id).state == "pending"
     # When he says yes, then it can be taken back, as a dead letter
-    assert "1 deliveries discarded" in terminal.sees("handlers", "retire", "hear", types="y\n")
+    assert "1 delivery discarded" in terminal.sees("handlers", "retire", "hear", types="y\n")
     assert operator.sees("dead", "restore", "--all", "--handler", "hear") == "1 restored\n"
     assert store.row(event_id).state == "dead"
     # And where nothing waits, nobody is asked
@@ -132,5 +132,5 @@ def test_what_is_gone_for_good_needs_a_word_where_nobody_can_be_asked(store: Sto
     fill(store)
     refused = operator.is_refused(2, "unhandled", "drop", "--all")
     assert "--yes" in refused
-    assert "1 events of Unheard" in refused
-    assert operator.sees("unhandled", "drop", "--all", "--yes") == "1 events deleted\n"
+    assert "Delete 1 event of type Unheard" in refused
+    assert operator.sees("unhandled", "drop", "--all", "--yes") == "1 event deleted\n"

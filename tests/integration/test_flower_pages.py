@@ -67,9 +67,9 @@ def test_nothing_that_is_stored_is_taken_for_markup(flower: Flower, store: Store
 
 def test_what_makes_no_sense_is_one_line(flower: Flower) -> None:
     for path, status, words in (
-        ("/events/17", 400, "no event id"),
+        ("/events/17", 400, "is not an event id"),
         (f"/events/{uuid4()}", 404, "the ledger has no event"),
-        ("/events?id=17", 400, "no event id"),
+        ("/events?id=17", 400, "is not an event id"),
         ("/events?since=yesterday", 400, "is no time"),
         ("/dead-letters?before=99999999999999999d", 400, "is no time"),
         ("/dead-letters?group=nonsense", 404, "no dead letter is of group"),
@@ -81,18 +81,18 @@ def test_what_makes_no_sense_is_one_line(flower: Flower) -> None:
         assert words in html.unescape(answer.line) or words == "no such page", path
         assert "Traceback" not in answer.text
     for path, fields, words in (
-        ("/dead-letters/selected", [("do", "burn")], "nothing that can be done"),
-        ("/dead-letters/selected", [("do", "replay"), ("letter", "17 hear")], "no event id"),
-        ("/dead-letters/replay", [("handler", "hear")], "up to when"),
-        ("/dead-letters/replay", [("before", "1s"), ("rate", "-1")], "no rate"),
-        ("/dead-letters/replay", [("before", "1s"), ("rate", "nan")], "no rate"),
-        ("/event-handlers/pause", [], "which handler"),
+        ("/dead-letters/selected", [("do", "burn")], "is not an action"),
+        ("/dead-letters/selected", [("do", "replay"), ("letter", "17 hear")], "is not an event id"),
+        ("/dead-letters/replay", [("handler", "hear")], "up to which time"),
+        ("/dead-letters/replay", [("before", "1s"), ("rate", "-1")], "is not a rate"),
+        ("/dead-letters/replay", [("before", "1s"), ("rate", "nan")], "is not a rate"),
+        ("/event-handlers/pause", [], "names no handler"),
     ):
         answer = flower.post(path, fields)
         assert answer.status == 400, path
         assert words in html.unescape(answer.line)
     flower.post("/dead-letters/selected", [("do", "replay")])
-    assert said(flower) == "Nothing was ticked, so nothing was done."
+    assert said(flower) == "You ticked no dead letter, so nothing was done."
 
 
 def test_events_are_found_and_lead_to_their_story(flower: Flower, store: Store) -> None:
@@ -171,14 +171,14 @@ def test_a_handlers_name_leads_to_its_dead_letters_wherever_it_stands(flower: Fl
     assert str(other) not in found
     # And what is ticked there is what is meant
     assert flower.post("/dead-letters/selected", [("do", "discard"), letter(event_id, HOSTILE)]).status == 303
-    assert said(flower).startswith("1 delivery discarded")
+    assert said(flower).startswith("alice@flower discarded 1 dead letter.")
     store.ledger.switches.unsubscribe(HOSTILE, "after")
 
 
 def test_a_page_that_refreshes_itself_leaves_the_message_to_the_next_page(flower: Flower, store: Store) -> None:
     replays(flower, died(store)[0])
     flower.get("/events", X_Events_Live="1")
-    assert said(flower, "/events") == "1 delivery replayed by alice@flower."
+    assert said(flower, "/events") == "alice@flower replayed 1 dead letter."
 
 
 def test_flower_itself_never_waits_for_the_database(flower: Flower, store: Store) -> None:

@@ -56,8 +56,8 @@ def test_a_handler_is_paused_resumed_and_retired(store: Store, operator: Operato
     assert "paused by ann" in operator.sees("handlers", "list")
     # When it is resumed and retired
     assert operator.sees("handlers", "resume", "hear").strip() == "hear is resumed"
-    assert operator.sees("handlers", "retire", "hear", "--dry-run").strip() == "1 deliveries would be discarded"
-    assert operator.sees("handlers", "retire", "hear").strip() == "hear is retired, 1 deliveries discarded"
+    assert operator.sees("handlers", "retire", "hear", "--dry-run").strip() == "1 delivery would be discarded"
+    assert operator.sees("handlers", "retire", "hear").strip() == "hear is retired, 1 delivery discarded"
     # Then a name that nobody has is refused, with those that there are
     assert "knows none" in operator.is_refused(1, "handlers", "pause", "heer")
 
@@ -71,7 +71,7 @@ def test_status_tells_errors_and_what_waits(store: Store, operator: Operator) ->
     assert told["handlers"]["hear"]["deliveries"] == {"dead": 2}
     assert told["lag_seconds"] >= 0
     shown = operator.sees("status")
-    for words in ("3 events", "2 are dead", "no worker lives", "Said", "hear"):
+    for words in ("3 events", "2 are dead", "no worker is alive", "Said", "hear"):
         assert words in shown
 
 

@@ -32,7 +32,7 @@ def test_it_counts_and_then_deletes(url: str) -> None:
         connection.execute(text("UPDATE event_deliveries SET finished_at = '2025-01-01 00:00:00'"))
     # When an operator asks what would go, then it is told and stays; when told to, it goes
     dry = events(url, "prune", "--older-than", "30d", "--dry-run")
-    assert dry.stdout.strip() == "would delete 1 events with 1 deliveries, 0 parked messages"
+    assert dry.stdout.strip() == "would delete 1 event with 1 delivery, 0 parked messages"
     assert store.count() == 1
     done = events(url, "prune", "--older-than", "30d", "--json")
     assert json.loads(done.stdout) == {"dry_run": False, "events": 1, "deliveries": 1, "parked": 0}

@@ -44,8 +44,8 @@ def test_a_file_is_published_as_a_whole(store: Store, operator: Operator, tmp_pa
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("{", "line 2 of -: it is no JSON"),
-        ("[]", 'line 2 of -: it is not {"event"'),
+        ("{", "line 2 of - is not valid JSON"),
+        ("[]", 'line 2 of - is not {"event"'),
         ('{"event": "OrderPlced", "data": {}}', "line 2 of -: no event is named 'OrderPlced'"),
         ('{"event": "OrderPlaced", "data": {"order": "o", "amount": "x"}}', "line 2 of -: OrderPlaced: amount: "),
     ],

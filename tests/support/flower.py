@@ -25,7 +25,7 @@ class Answer:
     @property
     def line(self) -> str:
         """What an error page says."""
-        found = re.search(r'id="trouble">(.*?)</div>', self.text, re.DOTALL)
+        found = re.search(r'id="complaint">(.*?)</div>', self.text, re.DOTALL)
         return found[1].strip() if found else self.text
 
 

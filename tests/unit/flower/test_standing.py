@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from events.flower.backend import Desk
+from events.flower.backend import Backend
 from events.flower.standing import LITTLE, Standing, is_little, joined
 from events.ledger.overview import EventMetrics, HandlerMetrics, Overview
 from events.ledger.records import State
@@ -46,22 +46,22 @@ class Growing:
         return overview(number, number, finished=finished)
 
 
-def desk_of(overviews: Growing) -> Desk:
+def backend_of(overviews: Growing) -> Backend:
     pipeline: Any = SimpleNamespace(ledger=SimpleNamespace(overviews=overviews))
-    return Desk(lambda: pipeline)
+    return Backend(lambda: pipeline)
 
 
 def test_while_all_of_it_can_be_counted_the_numbers_are_of_one_look() -> None:
     # Given a ledger with little in it, which changes; When a page asks for its numbers, again and again
     ledger = Growing(12)
-    desk = desk_of(ledger)
+    backend = backend_of(ledger)
     for _ in range(3):
-        standing = asyncio.run(desk.standing())
+        standing = asyncio.run(backend.standing())
         # Then what is stored is what is dead, and nothing is marked
         assert standing.overview is not None
         assert standing.overview.events == standing.overview.deliveries(State.DEAD)
         assert standing.finished(standing.overview.events) == str(standing.overview.events)
-        desk.changed()
+        backend.changed()
     # And what is under way was not counted once more by itself
     assert ledger.looks == [True] * 3
 
@@ -69,15 +69,15 @@ def test_while_all_of_it_can_be_counted_the_numbers_are_of_one_look() -> None:
 def test_what_takes_long_to_count_is_counted_seldom_and_marked() -> None:
     # Given a ledger with much in it; When a page asks, and somebody has acted, and it asks again
     ledger = Growing(LITTLE)
-    desk = desk_of(ledger)
-    asyncio.run(desk.standing())
-    desk.changed()
-    standing = asyncio.run(desk.standing())
+    backend = backend_of(ledger)
+    asyncio.run(backend.standing())
+    backend.changed()
+    standing = asyncio.run(backend.standing())
     # Then all of it was counted once, and what is under way each time
     assert ledger.looks.count(True) == 1
     assert ledger.looks.count(False) == 2
     assert standing.overview is not None
-    assert not standing.is_one_moment
+    assert not standing.is_one_snapshot
     assert standing.finished(1234) == "≈ 1,234"
 
 

@@ -249,7 +249,7 @@ def test_commands_and_doctor_say_so(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, "migrate"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    said = f"events: {tmp_path / 'events.py'} is named as this package is, and hides it from what is started here"
+    said = f"events: {tmp_path / 'events.py'} has the name of this package, and hides this package from programs that"
     assert done.stderr.startswith(said)
     assert done.stderr.endswith("; rename it\n")
     done = subprocess.run([*command, "doctor", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True)

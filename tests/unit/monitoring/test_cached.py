@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from events.flower.jobs import AT_ONCE, Jobs, JobState, Tell, TooMany
-from events.monitoring.cached import LEAST, SHARE, Kept, Look
+from events.monitoring.cached import LEAST, SHARE, Cached, Look
 from support.waiting import eventually
 
 
@@ -36,42 +36,42 @@ class Counting:
         return self.now
 
 
-def look(kept: Kept[int], patience: float = 30) -> Look[int]:
-    return asyncio.run(kept.look(patience))
+def look(cached: Cached[int], patience: float = 30) -> Look[int]:
+    return asyncio.run(cached.look(patience))
 
 
-def settled(kept: Kept[int]) -> bool:
-    getting = kept.ask()
+def settled(cached: Cached[int]) -> bool:
+    getting = cached.ask()
     return getting is None or getting.done()
 
 
 def test_it_is_good_for_a_while() -> None:
     counting = Counting()
-    kept = Kept(counting.get, counting.clock)
-    assert look(kept).value == 1
+    cached = Cached(counting.get, counting.clock)
+    assert look(cached).value == 1
     counting.now += LEAST - 1
-    assert look(kept) == Look(1, LEAST - 1)
+    assert look(cached) == Look(1, LEAST - 1)
     counting.now += 2
-    assert look(kept).value == 2
+    assert look(cached).value == 2
 
 
 def test_what_is_cheap_is_got_often_however_busy_the_machine_is() -> None:
     # Given values that take long, of which the first two are cheap all the same
     counting = Counting(seconds=4)
-    kept = Kept(counting.get, counting.clock, is_cheap=lambda value: value < 3)
+    cached = Cached(counting.get, counting.clock, is_cheap=lambda value: value < 3)
     for value in (1, 2, 3):
-        assert look(kept).value == value
+        assert look(cached).value == value
         counting.now += LEAST + 1
     # Then from the third on they are kept for as long as they are worth
-    assert look(kept).value == 3
+    assert look(cached).value == 3
 
 
 def test_what_takes_long_is_got_seldom() -> None:
     counting = Counting(seconds=4)
-    kept = Kept(counting.get, counting.clock)
-    look(kept)
+    cached = Cached(counting.get, counting.clock)
+    look(cached)
     counting.now += SHARE * 4 - 5
-    assert look(kept).value == 1
+    assert look(cached).value == 1
     assert counting.times == 1
 
 
@@ -79,16 +79,16 @@ def test_nobody_waits_longer_than_he_likes() -> None:
     # Given something that takes its time
     counting = Counting()
     counting.gate.clear()
-    kept = Kept(counting.get, counting.clock)
+    cached = Cached(counting.get, counting.clock)
     # When two look, there is nothing yet, and it is got once
-    assert look(kept, 0.01).value is None
-    assert look(kept, 0.01).value is None
+    assert look(cached, 0.01).value is None
+    assert look(cached, 0.01).value is None
     counting.gate.set()
-    assert look(kept).value == 1
+    assert look(cached).value == 1
     # And when it is old and slow, the old value is shown meanwhile
     counting.gate.clear()
     counting.now += LEAST + 1
-    assert look(kept, 0.01) == Look(1, LEAST + 1)
+    assert look(cached, 0.01) == Look(1, LEAST + 1)
     counting.gate.set()
     eventually(lambda: counting.times == 2, "it was got again")
 
@@ -96,23 +96,23 @@ def test_nobody_waits_longer_than_he_likes() -> None:
 def test_what_was_changed_while_it_was_got_is_got_once_more() -> None:
     counting = Counting()
     counting.gate.clear()
-    kept = Kept(counting.get, counting.clock)
-    kept.ask()
+    cached = Cached(counting.get, counting.clock)
+    cached.ask()
     assert counting.begun.wait(30)
-    kept.expire()
+    cached.expire()
     counting.gate.set()
-    assert look(kept).value in (1, 2)
-    eventually(lambda: settled(kept) and counting.times == 2, "it was got again")
+    assert look(cached).value in (1, 2)
+    eventually(lambda: settled(cached) and counting.times == 2, "it was got again")
 
 
 def test_what_failed_is_told_and_tried_again() -> None:
     counting = Counting()
     counting.error = OSError("away")
-    kept = Kept(counting.get, counting.clock)
-    assert look(kept).error is counting.error
+    cached = Cached(counting.get, counting.clock)
+    assert look(cached).error is counting.error
     counting.error = None
     counting.now += 2
-    assert look(kept) == Look(1, 0.0)
+    assert look(cached) == Look(1, 0.0)
 
 
 def work_that_waits(gate: threading.Event, told: list[Tell]) -> Callable[[Tell], str]:
@@ -160,13 +160,13 @@ def test_a_process_that_ends_lets_a_value_under_way_arrive() -> None:
     # Given a process that asks for a value, and ends at once
     program = """
 import threading
-from events.monitoring.cached import Kept
+from events.monitoring.cached import Cached
 
 def get():
     threading.Event().wait(0.3)
     print("got", flush=True)
 
-Kept(get).ask()
+Cached(get).ask()
 """
     # Then no thread is ended in the middle of something, which C++ takes for a reason to abort
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -176,8 +176,8 @@ Kept(get).ask()
 def test_a_process_that_ends_waits_for_no_value_that_never_comes() -> None:
     program = """
 import threading
-from events.monitoring.cached import Kept
+from events.monitoring.cached import Cached
 
-Kept(lambda: threading.Event().wait()).ask()
+Cached(lambda: threading.Event().wait()).ask()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -14,10 +14,10 @@ from events.ledger.envelope import Envelope
 from events.ledger.outcome import Outcome, Result
 from events.ledger.overview import Overview
 from events.ledger.records import ALIVE, Claim
-from events.monitoring.cached import Kept
+from events.monitoring.cached import Cached
 from events.monitoring.health import Health, Probe
 from events.monitoring.prometheus import METRICS, EventsCollector
-from events.monitoring.worker_counts import Tally
+from events.monitoring.worker_counts import WorkerCounts
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from events.watchdog import Pulse
@@ -124,7 +124,7 @@ def test_who_collects_never_waits_for_the_ledger(gate: threading.Event) -> None:
         return EMPTY
 
     registry = CollectorRegistry(auto_describe=True)  # as Flower's
-    registry.register(EventsCollector(ledger=Kept(read)))
+    registry.register(EventsCollector(ledger=Cached(read)))
     # When somebody asks, then there is nothing yet, and later there is
     assert generate_latest(registry) == b""
     gate.set()
@@ -134,12 +134,12 @@ def test_who_collects_never_waits_for_the_ledger(gate: threading.Event) -> None:
 def test_what_is_not_known_any_more_is_not_shown() -> None:
     # Given a ledger that answers, and a clock
     answers, clock = [EMPTY], [0.0]
-    kept = Kept(lambda: answers[0], clock=lambda: clock[0])
-    eventually(lambda: kept.latest() is EMPTY, "it is known")
+    cached = Cached(lambda: answers[0], clock=lambda: clock[0])
+    eventually(lambda: cached.latest() is EMPTY, "it is known")
     # When it fails later, then its last state is not shown for ever
     answers.clear()
     clock[0] = 10
-    eventually(lambda: kept.latest() is None, "it is forgotten")
+    eventually(lambda: cached.latest() is None, "it is forgotten")
 
 
 def test_no_metric_has_a_label_that_fly_overwrites_or_a_name_of_another_kind() -> None:
@@ -153,7 +153,7 @@ def test_no_metric_has_a_label_that_fly_overwrites_or_a_name_of_another_kind() -
 
 def test_a_worker_tells_the_ledger_what_it_does(events_pipeline: InlinePipeline) -> None:
     # Given a worker's presence
-    tally = Tally([("Said", "hear")], [])
+    tally = WorkerCounts([("Said", "hear")], [])
     amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
     app = SimpleNamespace(pipeline=events_pipeline, tally=tally, run_token="t", amqp=amqp, lacked=threading.Event())
     worker = SimpleNamespace(app=app, hostname="w1", pool=object(), concurrency=2)

@@ -16,8 +16,8 @@ from events.ledger.envelope import Envelope
 from events.ledger.outcome import Outcome, Result
 from events.ledger.records import Claim, FannedOut, Wakeup
 from events.monitoring.rates import Activity
-from events.monitoring.relay_counts import Moved
-from events.monitoring.worker_counts import OTHER, Done, Tally
+from events.monitoring.relay_counts import RelayCounts
+from events.monitoring.worker_counts import OTHER, Done, WorkerCounts
 from events.worker import parking as parked
 from events.worker import validation
 
@@ -26,8 +26,8 @@ EACH = 10_000  # deliveries that each of several processes counts
 
 
 @pytest.fixture
-def tally() -> Tally:
-    return Tally(PAIRS, ["eta"], slots=6)
+def tally() -> WorkerCounts:
+    return WorkerCounts(PAIRS, ["eta"], slots=6)
 
 
 def claim(event_type: str = "Said", handler: str = "hear", attempt: int = 1, age: float = 0.02) -> Claim:
@@ -35,11 +35,11 @@ def claim(event_type: str = "Said", handler: str = "hear", attempt: int = 1, age
     return Claim(envelope, handler, attempt, attempt, "w1", age)
 
 
-def ends(tally: Tally, outcome: Outcome, one: Claim | None = None, took: float = 0.1) -> None:
+def ends(tally: WorkerCounts, outcome: Outcome, one: Claim | None = None, took: float = 0.1) -> None:
     tally.attempted(one or claim(), Result(outcome), took)
 
 
-def of(tally: Tally, event_type: str = "Said", handler: str = "hear") -> Done:
+def of(tally: WorkerCounts, event_type: str = "Said", handler: str = "hear") -> Done:
     (found,) = (done for done in tally.done() if (done.event_type, done.handler) == (event_type, handler))
     return found
 
@@ -61,7 +61,7 @@ def in_processes(*actions: Callable[[], None]) -> None:
         os.waitpid(child, 0)
 
 
-def test_each_outcome_is_counted_by_event_type_and_handler(tally: Tally) -> None:
+def test_each_outcome_is_counted_by_event_type_and_handler(tally: WorkerCounts) -> None:
     # Given attempts that end in every way
     for outcome in Outcome:
         ends(tally, outcome)
@@ -73,7 +73,7 @@ def test_each_outcome_is_counted_by_event_type_and_handler(tally: Tally) -> None
     assert of(tally, handler="tell").succeeded == 0
 
 
-def test_times_are_taken_where_they_mean_something(tally: Tally) -> None:
+def test_times_are_taken_where_they_mean_something(tally: WorkerCounts) -> None:
     # Given a first attempt that fails after 0.2 s, and a second that succeeds; and one that never reached its handler
     ends(tally, Outcome.RETRY, claim(age=0.004), took=0.2)
     ends(tally, Outcome.SUCCEEDED, claim(attempt=2, age=7), took=0.3)
@@ -87,7 +87,7 @@ def test_times_are_taken_where_they_mean_something(tally: Tally) -> None:
     assert of(tally, "Sung").in_handler.count == 0
 
 
-def test_what_is_not_registered_is_counted_as_other(tally: Tally) -> None:
+def test_what_is_not_registered_is_counted_as_other(tally: WorkerCounts) -> None:
     # Given a known handler with an event type that older code subscribed, and a handler that nobody knows
     ends(tally, Outcome.SUCCEEDED, claim("Shouted"))
     ends(tally, Outcome.DEAD, claim("Shouted", "nobody"))
@@ -98,7 +98,7 @@ def test_what_is_not_registered_is_counted_as_other(tally: Tally) -> None:
     assert tally.parked_messages() == {"eta": 0, OTHER: 1}
 
 
-def test_processes_that_count_at_once_lose_nothing(tally: Tally) -> None:
+def test_processes_that_count_at_once_lose_nothing(tally: WorkerCounts) -> None:
     # Given two pool processes, three for which there is no block of their own, and threads of the main process
     def as_child(index: int) -> Callable[[], None]:
         def run() -> None:
@@ -125,7 +125,7 @@ def test_processes_that_count_at_once_lose_nothing(tally: Tally) -> None:
     assert done.in_handler.count == 7 * EACH
 
 
-def test_a_process_that_replaces_a_killed_one_goes_on_with_its_numbers(tally: Tally) -> None:
+def test_a_process_that_replaces_a_killed_one_goes_on_with_its_numbers(tally: WorkerCounts) -> None:
     # Given a child that counted, and was killed with the lock in its hand
     def counts_and_dies(index: int) -> Callable[[], None]:
         def run() -> None:
@@ -149,7 +149,7 @@ def test_a_process_that_replaces_a_killed_one_goes_on_with_its_numbers(tally: Ta
     assert of(tally).dead == 4
 
 
-def test_activity_is_what_was_done_since_it_was_last_asked(tally: Tally) -> None:
+def test_activity_is_what_was_done_since_it_was_last_asked(tally: WorkerCounts) -> None:
     # Given a tally with a past
     ends(tally, Outcome.SUCCEEDED)
     activity = Activity(tally)
@@ -166,7 +166,7 @@ def test_activity_is_what_was_done_since_it_was_last_asked(tally: Tally) -> None
 
 
 def test_a_relay_counts_what_it_moved() -> None:
-    moved = Moved()
+    moved = RelayCounts()
     moved.fanned_out(FannedOut(3, published={"Said": 2, "Sung": 1}, made={("Said", "hear"): 2}))  # type: ignore[arg-type]
     group = tuple(Wakeup(uuid4(), "hear", "q", 1, "Said") for _ in range(2))
     moved.sent([group, group])
@@ -179,7 +179,7 @@ def test_a_relay_counts_what_it_moved() -> None:
 
 def test_a_relay_that_meets_very_many_event_types_makes_no_more_labels() -> None:
     # Given room for three
-    moved = Moved(most=3)
+    moved = RelayCounts(most=3)
     # When ten come, again and again
     for _ in range(2):
         for number in range(10):
