@@ -131,7 +131,7 @@ class Id(TypeDecorator[UUID]):
 
 
 class Json(UserDefinedType[str]):
-    """jsonb, given and read as JSON text (read it with `as_text`): events.ledger.codec alone knows what is in it."""
+    """jsonb, given and read as JSON text (read it by `stored_json`): events.ledger.codec alone knows what is in it."""
 
     cache_ok = True
 
