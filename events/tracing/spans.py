@@ -1,4 +1,4 @@
-"""Spans of what happens to events, by OpenTelemetry's API: only this module and its `span_words` import it.
+"""Spans of what happens to events, by OpenTelemetry's API: only this module and `conventions` import it.
 
     the request's own span
       '- publish CardAdded            its context is what the event carries

@@ -131,7 +131,7 @@ class Id(TypeDecorator[UUID]):
 
 
 class Json(UserDefinedType[str]):
-    """jsonb, given and read as JSON text (read it with `as_text`): only events.ledger.codec parses it."""
+    """jsonb, given and read as JSON text (read it with `stored_json`): only events.ledger.codec parses it."""
 
     cache_ok = True
 
