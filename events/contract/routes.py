@@ -1,4 +1,4 @@
-"""Where events leave the application, as far as EVENTS_BRIDGES and EVENTS_FORWARD say."""
+"""Routes: where events leave the application, by EVENTS_BRIDGES and EVENTS_FORWARD."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,24 +9,27 @@ from events.event import DomainEvent
 from events.settings import Settings
 
 _PROTOCOLS = {
-    "rediss+streams": "redis", "rediss+pubsub": "redis", "rabbitmq+topic": "amqp", "rabbitmqs+topic": "amqps",
+    "rediss+streams": "redis",
+    "rediss+pubsub": "redis",
+    "rabbitmq+topic": "amqp",
+    "rabbitmqs+topic": "amqps",
     "kafka+tls": "kafka-secure",
-}  # fmt: skip
+}
 _IN_SUBJECTS = ".-_!$&'()+,:;=@[]^`{|}~"
 _PREFIXES = {"kafka": "ce_", "kafka-secure": "ce_", "amqp": "cloudEvents_", "amqps": "cloudEvents_"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A bridge.
+    """The route of a bridge. No field holds a password.
 
     Attributes:
-        name: of the bridge, without password as all of this.
-        forward: event types; empty for those that are public, `*` for all.
-        prefix: what addresses begin with.
-        headers: what CloudEvents attributes begin with in the headers; None if nothing stands beside the body.
-        form: what messages look like: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member.
-        stream: the one place for all events, if it is not one for each.
+        name: the name of the bridge.
+        forward: event types; empty for all public events, `*` for all events.
+        prefix: the beginning of all addresses.
+        headers: the beginning of headers that hold CloudEvents attributes; None if messages have no such headers.
+        form: the form of messages: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member.
+        stream: the one address for all events; "" if each event type has its own.
     """
 
     name: str
@@ -42,11 +45,11 @@ class Route:
     stream: str = ""
 
     def takes(self, event: type[DomainEvent]) -> bool:
-        """Whether this event goes out by it."""
+        """Whether the bridge forwards this event."""
         return self.outbound and forwarded(event, self.forward)
 
     def address(self, event_name: str) -> str:
-        """Where on the server it is found."""
+        """The address of an event type on the server."""
         if self.protocol in ("http", "https"):
             return self.path or "/"
         if self.protocol == "redis":
@@ -55,12 +58,12 @@ class Route:
             return event_name
         if self.protocol.startswith("kafka") and self.stream:
             return self.stream
-        if self.protocol == "nats":  # in whose subjects there is no room for spaces and wildcards
+        if self.protocol == "nats":  # a subject can't hold spaces and wildcards
             event_name = quote(event_name, safe=_IN_SUBJECTS)
         return f"{self.prefix}.{event_name}"
 
     def bindings(self, event_name: str) -> dict[str, Any]:
-        """What the protocol's binding of a channel says."""
+        """The bindings of a channel, by its protocol."""
         if self.protocol in ("amqp", "amqps"):
             exchange = {"name": self.prefix, "type": "topic", "durable": True, "autoDelete": False}
             return {"amqp": {"is": "routingKey", "exchange": exchange}}
@@ -70,7 +73,7 @@ class Route:
 
 
 def routes_of(settings: Settings) -> list[Route]:
-    """The bridges that are configured. Raises ConfigurationError if one is wrong."""
+    """The routes of all configured bridges. Raises ConfigurationError if a bridge's URL is wrong."""
     return [_route(address) for address, _ in opened(settings)]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from events import ConfigurationError, DomainEvent, EventsError, IntegrationEvent, handles, publish, translates
 from events.cli import contract
-from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, Lineage, catalog_of, collect
+from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, LedgerFacts, catalog_of, collect
 from events.contract.graph import as_svg, pictures
 from events.contract.page import as_page
 from events.contract.routes import Route
@@ -93,7 +93,7 @@ def test_the_ledger_adds_who_published_and_who_else_listens(events_pipeline: Inl
     lineage = events_pipeline.ledger.lineage
     subscribed = lineage.subscribed() | {"send_bill": {"RoomBooked", "StayEnded"}, "bridge.kafka": {"RoomBooked"}}
     # When both are asked
-    found = catalog_of(HOTEL, HANDLERS, [], "events", Lineage(subscribed, lineage.caused(100)))
+    found = catalog_of(HOTEL, HANDLERS, [], "events", LedgerFacts(subscribed, lineage.caused(100)))
     # Then they complete each other
     assert list(named(found, "KeyMade").caused_by) == ["RoomBooked"]
     assert list(named(found, "hotel.room-taken.v1").caused_by) == []  # its translator says more
@@ -108,7 +108,7 @@ def test_the_ledger_adds_who_published_and_who_else_listens(events_pipeline: Inl
 
 def test_without_a_database_the_code_has_to_do_and_none_is_made(no_database: Pipeline) -> None:
     found = collect(no_database)
-    assert "there is no file" in found.unknown
+    assert "does not exist" in found.unknown
     assert named(found, "RoomBooked").fields
     assert no_database.ledger.engine.url.database is not None
     assert not Path(no_database.ledger.engine.url.database).exists()
@@ -123,12 +123,12 @@ def test_the_command_prints_a_table_and_json(no_database: Pipeline, capsys: pyte
     contract.catalog()
     shown = capsys.readouterr()
     assert "tell_portals" in shown.out
-    assert "there is no file" in shown.err
+    assert "does not exist" in shown.err
     contract.catalog(as_json=True)
     told = json.loads(capsys.readouterr().out)
     (booked,) = (event for event in told["events"] if event["name"] == "RoomBooked")
     assert (booked["public"], booked["masked"], booked["version"]) == (False, ["guest"], 1)
-    assert "there is no file" in told["unknown"]
+    assert "does not exist" in told["unknown"]
 
 
 def test_the_commands_write_files_and_say_what_is_in_the_way(
@@ -186,7 +186,7 @@ class Page(HTMLParser):
 def test_the_page_needs_nothing_else_and_trusts_nobody() -> None:
     # Given a catalog in which every text wants to be more than text
     found = catalog_of(
-        HOTEL, HANDLERS, [NATS], "events", Lineage({EVIL: [EVIL, "RoomBooked"]}, {EVIL: ["KeyMade"]}), EVIL
+        HOTEL, HANDLERS, [NATS], "events", LedgerFacts({EVIL: [EVIL, "RoomBooked"]}, {EVIL: ["KeyMade"]}), EVIL
     )
     evil = [
         replace(one, about=EVIL, module=EVIL, aggregate=EVIL, masked=[EVIL], forwarded_to=[EVIL],
@@ -242,7 +242,7 @@ def test_a_picture_has_all_that_hangs_together_each_in_its_own_place(events: int
 
 
 def test_what_the_ledger_saw_is_drawn_from_the_one_handler_that_can_have_done_it() -> None:
-    found = catalog_of(HOTEL, HANDLERS, [], "", Lineage({}, {"KeyMade": ["RoomBooked"]}))
+    found = catalog_of(HOTEL, HANDLERS, [], "", LedgerFacts({}, {"KeyMade": ["RoomBooked"]}))
     (picture,) = pictures(found, {})
     assert picture.arrows["h:make_key", "e:KeyMade"] is True
     assert picture.arrows["h:tell_portals", "e:hotel.room-taken.v1"] is False
