@@ -1,4 +1,4 @@
-"""What others can count on: the catalog of events and handlers, and integration events as AsyncAPI.
+"""The contract with other services: the catalog of events and handlers, and integration events as AsyncAPI.
 
 May import: pipeline and what is below. Open first: `catalog`.
 """

@@ -1,6 +1,6 @@
-"""Pictures of what leads to what: event, handler, event, from left to right, as SVG within the page.
+"""Pictures of the flow of events: event, handler, event, from left to right, as SVG within the page.
 
-What hangs together is one picture, and the page puts many side by side, so that three events look as good as sixty.
+Boxes that are connected are one picture, and the page puts pictures side by side: three events look as good as sixty.
 """
 
 from html import escape
@@ -10,7 +10,11 @@ from events.contract.layout import HEIGHT, Box, Picture, cut, lines, place
 
 
 def pictures(catalog: Catalog, hrefs: dict[str, str]) -> list[Picture]:
-    """The largest first. Events that nothing is known of are in none. `hrefs`: where the page speaks of an event."""
+    """The pictures, the largest first. Events without any connection are in no picture.
+
+    Args:
+        hrefs: the anchor of each event on the page, by its name.
+    """
     whole = Picture()
     for event in catalog.events:
         kind = "public" if event.public else "event" if event.loaded else "foreign"
@@ -25,7 +29,7 @@ def pictures(catalog: Catalog, hrefs: dict[str, str]) -> list[Picture]:
         for name in handler.publishes:
             whole.arrows[key, f"e:{name}"] = False
     for event in catalog.events:
-        for bridge in event.forwarded_to:  # a box for each event, or all of them would hang together by it
+        for bridge in event.forwarded_to:  # a box for each event, or the bridge would connect all events
             key = f"b:{bridge}:{event.name}"
             whole.boxes[key] = Box(key, bridge, "bridge")
             whole.arrows[f"e:{event.name}", key] = False
@@ -35,22 +39,23 @@ def pictures(catalog: Catalog, hrefs: dict[str, str]) -> list[Picture]:
 
 
 def _infer(whole: Picture, catalog: Catalog, event: CatalogEvent, cause: str) -> None:
-    """The ledger knows in whose handling an event was published, and not which of its handlers did it."""
-    takers = [one for one in catalog.handlers if cause in one.events and one.kind != "bridge"]
-    if any(event.name in one.publishes for one in takers):
+    """Add the arrow of a cause. The ledger knows the event that caused an event, but not the handler."""
+    takers = [handler for handler in catalog.handlers if cause in handler.events and handler.kind != "bridge"]
+    if any(event.name in handler.publishes for handler in takers):
         return
-    others = [one for one in takers if one.kind == "handler"]
+    others = [handler for handler in takers if handler.kind == "handler"]
     source = f"h:{others[0].name}" if len(others) == 1 else f"e:{cause}"
     if source != f"e:{event.name}":
         whole.arrows.setdefault((source, f"e:{event.name}"), True)
 
 
 def _apart(whole: Picture) -> list[Picture]:
+    """The connected parts of a picture, the largest first; boxes without an arrow are left out."""
     near: dict[str, set[str]] = {key: set() for key in whole.boxes}
     for source, target in whole.arrows:
         near[source].add(target)
         near[target].add(source)
-    found: list[Picture] = []
+    parts: list[Picture] = []
     seen: set[str] = set()
     for start in whole.boxes:
         if start in seen or not near[start]:
@@ -62,20 +67,23 @@ def _apart(whole: Picture) -> list[Picture]:
             waiting += new
         seen |= members
         boxes = {key: box for key, box in whole.boxes.items() if key in members}
-        found.append(Picture(boxes, {arrow: how for arrow, how in whole.arrows.items() if arrow[0] in members}))
-    return sorted(found, key=lambda one: -len(one.boxes))
+        arrows = {arrow: inferred for arrow, inferred in whole.arrows.items() if arrow[0] in members}
+        parts.append(Picture(boxes, arrows))
+    return sorted(parts, key=lambda part: -len(part.boxes))
 
 
 def as_svg(picture: Picture) -> str:
-    """One picture; colours are the page's."""
-    found = lines(picture)
-    width, height = place(found)
-    parts = [f'<svg class="graph" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
-             f'role="img" aria-label="{escape(", ".join(b.label for b in picture.boxes.values()))}">']  # fmt: skip
-    for path, inferred, backwards in found.paths:
-        parts.append(_curve(path, inferred, backwards))
-    parts += [_drawn(box) for box in picture.boxes.values()]
-    return "".join(parts) + "</svg>"
+    """One picture; the page gives the colours."""
+    drawing = lines(picture)
+    width, height = place(drawing)
+    labels = escape(", ".join(box.label for box in picture.boxes.values()))
+    return (
+        f'<svg class="graph" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
+        f'role="img" aria-label="{labels}">'
+        + "".join(_curve(path, inferred, backwards) for path, inferred, backwards in drawing.paths)
+        + "".join(_drawn(box) for box in picture.boxes.values())
+        + "</svg>"
+    )
 
 
 def _curve(path: list[Box], inferred: bool, backwards: bool) -> str:

@@ -1,22 +1,22 @@
-"""Places for the boxes of a picture, as others find them for layered graphs, in small.
+"""Places for the boxes of a picture: a small version of the usual layout of layered graphs.
 
-A column for each step, and in each column an order in which neighbours are near each other. Lines that pass a column
-have a place in it, so that they cross no box.
+Each step has a column, and in each column neighbours stand near each other. A line that passes a column has a place in
+it, so that no line crosses a box.
 """
 
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 HEIGHT = 28.0  # of a box, in pixels
-_LETTER, _PADDING = 7.3, 11.0  # of its text
-_GAP, _BETWEEN, _MARGIN = 12.0, 56.0, 6.0
+_LETTER, _PADDING = 7.3, 11.0  # width of a letter, and space beside a label, in pixels
+_GAP, _BETWEEN, _MARGIN = 12.0, 56.0, 6.0  # between boxes, between columns, around the picture, in pixels
 _LONGEST = 36  # letters of a label
-_SWEEPS = 6
+_SWEEPS = 6  # rounds in which columns are sorted and boxes are moved
 
 
 @dataclass(slots=True)
 class Box:
-    """What is drawn, or (kind "") the place where a line passes a column."""
+    """A box; or, if its kind is "", the place where a line passes a column."""
 
     key: str
     label: str = ""
@@ -30,7 +30,7 @@ class Box:
 
 @dataclass(slots=True)
 class Picture:
-    """What hangs together: boxes, and arrows between them; of each whether it is only inferred."""
+    """Connected boxes, and the arrows between them. An arrow's value: whether the arrow is only inferred."""
 
     boxes: dict[str, Box] = field(default_factory=dict)
     arrows: dict[tuple[str, str], bool] = field(default_factory=dict)
@@ -38,7 +38,12 @@ class Picture:
 
 @dataclass(slots=True)
 class Lines:
-    """Where everything goes. `paths`: of each arrow, with whether it is inferred, and goes from right to left."""
+    """The places of boxes and lines.
+
+    Attributes:
+        near: the neighbours of each box, by its key.
+        paths: for each arrow its places, whether it is inferred, and whether it goes from right to left.
+    """
 
     columns: list[list[Box]]
     near: dict[str, list[Box]]
@@ -49,16 +54,15 @@ def lines(picture: Picture) -> Lines:
     """Columns for all boxes, and for each arrow the boxes and places that it goes through, from left to right."""
     backwards = _back(picture)
     # Two boxes that lead to each other share their place; each arrow is drawn from where it begins.
-    ahead = [((target, source) if (source, target) in backwards else (source, target), (source, target))
-             for source, target in picture.arrows]  # fmt: skip
-    _rank(picture, [pair for pair, _ in ahead])
+    ahead = {arrow: arrow[::-1] if arrow in backwards else arrow for arrow in picture.arrows}
+    _rank(picture, list(ahead.values()))
     columns: list[list[Box]] = [[] for _ in range(max(box.column for box in picture.boxes.values()) + 1)]
     for box in picture.boxes.values():
         box.width = len(cut(box.label)) * _LETTER + 2 * _PADDING
         columns[box.column].append(box)
     near: dict[str, list[Box]] = {}
     paths = []
-    for (left, right), arrow in ahead:
+    for arrow, (left, right) in ahead.items():
         first, last = picture.boxes[left], picture.boxes[right]
         path = [first]
         for column in range(first.column + 1, last.column):
@@ -66,15 +70,15 @@ def lines(picture: Picture) -> Lines:
             columns[column].append(place)
             path.append(place)
         path.append(last)
-        for one, other in pairwise(path):
-            near.setdefault(one.key, []).append(other)
-            near.setdefault(other.key, []).append(one)
+        for before, after in pairwise(path):
+            near.setdefault(before.key, []).append(after)
+            near.setdefault(after.key, []).append(before)
         paths.append((path, picture.arrows[arrow], arrow in backwards))
     return Lines(columns, near, paths)
 
 
 def _back(picture: Picture) -> set[tuple[str, str]]:
-    """Arrows that close a circle: they are drawn from right to left."""
+    """The arrows that close a circle: they are drawn from right to left."""
     ahead: dict[str, list[str]] = {}
     entered: dict[str, int] = dict.fromkeys(picture.boxes, 0)
     for source, target in picture.arrows:
@@ -98,14 +102,14 @@ def _back(picture: Picture) -> set[tuple[str, str]]:
                 state[following] = "open"
                 stack.append((following, iter(ahead.get(following, ()))))
 
-    for key in sorted(picture.boxes, key=lambda one: (entered[one], one)):  # beginnings first
+    for key in sorted(picture.boxes, key=lambda box: (entered[box], box)):  # beginnings first
         if key not in state:
             visit(key)
     return back
 
 
 def _rank(picture: Picture, pairs: list[tuple[str, str]]) -> None:
-    """Each box one column to the right of the last that leads to it."""
+    """Put each box one column to the right of the last box that leads to it."""
     for _ in picture.boxes:  # no circle is left, so this many rounds are enough
         moved = False
         for left, right in pairs:
@@ -116,9 +120,9 @@ def _rank(picture: Picture, pairs: list[tuple[str, str]]) -> None:
             return
 
 
-def place(found: Lines) -> tuple[float, float]:
-    """Says of everything where it stands; the picture's size."""
-    columns, near = found.columns, found.near
+def place(drawing: Lines) -> tuple[float, float]:
+    """Give every box and line its place. Returns the width and height of the picture."""
+    columns, near = drawing.columns, drawing.near
     for column in columns:
         column.sort(key=lambda box: box.label)
     _stack(columns)
@@ -146,7 +150,7 @@ def place(found: Lines) -> tuple[float, float]:
 
 
 def _stack(columns: list[list[Box]]) -> None:
-    """Each column from top to bottom, and all of them around one middle line."""
+    """Stack the boxes of each column, and align the middles of the columns."""
     heights = [sum(_step(box) for box in column) for column in columns]
     for column, height in zip(columns, heights, strict=True):
         y = _MARGIN + (max(heights) - height) / 2
@@ -156,17 +160,17 @@ def _stack(columns: list[list[Box]]) -> None:
 
 
 def _wished(box: Box, near: dict[str, list[Box]]) -> float:
-    """In the middle of its neighbours."""
-    return sum(one.y for one in near[box.key]) / len(near[box.key])
+    """The height at which a box would like to stand: in the middle of its neighbours."""
+    return sum(neighbour.y for neighbour in near[box.key]) / len(near[box.key])
 
 
 def _settle(column: list[Box], wished: list[float]) -> None:
-    """Each as near to where it wants to be as the others allow, who keep their order and their distance."""
+    """Move each box as near to its wished height as the other boxes allow: order and distances stay."""
     offsets, offset = [], 0.0
     for box in column:
         offsets.append(offset + _step(box) / 2)
         offset += _step(box)
-    blocks: list[tuple[float, int]] = []  # those that touch each other share what they wish for: the mean, and how many
+    blocks: list[tuple[float, int]] = []  # boxes that touch each other: the mean of their wishes, and their number
     for wish, own in zip(wished, offsets, strict=True):
         mean, count = wish - own, 1
         while blocks and blocks[-1][0] > mean:
@@ -183,5 +187,5 @@ def _step(box: Box) -> float:
 
 
 def cut(label: str) -> str:
-    """A label that is not too long."""
+    """The label, cut if it is too long."""
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"

@@ -1,4 +1,4 @@
-// What doesn't match is hidden; every word has to be found, in any order.
+// Hides every part that doesn't hold all words of the search, in any order.
 const search = document.querySelector("input");
 const parts = document.querySelectorAll("[data-text]");
 search.addEventListener("input", () => {

@@ -1,4 +1,4 @@
-"""The catalog as one web page that needs nothing else: no server, no other file, no network."""
+"""The catalog as one web page, which needs no server, no other file and no network."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -7,37 +7,46 @@ from pathlib import Path
 from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, EventField
 from events.contract.graph import as_svg, pictures
 from events.contract.layout import Picture
+from events.text import plural
 
 _HERE = Path(__file__).parent
-# Nothing may be loaded from anywhere, even if something had got past the escaping.
+# The page may load nothing from anywhere, even if a name got past the escaping.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _HEAD = (
     '<svg class="defs" aria-hidden="true"><defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
     'markerHeight="7" orient="auto"><path class="head" d="M0 0L8 4L0 8z"/></marker></defs></svg>'
 )
-_LEGEND = (("event", "event"), ("public", "public event"), ("handler", "handler"), ("translator", "translator"),
-           ("bridge", "bridge"))  # fmt: skip
+_LEGEND = {
+    "event": "event",
+    "public": "public event",
+    "handler": "handler",
+    "translator": "translator",
+    "bridge": "bridge",
+}
 
 
 def as_page(catalog: Catalog, title: str = "Events") -> str:
-    """The whole document."""
+    """The whole HTML document."""
     hrefs = {event.name: f"event-{number}" for number, event in enumerate(catalog.events, 1)}
     public = sum(event.public for event in catalog.events)
-    note = f"The ledger could not be asked: {catalog.unknown}; who else subscribes, and who publishes, is not known."
-    drawn = [_picture(one) for one in pictures(catalog, hrefs)]
+    note = (
+        f"The ledger could not be asked: {catalog.unknown}. This page doesn't know which other services have handlers, "
+        f"and which handlers publish."
+    )
+    drawn = [_picture(picture) for picture in pictures(catalog, hrefs)]
     return (
         "<!doctype html>\n"
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
         f"<title>{escape(title)}</title><style>\n{(_HERE / 'page.css').read_text('utf-8')}</style></head><body>{_HEAD}"
-        f'<header><h1>{escape(title)}</h1><p class="faint">{len(catalog.events):,} events, {public:,} of them public, '
-        f"{len(catalog.handlers):,} handlers</p>"
+        f'<header><h1>{escape(title)}</h1><p class="faint">{plural(len(catalog.events), "event")}, {public:,} of them '
+        f"public, {plural(len(catalog.handlers), 'handler')}</p>"
         f"{_text(note, 'note') if catalog.unknown else ''}"
         '<input type="search" placeholder="Search events, fields, handlers" aria-label="Search"></header><main>'
-        + _section("What leads to what", drawn, "pictures", _legend())
-        + _section("Events", [_event(one, hrefs) for one in catalog.events], "cards")
-        + _section("Handlers", [_handler(one, hrefs) for one in catalog.handlers], "cards")
+        + _section("How events flow", drawn, "pictures", _legend())
+        + _section("Events", [_event(event, hrefs) for event in catalog.events], "cards")
+        + _section("Handlers", [_handler(handler, hrefs) for handler in catalog.handlers], "cards")
         + f"</main><script>\n{(_HERE / 'page.js').read_text('utf-8')}</script></body></html>\n"
     )
 
@@ -49,7 +58,7 @@ def _section(title: str, parts: Sequence[str], kind: str, before: str = "") -> s
 
 
 def _legend() -> str:
-    kinds = "".join(f'<span><i class="{kind}"></i>{text}</span>' for kind, text in _LEGEND)
+    kinds = "".join(f'<span><i class="{kind}"></i>{text}</span>' for kind, text in _LEGEND.items())
     return f'<div class="legend">{kinds}<span>- - - as seen in the ledger</span></div>'
 
 
@@ -65,13 +74,13 @@ def _event(event: CatalogEvent, hrefs: dict[str, str]) -> str:
     publishers += [f"a handler of {cause}" for cause in event.caused_by]
     facts = {
         "published by": escape(", ".join(publishers)) or '<span class="faint">not known</span>',
-        "handled by": escape(", ".join(event.handlers)) or '<span class="faint">nobody known</span>',
+        "handled by": escape(", ".join(event.handlers)) or '<span class="faint">none known</span>',
         "forwarded to": escape(", ".join(event.forwarded_to)),
         "aggregate": escape(event.aggregate),
         "defined in": escape(event.module),
     }
-    words = [event.name, event.about, event.module, *event.handlers, *publishers, *event.forwarded_to,
-             *(field.name for field in event.fields)]  # fmt: skip
+    words = [event.name, event.about, event.module, *event.handlers, *publishers, *event.forwarded_to]
+    words += [field.name for field in event.fields]
     return (
         f'<article class="card" id="{hrefs[event.name]}"{_searched(words)}><h3>{escape(event.name)}</h3>'
         f'<div class="badges">{"".join(badges)}</div>{_text(event.about)}{_fields(event.fields)}{_facts(facts)}'
@@ -83,10 +92,10 @@ def _fields(fields: Sequence[EventField]) -> str:
     if not fields:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(one.name)}</td><td><code>{escape(one.type)}</code></td>"
-        f"<td>{'' if one.required else 'optional'}{' masked' if one.name in one.masked else ''}</td>"
-        f"<td>{escape(one.about)}</td></tr>"
-        for one in fields
+        f"<tr><td>{escape(field.name)}</td><td><code>{escape(field.type)}</code></td>"
+        f"<td>{'' if field.required else 'optional'}{' masked' if field.name in field.masked else ''}</td>"
+        f"<td>{escape(field.about)}</td></tr>"
+        for field in fields
     )
     head = "<tr><th>field</th><th>type</th><th></th><th></th></tr>"
     return f'<div class="scroll"><table>{head}{rows}</table></div>'
@@ -113,7 +122,7 @@ def _links(names: Iterable[str], hrefs: dict[str, str]) -> str:
 
 
 def _facts(facts: dict[str, str]) -> str:
-    """Values are HTML; empty ones are left out."""
+    """A list of facts. Values are HTML; facts with an empty value are left out."""
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in facts.items() if value)}</dl>"
 
 

@@ -1,6 +1,6 @@
-"""JSON Schemas of events, as AsyncAPI wants them: of the body that leaves the application, which is flat JSON.
+"""JSON Schemas of events for AsyncAPI. They describe the body that leaves the application, which is flat JSON.
 
-AsyncAPI's schemas are those of draft 07 and a little more, and pydantic's of draft 2020-12: what differs is rewritten.
+AsyncAPI's schemas are draft 07 and a little more, pydantic's are draft 2020-12: this module rewrites the differences.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,34 +15,47 @@ from events.integration import is_public
 
 _WHERE = "#/components/schemas/"
 _ENVELOPE: dict[str, dict[str, Any]] = {
-    "eventId": {"type": "string", "description": "Its id at its source: the same however often it comes."},
+    "eventId": {
+        "type": "string",
+        "description": "The id of the event at its source; the same in every copy.",
+    },
     "eventType": {"type": "string"},
-    "aggregateId": {"type": "string", "description": "The id of what it happened to; empty if nothing has one."},
-    "dateTimeOccurred": {"type": "string", "format": "date-time", "description": "When it happened."},
-    "timestamp": {"type": "string", "format": "date-time", "description": "The same."},
+    "aggregateId": {
+        "type": "string",
+        "description": "The id of the aggregate; empty if the event has none.",
+    },
+    "dateTimeOccurred": {"type": "string", "format": "date-time", "description": "When the event happened."},
+    "timestamp": {"type": "string", "format": "date-time", "description": "The same as dateTimeOccurred."},
 }
 _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "specversion": {"type": "string", "const": "1.0"},
-    "id": {"type": "string", "description": "A UUID, unless it came from elsewhere."},
+    "id": {
+        "type": "string",
+        "description": "A UUID, unless another service gave the id.",
+    },
     "source": {"type": "string", "format": "uri-reference"},
     "type": {"type": "string"},
-    "subject": {"type": "string", "description": "The aggregate's id."},
+    "subject": {"type": "string", "description": "The id of the aggregate."},
     "time": {"type": "string", "format": "date-time"},
     "schemaversion": {"type": "string", "pattern": "^[1-9][0-9]*$"},
-    "correlationid": {"type": "string", "description": "Shared by everything that one request caused."},
-    "causationid": {"type": "string", "description": "The id of the event that caused this one."},
-    "forwardedby": {"type": "string", "description": "Who sends it on, if it came from another source."},
+    "correlationid": {"type": "string", "description": "The same for all events that one request caused."},
+    "causationid": {"type": "string", "description": "The id of the event that caused this event."},
+    "forwardedby": {
+        "type": "string",
+        "description": "The service that forwards an event of another service.",
+    },
 }
 _TRACE: dict[str, dict[str, Any]] = {"traceparent": {"type": "string"}, "tracestate": {"type": "string"}}
 _REQUIRED = ("specversion", "id", "source", "type")  # by CloudEvents 1.0
+_VALUES = ("const", "default", "enum", "examples")  # keys whose values are no schemas
 
 Schema = dict[str, Any]
 
 
 class _Generate(GenerateJsonSchema):
-    """Names fields as they are sent: by their aliases where a class says `serialize_by_alias`, and only there.
+    """Names fields as they are sent: by their aliases if the class says `serialize_by_alias`, else by their names.
 
-    A field whose type has no JSON Schema (a class of the application's) is said to be anything.
+    The schema of a field whose type has no JSON Schema, such as a class of the application, allows any value.
     """
 
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
@@ -55,7 +68,7 @@ class _Generate(GenerateJsonSchema):
 
     @contextmanager
     def _named_as(self, config: Mapping[str, Any] | None) -> Iterator[None]:
-        """`config`: its own; None for a dataclass of the standard library, which has that of the class around it."""
+        """`config`: of the class; None for a dataclass of the standard library, which obeys the class around it."""
         outside = self.by_alias
         if config is not None:
             self.by_alias = bool(config.get("serialize_by_alias"))
@@ -69,17 +82,17 @@ class _Generate(GenerateJsonSchema):
 
 
 def bodies(events: Sequence[type[DomainEvent]]) -> tuple[dict[type[DomainEvent], str], dict[str, Schema]]:
-    """Each event to the name of its schema, and all schemas by name, with those that they refer to."""
+    """The name of each event's schema, and all schemas by name, with those to which they refer."""
     if not events:
         return {}, {}
-    # All at once, so that two models of one name get names of their own.
-    of_event, found = models_json_schema(
+    # All models at once, so that two models with one name get two names.
+    of_event, definitions = models_json_schema(
         [(event, "serialization") for event in events],
         by_alias=False,
         ref_template=_WHERE + "{model}",
         schema_generator=_Generate,
     )
-    schemas: dict[str, Schema] = found.get("$defs", {})
+    schemas: dict[str, Schema] = definitions.get("$defs", {})
     names = {event: str(of_event[(event, "serialization")]["$ref"]).removeprefix(_WHERE) for event in events}
     for event, name in names.items():
         schemas[name] = _own(event, schemas[name])
@@ -88,8 +101,8 @@ def bodies(events: Sequence[type[DomainEvent]]) -> tuple[dict[type[DomainEvent],
 
 
 def flat(event: type[DomainEvent], own: Schema) -> Schema:
-    """The event's own fields and, beside them, what is said of every event; an own field of such a name goes first."""
-    envelope = {name: dict(one) for name, one in _ENVELOPE.items() if name not in keys(event)}
+    """The schema of the event's own fields and of the envelope; an own field hides an envelope's field of its name."""
+    envelope = {name: dict(schema) for name, schema in _ENVELOPE.items() if name not in keys(event)}
     if "eventType" in envelope:
         envelope["eventType"]["const"] = event.event_name
     required = [*own["required"], *envelope]
@@ -97,43 +110,45 @@ def flat(event: type[DomainEvent], own: Schema) -> Schema:
 
 
 def structured(event: type[DomainEvent], schema: str) -> Schema:
-    """One CloudEvent as the whole body, with the event's own fields, of that schema, in it."""
+    """The schema of a body that is a whole CloudEvent, whose data has the schema with this name."""
     attributes = headers(event, [""])["properties"] | {"datacontenttype": {"const": "application/json"}}
     data = {"data": {"$ref": _WHERE + schema}}
     return {"type": "object", "properties": attributes | data, "required": [*_REQUIRED, "data"]}
 
 
 def webhook(event: type[DomainEvent], schema: str) -> Schema:
-    """The same as Standard Webhooks has it: type, timestamp and data, and what else a CloudEvent says."""
+    """The schema of a body as Standard Webhooks has it: type, timestamp, data, and the attributes of a CloudEvent."""
     whole = structured(event, schema)["properties"]
     whole["timestamp"] = whole["time"]
-    properties = {name: one for name, one in whole.items() if name not in ("specversion", "time", "datacontenttype")}
+    left_out = ("specversion", "time", "datacontenttype")
+    properties = {name: schema for name, schema in whole.items() if name not in left_out}
     return {"type": "object", "properties": properties, "required": ["type", "timestamp", "data"]}
 
 
 def headers(event: type[DomainEvent], prefixes: Iterable[str]) -> Schema:
-    """CloudEvents attributes beside the body; of several prefixes a message has those of its protocol."""
+    """The schema of headers with CloudEvents attributes. A message has only the prefix of its protocol."""
     prefixes = list(dict.fromkeys(prefixes)) or ["ce-"]
     properties = {f"{prefix}{name}": dict(schema) for prefix in prefixes for name, schema in _ATTRIBUTES.items()}
     for prefix in prefixes:
         properties[f"{prefix}type"]["const"] = event.event_name
-    schema: Schema = {"type": "object", "properties": properties | {name: dict(one) for name, one in _TRACE.items()}}
+    trace = {name: dict(schema) for name, schema in _TRACE.items()}
+    schema: Schema = {"type": "object", "properties": properties | trace}
     if len(prefixes) == 1:
         schema["required"] = [f"{prefixes[0]}{name}" for name in _REQUIRED]
     return schema
 
 
 def _own(event: type[DomainEvent], schema: Schema) -> Schema:
-    """The event's own fields, as far as they are sent."""
+    """The schema of those of the event's own fields that are sent."""
     computed, names = event.model_computed_fields, keys(event)
     own = {
         name: value
         for name, value in schema.get("properties", {}).items()
-        if name in names and name not in computed  # which are not stored, and so not sent
+        if name in names and name not in computed  # a computed field is not stored, so it is not sent
     }
     for path in event.masked_fields:
         name, _, within = path.partition(".")
-        if not within and not is_public(event):  # what a private event masks is not sent
+        if not within and not is_public(event):  # a masked field of a private event is not sent
             own.pop(name, None)
         elif name in own:
             own[name] = {**own[name], "x-masked": [*own[name].get("x-masked", ()), path]}
@@ -148,34 +163,33 @@ def _own(event: type[DomainEvent], schema: Schema) -> Schema:
 
 
 def _reachable(names: Iterable[str], schemas: dict[str, Schema]) -> set[str]:
-    """Those names, and all that they refer to."""
-    found: set[str] = set()
+    """These schemas, and all schemas to which they refer."""
+    reached: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name in schemas and name not in found:
-            found.add(name)
+        if name in schemas and name not in reached:
+            reached.add(name)
             waiting += _references(schemas[name])
-    return found
+    return reached
 
 
 def _references(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [name for one in value for name in _references(one)]
+        return [name for item in value for name in _references(item)]
     if not isinstance(value, dict):
         return []
     own = value.get("$ref")
-    below = [name for one in value.values() for name in _references(one)]
+    below = [name for item in value.values() for name in _references(item)]
     return [own.removeprefix(_WHERE), *below] if isinstance(own, str) else below
 
 
 def _as_draft_07(value: Any) -> Any:
     if isinstance(value, list):
-        return [_as_draft_07(one) for one in value]
+        return [_as_draft_07(item) for item in value]
     if not isinstance(value, dict):
         return value
-    schema = {key: one if key in ("const", "default", "enum", "examples") else _as_draft_07(one)
-              for key, one in value.items()}  # fmt: skip
+    schema = {key: item if key in _VALUES else _as_draft_07(item) for key, item in value.items()}
     if isinstance(schema.get("prefixItems"), list):  # a tuple
         schema["items"] = schema.pop("prefixItems")
         schema["additionalItems"] = False

@@ -1,7 +1,7 @@
-"""What is wrong with a configuration or a running system, and how to mend it: the checks behind `events doctor`.
+"""The checks behind `events doctor`: they find faults of a configuration or a running system, and say how to mend them.
 
-`findings` is what they report; `database`, `autogenerate`, `broker`, `bridges` and `workers` hold the checks, one
-function each. They alone, of all that is no worker, ask `worker` what Celery's settings must be.
+`findings` is what the checks report; `database`, `autogenerate`, `broker`, `bridges` and `workers` hold the checks, one
+function each. This folder alone asks `worker` what Celery's settings must be.
 
 May import: worker, pipeline and what is below. Open first: `examination`.
 """

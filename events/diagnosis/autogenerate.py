@@ -1,4 +1,4 @@
-"""The application's own Alembic here: whether it knows that our tables aren't its own. env.py is read, never run."""
+"""The application's own Alembic: whether it leaves our tables alone. The check reads env.py, and never runs it."""
 
 import ast
 import os
@@ -12,13 +12,13 @@ from events.diagnosis.findings import Finding, ok, warning
 from events.pipeline import Pipeline
 
 _CURE = (
-    "in it: from events.alembic import include_object, and include_object=include_object in each context.configure(); "
-    "see docs/alembic.md"
+    "in this file, write `from events.alembic import include_object`, and pass include_object=include_object to each "
+    "context.configure(); see docs/alembic.md"
 )
 
 
 def alembic(pipeline: Pipeline) -> list[Finding]:
-    """Of each environment that the command `alembic` would find from here."""
+    """A finding for each environment that the command `alembic` would find from this folder."""
     apart = bool(pipeline.settings.ledger_schema)
     drops = "`alembic revision --autogenerate` proposes to drop the tables of events"
     return [
@@ -38,7 +38,7 @@ def _environments() -> Iterator[Path]:
 
 
 def _locations() -> Iterator[str]:
-    """Each `script_location`; what Alembic itself could not read is none."""
+    """Each `script_location`; none if Alembic itself could not read its configuration."""
     ini, toml = Path(os.environ.get("ALEMBIC_CONFIG", "alembic.ini")), Path("pyproject.toml")
     try:
         if ini.is_file():
@@ -56,40 +56,44 @@ def _locations() -> Iterator[str]:
 
 
 def _in_packages(package: str, name: str) -> list[Path]:
-    """Where such a folder or module may be; nothing is imported to find out."""
+    """Where such a folder or module of a package may be. Imports nothing."""
     return [Path(root, *package.split("."), name) for root in ("", "src")]
 
 
 def _compares(file: Path) -> bool:
-    """Whether it names models: without them there is no autogenerate."""
-    named = [node.value for node in ast.walk(_parsed(file)) if isinstance(node, ast.Assign)
-             if any(isinstance(one, ast.Name) and one.id == "target_metadata" for one in node.targets)]  # fmt: skip
-    return not named or any(not (isinstance(one, ast.Constant) and one.value is None) for one in named)
+    """Whether env.py names models: Alembic can't compare without models."""
+    assignments = [node for node in ast.walk(_parsed(file)) if isinstance(node, ast.Assign)]
+    values = [node.value for node in assignments if any(map(_is_target_metadata, node.targets))]
+    return not values or any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
+
+
+def _is_target_metadata(target: ast.expr) -> bool:
+    return isinstance(target, ast.Name) and target.id == "target_metadata"
 
 
 def _spares_ours(file: Path) -> bool:
-    """It, or a module of the application that it imports, imports events.alembic; and it is told to Alembic."""
+    """Whether env.py, or a module that env.py imports, imports events.alembic and passes `include_object=`."""
     trees = [_parsed(file)]
     trees += [_parsed(module) for name in _imported(trees[0]) for module in _modules(name)]
-    told = any(_tells(node) for tree in trees for node in ast.walk(tree))
-    return told and any("events.alembic" in _imported(tree) for tree in trees)
+    passed = any(_is_include_object(node) for tree in trees for node in ast.walk(tree))
+    return passed and any("events.alembic" in _imported(tree) for tree in trees)
 
 
-def _tells(node: ast.AST) -> bool:
-    """It is a parameter `include_object=`, or the key of one."""
+def _is_include_object(node: ast.AST) -> bool:
+    """Whether the node is an argument `include_object=`, or the key of such an argument in a dictionary."""
     if isinstance(node, ast.keyword):
         return node.arg == "include_object"
     return isinstance(node, ast.Constant) and node.value == "include_object"
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """Modules, and what is taken out of them: that may be modules."""
+    """Names of imported modules, and of objects that are imported from modules: those may be modules, too."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {one.name for one in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
@@ -101,7 +105,7 @@ def _modules(name: str) -> list[Path]:
 
 
 def _parsed(file: Path) -> ast.AST:
-    """Empty, if it is no Python: then it does nothing either."""
+    """The syntax tree of a file; an empty tree if the file can't be read as Python."""
     try:
         return ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):

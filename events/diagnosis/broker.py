@@ -1,5 +1,6 @@
-"""The broker: reachable, keeps what it is given, and gives workers the time that they need."""
+"""The broker: whether it is reachable, keeps its messages, and gives workers the time that they need."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -18,7 +19,7 @@ _CONSUMER_TIMEOUT = 1800.0  # seconds: RabbitMQ's default
 
 def reachable(pipeline: Pipeline) -> list[Finding]:
     if not pipeline.settings.broker_url:
-        return [ok("broker", "none: workers feed themselves from the ledger")]
+        return [ok("broker", "no broker: workers take their deliveries from the ledger")]
     try:
         with _connected(pipeline) as connection:
             connection.default_channel  # noqa: B018 - opens it
@@ -35,67 +36,80 @@ def redis(pipeline: Pipeline) -> list[Finding]:
     with _connected(pipeline) as connection:
         client = connection.default_channel.client
         try:
-            told = client.config_get("maxmemory-policy") | client.config_get("appendonly") | client.config_get("save")
-        except Exception as refused:  # managed ones forbid CONFIG
-            return [warning("redis", f"its configuration can't be read: {refused}",
-                            "see to it that maxmemory-policy is noeviction, and that it persists")]  # fmt: skip
-    found = []
-    policy = told.get("maxmemory-policy")
-    cure = "CONFIG SET maxmemory-policy noeviction: it would drop wake-ups, which costs the stale window each time"
-    found.append(ok("maxmemory-policy", policy) if policy == "noeviction" else error("maxmemory-policy", policy, cure))
-    if told.get("appendonly") == "yes" or told.get("save"):
-        found.append(ok("persistence", "append-only file" if told.get("appendonly") == "yes" else "snapshots"))
-    else:
-        says = "none: after a restart all wake-ups are sent again, when the stale window has passed"
-        found.append(warning("persistence", says, "CONFIG SET appendonly yes"))
+            config = client.config_get("maxmemory-policy") | client.config_get("appendonly") | client.config_get("save")
+        except Exception as refused:  # managed servers forbid CONFIG
+            cure = "make sure that maxmemory-policy is noeviction, and that Redis persists its data"
+            return [warning("redis", f"Redis doesn't show its configuration: {refused}", cure)]
+    return [_eviction(config), _persistence(config), _visibility(pipeline)]
+
+
+def _eviction(config: Mapping[str, str]) -> Finding:
+    policy = config.get("maxmemory-policy", "")
+    if policy == "noeviction":
+        return ok("maxmemory-policy", policy)
+    cure = "run CONFIG SET maxmemory-policy noeviction: a dropped wake-up delays its delivery by the stale window"
+    return error("maxmemory-policy", policy, cure)
+
+
+def _persistence(config: Mapping[str, str]) -> Finding:
+    if config.get("appendonly") == "yes":
+        return ok("persistence", "append-only file")
+    if config.get("save"):
+        return ok("persistence", "snapshots")
+    says = "Redis doesn't persist: after a restart, the relay sends all wake-ups again when the stale window has passed"
+    return warning("persistence", says, "run CONFIG SET appendonly yes")
+
+
+def _visibility(pipeline: Pipeline) -> Finding:
     from events.worker import required_settings  # loads Celery
 
     longest = _longest(pipeline)
     options = required_settings(pipeline.settings, [], longest)["broker_transport_options"]
-    visible, needs = options["visibility_timeout"], longest.total_seconds()
-    says = f"{visible} s; the longest time limit is {needs:g} s"
-    if visible > needs:
-        found.append(ok("visibility_timeout", says))
-    else:
-        found.append(error("visibility_timeout", says, "shorten the handler's time_limit"))
-    return found
+    visible, needed = options["visibility_timeout"], longest.total_seconds()
+    says = f"{visible} s; the longest time limit is {needed:g} s"
+    if visible > needed:
+        return ok("visibility_timeout", says)
+    return error("visibility_timeout", says, "shorten the time_limit of that handler")
 
 
 def rabbitmq(pipeline: Pipeline) -> list[Finding]:
     settings = pipeline.settings
     if not is_rabbitmq(settings):
         return []
-    found = []
-    for name in _queues(pipeline):
-        with _connected(pipeline) as connection:
-            queue = work_queue(name, settings)
-            if not _exists(connection, name):
-                found.append(ok("queue", f"{name} is not there yet; the relay makes it"))
-                continue
-            try:
-                queue.bind(connection.channel()).queue_declare()
-                found.append(ok("queue", f"{name} is as it should be ({settings.rabbitmq_queue_type})"))
-            except Exception as refused:
-                cure = (f"delete it (rabbitmqctl delete_queue {name}): the ledger sends again what was in it; or set "
-                        f"EVENTS_RABBITMQ_QUEUE_TYPE to what it is")  # fmt: skip
-                found.append(error("queue", f"{name} was declared otherwise: {brief(refused, 200)}", cure))
+    return [*(_queue(pipeline, name) for name in _queues(pipeline)), _consumer_timeout(pipeline)]
+
+
+def _queue(pipeline: Pipeline, name: str) -> Finding:
+    settings = pipeline.settings
+    with _connected(pipeline) as connection:
+        if not _exists(connection, name):
+            return ok("queue", f"queue {name} doesn't exist yet; the relay declares it")
+        try:
+            work_queue(name, settings).bind(connection.channel()).queue_declare()
+        except Exception as refused:
+            cure = (
+                f"delete the queue (rabbitmqctl delete_queue {name}), and the relay sends its wake-ups again; or set "
+                f"EVENTS_RABBITMQ_QUEUE_TYPE to the type of the queue"
+            )
+            return error("queue", f"queue {name} was declared with other arguments: {brief(refused, 200)}", cure)
+    return ok("queue", f"queue {name} is declared as it should be ({settings.rabbitmq_queue_type})")
+
+
+def _consumer_timeout(pipeline: Pipeline) -> Finding:
     longest = (_longest(pipeline) + HARD_LIMIT_GRACE).total_seconds()
-    says = (
-        f"can't be read over AMQP; RabbitMQ's default is {_CONSUMER_TIMEOUT:g} s, and handlers may take {longest:g} s"
-    )
-    if longest >= _CONSUMER_TIMEOUT:
-        cure = f"set consumer_timeout = {int(longest * 2000)} in rabbitmq.conf (milliseconds)"
-        found.append(error("consumer_timeout", says, cure))
-    else:
-        found.append(ok("consumer_timeout", says))
-    return found
+    default = f"RabbitMQ's default is {_CONSUMER_TIMEOUT:g} s"
+    says = f"AMQP doesn't show this setting; {default}, and handlers may take {longest:g} s"
+    if longest < _CONSUMER_TIMEOUT:
+        return ok("consumer_timeout", says)
+    cure = f"set consumer_timeout = {int(longest * 2000)} in rabbitmq.conf (milliseconds)"
+    return error("consumer_timeout", says, cure)
 
 
 def _queues(pipeline: Pipeline) -> list[str]:
     try:
         subscribed = {handler.queue for handler in pipeline.ledger.overviews.take(finished=False).handlers}
         return sorted(({pipeline.settings.queue} | subscribed | pipeline.ledger.outbox.waiting().keys()) - {""})
-    except Exception:  # the database's trouble is told elsewhere
+    except Exception:  # the checks of the database tell of its errors
         return [pipeline.settings.queue]
 
 

@@ -1,4 +1,4 @@
-"""Runs all checks, in order, and none that makes no sense after what an earlier one found."""
+"""Runs all checks, in order. A check that makes no sense after the error of an earlier check is left out."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from events.diagnosis.findings import Finding, Level, failed
 from events.pipeline import Pipeline
 
 Check = Callable[[Pipeline], list[Finding]]
-# In each chain, the checks after a gate make no sense when that has found an error.
+# In each chain, the checks after a gate make no sense if the gate has found an error.
 CHAINS: tuple[tuple[Check, ...], ...] = (
     (workers.names,),
     (workers.importable,),
@@ -36,13 +36,13 @@ GATES = {database.reachable, database.schema, broker.reachable}
 
 
 def examine(pipeline: Pipeline) -> list[Finding]:
-    """Everything that was checked, in order. What can't be checked is a finding too; nothing is raised."""
+    """The findings of all checks, in order. A check that fails is a finding, too; `examine` raises nothing."""
     findings: list[Finding] = []
     for chain in CHAINS:
         for check in chain:
-            found = _checked(check, pipeline)
-            findings += found
-            if check in GATES and any(finding.level is Level.ERROR for finding in found):
+            of_check = _checked(check, pipeline)
+            findings += of_check
+            if check in GATES and any(finding.level is Level.ERROR for finding in of_check):
                 break
     return findings
 

@@ -1,4 +1,4 @@
-"""What a check reports."""
+"""Findings: what a check reports."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from events.text import brief, redact
 
 
 class Level(StrEnum):
-    """Errors break the promise, or will; warnings cost speed, money or sleep."""
+    """An error breaks the promise of delivery, or will break it; a warning costs speed, money or sleep."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what was found, and the cure if it is not as it should be."""
+    """The result of a check: what the check found, and the cure if there is a fault."""
 
     level: Level
     check: str
@@ -37,6 +37,6 @@ def error(check: str, found: str, cure: str) -> Finding:
 
 
 def failed(check: str, reason: BaseException) -> Finding:
-    """A check that couldn't be done."""
+    """The finding of a check that raised."""
     text = brief(str(reason).strip()) or type(reason).__name__
-    return error(check, f"can't be checked: {text}", "mend what is said here, then ask again")
+    return error(check, f"the check failed: {text}", "mend this fault, then run `events doctor` again")

@@ -1,4 +1,4 @@
-"""Workers and what they are told: Celery's settings, the deployment, who runs what, and what nobody runs."""
+"""Workers: their names and settings, their deployment, the handlers that they have, and handlers that no worker has."""
 
 import re
 import tomllib
@@ -11,36 +11,36 @@ from types import ModuleType
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import EventsError
 from events.handling import all_handlers, load_handlers, other_events, without_handlers
-from events.ledger import ALIVE, DeadLetterFilter, HandlerMetrics, State, retire_command
+from events.ledger import ALIVE, DeadLetterFilter, HandlerMetrics, Overview, State, retire_command
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
+from events.text import deliveries, plural
 
-_SLACK = 10.0  # seconds until a worker that ended what runs has said so
+_SLACK = 10.0  # seconds that a worker may take to tell the ledger that it ended a handler
 _CELERYCONFIG = "celeryconfig.py"
 
 
 def names(_: Pipeline) -> list[Finding]:
-    """Nothing else is named as this package is."""
+    """Whether another module or package has the name of this package."""
     if other := other_events():
-        says = f"{other} is named as this package is, and hides it from what is started here"
-        return [
-            error("events", says, "rename it, or uninstall what it belongs to; `celery -A events` finds it instead")
-        ]
+        says = f"{other} has the name of this package, and hides this package from programs that start in this folder"
+        return [error("events", says, "rename it, or uninstall its package; `celery -A events` would load it instead")]
     with suppress(PackageNotFoundError):
-        says = f"the package Events {version('Events')} is installed too: it writes its files into the folder of ours"
+        says = f"the package Events {version('Events')} is installed, too, and its files are in this package's folder"
         cure = "pip uninstall Events, then pip install --force-reinstall --no-deps celery-domain-events"
         return [error("events", says, cure)]
     return []
 
 
 def importable(pipeline: Pipeline) -> list[Finding]:
-    """The modules of EVENTS_HANDLERS; the checks after this one know the handlers by it."""
+    """Whether the modules of EVENTS_HANDLERS can be imported. Later checks need the handlers that they define."""
     modules = ", ".join(pipeline.settings.handlers)
     try:
         load_handlers(pipeline.settings.handlers)
     except EventsError as wrong:
         says, _, cure = str(wrong).rpartition("; ")
-        return [error("EVENTS_HANDLERS", says or cure, f"{cure if says else 'mend it'}: without it no worker starts")]
+        cure, says = (cure, says) if says else ("mend EVENTS_HANDLERS", cure)
+        return [error("EVENTS_HANDLERS", says, f"{cure}: no worker starts until then")]
     if missing := without_handlers(pipeline.settings.handlers):
         says, _, cure = missing.partition("; ")
         return [warning("EVENTS_HANDLERS", says, cure)]
@@ -48,12 +48,12 @@ def importable(pipeline: Pipeline) -> list[Finding]:
 
 
 def celery_settings(_: Pipeline) -> list[Finding]:
-    """The application's celeryconfig.py, read without importing the application."""
+    """Whether the application's celeryconfig.py keeps the promise. Runs that file without importing the application."""
     from events.worker import check_celeryconfig  # loads Celery
 
     path = Path(_CELERYCONFIG)
     if not path.exists():
-        return [ok("celeryconfig.py", "none here: Celery is set up by the package alone")]
+        return [ok("celeryconfig.py", "no such file in this folder: this package alone configures Celery")]
     module = ModuleType("celeryconfig")
     try:
         exec(compile(path.read_text(), str(path), "exec"), vars(module))
@@ -62,11 +62,11 @@ def celery_settings(_: Pipeline) -> list[Finding]:
         return [error("celeryconfig.py", str(wrong), "remove that line")]
     except Exception as wrong:
         return [error("celeryconfig.py", f"can't be imported: {type(wrong).__name__}: {wrong}", "mend it")]
-    return [ok("celeryconfig.py", "overrides nothing that the promise needs")]
+    return [ok("celeryconfig.py", "the file overrides no setting that the promise of delivery needs")]
 
 
 def deployment(pipeline: Pipeline) -> list[Finding]:
-    """fly.toml's kill_timeout against our own deadline."""
+    """Whether kill_timeout in fly.toml leaves a worker the time of EVENTS_SHUTDOWN_TIMEOUT."""
     path, ours = Path("fly.toml"), pipeline.settings.shutdown_timeout.total_seconds()
     if not path.exists():
         return []
@@ -74,97 +74,117 @@ def deployment(pipeline: Pipeline) -> list[Finding]:
     match = re.fullmatch(r"(\d+)(s|m)?", str(given))
     seconds = int(match[1]) * (60 if match[2] == "m" else 1) if match else 0
     if seconds <= ours:
-        says = f"fly.toml kills after {given}, EVENTS_SHUTDOWN_TIMEOUT is {ours:g} s"
-        cure = "raise kill_timeout above it (at most 300), or lower EVENTS_SHUTDOWN_TIMEOUT"
-        return [error("kill_timeout", f"{says}: a deployment counts as a failed attempt of what runs", cure)]
-    return [ok("kill_timeout", f"{given} s, above EVENTS_SHUTDOWN_TIMEOUT ({ours:g} s)")]
+        says = f"Fly kills a worker after {seconds} s, and EVENTS_SHUTDOWN_TIMEOUT is {ours:g} s"
+        cure = "raise kill_timeout in fly.toml above EVENTS_SHUTDOWN_TIMEOUT (300 s at most), or lower that"
+        return [error("kill_timeout", f"{says}: each deployment fails the attempts that run", cure)]
+    return [ok("kill_timeout", f"{seconds} s, above EVENTS_SHUTDOWN_TIMEOUT ({ours:g} s)")]
 
 
 def presence(pipeline: Pipeline) -> list[Finding]:
     alive = pipeline.ledger.workers.alive(ALIVE)
     if not alive:
-        return [warning("workers", "none lives", "start one: celery -A events worker")]
+        return [warning("workers", "no worker is alive", "start a worker: celery -A events worker")]
     versions = sorted({worker.version for worker in alive})
-    says = f"{len(alive)} live, {sum(worker.concurrency for worker in alive)} processes or threads"
+    slots = sum(worker.concurrency for worker in alive)
+    says = f"{plural(len(alive), 'living worker')} with {plural(slots, 'process or thread', 'processes or threads')}"
     if len(versions) > 1:
-        cure = "fine during a deployment; after it, replace the old ones"
+        cure = "this is normal during a deployment; after the deployment, replace the old workers"
         return [warning("workers", f"{says}, of versions {' and '.join(versions)}", cure)]
     return [ok("workers", f"{says}, version {versions[0]}")]
 
 
 def handlers(pipeline: Pipeline) -> list[Finding]:
-    """Subscribed but running nowhere; waiting in a queue that nobody reads; events that nobody wants."""
-    found_now = pipeline.ledger.overviews.take(finished=False)
-    found: list[Finding] = []
-    subscribed = [handler for handler in found_now.handlers if handler.queue]
-    for handler in found_now.handlers:
-        found += _orphans(handler) if found_now.workers else _nowhere(handler)
-        if handler.queue in found_now.unread:
-            says = f"no worker reads queue {handler.queue!r} of {handler.handler}; {handler.waiting} deliveries wait"
-            found.append(error("queues", says, f"start a worker for it: celery -A events worker -Q {handler.queue}"))
+    """Whether workers have all handlers, read their queues and have handlers for all events; and which are paused."""
+    overview = pipeline.ledger.overviews.take(finished=False)
+    findings: list[Finding] = []
+    for handler in overview.handlers:
+        findings += _orphans(handler) if overview.workers else _without_worker(handler)
+        if handler.queue in overview.unread:
+            says = f"no worker reads queue {handler.queue!r} of handler {handler.handler}; {_wait(handler.waiting)}"
+            cure = f"start a worker that reads this queue: celery -A events worker -Q {handler.queue}"
+            findings.append(error("queues", says, cure))
         if handler.paused:
             held = handler.deliveries.get(State.PAUSED, 0)
-            says = f"{handler.handler} is paused by {handler.changed_by}; {held} deliveries wait"
-            found.append(warning("handlers", says, f"events handlers resume {handler.handler}"))
-    waiting = {one.event_type: one.waiting for one in found_now.event_types}
-    for event_type in found_now.unhandled_types:
-        says = f"{waiting[event_type]} events {event_type} wait: no handler ever subscribed to them"
-        found.append(warning("events", says, "start a worker that has a handler for them, or publish them no more"))
-    for worker in found_now.workers:
-        if not worker.handlers:
-            says = f"worker {worker.name} has no handler"
-            found.append(warning("idle workers", says, "name the modules that define them in its EVENTS_HANDLERS"))
-    return found or [ok("handlers", f"all {len(subscribed)} that are subscribed run somewhere")]
+            says = f"{handler.changed_by} paused handler {handler.handler}; {_wait(held)}"
+            findings.append(warning("handlers", says, f"run: events handlers resume {handler.handler}"))
+    findings += [*_unhandled(overview), *_idle_workers(overview)]
+    subscribed = sum(bool(handler.queue) for handler in overview.handlers)
+    return findings or [ok("handlers", f"living workers have all {plural(subscribed, 'subscribed handler')}")]
 
 
-def _nowhere(handler: HandlerMetrics) -> list[Finding]:
-    """No living worker has it for anything."""
+def _unhandled(overview: Overview) -> list[Finding]:
+    waiting = {metrics.event_type: metrics.waiting for metrics in overview.event_types}
+    cure = "start a worker that has a handler for these events, stop publishing them, or run: events unhandled drop"
+    return [
+        warning("events", f"no handler ever subscribed to {event_type}; {waiting[event_type]} such events wait", cure)
+        for event_type in overview.unhandled_types
+    ]
+
+
+def _idle_workers(overview: Overview) -> list[Finding]:
+    cure = "name the modules that define handlers in the worker's EVENTS_HANDLERS"
+    return [
+        warning("idle workers", f"worker {worker.name} has no handler", cure)
+        for worker in overview.workers
+        if not worker.handlers
+    ]
+
+
+def _without_worker(handler: HandlerMetrics) -> list[Finding]:
+    """The finding for a handler that no living worker has for any event."""
     if not handler.queue and not handler.waiting:
         return []
-    is_subscribed = "is subscribed and" if handler.queue else "is no longer subscribed,"
+    state = "is subscribed" if handler.queue else "is no longer subscribed"
     since = min((orphan.since for orphan in handler.orphans if orphan.since), default=None)
-    says = f"{handler.handler} {is_subscribed} runs nowhere{_since(since)}; {handler.waiting} deliveries wait for it"
-    cure = f"start a worker that has it (EVENTS_HANDLERS), or: events handlers retire {handler.handler}"
+    says = f"handler {handler.handler} {state}, and no living worker has it{_since(since)}; {_wait(handler.waiting)}"
+    cure = f"start a worker that has the handler (EVENTS_HANDLERS), or run: events handlers retire {handler.handler}"
     return [(error if handler.waiting else warning)("handlers", says, cure)]
 
 
 def _orphans(handler: HandlerMetrics) -> list[Finding]:
-    """Of what it takes, what no living worker has."""
+    """A finding for each event type for which no living worker has the handler."""
     if not handler.workers:
-        return _nowhere(handler)
-    found = []
+        return _without_worker(handler)
+    findings = []
     for orphan in handler.orphans:
-        says = f"{handler.handler} takes no {orphan.event_type} on any worker{_since(orphan.since)}; "
-        says += f"{orphan.waiting} deliveries wait for it"
-        cure = f"start a worker whose code takes it, or: {retire_command(handler, orphan)}"
-        found.append((error if orphan.waiting else warning)("handlers", says, cure))
-    return found
+        says = f"no living worker has handler {handler.handler} for event {orphan.event_type}{_since(orphan.since)}"
+        cure = f"start a worker that has the handler for this event, or run: {retire_command(handler, orphan)}"
+        level = error if orphan.waiting else warning
+        findings.append(level("handlers", f"{says}; {_wait(orphan.waiting)}", cure))
+    return findings
 
 
-def _since(moment: datetime | None) -> str:
-    return f" since {moment:%Y-%m-%d %H:%M:%S} UTC" if moment is not None else ""
+def _wait(count: int) -> str:
+    return f"{deliveries(count)} {'waits' if count == 1 else 'wait'}"
+
+
+def _since(time: datetime | None) -> str:
+    return f" since {time:%Y-%m-%d %H:%M:%S} UTC" if time is not None else ""
 
 
 def time_limits(pipeline: Pipeline) -> list[Finding]:
-    """What runs, and has for longer than it may: on threads and solo nothing ends it."""
+    """Handlers that run for longer than their time limit: the pools threads and solo can't end a handler."""
     limits = {handler.name: handler.time_limit for handler in all_handlers()}
-    found = []
+    findings = []
     for handler, seconds, worker, count in pipeline.ledger.overviews.running():
         limit = (limits.get(handler) or pipeline.settings.time_limit).total_seconds()
         if seconds > limit + HARD_LIMIT_GRACE.total_seconds() + _SLACK:
-            says = f"{handler} has run for {seconds:.0f} s on {worker} ({count} of it run); its limit is {limit:g} s"
-            cure = "see where it stands in that worker's log; SIGTERM ends the worker within EVENTS_SHUTDOWN_TIMEOUT"
-            found.append(warning("time limits", f"{says}, which only the prefork pool enforces", cure))
-    return found
+            says = (
+                f"handler {handler} has run for {seconds:.0f} s on worker {worker} ({deliveries(count)} at once); its "
+                f"time limit is {limit:g} s, which only the prefork pool enforces"
+            )
+            cure = "look at that worker's log; SIGTERM ends the worker within EVENTS_SHUTDOWN_TIMEOUT"
+            findings.append(warning("time limits", says, cure))
+    return findings
 
 
 def leftovers(pipeline: Pipeline) -> list[Finding]:
-    """What waits for an operator."""
+    """Dead letters and parked messages, which wait for an operator."""
     dead = pipeline.ledger.dead.count(DeadLetterFilter())
     parked = sum(pipeline.parked.counts().values())
-    found = []
+    findings = []
     if dead:
-        found.append(warning("dead letters", f"{dead}", "look at them: events dead list"))
+        findings.append(warning("dead letters", plural(dead, "dead letter"), "run: events dead list"))
     if parked:
-        found.append(warning("parked messages", f"{parked}", "look at them: events parked list"))
-    return found or [ok("dead letters", "none, and no parked messages")]
+        findings.append(warning("parked messages", plural(parked, "parked message"), "run: events parked list"))
+    return findings or [ok("dead letters", "no dead letters, and no parked messages")]

@@ -44,7 +44,7 @@ class Backend:
     def begin_counting(self) -> None:
         """Count before a user looks: counting millions of rows takes seconds."""
         for cached in (self.under_way, self._everything, self._dead):
-            cached.ask()
+            cached.refresh()
 
     def changed(self) -> None:
         """The ledger was changed: the next page counts anew."""

@@ -1,4 +1,4 @@
-"""What a process says about itself: logs, metrics for Prometheus, health, and the port that serves them.
+"""What a process tells about itself: logs, metrics for Prometheus, health, and the port that serves them.
 
 May import: pipeline and what is below. Open first: `prometheus`. (`flower` is the public name of events.flower.)
 """

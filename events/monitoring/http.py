@@ -1,4 +1,4 @@
-"""A small HTTP server, in a thread of the process that it tells of. Whoever reaches the port may read it."""
+"""A small HTTP server, in a thread of the process whose state it serves. Every client of the port may read."""
 
 import errno
 import logging
@@ -13,24 +13,24 @@ from events.errors import ConfigurationError
 
 log = logging.getLogger("events.monitoring")
 
-_SLOWEST = 10  # seconds that a client may take to say what it wants
+_SLOWEST = 10  # seconds that a client may take to send its request
 
 
 class Page:
-    """One answer."""
+    """The answer to a request."""
 
     def __init__(self, body: bytes, content_type: str, status: int = 200) -> None:
         self.body, self.content_type, self.status = body, content_type, status
 
 
-Pages = Mapping[str, Callable[[str], Page]]  # by path; given what the client accepts
+Pages = Mapping[str, Callable[[str], Page]]  # by path; a page is made from the request's header Accept
 
 
 class Server(ThreadingHTTPServer):
-    """Listens from when it is made, on IPv4 and IPv6 where there are both.
+    """Listens as soon as it is made, on IPv4 and IPv6 if the machine has both.
 
     Raises:
-        ConfigurationError: the port can't be had.
+        ConfigurationError: another process has the port, or the system refuses it.
     """
 
     daemon_threads = True
@@ -40,9 +40,8 @@ class Server(ThreadingHTTPServer):
         try:
             self._listen(port)
         except OSError as error:
-            why = (
-                "is taken by another process" if error.errno == errno.EADDRINUSE else f"can't be had: {error.strerror}"
-            )
+            taken = error.errno == errno.EADDRINUSE
+            why = "is taken by another process" if taken else f"can't be opened: {error.strerror}"
             raise ConfigurationError(
                 f"EVENTS_HTTP_PORT={port}: the port {why}; give each worker and relay of this machine a port of its "
                 f"own, or 0 for none"
@@ -55,7 +54,7 @@ class Server(ThreadingHTTPServer):
                 super().__init__(("::", port), _Request)
                 return
             except OSError as error:
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # which is: IPv6 is switched off
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # these say that IPv6 is switched off
                     raise
         self.address_family = socket.AF_INET
         super().__init__(("0.0.0.0", port), _Request)
@@ -63,13 +62,14 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        TCPServer.server_bind(self)  # past HTTPServer's own, which asks DNS for our name
+        TCPServer.server_bind(self)  # not that of HTTPServer, which asks DNS for the name of this machine
 
     def start(self) -> None:
+        """Answer requests, in a thread."""
         threading.Thread(target=self.serve_forever, name="events-http", daemon=True).start()
 
     def leave_to_parent(self) -> None:
-        """In a forked child: let go of the port, or it would be taken for as long as the child lives."""
+        """Close the socket in a forked child, or the port would be taken for as long as the child lives."""
         self.socket.close()
 
     def handle_error(self, *_: Any) -> None:
@@ -98,4 +98,4 @@ class _Request(BaseHTTPRequestHandler):
             return Page(b"failed; the log says why\n", "text/plain", 500)
 
     def log_message(self, *_: Any) -> None:
-        """Nobody wants a line for each."""
+        """Log no line for each request."""

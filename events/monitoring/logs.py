@@ -1,6 +1,6 @@
-"""Logs as JSON: one object a line, which in a handler's run says of which delivery it speaks (EVENTS_LOG_FORMAT).
+"""Logs as JSON, an object on each line (EVENTS_LOG_FORMAT). Lines of a handler's run name their delivery.
 
-Nothing here may raise: a line that can't be formatted as it was meant is formatted as far as it goes.
+No function here may raise: if a part of a record can't be formatted, the line holds the other parts.
 """
 
 import json
@@ -19,7 +19,7 @@ from events.text import redact
 from events.tracing import trace_id
 
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}  # the rest is the caller's `extra`
-_DEPTH = 8  # of what a caller's extra field may hold
+_DEPTH = 8  # levels of a caller's extra field; deeper values are written as text
 
 _at_work: ContextVar[Sequence[Claim]] = ContextVar("events_logs_at_work", default=())
 
@@ -27,10 +27,10 @@ Fields = Mapping[str, object]
 
 
 class JsonFormatter(logging.Formatter):
-    """One record, one line.
+    """Formats a record as one line.
 
     Args:
-        also: what else is known of a record that comes from outside a handler's run.
+        also: gives further fields for a record from outside a handler's run.
     """
 
     def __init__(self, also: Callable[[logging.LogRecord], Fields] = lambda _: {}) -> None:
@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
         whole = dict(line)
         for part in (self._of_delivery, _of_error, _of_caller):
             with suppress(Exception):
-                whole = dict(part(record)) | whole  # what is there already stays
+                whole = dict(part(record)) | whole  # fields of earlier parts stay
         try:
             return json.dumps(line | whole)
         except Exception as error:
@@ -56,13 +56,13 @@ class JsonFormatter(logging.Formatter):
     def _of_delivery(self, record: logging.LogRecord) -> Fields:
         claims = _at_work.get()
         fields = about(claims) if claims else self._also(record)
-        if "trace_id" not in fields and (found := trace_id()):
-            return {**fields, "trace_id": found}
+        if "trace_id" not in fields and (current := trace_id()):
+            return {**fields, "trace_id": current}
         return fields
 
 
 class DeliveryLogs(Watcher):
-    """Remembers what this thread has at work; what a handler starts in threads of its own doesn't know."""
+    """Remembers the deliveries that this thread handles. Threads that a handler starts don't know its deliveries."""
 
     def around(self, claims: Sequence[Claim]) -> "_AtWork":
         return _AtWork(claims)
@@ -82,7 +82,7 @@ class _AtWork:
 
 
 def about(claims: Sequence[Claim]) -> Fields:
-    """What a line says of the deliveries that it speaks of. Only now is it looked up: most runs log nothing."""
+    """The fields that name these deliveries in a line. Made when a line is logged: most handlers log nothing."""
     first = claims[0]
     fields: dict[str, object] = {"handler": first.handler}
     if len(claims) > 1:
@@ -90,19 +90,20 @@ def about(claims: Sequence[Claim]) -> Fields:
         fields |= {"events": len(claims)} | ({"event_type": kinds.pop()} if len(kinds) == 1 else {})
         return fields
     envelope = first.envelope
-    return fields | {
+    fields |= {
         "event_id": str(envelope.id),
         "event_type": envelope.event_type,
         "attempt": first.attempt,
         "correlation_id": _correlation(envelope.metadata) or str(envelope.id),
-    } | ({"trace_id": found} if (found := trace_id(envelope.metadata)) else {})  # fmt: skip
+    }
+    trace = trace_id(envelope.metadata)
+    return fields | {"trace_id": trace} if trace else fields
 
 
 def _correlation(metadata: str) -> str:
     try:
-        found = json.loads(metadata)
-        return str(found.get("correlation_id") or "")
-    except Exception:  # a foreign program's
+        return str(json.loads(metadata).get("correlation_id") or "")
+    except Exception:  # another program wrote the metadata, and they are not JSON
         return ""
 
 
@@ -118,12 +119,12 @@ def _of_error(record: logging.LogRecord) -> Fields:
 
 
 def _of_caller(record: logging.LogRecord) -> Fields:
-    return {name: _plain(value) for name, value in vars(record).items()
-            if name not in _STANDARD and not name.startswith("_")}  # fmt: skip
+    extra = {name: value for name, value in vars(record).items() if name not in _STANDARD and not name.startswith("_")}
+    return {name: _plain(value) for name, value in extra.items()}
 
 
 def _plain(value: object, depth: int = 0) -> Any:
-    """As JSON can hold it, without passwords."""
+    """The value as JSON can hold it, without passwords."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -131,9 +132,9 @@ def _plain(value: object, depth: int = 0) -> Any:
     if isinstance(value, str):
         return redact(str(value))
     if isinstance(value, Mapping) and depth < _DEPTH:
-        return {_text(name): _plain(one, depth + 1) for name, one in value.items()}
+        return {_text(name): _plain(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset) and depth < _DEPTH:
-        return [_plain(one, depth + 1) for one in value]
+        return [_plain(inner, depth + 1) for inner in value]
     return _text(value)
 
 
@@ -147,14 +148,14 @@ def _text(value: object) -> str:
 def _time(created: float) -> str:
     try:
         return datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except Exception:  # a record that somebody made by hand
+    except Exception:  # a record that was not made by a logger
         return _time(0)
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return redact(record.getMessage())
-    except Exception:  # arguments that don't fit
+    except Exception:  # the arguments don't fit the message
         return f"{_text(record.msg)} {_text(record.args)}"
 
 

@@ -1,7 +1,7 @@
-"""Logs as text. What others wrote in them can't command the terminal that shows them, or forge a line: the lines of a
-record after its first are indented. Secrets of URLs are left out.
+"""Logs as text. Text of others can't command the terminal that shows a line, and can't forge a line: all lines of a
+record after the first are indented. Secrets of URLs are left out.
 
-An application's own messages may hold what it likes, colours among it; only secrets are taken out of them.
+Messages of the application may hold any characters, such as colours; only secrets are taken out of them.
 """
 
 import copy
@@ -10,14 +10,14 @@ import logging
 from events.text import printable, redact
 
 _INDENT = "  "
-_REPEAT = ("amqp", "celery", "events", "kombu")  # loggers that repeat what comes in
+_REPEAT = ("amqp", "celery", "events", "kombu")  # loggers whose messages may quote text from a broker or a client
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats as another formatter does.
+    """Cleans a record, and lets another formatter format it.
 
     Args:
-        inner: that one; None for the standard library's.
+        inner: the other formatter; None for that of the standard library.
     """
 
     def __init__(self, inner: logging.Formatter | None) -> None:
@@ -27,26 +27,26 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         try:
             record = self._cleaned(record)
-        except Exception:  # what can't be formatted is the logger's to complain about
+        except Exception:  # the logger itself complains about a record that can't be formatted
             return self._inner.format(record)
         return self._inner.format(record)
 
     def _cleaned(self, record: logging.LogRecord) -> logging.LogRecord:
-        """A copy, since other handlers get the record, too."""
-        found = copy.copy(record)
+        """A cleaned copy: other handlers get the record, too."""
+        cleaned = copy.copy(record)
         foreign = record.name.partition(".")[0] in _REPEAT and record.name != "celery.redirected"  # by print()
-        found.msg, found.args = _clean(record.getMessage(), foreign), None
+        cleaned.msg, cleaned.args = _clean(record.getMessage(), foreign), None
         if isinstance(record.exc_info, tuple) and not record.exc_text:
-            found.exc_text = self._inner.formatException(record.exc_info)
-        if found.exc_text:
-            found.exc_text = _INDENT + _clean(found.exc_text)
-        if found.stack_info:
-            found.stack_info = _INDENT + _clean(found.stack_info)
-        return found
+            cleaned.exc_text = self._inner.formatException(record.exc_info)
+        if cleaned.exc_text:
+            cleaned.exc_text = _INDENT + _clean(cleaned.exc_text)
+        if cleaned.stack_info:
+            cleaned.stack_info = _INDENT + _clean(cleaned.stack_info)
+        return cleaned
 
 
 def make_plain(logger: logging.Logger) -> None:
-    """Let all handlers of this logger write so."""
+    """Let all handlers of this logger format with a PlainFormatter."""
     for handler in logger.handlers:
         if not isinstance(handler.formatter, PlainFormatter):
             handler.setFormatter(PlainFormatter(handler.formatter))

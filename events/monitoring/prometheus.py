@@ -1,14 +1,13 @@
-"""What is counted, in Prometheus' words. METRICS is the one list of it: docs/metrics.md, the dashboard and the alert
+"""The metrics in Prometheus' words. METRICS is the one list of them: docs/metrics.md, the dashboard and the alert
 rules are held to it by tests.
 
-Counters and histograms come from the process in which it happens; gauges of the ledger from whoever has a ledger, and
-all who have the same one say the same.
+Counters and histograms come from the process that counts. Gauges come from every process that reads the ledger, and
+all processes of one ledger report the same values.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -16,58 +15,11 @@ from prometheus_client.utils import floatToGoString
 
 from events.ledger import Overview, State
 from events.monitoring.cached import Cached
+from events.monitoring.metrics import METRICS, Kind, Metric, Source
 from events.monitoring.relay_counts import RelayCounts
 from events.monitoring.worker_counts import BOUNDS, Histogram, WorkerCounts
 
-Kind = Literal["counter", "histogram", "gauge"]
-Source = Literal["worker", "relay", "ledger"]
 Family = CounterMetricFamily | HistogramMetricFamily | GaugeMetricFamily
-Labels = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric. `source`: who counts it; a worker that relays is a relay, too."""
-
-    name: str
-    kind: Kind
-    source: Source
-    labels: Labels
-    help: str
-
-
-_PAIR = ("event_type", "handler")
-METRICS = (
-    Metric("events_published_total", "counter", "relay", ("event_type",), "Events that became deliveries."),
-    Metric("events_fanned_out_total", "counter", "relay", _PAIR, "Deliveries that they became."),
-    Metric("events_sent_total", "counter", "relay", _PAIR, "Deliveries given to the broker, or to this worker itself; "
-           "again with each retry."),
-    Metric("events_expired_total", "counter", "relay", (), "Deliveries whose worker died or fell silent; each is given "
-           "out again, or is a dead letter."),
-    Metric("events_succeeded_total", "counter", "worker", _PAIR, "Deliveries whose handler and outcome are committed."),
-    Metric("events_retried_total", "counter", "worker", _PAIR, "Attempts that failed and will be repeated."),
-    Metric("events_dead_total", "counter", "worker", _PAIR, "Deliveries that became dead letters here."),
-    Metric("events_handed_back_total", "counter", "worker", _PAIR, "Deliveries claimed and given back, the attempt "
-           "not counted: for another worker, or out of a group that failed as a whole."),
-    Metric("events_parked_total", "counter", "worker", ("reason",), "Messages put aside because they can't be run."),
-    Metric("events_commit_to_start_seconds", "histogram", "worker", _PAIR, "From the event's commit to its delivery's "
-           "first attempt."),
-    Metric("events_commit_to_done_seconds", "histogram", "worker", _PAIR, "From the event's commit to the commit of "
-           "what its handler did."),
-    Metric("events_handler_seconds", "histogram", "worker", _PAIR, "In the handler, of each attempt."),
-    Metric("events_backlog", "gauge", "ledger", ("handler",), "Deliveries that wait to be sent, retries among them."),
-    Metric("events_in_flight", "gauge", "ledger", ("handler",), "Deliveries that are sent or running."),
-    Metric("events_oldest_pending_age_seconds", "gauge", "ledger", ("queue",), "For how long the delivery that waits "
-           "longest to be sent has been due."),
-    Metric("events_outbox_lag_seconds", "gauge", "ledger", (), "For how long the first event in line waits to become "
-           "deliveries."),
-    Metric("events_dead_letters", "gauge", "ledger", ("handler",), "Dead letters that nobody replayed or discarded."),
-    Metric("events_paused", "gauge", "ledger", ("handler",), "Deliveries held back because an operator paused their "
-           "handler."),
-    Metric("events_parked_messages", "gauge", "ledger", ("reason",), "Parked messages that nobody replayed or "
-           "discarded."),
-)  # fmt: skip
-
 _FAMILIES: Mapping[Kind, type[Family]] = {
     "counter": CounterMetricFamily,
     "histogram": HistogramMetricFamily,
@@ -76,12 +28,12 @@ _FAMILIES: Mapping[Kind, type[Family]] = {
 
 
 class EventsCollector(Collector):
-    """For a registry of prometheus_client. `collect` only looks: it never asks the ledger, and never waits.
+    """For a registry of prometheus_client. `collect` never asks the ledger, and never waits.
 
     Args:
-        worker_counts: of this worker.
-        relay_counts: by the relay of this process.
-        ledger: what stands in it.
+        worker_counts: the counts of this worker; None if the process is no worker.
+        relay_counts: the counts of this process's relay; None if the process doesn't relay.
+        ledger: the numbers of the ledger; None if another process reports them.
     """
 
     def __init__(
@@ -93,7 +45,7 @@ class EventsCollector(Collector):
         self._worker_counts, self._relay_counts, self._ledger = worker_counts, relay_counts, ledger
 
     def describe(self) -> Iterable[Family]:
-        """All that there may be, so that a registry need not collect to know the names."""
+        """All families, so that a registry need not collect to know their names."""
         return [_family(metric) for metric in METRICS]
 
     def collect(self) -> Iterator[Family]:
@@ -101,9 +53,9 @@ class EventsCollector(Collector):
             yield from _families("relay", _of_relay(self._relay_counts))
         if self._worker_counts is not None:
             yield from _families("worker", _of_worker(self._worker_counts))
-        standing = self._ledger.latest() if self._ledger is not None else None
-        if standing is not None:
-            yield from _families("ledger", _of_ledger(standing))
+        overview = self._ledger.latest() if self._ledger is not None else None
+        if overview is not None:
+            yield from _families("ledger", _of_ledger(overview))
 
 
 _Numbers = Mapping[Any, float | Histogram]  # by the values of the labels, as a tuple
@@ -126,27 +78,32 @@ def _of_worker(worker_counts: WorkerCounts) -> dict[str, _Numbers]:
         "events_dead_total": {pair: done.dead for pair, done in all_done.items()},
         "events_handed_back_total": {pair: done.handed_back for pair, done in all_done.items()},
         "events_parked_total": _by_name(worker_counts.parked_messages()),
-        # Of each there are twenty lines, so only those that say something.
-        "events_commit_to_start_seconds": {
-            p: d.commit_to_start for p, d in all_done.items() if d.commit_to_start.count
-        },
-        "events_commit_to_done_seconds": {p: d.commit_to_done for p, d in all_done.items() if d.commit_to_done.count},
-        "events_handler_seconds": {p: d.in_handler for p, d in all_done.items() if d.in_handler.count},
+        # A histogram has twenty lines, so empty histograms are left out.
+        "events_commit_to_start_seconds": _filled({pair: done.commit_to_start for pair, done in all_done.items()}),
+        "events_commit_to_done_seconds": _filled({pair: done.commit_to_done for pair, done in all_done.items()}),
+        "events_handler_seconds": _filled({pair: done.in_handler for pair, done in all_done.items()}),
     }
 
 
-def _of_ledger(found: Overview) -> dict[str, _Numbers]:
+def _filled(histograms: Mapping[Any, Histogram]) -> _Numbers:
+    return {pair: histogram for pair, histogram in histograms.items() if histogram.count}
+
+
+def _of_ledger(overview: Overview) -> dict[str, _Numbers]:
     def by_handler(*states: State) -> _Numbers:
-        return {(one.handler,): sum(one.deliveries.get(state, 0) for state in states) for one in found.handlers}
+        return {
+            (handler.handler,): sum(handler.deliveries.get(state, 0) for state in states)
+            for handler in overview.handlers
+        }
 
     return {
         "events_backlog": by_handler(State.PENDING),
         "events_in_flight": by_handler(State.SENT, State.RUNNING),
-        "events_oldest_pending_age_seconds": _by_name(found.oldest_due),
-        "events_outbox_lag_seconds": {(): found.lag},
+        "events_oldest_pending_age_seconds": _by_name(overview.oldest_due),
+        "events_outbox_lag_seconds": {(): overview.lag},
         "events_dead_letters": by_handler(State.DEAD),
         "events_paused": by_handler(State.PAUSED),
-        "events_parked_messages": _by_name(found.parked),
+        "events_parked_messages": _by_name(overview.parked),
     }
 
 
@@ -158,7 +115,7 @@ def _families(source: Source, numbers: Mapping[str, _Numbers]) -> Iterator[Famil
     for metric in METRICS:
         if metric.source == source:
             family = _family(metric)
-            for values, number in sorted(numbers[metric.name].items(), key=lambda one: one[0]):
+            for values, number in sorted(numbers[metric.name].items(), key=lambda item: item[0]):
                 if isinstance(family, HistogramMetricFamily):
                     assert isinstance(number, Histogram)
                     family.add_metric(values, buckets=_buckets(number), sum_value=number.total)
@@ -173,12 +130,12 @@ def _family(metric: Metric) -> Family:
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Prometheus' buckets hold what is in those below them, too."""
-    found, below = [], 0.0
+    """The buckets of Prometheus: each counts the values of all lower buckets, too."""
+    buckets, below = [], 0.0
     for bound, count in zip((*BOUNDS, math.inf), histogram.counts, strict=True):
         below += count
-        found.append((_shown(bound), below))
-    return found
+        buckets.append((_shown(bound), below))
+    return buckets
 
 
 def _shown(bound: float) -> str:

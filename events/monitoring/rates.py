@@ -1,4 +1,4 @@
-"""What each handler of a worker does a second, as of late: what the worker tells the ledger of itself."""
+"""Attempts per second of each handler of a worker, of late: the worker tells the ledger."""
 
 import time
 from collections import Counter
@@ -9,27 +9,27 @@ _OUTCOMES = ("succeeded", "retried", "dead")
 
 
 class Activity:
-    """Looks at a tally now and then, and remembers how it stood."""
+    """Looks at a worker's counts now and then, and remembers their last state."""
 
-    def __init__(self, tally: WorkerCounts) -> None:
-        self._tally = tally
+    def __init__(self, worker_counts: WorkerCounts) -> None:
+        self._worker_counts = worker_counts
         self._before, self._since = self._counts(), time.monotonic()
 
     def of_late(self) -> dict[str, dict[str, float]]:
-        """Handler to outcome to how many a second, since the last call; only handlers that did something."""
+        """Attempts per second since the last call, by handler and outcome; only of handlers that ended an attempt."""
         now, counts = time.monotonic(), self._counts()
         seconds = max(now - self._since, 0.001)
         rates: dict[str, dict[str, float]] = {}
         for (handler, outcome), count in counts.items():
             if count > self._before[handler, outcome]:
-                theirs = rates.setdefault(handler, dict.fromkeys(_OUTCOMES, 0.0))
-                theirs[outcome] = round((count - self._before[handler, outcome]) / seconds, 3)
+                of_handler = rates.setdefault(handler, dict.fromkeys(_OUTCOMES, 0.0))
+                of_handler[outcome] = round((count - self._before[handler, outcome]) / seconds, 3)
         self._before, self._since = counts, now
         return rates
 
     def _counts(self) -> Counter[tuple[str, str]]:
         counts: Counter[tuple[str, str]] = Counter()
-        for done in self._tally.done():
+        for done in self._worker_counts.done():
             for outcome in _OUTCOMES:
                 counts[done.handler, outcome] += getattr(done, outcome)
         return counts

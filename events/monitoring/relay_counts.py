@@ -1,4 +1,4 @@
-"""What the relay of this process moved. Its labels come from the ledger, not from a registry, so they are bounded."""
+"""Counts of this process's relay. The labels come from the ledger, not from a registry, so their number is bounded."""
 
 import threading
 from collections import Counter
@@ -8,13 +8,13 @@ from events.hooks import Watcher
 from events.ledger import FannedOut, Group
 from events.monitoring.worker_counts import OTHER
 
-_MOST = 500  # different pairs of event type and handler that are told apart
+_MOST = 500  # pairs of event type and handler that are counted apart; all others are counted as OTHER
 
 Pair = tuple[str, str]  # event type and handler
 
 
 class RelayCounts(Watcher):
-    """Counts in this process alone: a relay is one thread of it, and so is what a worker's main process finds."""
+    """Counts in this process alone: the relay is a thread of it, and so is the search for lost workers."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
@@ -24,12 +24,12 @@ class RelayCounts(Watcher):
         self._sent: Counter[Pair] = Counter()
         self._expired = 0
 
-    def fanned_out(self, found: FannedOut) -> None:
+    def fanned_out(self, result: FannedOut) -> None:
         with self._lock:
-            for kind, count in found.published.items():
+            for kind, count in result.published.items():
                 known = kind in self._published or len(self._published) < self._most
                 self._published[kind if known else OTHER] += count
-            self._add(self._made, found.made)
+            self._add(self._made, result.made)
 
     def sent(self, groups: Sequence[Group]) -> None:
         counts = Counter((wakeup.event_type, wakeup.handler) for group in groups for wakeup in group)
@@ -46,19 +46,19 @@ class RelayCounts(Watcher):
 
     @property
     def published(self) -> dict[str, int]:
-        """Events, by type."""
+        """Events that became deliveries, by type."""
         with self._lock:
             return dict(self._published)
 
     @property
     def made(self) -> dict[Pair, int]:
-        """Deliveries that events became."""
+        """Deliveries that were made of events."""
         with self._lock:
             return dict(self._made)
 
     @property
     def given_away(self) -> dict[Pair, int]:
-        """Deliveries that the transport took; one that is sent again counts again."""
+        """Deliveries that the transport took. A delivery that is sent again counts again."""
         with self._lock:
             return dict(self._sent)
 

@@ -1,4 +1,4 @@
-"""What a process serves on EVENTS_HTTP_PORT."""
+"""The pages that a process serves on EVENTS_HTTP_PORT: /metrics, /healthz and /readyz."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from events.transport import open_transport
 
 
 def make_server(port: int, collector: EventsCollector, health: Health) -> Server:
-    """It listens, and answers when it is started. Raises ConfigurationError if the port is taken."""
+    """A server that listens, and answers after `start()`. Raises ConfigurationError if the port is taken."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
 
@@ -37,7 +37,7 @@ def database_probe(pipeline: Pipeline) -> Probe:
 
 
 def broker_probe(pipeline: Pipeline) -> Probe:
-    """Does the broker answer? On a connection of its own: the relay's is of its thread alone."""
+    """Does the broker answer? The probe has a connection of its own: the relay's belongs to the relay's thread."""
     transport = open_transport(pipeline.settings)
 
     def ask() -> None:
@@ -48,7 +48,7 @@ def broker_probe(pipeline: Pipeline) -> Probe:
 
 def _page(judge: Callable[[], Verdict]) -> Callable[[str], Page]:
     def page(_: str) -> Page:
-        status, said = judge()
-        return Page(json.dumps(said).encode() + b"\n", "application/json", status)
+        status, body = judge()
+        return Page(json.dumps(body).encode() + b"\n", "application/json", status)
 
     return page

@@ -1,8 +1,8 @@
-"""What the processes of one worker did with deliveries, counted in memory that they share.
+"""Counts of the deliveries that the processes of one worker handled, in memory that the processes share.
 
-There is a block of numbers for each process, so that no two write the same number and none waits for another. A pool
-process that died is replaced by one that goes on in the same block: a kill loses nothing, and nothing grows. All
-series are there from the start, one for each event type and handler that is registered: labels are never made later.
+Each process has a block of numbers, so that no two processes write the same number, and none waits for another. The
+successor of a pool process that died goes on in the same block: a kill loses no counts, and the memory doesn't grow.
+All series are there from the start, one for each event type and handler that is registered: no label is made later.
 """
 
 import fcntl
@@ -20,13 +20,14 @@ from typing import Any
 from events.hooks import Watcher
 from events.ledger import Claim, Outcome, Result
 
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0,
-          3600.0)  # fmt: skip
-OTHER = "other"  # what isn't registered, such as the event type of a subscription that older code left behind
+_MILLISECONDS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500)
+_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+BOUNDS = (*(bound / 1000 for bound in _MILLISECONDS), *_SECONDS)  # of histograms, in seconds
+OTHER = "other"  # a label for all that isn't registered, such as an event type to which only older code subscribed
 
-_SLOTS = 128  # processes that have a block of their own: the main one, and 126 children; the others share the last
+_SLOTS = 128  # blocks: one for the main process, one for each of 126 children, and one that all other children share
 _OUTCOMES = {Outcome.SUCCEEDED: 0, Outcome.RETRY: 1, Outcome.DEAD: 2, Outcome.HANDED_BACK: 3}
-_HISTOGRAM = len(BOUNDS) + 2  # a number for each bound, one for what is above them, and the sum
+_HISTOGRAM = len(BOUNDS) + 2  # a count for each bound, a count of the values above all bounds, and the sum
 _TO_START = len(_OUTCOMES)
 _TO_DONE = _TO_START + _HISTOGRAM
 _IN_HANDLER = _TO_DONE + _HISTOGRAM
@@ -35,7 +36,8 @@ _SERIES = _IN_HANDLER + _HISTOGRAM
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many lay within each of BOUNDS and not within the one before, then how many above all; and their sum."""
+    """`counts`: how many values lie between each of BOUNDS and the bound before, then how many lie above all bounds.
+    `total`: the sum of all values."""
 
     counts: list[float]
     total: float
@@ -47,7 +49,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of the deliveries of one event type to one handler, since the worker started."""
+    """The outcomes of the deliveries of one event type to one handler, since the worker started."""
 
     event_type: str
     handler: str
@@ -61,11 +63,12 @@ class Done:
 
 
 class WorkerCounts(Watcher):
-    """Made in a worker's main process, before its pool forks; each child says `enter`.
+    """Made in a worker's main process, before its pool forks; each child calls `enter`.
 
     Args:
-        pairs: event type and handler of all that this worker may be given.
-        reasons: for which messages may be parked.
+        pairs: event type and handler of all deliveries that this worker may get.
+        reasons: the reasons for which messages may be parked.
+        slots: blocks of numbers.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]], reasons: Iterable[str], slots: int = _SLOTS) -> None:
@@ -76,14 +79,14 @@ class WorkerCounts(Watcher):
         end = len(self._pairs) * _SERIES
         self._reasons = {reason: end + number for number, reason in enumerate([*sorted(set(reasons)), OTHER])}
         self._width, self._slots = end + len(self._reasons), slots
-        # First a mark for each block that is in use: to read the others would be to take memory for them.
+        # Before the blocks stands a mark for each block that is in use: reading an unused block would take memory.
         self._numbers = memoryview(mmap.mmap(-1, 8 * slots * (1 + self._width))).cast("d")
         self._lock_file = _nameless_file()
         self._lock: AbstractContextManager[Any]
         self.enter(None)
 
     def enter(self, index: int | None) -> None:
-        """Count into the block of the pool's process of that number; None is the main process."""
+        """Count into the block of this process: `index` is its number in the pool, None for the main process."""
         slot = 0 if index is None else min(index + 1, self._slots - 1)
         self._block = self._slots + slot * self._width
         self._lock = threading.Lock()  # the parent's may have been held when it forked
@@ -92,16 +95,16 @@ class WorkerCounts(Watcher):
         self._numbers[slot] = 1.0
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
-        which = _OUTCOMES.get(result.outcome)
-        if which is None:  # not ours: whoever has it counts it
+        outcome = _OUTCOMES.get(result.outcome)
+        if outcome is None:  # the worker that has the delivery counts it
             return
         series = self._of_pair.get((claim.envelope.event_type, claim.handler))
         if series is None:
             series = self._of_pair.get((OTHER, claim.handler), self._of_pair[OTHER, OTHER])
         at = self._block + series
-        numbers, age = self._numbers, max(claim.age, 0.0)  # the clock of whoever stored it may be ahead
+        numbers, age = self._numbers, max(claim.age, 0.0)  # the publisher's clock may be ahead
         with self._lock:
-            numbers[at + which] += 1.0
+            numbers[at + outcome] += 1.0
             if took:
                 place = at + _IN_HANDLER
                 numbers[place + bisect_left(BOUNDS, took)] += 1.0
@@ -110,7 +113,7 @@ class WorkerCounts(Watcher):
                 place = at + _TO_START
                 numbers[place + bisect_left(BOUNDS, age)] += 1.0
                 numbers[place + _HISTOGRAM - 1] += age
-            if which == 0:
+            if outcome == 0:
                 age += time.monotonic() - claim.taken
                 place = at + _TO_DONE
                 numbers[place + bisect_left(BOUNDS, age)] += 1.0
@@ -121,15 +124,15 @@ class WorkerCounts(Watcher):
             self._numbers[self._block + self._reasons.get(reason, self._reasons[OTHER])] += 1.0
 
     def done(self) -> list[Done]:
-        """All series of this worker. `other` is among them only if something was counted there."""
+        """All series of this worker; those of OTHER only if they counted a delivery."""
         sums = self._sums()
-        found = []
+        series = []
         for pair, at in self._of_pair.items():
             if pair[0] != OTHER or any(sums[at : at + _SERIES]):
                 succeeded, retried, dead, handed_back = sums[at : at + len(_OUTCOMES)]
                 histograms = [_histogram(sums, at + start) for start in (_TO_START, _TO_DONE, _IN_HANDLER)]
-                found.append(Done(*pair, succeeded, retried, dead, handed_back, *histograms))
-        return found
+                series.append(Done(*pair, succeeded, retried, dead, handed_back, *histograms))
+        return series
 
     def parked_messages(self) -> dict[str, float]:
         """How many messages this worker parked, by reason."""
@@ -147,7 +150,7 @@ def _histogram(sums: list[float], at: int) -> Histogram:
 
 
 class _SharedLock:
-    """Between processes, and between the threads of each. Whoever is killed with it in hand lets go of it."""
+    """A lock between processes, and between the threads of each. The death of a process releases its lock."""
 
     def __init__(self, file: int) -> None:
         self._file = file

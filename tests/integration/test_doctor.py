@@ -105,7 +105,7 @@ def test_what_nobody_runs_and_clocks_that_differ_are_found(doctor: Doctor, datab
     report = doctor(database_url=database.url)
     told = {finding["check"]: finding for finding in report["findings"]}
     assert told["handlers"]["level"] == "warning"
-    assert "hear is subscribed and runs nowhere" in told["handlers"]["found"]
+    assert "handler hear is subscribed, and no living worker has it" in told["handlers"]["found"]
     assert "-Q slow" in told["queues"]["cure"]
     assert (told["clock"]["level"], told["workers"]["level"]) == ("error", "warning")
     assert "w2@host/def is 86400.0 s ahead" in told["clock"]["found"]
@@ -179,7 +179,7 @@ def test_what_runs_over_its_time_limit_is_found(doctor: Doctor, database: Postgr
     # Then it is named, with its worker and what to do
     told = {finding["check"]: finding for finding in doctor(database_url=database.url)["findings"]}
     assert "hear has run for 36" in told["time limits"]["found"]
-    assert "on w1" in told["time limits"]["found"]
+    assert "on worker w1" in told["time limits"]["found"]
 
 
 def test_missing_tables_and_a_database_that_is_away_are_one_line_each(

@@ -79,7 +79,7 @@ def test_a_worker_counts_what_its_processes_did_though_one_was_killed(system: Sy
     assert port.says("/readyz", 200) == {"status": "ready"}
     worker.terminate()
     # Then it is not ready any more, and lives; and ends when that is done
-    assert port.says("/readyz", 503)["reasons"] == {"process": "it is stopping"}
+    assert port.says("/readyz", 503)["reasons"] == {"process": "the process is stopping"}
     assert port.says("/healthz", 200) == {"status": "ok", "stopping": True}
     Path(late.release).touch()
     assert worker.exit_code() == 0

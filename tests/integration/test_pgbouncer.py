@@ -53,9 +53,8 @@ def test_in_transaction_mode_it_is_recognised_and_doctor_has_the_cure(database: 
     url = pooled(database.url)
     assert pooler_at(url) is Pooler.TRANSACTION
     found = told(url, "on")["pooler"]
-    assert (found["level"], found["found"]) == (
-        "error", "a pooler such as PgBouncer is in between, in transaction mode, and EVENTS_LISTEN is on"
-    )  # fmt: skip
+    says = "a pooler such as PgBouncer is between this machine and the database, in transaction mode"
+    assert (found["level"], found["found"]) == ("error", f"{says}, and EVENTS_LISTEN is on")
     assert CURE in found["cure"]
     found = told(url, "off")
     assert found["pooler"]["level"] == found["connections"]["level"] == "ok"

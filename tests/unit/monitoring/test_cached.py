@@ -41,8 +41,8 @@ def look(cached: Cached[int], patience: float = 30) -> Look[int]:
 
 
 def settled(cached: Cached[int]) -> bool:
-    getting = cached.ask()
-    return getting is None or getting.done()
+    fetching = cached.refresh()
+    return fetching is None or fetching.done()
 
 
 def test_it_is_good_for_a_while() -> None:
@@ -97,7 +97,7 @@ def test_what_was_changed_while_it_was_got_is_got_once_more() -> None:
     counting = Counting()
     counting.gate.clear()
     cached = Cached(counting.get, counting.clock)
-    cached.ask()
+    cached.refresh()
     assert counting.begun.wait(30)
     cached.expire()
     counting.gate.set()
@@ -166,7 +166,7 @@ def get():
     threading.Event().wait(0.3)
     print("got", flush=True)
 
-Cached(get).ask()
+Cached(get).refresh()
 """
     # Then no thread is ended in the middle of something, which C++ takes for a reason to abort
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -178,6 +178,6 @@ def test_a_process_that_ends_waits_for_no_value_that_never_comes() -> None:
 import threading
 from events.monitoring.cached import Cached
 
-Cached(lambda: threading.Event().wait()).ask()
+Cached(lambda: threading.Event().wait()).refresh()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
