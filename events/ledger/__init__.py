@@ -41,7 +41,7 @@ from events.ledger.operator_ports import (
     Switches,
     Unhandled,
 )
-from events.ledger.outcome import Outcome, Result, described, failure_of, line_of
+from events.ledger.outcome import Outcome, Result, described, failure_of, failure_without_trace, line_of
 from events.ledger.overview import (
     LATELY,
     EventMetrics,
@@ -152,6 +152,7 @@ __all__ = [
     "differences",
     "encode",
     "failure_of",
+    "failure_without_trace",
     "former_id",
     "line_of",
     "mask",

@@ -52,8 +52,7 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
         home: the module of the handler that it came from, whose package is the application's even if it is installed.
         traceparent: of the attempt's span.
     """
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = _name_of(error)
     try:
         trace = redact("".join(traceback.format_exception(error)))
     except Exception:
@@ -61,13 +60,12 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
     if len(trace) > _MAX_TRACEBACK:
         half = _MAX_TRACEBACK // 2
         trace = f"{trace[:half]}\n... {len(trace) - 2 * half:,} characters left out ...\n{trace[-half:]}"
-    return Failure(
-        name[:255],
-        storable(_text_of(error)[:_MAX_ERROR])[:_MAX_ERROR],
-        storable(trace),
-        _place_of(error, home)[:255],
-        traceparent,
-    )
+    return Failure(name[:255], _stored_text_of(error), storable(trace), _place_of(error, home)[:255], traceparent)
+
+
+def failure_without_trace(error: BaseException) -> Failure:
+    """The same of an error that says all in its text, such as one of our own that was made and never raised."""
+    return Failure(_name_of(error)[:255], _stored_text_of(error), "")
 
 
 def line_of(error: BaseException, home: str) -> str:
@@ -91,6 +89,16 @@ def _innermost(error: BaseException, home: str) -> tuple[FrameType, int] | None:
         if package == application or (package != _OURS and not frame.f_code.co_filename.startswith(LIBRARIES)):
             found = frame, line
     return found
+
+
+def _name_of(error: BaseException) -> str:
+    """Of its class, as it is stored: with the module, if it is not a builtin."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _stored_text_of(error: BaseException) -> str:
+    return storable(_text_of(error)[:_MAX_ERROR])[:_MAX_ERROR]
 
 
 def _text_of(error: BaseException) -> str:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from events.errors import NotTaken, TransportError, Unsendable
-from events.ledger import Failure, Group, Outbox
+from events.ledger import Group, Outbox, failure_without_trace
 from events.relay.transport import Transport
-from events.text import redact
 from events.throttle import Throttle
 
 log = logging.getLogger("events.relay")
@@ -117,7 +116,7 @@ class Sending:
         return pause
 
     def _give_up(self, group: Group, reason: TransportError) -> None:
-        failure = Failure(f"{Unsendable.__module__}.{Unsendable.__qualname__}", redact(str(reason))[:4000], "")
+        failure = failure_without_trace(reason)
         for wakeup in group:
             if self._outbox.give_up(wakeup, failure):
                 log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id,

@@ -1,29 +1,29 @@
 """What a worker reads and writes around a handler's run. Keeps the contract of events.ledger.Inbox.
 
-Every write after the claim is fenced: it happens only `WHERE` the delivery is running with this very token.
+Every write after the claim is fenced: see events.store.fencing.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Update, and_, select, update
+from sqlalchemy import Connection, Engine, and_, select, update
 
-from events.errors import LeaseLost
-from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of
+from events.errors import EventDataError, LeaseLost
+from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of, failure_without_trace
 from events.store.claiming import take
 from events.store.database.availability import is_away, is_contention, pardons
-from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
+from events.store.database.engine import look, moments, now_plus, relaxed_commit, transaction
 from events.store.database.lent_transaction import OURS, lent, settle
 from events.store.database.listener import wake_relays
 from events.store.database.pg_catalog import Catalog
 from events.store.database.savepoints import SqlShared, shared
 from events.store.database.watched_connections import watch_for
-from events.store.delivery_keys import is_key, key_table, key_values, unlocked
+from events.store.delivery_keys import Key, key_values
 from events.store.failed_attempts import fail, interrupt
+from events.store.fencing import extending, is_still, key_of, still_ours, succeeding, write
 from events.store.passing_on import passed_on
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state, waits
@@ -74,7 +74,7 @@ class SqlInbox:
     def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
         why = failure_of(error)
         with transaction(self._engine) as connection:
-            mine = _is_still(claim.envelope.id, claim.handler, claim.token)
+            mine = is_still(key_of(claim))
             if not interrupt(connection, mine, f"{why.error_type}: {why.error}", most):
                 return False
             wake_relays(connection)
@@ -84,7 +84,7 @@ class SqlInbox:
         keys = key_values(self._dialect, [(event_id, handler, token) for event_id, token in tokens.items()])
         with transaction(self._engine) as connection:
             wake_relays(connection)
-            back = _still_ours(self._dialect).where(_DELIVERY.worker == worker[:255])
+            back = still_ours(self._dialect).where(_DELIVERY.worker == worker[:255])
             not_counted = {"attempts_before": _DELIVERY.attempts_before + 1}
             return connection.execute(
                 back.values(state=waits(), due_at=now_plus(connection), **not_counted), keys
@@ -94,14 +94,11 @@ class SqlInbox:
         claims = []
         for row in take(self._engine, handler, tokens, worker, lease):
             token = tokens[row.event_id]
-            attempt = token - row.attempts_before
             if row.event_type is None:  # deleted by somebody, and that must be seen
-                gone = Envelope(row.event_id, "", "", "", 1, None, 1, "")
-                self.bury(
-                    Claim(gone, handler, token, attempt, worker),
-                    Failure("events.errors.EventDataError", f"event {row.event_id} is no longer in event_store", ""),
-                )
+                gone = EventDataError(f"event {row.event_id} is no longer in event_store")
+                self._bury((row.event_id, handler, token), failure_without_trace(gone))
             else:
+                attempt = token - row.attempts_before
                 claims.append(Claim(_envelope_of(row), handler, token, attempt, worker, row.age))
         return claims
 
@@ -114,14 +111,14 @@ class SqlInbox:
         with transaction(self._background) as connection:
             relaxed_commit(connection)
             return connection.execute(
-                _extending(self._dialect).values(due_at=now_plus(connection, lease)),
-                _claim_values(self._dialect, claims),
+                extending(self._dialect).values(due_at=now_plus(connection, lease)),
+                key_values(self._dialect, map(key_of, claims)),
             ).rowcount
 
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
         settle(connection)
-        values = _claim_values(self._dialect, claims) | moments(self._dialect)
-        done = connection.execute(_succeeding(self._dialect), values, execution_options=OURS).rowcount
+        values = key_values(self._dialect, map(key_of, claims)) | moments(self._dialect)
+        done = connection.execute(succeeding(self._dialect), values, execution_options=OURS).rowcount
         if done != len(claims):
             first = claims[0]
             raise LeaseLost(
@@ -141,22 +138,27 @@ class SqlInbox:
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the time until something is due may just have become shorter
-            mine = _is_still(claim.envelope.id, claim.handler, claim.token)
+            mine = is_still(key_of(claim))
             return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.token) == 1
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
+        return self._bury(key_of(claim), failure)
+
+    def _bury(self, key: Key, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # there is something to copy
-            mine = _is_still(claim.envelope.id, claim.handler, claim.token)
-            return fail(connection, mine, failure, Outcome.DEAD) == 1
+            return fail(connection, is_still(key), failure, Outcome.DEAD) == 1
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
+        return self._hand_back([key_of(claim) for claim in claims], delay, alone=alone)
+
+    def _hand_back(self, keys: Collection[Key], delay: timedelta, *, alone: bool) -> int:
         with transaction(self._background) as connection:
             if not delay:
                 wake_relays(connection)
-            return _write(
+            return write(
                 connection,
-                claims,
+                keys,
                 state=waits(),
                 due_at=now_plus(connection, delay),
                 attempts_before=_DELIVERY.attempts_before + 1,
@@ -166,7 +168,7 @@ class SqlInbox:
     def pass_on(self, claims: Collection[Claim], unread: str = "") -> int:
         with transaction(self._engine) as connection:
             uncounted = {"attempts_before": _DELIVERY.attempts_before + 1}
-            return _write(connection, claims, **passed_on(connection, unread), **uncounted)
+            return write(connection, map(key_of, claims), **passed_on(connection, unread), **uncounted)
 
     def release(self, worker_prefix: str) -> int:
         with transaction(self._background) as connection:
@@ -180,11 +182,10 @@ class SqlInbox:
 
     def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
         if len(tokens) > 1:
-            claims = [Claim(Envelope(event_id, "", "", "", 1, None, 1, ""), handler, token, 1, "")
-                      for event_id, token in tokens.items()]  # fmt: skip
-            return self.hand_back(claims, timedelta(0), alone=True)
+            keys = [(event_id, handler, token) for event_id, token in tokens.items()]
+            return self._hand_back(keys, timedelta(0), alone=True)
         ((event_id, token),) = tokens.items()
-        mine = _is_still(event_id, handler, token)
+        mine = is_still((event_id, handler, token))
         with transaction(self._background) as connection:
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
@@ -198,16 +199,6 @@ class SqlInbox:
         return 1
 
 
-def _is_still(event_id: UUID, handler: str, token: int) -> ColumnElement[bool]:
-    """The delivery is running, with this very token."""
-    return and_(
-        _DELIVERY.event_id == event_id,
-        _DELIVERY.handler == handler,
-        in_state(State.RUNNING),
-        _DELIVERY.attempts == token,
-    )
-
-
 def _envelope_of(row: Any) -> Envelope:
     return Envelope(
         id=row.event_id,
@@ -218,41 +209,4 @@ def _envelope_of(row: Any) -> Envelope:
         timestamp=row.timestamp,
         schema_version=row.schema_version,
         metadata=row.metadata or "{}",
-    )
-
-
-def _write(connection: Connection, claims: Collection[Claim], **values: Any) -> int:
-    """Write to the deliveries that are still these claims'; how many are."""
-    dialect = connection.dialect.name
-    return connection.execute(_still_ours(dialect).values(**values), _claim_values(dialect, claims)).rowcount
-
-
-def _claim_values(dialect: str, claims: Collection[Claim]) -> dict[str, Any]:
-    return key_values(dialect, [(claim.envelope.id, claim.handler, claim.token) for claim in claims])
-
-
-# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
-
-
-@cache
-def _still_ours(dialect: str) -> Update:
-    return update(event_deliveries).where(_are_still_ours(dialect))
-
-
-@cache
-def _extending(dialect: str) -> Update:
-    """Where somebody has the lock, it is tried again a moment later: others must not wait for it."""
-    return update(event_deliveries).where(unlocked(_are_still_ours(dialect)))
-
-
-def _are_still_ours(dialect: str) -> ColumnElement[bool]:
-    """The deliveries are running with the tokens that `_claim_values` says."""
-    keys = key_table(dialect)
-    return and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
-
-
-@cache
-def _succeeding(dialect: str) -> Update:
-    return _still_ours(dialect).values(
-        state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None, place=None
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, func, or_, select, true, tuple_, update
 
-from events.ledger import DeadLetter, DeadLetterFilter, Failure, Missing, Outcome, State, Wakeup
+from events.errors import WorkerLost
+from events.ledger import DeadLetter, DeadLetterFilter, Missing, Outcome, State, Wakeup, failure_without_trace
 from events.store.database.availability import AWAY, is_away
 from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
 from events.store.delivery_keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
@@ -134,9 +135,9 @@ class SqlRecovery:
                             in_state(State.RUNNING), _DELIVERY.attempts == row.attempts)  # fmt: skip
                 attempt = row.attempts - row.attempts_before
                 last = attempt >= most[row.handler]
-                said = f"worker {row.worker} died, or let its lease run out, during attempt {attempt}"
-                failure = Failure("events.errors.WorkerLost", said, "")
-                if row.in_outage and interrupt(connection, this, f"{failure.error_type}: {said}", AWAY):
+                lost = WorkerLost(f"worker {row.worker} died, or let its lease run out, during attempt {attempt}")
+                failure = failure_without_trace(lost)
+                if row.in_outage and interrupt(connection, this, f"{failure.error_type}: {failure.error}", AWAY):
                     continue
                 if row.grouped:  # nobody knows whether it was to blame
                     alone = {"alone": True, "attempts_before": _DELIVERY.attempts_before + 1}

@@ -116,7 +116,8 @@ def test_a_delivery_whose_event_was_deleted_is_a_dead_letter(store: Store) -> No
     assert store.ledger.inbox.claim("hear", {event_id: wakeup.token}, "w1", HOUR) == []
     (letter,) = store.ledger.dead.find(DeadLetterFilter())
     assert (letter.event_id, letter.event_type) == (event_id, "")
-    assert str(event_id) in letter.error
+    assert (letter.error_type, letter.traceback) == ("events.errors.EventDataError", "")
+    assert letter.error == f"event {event_id} is no longer in event_store"
 
 
 def test_contention_is_told_from_other_errors(store: Store) -> None:
@@ -178,3 +179,11 @@ def test_a_success_that_was_committed_is_known_as_one(store: Store) -> None:
         store.ledger.inbox.succeed(connection, [claim])
     # Then that can be read back
     assert store.ledger.inbox.succeeded(claim)
+
+
+def test_a_lost_worker_is_named_with_the_attempt_and_no_traceback(store: Store) -> None:
+    claim = store.running(lease=PAST)
+    store.ledger.recovery.expire_leases(10)
+    row = store.row(claim.envelope.id)
+    assert (row.error_type, row.traceback, row.place) == ("events.errors.WorkerLost", "", "")
+    assert row.error == "worker w1 died, or let its lease run out, during attempt 1"

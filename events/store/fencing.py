@@ -1,0 +1,64 @@
+"""Writes of attempts, fenced: they happen only `WHERE` the delivery is running with the attempt's very token.
+
+A key here has a token for its number: see events.store.delivery_keys.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Update, and_, update
+
+from events.ledger import Claim, State
+from events.store.database.engine import moment
+from events.store.delivery_keys import Key, is_key, key_table, key_values, unlocked
+from events.store.tables import event_deliveries, in_state
+
+_DELIVERY = event_deliveries.c
+
+
+def key_of(claim: Claim) -> Key:
+    return claim.envelope.id, claim.handler, claim.token
+
+
+def is_still(key: Key) -> ColumnElement[bool]:
+    """The delivery is running, with this very token."""
+    event_id, handler, token = key
+    return and_(
+        _DELIVERY.event_id == event_id,
+        _DELIVERY.handler == handler,
+        in_state(State.RUNNING),
+        _DELIVERY.attempts == token,
+    )
+
+
+def write(connection: Connection, keys: Iterable[Key], **values: Any) -> int:
+    """Write to the deliveries that are running with these tokens; how many are."""
+    dialect = connection.dialect.name
+    return connection.execute(still_ours(dialect).values(**values), key_values(dialect, keys)).rowcount
+
+
+# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+
+
+@cache
+def still_ours(dialect: str) -> Update:
+    return update(event_deliveries).where(_are_still_ours(dialect))
+
+
+@cache
+def extending(dialect: str) -> Update:
+    """Where somebody has the lock, it is tried again a moment later: others must not wait for it."""
+    return update(event_deliveries).where(unlocked(_are_still_ours(dialect)))
+
+
+@cache
+def succeeding(dialect: str) -> Update:
+    return still_ours(dialect).values(
+        state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None, place=None
+    )
+
+
+def _are_still_ours(dialect: str) -> ColumnElement[bool]:
+    keys = key_table(dialect)
+    return and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
