@@ -1,5 +1,8 @@
 """One run of a handler: claim the delivery, call the handler in a transaction, write the outcome into the same.
 
+`deliverer` claims, and chooses who runs what was claimed: `single`, `group` or `batch`. `verdict` decides what becomes
+of a failure, and `outages` waits for a database that is away.
+
 May import: handling, publishing, ledger, hooks and the words below; no SQL, no Celery. Open first: `deliverer`.
 """
 
