@@ -1,4 +1,4 @@
-"""Builds the Celery app of a pipeline: one task a handler, the relay as a bootstep, settings in three layers."""
+"""Builds the Celery app of a pipeline: a task for each handler, the relay as a bootstep, settings in three layers."""
 
 import secrets
 import threading
@@ -13,7 +13,7 @@ from events.bridges import REASONS as OF_BRIDGES
 from events.handling import all_handlers
 from events.monitoring import RelayCounts, WorkerCounts
 from events.pipeline import Pipeline
-from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
+from events.worker import config, revoking  # noqa: F401 - revoking registers commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.celery_app import LedgerApp
 from events.worker.draining import Draining
@@ -28,7 +28,7 @@ from events.worker.signals import leave_signals_to_parent
 from events.worker.startup_lines import FirstLines
 from events.worker.tasks import delivery_task, record_lost_process
 
-_LAST_WORDS = 10  # tenths of a second
+_LAST_WORDS = 10  # tenths of a second that a child waits at its end for the main process
 
 
 def build_app(pipeline: Pipeline) -> LedgerApp:
@@ -43,11 +43,11 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
     app = LedgerApp(local=not settings.broker_url)
     app.pipeline = pipeline
-    # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
+    # Made before the pool forks: all processes of this worker know it, and no other worker, even of the same name.
     app.draining, app.run_token = Draining(), secrets.token_hex(4)
-    app.put_aside = 0  # messages that were passed on or parked before Celery saw them
-    app.lacked = threading.Event()  # one came for a handler that this worker lacks
-    pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
+    app.put_aside = 0  # messages that this worker passed on or parked before Celery saw them
+    app.lacked = threading.Event()  # set when a message comes for a handler that this worker lacks
+    pairs = [(event.event_name, handler.name) for handler in handlers for event in handler.events]
     app.tally = WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES))
     app.moved = RelayCounts()
     for watcher in (app.tally, app.moved, OutcomeLines()):
@@ -67,14 +67,14 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
 
     def child_started(**_: Any) -> None:
         app.give_way()
-        pipeline.deliverers.clear()  # their heartbeat threads are the parent's
+        pipeline.deliverers.clear()  # their heartbeat threads live only in the parent
         leave_signals_to_parent(app.draining)
         app.tally.enter(getattr(current_process(), "index", None))
-        # At its end a child waits until the main process has read all its results: 30 s, if that is just ending too.
-        # What isn't read is not acknowledged, and the ledger knows that it is done.
+        # At its end a child waits until the main process has read all its results: for 30 s, if the main process is
+        # ending, too. A message whose result isn't read is not acknowledged, but the ledger knows that it is done.
         billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS
 
-    signals.worker_process_init.connect(child_started, weak=False)  # nobody else holds this function
+    signals.worker_process_init.connect(child_started, weak=False)  # no other object holds a reference to this function
     signals.task_failure.connect(record_lost_process, weak=False)
     FirstLines(pipeline).listen()
     if settings.log_format == "json":

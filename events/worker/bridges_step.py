@@ -1,4 +1,4 @@
-"""The bootstep that runs inbound bridges of EVENTS_BRIDGES inside the worker, a thread each."""
+"""The bootstep that runs the inbound bridges of EVENTS_BRIDGES inside the worker, each in a thread."""
 
 import logging
 import threading
@@ -13,11 +13,11 @@ from events.text import redact
 
 log = logging.getLogger("events.worker")
 
-_STOP_WITHIN = 10.0  # seconds that a batch in hand has to be written and acknowledged
+_STOP_WITHIN = 10.0  # seconds in which a bridge may write and acknowledge the batch that it has received
 
 
 class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts after the ledger was found to be in order, and after the children were forked."""
+    """Starts after the ledger's checks, and after the pool has forked its children."""
 
     name = "Bridges"
     requires = ("events.worker.ledger_step:LedgerStep",)

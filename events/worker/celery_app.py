@@ -1,8 +1,8 @@
-"""Our Celery app, and what stands in for an application's own where it has none.
+"""Our Celery app, and a stand-in for the application's own Celery app if it has none.
 
-Ours runs deliveries and sends nothing: wake-ups are the relay's. Celery makes the app of a worker the current one, to
-which all `@shared_task`s of the process belong; theirs would land in our queue, whose workers can't run them. So the
-application's own app stays the current one, and if there is none, they are refused when somebody sends them.
+Our app runs deliveries and sends nothing: the relay sends wake-ups. Celery makes the app of a worker the current app,
+to which all `@shared_task`s of the process belong; but tasks of the application would land in our queue, whose workers
+can't run them. So the application's own app stays the current app; without one, sending a task is refused.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -15,28 +15,29 @@ from events.errors import ConfigurationError
 from events.handling import all_handlers
 
 _CURE = (
-    "`celery -A events worker` runs handlers only, and nobody would run it; send it by a Celery app of the "
+    "`celery -A events worker` runs only handlers, so no worker would run the task; send it by a Celery app of the "
     "application's own, made in a module that the handlers' modules import, with a worker and a broker of its own "
-    "(app = Celery('shop', broker='redis://...')), or make it a handler and publish an event"
+    "(app = Celery('shop', broker='redis://...')), or make the task a handler and publish an event"
 )
 
 
 class LedgerApp(Celery):  # type: ignore[misc]
-    """Runs handlers. Its tasks are theirs, and Celery's own.
+    """Runs handlers. Its tasks are the deliveries of handlers, and Celery's own tasks.
 
     Args:
-        local: there is no broker, and so nobody to be asked or told anything by remote control.
+        local: there is no broker, so that remote control reaches no worker.
     """
 
     def __init__(self, *, local: bool) -> None:
         control = "events.worker.celery_app:NobodyElse" if local else None
         super().__init__("events", set_as_current=False, fixups=[], control=control)
-        found = _state._tls.current_app
-        self.applications: Celery = found if found is not None and not isinstance(found, LedgerApp) else NoApp()
+        current = _state._tls.current_app
+        of_application = current is not None and not isinstance(current, LedgerApp)
+        self.applications: Celery = current if of_application else NoApp()
         self.give_way()
 
     def give_way(self) -> None:
-        """The application's own app is the current one of this thread, and of all threads that have none."""
+        """Make the application's own app the current app of this thread, and of all threads that have none."""
         _state._set_current_app(self.applications)
         _state.set_default_app(self.applications)
 
@@ -46,7 +47,7 @@ class LedgerApp(Celery):  # type: ignore[misc]
         for handler in all_handlers():
             if handler.name == name:
                 event = handler.events[0].__name__
-                raise ConfigurationError(f"{name} is a handler, and runs when its event is published: {event}(...)")
+                raise ConfigurationError(f"{name} is a handler: publish its event to run it, {event}(...)")
         _refuse(name)
 
     def task(self, *arguments: Any, **options: Any) -> Any:
@@ -56,20 +57,20 @@ class LedgerApp(Celery):  # type: ignore[misc]
         return _refuse(str(options.get("name") or getattr(function, "__name__", "@app.task")))
 
     def _task_from_fun(self, fun: Any, *arguments: Any, **options: Any) -> Any:
-        """Called for each @shared_task of this process, too."""
+        """Celery calls this for each @shared_task of the process, too."""
         if fun.__module__.startswith("celery."):
             return super()._task_from_fun(fun, *arguments, **options)
         return None
 
 
 class NoApp(Celery):  # type: ignore[misc]
-    """Where the application has no Celery app of its own: its tasks can be called, and not sent."""
+    """Stands in for the Celery app of an application that has none: its tasks can be called, but not sent."""
 
     def __init__(self) -> None:
         super().__init__("none", set_as_current=False, fixups=[])
 
     def producer_or_acquire(self, producer: Any = None) -> AbstractContextManager[Any]:
-        """None at all: who sends several tasks asks for one first, and each of them is refused by its own name."""
+        """No producer. A caller that sends several tasks asks for one first; then each task is refused by its name."""
         if self.conf.task_always_eager:
             return super().producer_or_acquire(producer)  # type: ignore[no-any-return]
         return nullcontext(producer)
@@ -79,7 +80,7 @@ class NoApp(Celery):  # type: ignore[misc]
 
 
 class NobodyElse(Control):  # type: ignore[misc]
-    """Remote control without a broker: nobody hears it, and nobody answers."""
+    """Remote control without a broker: it reaches no worker, and no worker answers."""
 
     def broadcast(self, *_: Any, reply: bool = False, **__: Any) -> list[Any] | None:
         return [] if reply else None

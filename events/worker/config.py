@@ -1,4 +1,4 @@
-"""What the promise needs of Celery, and what an application's own celeryconfig.py may therefore not say."""
+"""The settings of Celery that the promise of delivery needs, and those that celeryconfig.py may therefore not set."""
 
 import importlib
 import importlib.util
@@ -13,13 +13,16 @@ from events.text import redact
 from events.transport import celery_broker_url, is_rabbitmq, work_queue
 
 _WHY = {
-    "task_acks_late": (True, "a worker that dies would take its messages with it"),
-    "task_reject_on_worker_lost": (False, "the ledger retries lost deliveries; the broker would do so without end"),
+    "task_acks_late": (True, "the messages of a worker that dies would be lost"),
+    "task_reject_on_worker_lost": (
+        False,
+        "the ledger retries lost deliveries; the broker would do so without end",
+    ),
     "task_acks_on_failure_or_timeout": (True, "a failed task would block its queue"),
     "task_acks_on_failure": (True, "a failed task would block its queue"),
     "task_acks_on_timeout": (True, "a task over its time limit would be run without end"),
     "task_always_eager": (False, "handlers would run inside publish()"),
-    "task_create_missing_queues": (False, "a misspelt queue would be read by nobody"),
+    "task_create_missing_queues": (False, "no worker would read a misspelt queue"),
     "task_serializer": ("json", "messages are JSON"),
     "event_serializer": ("json", "messages are JSON"),
     "result_serializer": ("json", "messages are JSON"),
@@ -35,10 +38,10 @@ _SET_ELSEWHERE = {
     "task_default_queue": "set EVENTS_QUEUE",
     "task_default_exchange": "set EVENTS_QUEUE",
     "task_default_routing_key": "set EVENTS_QUEUE",
-    "worker_consumer": "the package brings its own",
+    "worker_consumer": "this package has its own",
     "task_time_limit": "set EVENTS_TIME_LIMIT, or @handles(..., time_limit=...)",
     "task_soft_time_limit": "set EVENTS_TIME_LIMIT, or @handles(..., time_limit=...)",
-    "task_cls": "the package brings its own",
+    "task_cls": "this package has its own",
 }
 _OLD_NAMES = {
     "CELERY_ACKS_LATE": "task_acks_late",
@@ -56,10 +59,10 @@ CONFIG_MODULE = "celeryconfig"
 
 
 def application_settings() -> dict[str, Any]:
-    """What the application's celeryconfig.py says, {} without one.
+    """The settings of the application's celeryconfig.py; {} if there is no such file.
 
     Raises:
-        ConfigurationError: it can't be imported, or says what breaks the promise: one line, with the cure.
+        ConfigurationError: the file can't be imported, or a setting breaks the promise. One line, with the cure.
     """
     if importlib.util.find_spec(CONFIG_MODULE) is None:
         return {}
@@ -68,8 +71,12 @@ def application_settings() -> dict[str, Any]:
     except Exception as error:
         raise ConfigurationError(f"{CONFIG_MODULE}.py can't be imported: {type(error).__name__}: {error}") from error
     check_celeryconfig(module)
-    return {name: value for name, value in vars(module).items() if name.islower() and not name.startswith("_")
-            and not isinstance(value, ModuleType) and not callable(value)}  # fmt: skip
+    return {name: value for name, value in vars(module).items() if _is_setting(name, value)}
+
+
+def _is_setting(name: str, value: object) -> bool:
+    is_public = name.islower() and not name.startswith("_")
+    return is_public and not isinstance(value, ModuleType) and not callable(value)
 
 
 def check_celeryconfig(module: ModuleType) -> None:
@@ -78,16 +85,18 @@ def check_celeryconfig(module: ModuleType) -> None:
         name = _modern_name(given)
         where = f"{CONFIG_MODULE}.py: {given} = {redact(repr(value))[:200]}"
         if name in _SET_ELSEWHERE:
-            raise ConfigurationError(f"{where} is not its to say; remove it, and {_SET_ELSEWHERE[name]}")
+            raise ConfigurationError(f"{where} can't be set there; remove this line, and {_SET_ELSEWHERE[name]}")
         if name in _WHY and value != _WHY[name][0]:
             wanted, why = _WHY[name]
-            raise ConfigurationError(f"{where} breaks the promise of delivery: {why}; remove it (it is {wanted!r})")
+            raise ConfigurationError(
+                f"{where} breaks the promise of delivery: {why}; remove this line (the value is {wanted!r})"
+            )
         if name in ("accept_content", "result_accept_content") and value is not None and set(value) != {"json"}:
-            raise ConfigurationError(f"{where} breaks the promise of safety: messages are JSON only; remove it")
+            raise ConfigurationError(f"{where} breaks the promise of safety: messages are JSON only; remove this line")
         if name == "worker_pool" and str(value) not in ("prefork", "threads", "solo"):
             raise ConfigurationError(f"{where} is not supported; use prefork, threads or solo")
         if given != name and given.isupper():
-            raise ConfigurationError(f"{where}: old upper-case names are not read; write {name}")
+            raise ConfigurationError(f"{where}: this package doesn't read old upper-case names; write {name}")
 
 
 def _modern_name(given: str) -> str:
@@ -100,11 +109,11 @@ def _modern_name(given: str) -> str:
 
 
 def required_settings(settings: Settings, queues: Iterable[str], longest: timedelta) -> dict[str, Any]:
-    """What the promise needs, on top of whatever the application chose.
+    """The settings that the promise needs; they override those of the application.
 
     Args:
         queues: the queues that this process's handlers name.
-        longest: the longest time limit among them.
+        longest: the longest time limit of these handlers.
     """
     required: dict[str, Any] = {
         name: wanted for name, (wanted, _) in _WHY.items() if name != "task_acks_on_failure_or_timeout"
@@ -123,13 +132,13 @@ def required_settings(settings: Settings, queues: Iterable[str], longest: timede
 
 
 def default_settings(settings: Settings) -> dict[str, Any]:
-    """What works well, and an application may choose otherwise."""
+    """Settings that work well, and that the application may override."""
     return {
         "task_ignore_result": True,
         "worker_prefetch_multiplier": 1,
-        "worker_send_task_events": bool(settings.broker_url),  # or Flower would see nothing; without one, nobody can
+        "worker_send_task_events": bool(settings.broker_url),  # Flower needs these; without a broker, they reach nobody
         "worker_enable_remote_control": bool(settings.broker_url),
-        # Host names are reused; with an exclusive queue the second worker of a name could never connect to RabbitMQ.
+        # Host names are reused: with an exclusive queue, the second worker of a name could never connect to RabbitMQ.
         "control_queue_exclusive": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # the broker may be away for as long as it likes
@@ -144,12 +153,12 @@ def _transport_options(settings: Settings, longest: timedelta) -> dict[str, Any]
         return {"confirm_publish": True, "read_timeout": seconds, "write_timeout": seconds}
     if settings.broker_url:
         return {
-            # A message that outlives this is delivered twice, which the ledger makes harmless.
+            # A message that takes longer than this is delivered twice, which the ledger makes harmless.
             "visibility_timeout": max(60, int(2 * (longest + HARD_LIMIT_GRACE).total_seconds())),
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": seconds,
-            "socket_timeout": max(15, 3 * seconds),  # above polling_interval: a BRPOP waits that long by design
+            "socket_timeout": max(15, 3 * seconds),  # above polling_interval, for which a BRPOP waits by design
             "socket_keepalive": True,
             "health_check_interval": 25,
             "polling_interval": 1,  # seconds that an idle BRPOP waits: a new message is seen at once, and so is SIGTERM

@@ -1,7 +1,7 @@
 """Celery's consumer, except that it looks at every message before Celery does.
 
-A wake-up goes on to Celery. A wake-up for a handler that this worker lacks goes back to wait for one that has it.
-Anything else is parked in the ledger with its bytes and the reason, and only then acknowledged.
+The consumer gives wake-ups to Celery. It passes on a wake-up for a handler that this worker lacks, to wait for a worker
+that has the handler. It parks any other message in the ledger, with its bytes and the reason, then acknowledges it.
 """
 
 import logging
@@ -20,14 +20,14 @@ from events.worker.validation import Problem, problem_of
 
 log = logging.getLogger("events.worker")
 
-_LEDGER_AWAY = 1.0  # seconds between tries to write to a ledger that is away; the message is held meanwhile
+_LEDGER_AWAY = 1.0  # seconds between attempts to write to a ledger that is away; the worker holds the message
 _CAREFUL_REDIS = "events.transport.redis:Transport"
 
 
 class DelayedDelivery(CeleryDelayedDelivery):  # type: ignore[misc]
-    """Celery's step that makes 28 quorum queues for tasks with an ETA, left out where it couldn't use them.
+    """Celery's step that makes 28 quorum queues for tasks with an ETA, left out where no task needs them.
 
-    Ours have none, since `due_at` is in the ledger; an application that has tasks with one brings a topic exchange.
+    Our tasks have no ETA, since `due_at` is in the ledger; an application whose tasks have one adds a topic exchange.
     """
 
     def include_if(self, c: Any) -> bool:
@@ -36,7 +36,7 @@ class DelayedDelivery(CeleryDelayedDelivery):  # type: ignore[misc]
 
 
 class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
-    """Set by the setting `worker_consumer`."""
+    """The setting `worker_consumer` names this class."""
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
         default_steps: ClassVar[list[str]] = [
@@ -44,15 +44,15 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             for step in CeleryConsumer.Blueprint.default_steps
         ]
 
-    held = 0  # messages that wait for the ledger, since this connection was made
+    held = 0  # messages of this connection that wait for the ledger
 
     def connect(self) -> Any:
         self.held = 0
         return super().connect()
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
-        # Workers asking each other for what was revoked costs a second at each start and reconnect; gossip costs all
-        # the time. What must not run any more is in the ledger.
+        # Workers that ask each other for revoked tasks lose a second at each start and reconnect; gossip costs time all
+        # the while. The ledger knows which deliveries must not run.
         quiet = {"without_mingle": True, "without_gossip": True}
         super().__init__(*arguments, worker_options=(worker_options or {}) | quiet, **options)
 
@@ -71,42 +71,46 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         to_celery = super().create_task_handler(promise)
 
         def on_message(message: Any) -> None:
-            found = problem_of(message)
-            if isinstance(found, Problem):
-                self._park(message, found)
-            elif found[0].handler not in self.strategies:
+            checked = problem_of(message)
+            if isinstance(checked, Problem):
+                self._park(message, checked)
+            elif checked[0].handler not in self.strategies:
                 self.app.lacked.set()
-                self._hand_back(message, found)
+                self._pass_on(message, checked)
             else:
                 to_celery(message)
 
         return on_message
 
     def cancel_active_requests(self) -> None:
-        """What runs at the end of a cold shutdown. Celery's own way knows the prefork pool alone."""
+        """End the handlers that run at the end of a cold shutdown. Celery itself can do so only on the prefork pool."""
         self.controller.drain.cut()
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Kombu's own complaint, from before the message came to us: it can't be decompressed, for instance."""
-        found = problem_of(message)
-        self._park(message, found if isinstance(found, Problem) else Problem("malformed message", brief(exc, 1000)))
+        """Kombu calls this for a message that it can't decode, such as one that it can't decompress."""
+        checked = problem_of(message)
+        kombus = Problem("malformed message", brief(exc, 1000))
+        self._park(message, checked if isinstance(checked, Problem) else kombus)
 
-    def _hand_back(self, message: Any, group: Group) -> None:
+    def _pass_on(self, message: Any, group: Group) -> None:
+        """Put the wake-ups back into the ledger, where they wait for a worker that has their handler."""
         ledger, first = self.app.pipeline.ledger, group[0]
         try:
-            waits = ledger.outbox.pass_on(group)
-            known = waits or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
+            waiting = ledger.outbox.pass_on(group)
+            known = waiting or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
         except Exception as error:
-            self._later(error, self._hand_back, message, group)
+            self._later(error, self._pass_on, message, group)
             return
         if not known:
             self._park(message, NO_SUCH_DELIVERY)
             return
-        if waits:
+        if waiting:
             log.warning(
-                "no handler named %r here; %d of its deliveries (event %s) wait for a worker that has it",
-                first.handler, waits, first.event_id,
-            )  # fmt: skip
+                "this worker has no handler named %r; deliveries that wait for a worker that has it: %d (event %s)",
+                first.handler,
+                waiting,
+                first.event_id,
+            )
         self._put_aside(message)
 
     def _park(self, message: Any, problem: Problem) -> None:
@@ -121,12 +125,12 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         self._put_aside(message)
 
     def _put_aside(self, message: Any) -> None:
-        """Celery never hears of it, and yet this worker moves."""
+        """Acknowledge a message that Celery never sees, and count it: this worker is not idle."""
         message.ack_log_error(log, self.connection_errors)
         self.app.put_aside += 1
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
-        log.warning("the ledger is away, a message is held: %s", brief(error, 200))
+        log.warning("the ledger is away, so this worker holds a message: %s", brief(error, 200))
         self.held += 1
         self.timer.call_after(_LEDGER_AWAY, self._now, (act, *arguments))
 

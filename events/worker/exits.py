@@ -1,4 +1,4 @@
-"""How a worker that can't start ends: with one line."""
+"""A worker that can't start ends with one line."""
 
 import sys
 from collections.abc import Callable
@@ -12,11 +12,14 @@ from events.text import printable, redact
 
 
 def or_exit(action: Callable[[], Any]) -> None:
-    """An error of ours, or a database that refuses, ends the worker; Celery would print a traceback and go on."""
+    """Run the action. An EventsError or an error of the database ends the worker, with one line and exit code 1.
+
+    Celery itself would print a traceback and go on.
+    """
     try:
         action()
     except (EventsError, DBAPIError) as error:
         line = refusal(error) if isinstance(error, DBAPIError) else str(error)
-        # Past sys.stderr, which Celery replaces by a logger.
+        # sys.__stderr__, since Celery replaces sys.stderr by a logger.
         print(f"events: {printable(redact(line))}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None

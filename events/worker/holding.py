@@ -1,4 +1,4 @@
-"""What a worker has taken and not started: it says so to the ledger, or the relay might think it lost."""
+"""A worker tells the ledger which wake-ups it holds and has not started, or the relay would think them lost."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ log = logging.getLogger("events.worker")
 
 
 class Holding:
-    """Renews, three times in a stale window, the wake-ups that wait in this worker's hand behind slow handlers."""
+    """Renews, three times in a stale window, the wake-ups that wait in this worker behind slow handlers."""
 
     def __init__(self, pipeline: Pipeline, worker: str) -> None:
         self._pipeline = pipeline
@@ -32,8 +32,8 @@ class Holding:
         while not self._stopping.wait(stale_after.total_seconds() / 3):
             held = unstarted()
             try:
-                if still := [wakeup for wakeup in held if wakeup in before]:  # the others are young
+                if still := [wakeup for wakeup in held if wakeup in before]:  # the other wake-ups are young
                     self._pipeline.ledger.recovery.renew(still, stale_after, self._worker)
             except Exception as error:
-                self._throttle.warn(f"can't renew what this worker holds: {error}")
+                self._throttle.warn(f"can't renew the wake-ups that this worker holds: {error}")
             before = set(held)

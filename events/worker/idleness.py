@@ -1,6 +1,7 @@
-"""A worker that is connected, has nothing to do, and gets nothing although messages wait for it.
+"""Finds a worker that is connected and idle, and gets no messages although messages wait for it.
 
-Where others empty the queue no message waits. On Redis there is a surer sign: who has room asks for work every second.
+If other workers empty the queue, no message waits. Redis gives a surer sign: a worker with room asks for work every
+second.
 """
 
 import logging
@@ -20,9 +21,10 @@ _BLOCKING_POOLS = ("solo",)
 
 
 class Idleness:
-    """A sign for the watchdog, which calls `look`. Asks the broker itself, on a connection of its own.
+    """A sign for the watchdog, which calls `look`. Asks the broker on a connection of its own.
 
-    `put_aside`: messages that were taken, and passed on or parked before Celery saw them.
+    Args:
+        put_aside: how many messages the worker took, and passed on or parked before Celery saw them.
     """
 
     def __init__(self, settings: Settings, queues: Sequence[str], put_aside: Callable[[], int] = lambda: 0) -> None:
@@ -35,11 +37,11 @@ class Idleness:
         self._has_room_since: float | None = None
 
     def reticence(self) -> float:
-        """Seconds for which this worker had room, and didn't ask Redis for work. RabbitMQ isn't asked."""
+        """Seconds for which this worker had room and didn't ask Redis for work; 0 with RabbitMQ."""
         since = self._has_room_since
         if since is None:
             return 0.0
-        from events.transport.redis import asked  # here: who has another broker need not load Redis's client
+        from events.transport.redis import asked  # here: workers with another broker need not load Redis's client
 
         return min(asked.silence(), time.monotonic() - since)
 
@@ -49,20 +51,20 @@ class Idleness:
         return 0.0 if since is None else time.monotonic() - since
 
     def look(self, consumer: Any = None) -> None:
-        """Do messages wait while this worker is idle? Of a broker that doesn't answer nobody can tell."""
+        """Find out whether messages wait while this worker is idle. If the broker doesn't answer, none wait."""
         received = self._received
         connected = consumer is not None and consumer.connection is not None and not consumer.held
-        has_room = waits = False
+        has_room = messages_wait = False
         try:
             received = sum(state.total_count.values()) + self._put_aside()  # each message that was taken
             if not state.reserved_requests and received == self._received:
-                waits = self._messages_wait()
+                messages_wait = self._messages_wait()
                 has_room = connected and not is_rabbitmq(self._settings)
         except Exception as error:
-            log.debug("can't judge: %s", error)
+            log.debug("can't ask the broker whether messages wait: %s", error)
         now = time.monotonic()
         self._received = received
-        self._since = (self._since or now) if waits else None
+        self._since = (self._since or now) if messages_wait else None
         self._has_room_since = (self._has_room_since or now) if has_room else None
 
     def blocked_by_task(self, worker: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Handlers that run in the worker's own process may hold, until that is gone, the lock that the ledger needs to take
-their deliveries back (SQLite has one for all). So the process becomes this program, which holds none, and does it.
+"""Hands back the deliveries of a worker that ends, if its own process can't.
 
-Whatever a program has open is closed when it becomes another: its transactions are rolled back.
+Handlers that run in the worker's process may hold the lock that the ledger needs to take their deliveries back; SQLite
+has one lock for all. So the process becomes this program, which holds no lock. When a process becomes another program,
+its files and connections are closed, and its transactions are rolled back.
 """
 
 import os
@@ -10,19 +11,23 @@ import threading
 
 from events.pipeline import Pipeline
 from events.settings import Settings, load_settings
-from events.text import printable, redact
+from events.text import deliveries, printable, redact
 
-_WITHIN = 20.0  # seconds; then they are found by the end of their lease
+_WITHIN = 20.0  # seconds; after that, the relay finds the deliveries by the end of their lease
 
 
 def last_words(settings: Settings, worker: str, exit_code: int, program: list[str]) -> None:
-    """Become this module, and then `program`, or nothing. Returns only if that can't be done."""
+    """Become this module, then `program`; without a program, end. Returns only if the system refuses."""
     ledger = {"EVENTS_DATABASE_URL": settings.database_url, "EVENTS_LISTEN": "1" if settings.listen else "0"}
     arguments = [sys.executable, "-m", __name__, worker, str(exit_code), *program]
     try:
         os.execve(sys.executable, arguments, os.environ | ledger)
     except OSError as error:
-        print(f"events: can't hand back what runs: {printable(redact(str(error)))}", file=sys.__stderr__, flush=True)
+        print(
+            f"events: can't hand back the deliveries that run: {printable(redact(str(error)))}",
+            file=sys.__stderr__,
+            flush=True,
+        )
 
 
 def _release(worker: str) -> None:
@@ -30,9 +35,18 @@ def _release(worker: str) -> None:
         ledger = Pipeline(load_settings()).ledger
         count = ledger.inbox.release(f"{worker}.")
         ledger.workers.gone(worker)
-        print(f"events: handed back {count} deliveries that still ran", file=sys.stderr, flush=True)
+        _say(f"handed back {deliveries(count)} that still ran")
     except Exception as error:
-        print(f"events: can't hand back what ran: {printable(redact(str(error)))}", file=sys.stderr, flush=True)
+        print(
+            f"events: can't hand back the deliveries that ran: {printable(redact(str(error)))}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _say(line: str) -> None:
+    """Into sys.__stderr__, since Celery replaces sys.stderr by a logger."""
+    print(f"events: {line}", file=sys.__stderr__, flush=True)
 
 
 def _main(worker: str, exit_code: str, *program: str) -> None:

@@ -1,7 +1,7 @@
-"""What other workers passed on, and this one can run, it takes from the ledger itself, past the broker.
+"""A worker takes wake-ups that other workers passed on, and that it can run, from the ledger itself.
 
-On the broker it would come to any of them again, as likely as not to one that can't run it. Here Celery's consumer gets
-it by a second connection, to the transport that serves workers without a broker, on the same event loop.
+By the broker they would come to any worker again, often to one that can't run them. Celery's consumer gets these
+wake-ups by a second connection, to the transport of workers without a broker, on the same event loop.
 """
 
 import logging
@@ -22,10 +22,10 @@ from events.worker.draining import Draining
 
 log = logging.getLogger("events.worker")
 
-_SELDOM = 10.0  # seconds between looks while nobody passes anything on, less than relays leave it: next to nothing ...
-_OFTEN, _AS_LONG = 0.5, 60.0  # ... and for a minute after something was found: where versions are mixed, more will come
-_ENDS_WITHIN = 1.0  # seconds; it may be waiting for a database that is away
-_PER_SLOT = 2  # messages that it takes for each handler that can run at a time
+_SELDOM = 10.0  # seconds between looks while no worker passes wake-ups on; a look costs next to nothing ...
+_OFTEN, _AS_LONG = 0.5, 60.0  # ... and for a minute after a find: where versions are mixed, more will come
+_ENDS_WITHIN = 1.0  # seconds; the thread may be waiting for a database that is away
+_PER_SLOT = 2  # messages that a worker takes for each handler that can run at a time
 
 
 class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -62,37 +62,37 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
         taken.qos(prefetch_count=slots)
         taken.consume()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._take, args=(consumer.app, queues, slots, self._stopping),
-                                        name="events-inlet", daemon=True)  # fmt: skip
+        arguments = (consumer.app, queues, slots, self._stopping)
+        self._thread = threading.Thread(target=self._take, args=arguments, name="events-inlet", daemon=True)
         self._thread.start()
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
-        """Called by Celery when it has connected."""
+        """Celery calls this when it has connected."""
         if self._connection is not None:
             self._connection.transport.register_with_event_loop(self._connection.connection, loop)
 
     def stop(self, _: Any) -> None:
-        """What Celery hasn't begun it forgets when it connects anew."""
+        """Hand back what Celery hasn't begun: it forgets these messages when it connects anew."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_ENDS_WITHIN)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()
-        left = [wakeup for group in self._transport.forget() for wakeup in group]
+        unstarted = [wakeup for group in self._transport.forget() for wakeup in group]
         try:
-            if left:
-                self._pipeline.ledger.outbox.hand_back(left, timedelta(0))
-        except Exception as error:  # found by its age instead
-            log.warning("can't hand back what others passed on: %s", error)
+            if unstarted:
+                self._pipeline.ledger.outbox.hand_back(unstarted, timedelta(0))
+        except Exception as error:  # the relay finds the wake-ups by their age instead
+            log.warning("can't hand back the deliveries that other workers passed on: %s", error)
 
     shutdown = stop
 
     def _take(self, app: Celery, begun_with: list[str], slots: int, stopping: threading.Event) -> None:
         stale_after, ours = self._pipeline.settings.stale_after, (all_handled(), all_forms())
-        found = -math.inf
+        found_at = -math.inf
         while not self._draining.begun:
-            if stopping.wait(_OFTEN if time.monotonic() - found < _AS_LONG else _SELDOM):
+            if stopping.wait(_OFTEN if time.monotonic() - found_at < _AS_LONG else _SELDOM):
                 return
             try:
                 room = slots - len(self._transport.held())
@@ -100,7 +100,7 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 if room <= 0 or not queues:
                     continue
                 if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, *ours):
-                    found = time.monotonic()
+                    found_at = time.monotonic()
                     self._transport.send(taken)
             except Exception as error:
-                self._throttle.warn(f"can't look for what others passed on: {error}")
+                self._throttle.warn(f"can't look for deliveries that other workers passed on: {error}")

@@ -1,6 +1,7 @@
 """The bootstep that ties a worker to its ledger: checks the schema, subscribes the handlers, runs the relay.
 
-It needs the pool, since children must be forked before there are connections; never the consumer, whose start blocks.
+The step requires the pool, since children must be forked before there are connections. It can't require the consumer,
+whose start blocks.
 """
 
 import gc
@@ -26,9 +27,9 @@ from events.worker.signals import SignalListener
 
 log = logging.getLogger("events.worker")
 
-_TICK = 0.5  # seconds
-_HANGS = 1.0  # seconds without a tick, after which the event loop is to be named if anything is
-_STOP_WITHIN = 10.0  # seconds that the relay has to finish its batch
+_TICK = 0.5  # seconds between beats of the event loop
+_HANGS = 1.0  # seconds without a beat, after which the event loop is the culprit
+_STOP_WITHIN = 10.0  # seconds that the relay may take to finish its batch
 _ENDED_WITHIN = 60.0  # seconds; after that Celery ends the worker in its own way
 _PER_SLOT = 4  # without a broker: messages that a worker takes for each handler it can run at a time
 
@@ -48,7 +49,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._tick: Any = None
         self._pool: Any = None
         worker.pulse = self._pulse = Pulse()  # of Celery's event loop
-        worker.signs, worker.relay = {}, None  # that it lives; for whoever asks
+        worker.signs, worker.relay = {}, None  # for the watchdog and /healthz
         self._stopping = threading.Event()
         self._drain = Drain(
             self._pipeline,
@@ -62,14 +63,14 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
         or_exit(self._pipeline.check)
         or_exit(self._pipeline.check_listening)
-        # Closes what is open, too, or the children would inherit it.
+        # This closes open connections, too, or the children would inherit them.
         self._pipeline.ledger.make_room(
             worker.pool_cls.__module__.rpartition(".")[2],
             int(worker.concurrency or 1),
             self._pipeline.settings.pool_size,
         )
         gc.collect()
-        gc.freeze()  # what is loaded stays: to search it for garbage costs 50 ms each time, and memory in the children
+        gc.freeze()  # loaded modules stay: searching them for garbage costs 50 ms each time, and memory in the children
 
     def start(self, worker: Any) -> None:
         self._pool = worker.pool
@@ -79,29 +80,29 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
         self._start_watchdog(worker)
-        if self._pipeline.settings.broker_url:  # without one, the relay holds them itself
+        if self._pipeline.settings.broker_url:  # without a broker, the relay itself holds wake-ups
             self._holding.start()
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
-        """Called by Celery whenever it has (re)connected."""
+        """Celery calls this whenever it has connected."""
         if self._tick is not None:
             self._tick.cancel()
         self._tick = loop.call_repeatedly(_TICK, self._beat)
 
     def _beat(self) -> None:
         self._pulse.beat()
-        # Of two children that die at once Celery may overlook one, and looks again only after five seconds.
+        # If two children die at once, Celery may overlook one, and looks again only after five seconds.
         getattr(self._pool, "maintain_pool", lambda: None)()
 
     def stop(self, _: Any) -> None:
-        self._drain.begin()  # no signal was, if it was told to stop by remote control
+        self._drain.begin()  # remote control stops a worker without a signal
         self._stop_relay()
         self._drain.hand_back_unstarted()
 
     def terminate(self, _: Any) -> None:
-        """A cold shutdown: what runs is cut short, through no fault of its own."""
+        """A cold shutdown: running handlers are ended, through no fault of theirs."""
         self._drain.cut()
-        threading.Event().wait(_ENDED_WITHIN)  # by the drain
+        threading.Event().wait(_ENDED_WITHIN)  # the drain ends the process
 
     def _start_relay(self, worker: Any) -> None:
         settings = self._pipeline.settings
@@ -123,13 +124,13 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._stopping.set()
         self._holding.stop()
         if self._watchdog is not None:
-            self._watchdog.stop()  # from here on Celery's event loop stands still while handlers finish
+            self._watchdog.stop()  # Celery's event loop stands still while handlers finish
         if self._relay is not None and self._thread is not None:
             self._relay.stop()
             self._thread.join(_STOP_WITHIN)
 
     def _keep_relaying(self) -> None:
-        """The relay outlives databases and brokers that are away; this is for what nobody thought of."""
+        """Run the relay; start it again after an unexpected error. A database or broker that is away doesn't end it."""
         assert self._relay is not None
         while not self._stopping.is_set():
             try:
@@ -148,7 +149,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._pipeline.settings.broker_url:
             signs["consuming (messages wait, and none comes)"] = idleness.silence
             signs["asking Redis for work, of which it could do some,"] = lambda: (
-                0.0 if self._pulse.silence() > _HANGS else idleness.reticence()  # then nobody asks, and that is why
+                0.0 if self._pulse.silence() > _HANGS else idleness.reticence()  # the event loop hangs, so it can't ask
             )
         worker.signs = signs
         self._watchdog = Watchdog(
@@ -160,7 +161,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def _kill_children(worker: Any) -> bool:
-    """Of the prefork pool; False on the others, which have none."""
+    """Kill the children of the prefork pool; False on other pools, which have no children."""
     pool = getattr(worker.pool, "_pool", None)
     for process in list(getattr(pool, "_pool", ())):
         with suppress(ProcessLookupError):

@@ -1,5 +1,5 @@
-"""A worker's lines, as text or all as JSON. Celery sets up its logging as ever, level and file included; only how a
-record becomes a line is ours, in the main process and in the pool's children."""
+"""A worker's log, as text or as JSON. Celery sets up its logging as ever, with level and file; we only replace the
+formatters, in the main process and in the pool's children."""
 
 import json
 import logging
@@ -20,21 +20,21 @@ from events.worker.outcome_lines import CLAIMS
 
 
 def log_in_text() -> None:
-    """As Celery formats it, and fit for a terminal; to be called before Celery sets up its logging."""
+    """Log as Celery does, but fit for a terminal. Call this before Celery sets up its logging."""
 
     def set_up(logger: Any = None, **_: Any) -> None:
-        for one in (logger, billiard_util.get_logger()):
-            make_plain(one)
+        make_plain(logger)
+        make_plain(billiard_util.get_logger())
 
     signals.after_setup_logger.connect(set_up, weak=False)
     signals.after_setup_task_logger.connect(set_up, weak=False)
 
 
 def log_in_json(hooks: Hooks) -> None:
-    """For this process and those that it forks; to be called before Celery sets up its logging."""
+    """Log as JSON, in this process and its children. Call this before Celery sets up its logging."""
     hooks.add(DeliveryLogs())
     formatter = JsonFormatter(also=_of_outcome)
-    early = logging.StreamHandler()  # warnings from before there is a log, such as Celery's of running as root
+    early = logging.StreamHandler()  # for warnings before logging is set up, such as Celery's about running as root
     early.setFormatter(formatter)
 
     def beginning(**_: Any) -> None:
@@ -45,9 +45,8 @@ def log_in_json(hooks: Hooks) -> None:
 
     def set_up(logger: Any = None, **_: Any) -> None:
         logging.getLogger("py.warnings").removeHandler(early)
-        for one in (logger, billiard_util.get_logger()):
-            for handler in one.handlers:
-                handler.setFormatter(formatter)
+        for handler in (*logger.handlers, *billiard_util.get_logger().handlers):
+            handler.setFormatter(formatter)
 
     signals.celeryd_init.connect(beginning, weak=False)
     signals.after_setup_logger.connect(set_up, weak=False)
@@ -55,13 +54,13 @@ def log_in_json(hooks: Hooks) -> None:
 
 
 def _of_outcome(record: logging.LogRecord) -> Mapping[str, object]:
-    """A line about the end of deliveries, which are no longer in the handler's run."""
+    """The fields of the deliveries whose outcome a record tells: their handler has ended already."""
     claims = getattr(record, CLAIMS, None)
     return about(claims) if claims else {}
 
 
 def _say(message: str, file: Any = sys.__stderr__) -> None:
-    """What Celery says past its log, in signal handlers: nothing here may take a lock."""
+    """Print what Celery prints in signal handlers, past its log. This function may take no lock."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"time": now, "level": "WARNING", "logger": "celery.worker", "message": str(message).strip()}
     with suppress(Exception):

@@ -1,4 +1,4 @@
-"""The bootstep that serves metrics and health from a worker's main process, if EVENTS_HTTP_PORT says so."""
+"""The bootstep that serves metrics and health from a worker's main process, if EVENTS_HTTP_PORT is set."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from events.worker.exits import or_exit
 
 
 class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts after the pool has forked. Goes on to the end of the process: while handlers finish, somebody may ask."""
+    """Starts after the pool has forked, and serves to the end of the process, while handlers finish, too."""
 
     name = "Monitoring"
     requires = ("events.worker.ledger_step:LedgerStep",)
@@ -25,22 +25,22 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         or_exit(lambda: self._serve(worker))
 
     def _serve(self, worker: Any) -> None:
-        # Here, since who serves nothing need not load what it takes.
+        # Imported here: a worker that serves nothing need not load these modules.
         from events.monitoring import Cached, Condition, EventsCollector, Health, database_probe, make_server
 
         settings, app, relay = self._pipeline.settings, worker.app, worker.relay
         conditions: dict[str, Condition] = {
             "consuming": lambda: _not_consuming(worker),
             "database": database_probe(self._pipeline),
-            # On threads and solo, where handlers run in this process and nothing ends them.
+            # For the pools threads and solo, which can't end a handler.
             "handlers": lambda: "; ".join(
-                told for deliverer in list(self._pipeline.deliverers.values()) for told in deliverer.overdue()
+                overdue for deliverer in list(self._pipeline.deliverers.values()) for overdue in deliverer.overdue()
             ),
         }
         if relay is not None:
-            conditions["relay"] = lambda: "" if relay.relays else "it doesn't run"
+            conditions["relay"] = lambda: "" if relay.relays else "the relay doesn't run"
         health = Health(worker.signs, settings.watchdog, conditions, lambda: bool(app.draining.begun))
-        # Who relays tells of the ledger, too; otherwise `events relay` does.
+        # A process that relays reports the numbers of the ledger, too; otherwise `events relay` reports them.
         ledger = None if relay is None else Cached(self._pipeline.ledger.overviews.unfinished)
         server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, ledger), health)
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
@@ -51,5 +51,5 @@ def _not_consuming(worker: Any) -> str:
     consumer: Any = getattr(worker, "consumer", None)
     connection = getattr(consumer, "connection", None)
     if connection is None or not connection.connected:
-        return "not connected to the broker"
-    return "" if consumer.task_consumer is not None else "it has not begun"
+        return "the worker is not connected to the broker"
+    return "" if consumer.task_consumer is not None else "the worker has not begun to consume"

@@ -1,7 +1,7 @@
-"""What became of deliveries, a line for each message, instead of Celery's own two about its task.
+"""Log lines that tell the outcome of deliveries, a line for each message, instead of Celery's two lines for its task.
 
-The lines go to Celery's logger for the end of a task: whoever listens to it goes on to, and whoever learns of failures
-by other ways and therefore passes it over (Sentry) is not told twice.
+The lines go to Celery's logger for the end of a task. Programs that listen to that logger still hear of each end, and
+a program that ignores it because it learns of failures by other ways (Sentry) is not told twice.
 """
 
 import logging
@@ -23,14 +23,14 @@ from events.text import brief
 from events.throttle import Repeats
 
 END_OF_TASK = "celery.app.trace"
-CLAIMS = "_claims"  # of a record: what it speaks of; by its name no formatter takes it for a caller's own
+CLAIMS = "_claims"  # the field of a record that holds its deliveries; formatters leave out names with an underscore
 
 log = logging.getLogger(END_OF_TASK)
 _received = get_logger("celery.worker.strategy")
 
 
 class OutcomeLines(Watcher):
-    """A success is info, a failed attempt a warning, a dead letter an error; see Repeats for those that are alike."""
+    """A success is info, a failed attempt a warning, a dead letter an error. Repeats shortens lines that are alike."""
 
     def __init__(self) -> None:
         self._repeats = Repeats(log)
@@ -49,16 +49,17 @@ class OutcomeLines(Watcher):
                 self._failed(handler, claim, result.error, result.due_in.total_seconds())
 
     def _quiet(self, handler: Handler, attempts: Sequence[Ended]) -> None:
-        """All for which nobody need be called."""
+        """Log the outcomes that need no attention."""
         for outcome in (Outcome.SUCCEEDED, Outcome.HANDED_BACK, Outcome.NOT_OURS):
-            if not (theirs := [one for one in attempts if one[1].outcome is outcome]):
+            ended = [attempt for attempt in attempts if attempt[1].outcome is outcome]
+            if not ended:
                 continue
-            claims, took = [one[0] for one in theirs], sum(one[2] for one in theirs)
+            claims, took = [claim for claim, _, _ in ended], sum(seconds for _, _, seconds in ended)
             word = "ok" if outcome is Outcome.SUCCEEDED else outcome.value
-            error = next((one[1].error for one in theirs if one[1].error is not None), None)
+            error = next((result.error for _, result, _ in ended if result.error is not None), None)
             why = f": {_first_line(error)}" if error is not None else ""
-            log.info("%s -> %s %s %s%s", _subject(claims), handler.name, word, _shown(took), why,
-                     extra={CLAIMS: claims, "outcome": outcome.value, "seconds": round(took, 6)})  # fmt: skip
+            extra = {CLAIMS: claims, "outcome": outcome.value, "seconds": round(took, 6)}
+            log.info("%s -> %s %s %s%s", _subject(claims), handler.name, word, _shown(took), why, extra=extra)
 
     def _failed(self, handler: Handler, claim: Claim, error: BaseException, wait: float) -> None:
         extra = {CLAIMS: [claim], "outcome": Outcome.RETRY.value}
@@ -74,32 +75,38 @@ class OutcomeLines(Watcher):
 
     def _dead(self, handler: Handler, claim: Claim, error: BaseException) -> None:
         place = line_of(error, handler.home)
+        is_new = self._repeats.is_new((handler.name, type(error), place))
         log.error(
             "%s -> %s is a dead letter, attempt %d of %d: %s (%s); see `events dead show %s`",
-            _subject([claim]), handler.name, claim.attempt, handler.retry.max_attempts, _first_line(error),
-            place or handler.defined_at, claim.envelope.id,
-            exc_info=error if self._repeats.is_new((handler.name, type(error), place)) else None,
+            _subject([claim]),
+            handler.name,
+            claim.attempt,
+            handler.retry.max_attempts,
+            _first_line(error),
+            place or handler.defined_at,
+            claim.envelope.id,
+            exc_info=error if is_new else None,
             extra={CLAIMS: [claim], "outcome": Outcome.DEAD.value},
-        )  # fmt: skip
+        )
 
     def _flush(self, **_: Any) -> None:
         self._repeats.flush()
 
 
 def tell_not_ours(handler: str, event_ids: Sequence[UUID]) -> None:
-    """Log that these wake-ups were for nothing: their deliveries are done already, or another attempt has them."""
+    """Log that these wake-ups were not needed: their deliveries are done already, or another attempt has them."""
     if event_ids:
         which = str(event_ids[0]) if len(event_ids) == 1 else f"{len(event_ids)} deliveries"
         log.info("%s -> %s not ours: done already, or another attempt has it", which, handler, extra={CLAIMS: ()})
 
 
 def receive_quietly(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
-    """Celery's strategy, except that it says only to who debugs that a message came. Named by DeliveryTask."""
+    """Celery's strategy, except that it logs the arrival of a message at level DEBUG. DeliveryTask names it."""
     return default(task, app, consumer, info=_received.debug, **options)
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    """Not what Celery says of the end of a delivery; what it says of errors that are not a handler's is wanted."""
+    """Whether to log this record: Celery's lines about the end of a delivery are left out, but not its other errors."""
     if hasattr(record, CLAIMS) or getattr(get_current_task(), "pipeline", None) is None:
         return True
     error = record.exc_info[1] if record.exc_info else None

@@ -1,4 +1,4 @@
-"""What is written to the ledger of a message that can't be run."""
+"""Parked messages: what the ledger keeps of a message that can't be run."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from events.worker.validation import REASONS, Problem, raw_body
 
 log = logging.getLogger("events.worker")
 
-NO_SUCH_DELIVERY = Problem("no such delivery", "a wake-up for a delivery that the ledger doesn't have")
+NO_SUCH_DELIVERY = Problem("no such delivery", "the ledger has no delivery for this wake-up")
 ALL_REASONS = (*REASONS, NO_SUCH_DELIVERY.reason)
 
 
@@ -41,18 +41,20 @@ def parked_wakeup(wakeup: Wakeup, worker: str) -> Parked:
         "correlation_id": message.correlation_id,
         "raw": False,
     }
-    return Parked(
-        uuid4(), wakeup.queue, NO_SUCH_DELIVERY.reason, NO_SUCH_DELIVERY.detail, message.body.encode(), properties,
-        worker,
-    )  # fmt: skip
+    problem, body = NO_SUCH_DELIVERY, message.body.encode()
+    return Parked(uuid4(), wakeup.queue, problem.reason, problem.detail, body, properties, worker)
 
 
 def tell_parked(parked: Parked) -> None:
     """Log that this message can't be run."""
     log.error(
-        "message %s of queue %s can't be run: %s: %s; `events parked show` has it", parked.id, parked.queue,
-        parked.reason, parked.detail[:500],
-    )  # fmt: skip
+        "message %s of queue %s can't be run: %s: %s; see `events parked show %s`",
+        parked.id,
+        parked.queue,
+        parked.reason,
+        parked.detail[:500],
+        parked.id,
+    )
 
 
 def _text(value: Any) -> str | None:

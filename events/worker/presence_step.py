@@ -1,7 +1,7 @@
-"""A worker tells the ledger that it lives, which handlers it has for which form of which event, and what they want.
+"""A worker tells the ledger that it is alive, which handlers it has, and for which form of which event.
 
-Other workers ask when they can't read an event: during a deployment, somebody else may. Operators see it by
-`events status` and `events doctor`, and what each handler does a second.
+A worker that can't read an event asks the ledger: during a deployment, another worker may have code that can. `events
+status` and `events doctor` show the workers to operators, and the attempts per second of each handler.
 """
 
 import logging
@@ -25,12 +25,12 @@ from events.throttle import Throttle
 log = logging.getLogger("events.worker")
 
 _EVERY = 10.0  # seconds; see events.ledger.ALIVE
-_LOOK_EVERY = 1.0  # seconds, at most, between looks at whether anybody has what this worker lacks
-_ANEW_EVERY = 30  # renewals, after which all is said again: the clock may have gone wrong
+_LOOK_EVERY = 1.0  # seconds, at most, between looks at whether another worker has a handler that this worker lacks
+_ANEW_EVERY = 30  # renewals, after which the worker announces itself anew: its clock may have gone wrong
 
 
 class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts after the ledger was found to be in order."""
+    """Starts after the ledger's checks."""
 
     name = "Presence"
     requires = ("events.worker.ledger_step:LedgerStep",)
@@ -72,8 +72,8 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._info is not None:
             try:
                 self._pipeline.ledger.workers.gone(self._info.name)
-            except Exception as error:  # it is forgotten as soon as it isn't seen any more
-                log.info("can't sign off: %s", error)
+            except Exception as error:  # the ledger forgets a worker that it doesn't hear of any more
+                log.info("can't tell the ledger that this worker ends: %s", error)
 
     terminate = stop
 
@@ -97,7 +97,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
             anew = anew or time.monotonic() - self._seen > ALIVE.total_seconds()
             if (anew or not workers.renew(self._info.name, activity)) and not self._stopping.is_set():
                 workers.announce(replace(self._info, activity=activity))
-                # Whoever retires a handler looks first whether any worker lives that has it, and may not have seen us.
+                # `events handlers retire` looks whether a living worker has the handler, and may have missed this one.
                 self._pipeline.subscribe()
             self._seen = time.monotonic()
         except Exception as error:
@@ -105,19 +105,19 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._keep_subscribed()
 
     def _keep_subscribed(self) -> None:
-        """What an operator retired while this worker seemed dead, for example; and what nobody has is noted."""
+        """Subscribe again what an operator retired while this worker seemed dead; note handlers that no worker has."""
         try:
             if not self._stopping.is_set():
                 self._pipeline.keep_subscribed()
         except Exception as error:
             self._complain("can't tell the ledger what this worker's handlers want", error)
 
-    def _complain(self, what: str, error: Exception) -> None:
-        self._throttle.warn(f"{what}: {self._pipeline.ledger.recovery.explained(error)}")
+    def _complain(self, complaint: str, error: Exception) -> None:
+        self._throttle.warn(f"{complaint}: {self._pipeline.ledger.recovery.explained(error)}")
 
 
 def _definitions(pipeline: Pipeline) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for one in pipeline.subscriptions():
-        found.setdefault(one.handler, {})[one.event_type] = one.definition
-    return found
+    definitions: dict[str, dict[str, str]] = {}
+    for subscription in pipeline.subscriptions():
+        definitions.setdefault(subscription.handler, {})[subscription.event_type] = subscription.definition
+    return definitions

@@ -1,7 +1,7 @@
-"""Finds its way back to a broker quickly. Celery waits 2 s longer after each failed try, up to 30.
+"""Connects to a broker again quickly. Celery itself waits 2 s longer after each failed attempt, up to 30 s.
 
-A broker that takes connections and then refuses what is asked of it is given time: Celery would be back at once, again
-and again. One that takes the connection and doesn't answer may have lost what is behind a queue's name.
+A broker that takes connections and then refuses requests gets time: Celery would connect again at once, over and over.
+A RabbitMQ that takes the connection and doesn't answer may have lost a queue whose name it still has.
 """
 
 import logging
@@ -21,17 +21,17 @@ from events.transport import SUSPICIOUS, Revival, is_rabbitmq, told
 
 log = logging.getLogger("events.worker")
 
-_FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between tries
-_LOG_EVERY = 5.0
-_COMPLAIN_EVERY = 1.0  # of a broker that takes connections and refuses what is asked
-_LASTED = 15.0  # seconds after which a connection was a good one
-_LONGEST_REST = 5.0  # seconds before the next try, if the last ones were none
+_FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between attempts
+_LOG_EVERY = 5.0  # seconds
+_COMPLAIN_EVERY = 1.0  # seconds, about a broker that takes connections and refuses requests
+_LASTED = 15.0  # seconds after which a connection was a success
+_LONGEST_REST = 5.0  # seconds before the next attempt, after several that were no success
 
 _complaints = Throttle(log, _COMPLAIN_EVERY)
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    """Not what Celery says each time that a connection is lost, or made, by a transport that nobody need know."""
+    """Whether to log this record: Celery's lines about each connection name our transport, which users don't know."""
     return "Connected to" not in str(record.msg) and CONNECTION_RETRY not in (record.args or ())
 
 
@@ -76,7 +76,7 @@ class Reconnecting:
         return connected
 
     def connect(self) -> Any:
-        """Nobody else would close a connection that was made, and could then not be used."""
+        """Connect; close a connection that was made and then can't be used, since Celery doesn't."""
         try:
             connection = super().connect()  # type: ignore[misc]
             if url := self.app.pipeline.settings.broker_url:
@@ -92,12 +92,12 @@ class Reconnecting:
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         _complaints.warn(f"lost the broker, connecting again: {redact(told(exc))}")
-        with warnings.catch_warnings():  # of a default that changes with Celery 6, at each time
+        with warnings.catch_warnings():  # Celery warns each time of a default that changes with Celery 6
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             try:
                 super().on_connection_error_after_connected(exc)  # type: ignore[misc]
-            except Exception as error:  # kombu may fail to close what is broken; Celery would end the worker for it
-                log.warning("the broken connection did not close well: %r", error)
+            except Exception as error:  # kombu may fail to close a broken connection, and Celery would end the worker
+                log.warning("can't close the broken connection: %r", error)
         self._rest()
         settings = self.app.pipeline.settings
         if isinstance(exc, SUSPICIOUS) and is_rabbitmq(settings):
@@ -110,7 +110,7 @@ class Reconnecting:
         self._rest()
 
     def _rest(self) -> None:
-        """Longer and longer while connections don't last; not at all after one that did."""
+        """Wait, longer and longer while connections don't last; not at all after a connection that lasted."""
         self._failures = self._failures + 1 if time.monotonic() - self._failed_at < _LASTED else 0
         until = time.monotonic() + (min(_FIRST * 2 ** min(self._failures, 10), _LONGEST_REST) if self._failures else 0)
         while (left := until - time.monotonic()) > 0:
@@ -120,7 +120,7 @@ class Reconnecting:
 
     @property
     def _still_here(self) -> Callable[[], None]:
-        """Called while waiting: obeys SIGTERM, and tells the watchdog that this is no hang."""
+        """Call this while waiting: it obeys SIGTERM, and tells the watchdog that the worker doesn't hang."""
 
         def callback() -> None:
             maybe_shutdown()

@@ -1,8 +1,8 @@
-"""Revoked and terminated by remote control: `celery control revoke`, Flower's buttons.
+"""Revoke and terminate by remote control: `celery control revoke`, and Flower's buttons.
 
-Celery drops what was revoked, for three hours and by an id that all attempts share, while the ledger waits for it. What
-must not run is for the ledger to say: so a revoke is refused, with what to do instead. To terminate what runs is a
-failure of its attempt like any other, with who did it in the history.
+Celery drops revoked tasks for three hours, by an id that all attempts of a delivery share, and the ledger would wait.
+Only the ledger decides which deliveries must not run: so a worker refuses a revoke, and says what to do instead. To
+terminate a running handler fails its attempt as any error does, and the history names the operator.
 """
 
 import logging
@@ -24,17 +24,17 @@ from events.transport import group_of
 
 log = logging.getLogger("events.worker")
 
-ANYBODY = "remote control"
+REMOTE_CONTROL = "remote control"
 INSTEAD = "events handlers pause HANDLER, or events dead discard EVENT_ID once it has failed"
 REFUSED = f"deliveries can't be revoked: the ledger would send them again; instead: {INSTEAD}"
 _STILL_THERE = 3.0  # seconds after which a child that was told to end is killed
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
-    """Of a delivery. Named by DeliveryTask."""
+    """The request of a delivery. DeliveryTask names this class."""
 
     def revoked(self) -> bool:
-        """Whatever a worker remembers of before, from its --statedb or from others."""
+        """Never: not even if the worker's --statedb or another worker says so."""
         return False
 
     @property
@@ -46,23 +46,24 @@ class Request(CeleryRequest):  # type: ignore[misc]
     name="revoke", variadic="task_id", signature="[id1 [id2 [... [idN]]]]", args=[("terminate", bool), ("signal", str)]
 )  # type: ignore[untyped-decorator]
 def revoke(
-    state: Any, task_id: Any, terminate: bool = False, signal: str | None = None, actor: str = ANYBODY, **_: Any
+    state: Any, task_id: Any, terminate: bool = False, signal: str | None = None, actor: str = REMOTE_CONTROL, **_: Any
 ) -> dict[str, str]:
-    """Refused, for deliveries; with terminate=True, end what runs."""
+    """Refuse to revoke deliveries; with terminate=True, end those that run."""
     wanted = set(maybe_list(task_id) or [])
-    ours = [one for key, one in list(worker_state.requests.items()) if key in wanted and isinstance(one, Request)]
+    known = list(worker_state.requests.items())
+    ours = [request for key, request in known if key in wanted and isinstance(request, Request)]
     if not terminate:
         _refuse(state.app, ours, actor)
         return nok(REFUSED)  # type: ignore[no-any-return]
-    running = [one for one in ours if one in worker_state.active_requests and one.time_start]
+    running = [request for request in ours if request in worker_state.active_requests and request.time_start]
     if not running:
-        return nok("it doesn't run here; what only waits can't be terminated")  # type: ignore[no-any-return]
+        return nok("this delivery doesn't run here; only a running handler can be terminated")  # type: ignore[no-any-return]
     try:
-        for one in running:
-            _terminate(state, one, signal, actor)
+        for request in running:
+            _terminate(state, request, signal, actor)
     except NotImplementedError:
         return nok("only the prefork pool can end a handler")  # type: ignore[no-any-return]
-    names = ", ".join(f"{one.name} ({one.id})" for one in running)
+    names = ", ".join(f"{request.name} ({request.id})" for request in running)
     return ok(f"terminated {names}; the attempt has failed")  # type: ignore[no-any-return]
 
 
@@ -74,14 +75,14 @@ def terminate(state: Any, signal: str, task_id: Any, **options: Any) -> dict[str
 
 @control_command(name="revoke_by_stamped_headers", variadic="headers", signature="[key1=value1 [... [keyN=valueN]]]")  # type: ignore[untyped-decorator]
 def revoke_by_stamped_headers(*_: Any, **__: Any) -> dict[str, str]:
-    """Refused: deliveries have no stamps."""
+    """Refuse: deliveries have no stamps."""
     return nok(REFUSED)  # type: ignore[no-any-return]
 
 
 def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:
-    for one in requests:
-        log.warning("revoke of %s (%s) by %s: refused; %s", one.name, one.id, actor, INSTEAD)
-        _remember(app, Action.REVOKE, one.group, actor)
+    for request in requests:
+        log.warning("revoke of %s (%s) by %s: refused; %s", request.name, request.id, actor, INSTEAD)
+        _remember(app, Action.REVOKE, request.group, actor)
 
 
 def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> None:
@@ -94,7 +95,7 @@ def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> 
     try:
         deliverer = request.task.deliverer("main")
         if not deliverer.abandon(request.name, tokens, Terminated(f"terminated by {actor}")):
-            # It had not been claimed, or had ended already.
+            # The delivery had not been claimed, or had ended already.
             app.pipeline.ledger.outbox.hand_back(group, timedelta(0))
     except Exception as error:  # the lease ends in any case, and the relay finds it
         log.warning("can't record that %s was terminated: %s", request.name, error)
@@ -102,7 +103,7 @@ def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> 
 
 
 def _kill(pool: Any, pid: int) -> None:
-    """A handler that hangs in a library has not heard the signal."""
+    """Kill the child if it still lives: a handler that hangs in a library doesn't notice the signal."""
     if pid in [process.pid for process in getattr(pool._pool, "_pool", ())]:
         with suppress(ProcessLookupError):
             os.kill(pid, signals.SIGKILL)
@@ -110,6 +111,6 @@ def _kill(pool: Any, pid: int) -> None:
 
 def _remember(app: Any, action: Action, group: Group, actor: str) -> None:
     try:
-        app.pipeline.ledger.switches.note(action, actor, [(one.event_id, one.handler) for one in group])
+        app.pipeline.ledger.switches.note(action, actor, [(wakeup.event_id, wakeup.handler) for wakeup in group])
     except Exception as error:
         log.warning("can't remember that %s was asked to %s: %s", actor, action, error)

@@ -1,7 +1,7 @@
-"""Signals: what the main process does on them even while it hangs, and what its children leave to it.
+"""Signals: the main process obeys them even while it hangs, and its children leave them to the main process.
 
 A supervisor or a terminal often signals the whole process group, or every process of a service (systemd). Then the main
-process decides when what runs has to end; a child that died of the signal by itself would take its handler along.
+process decides when running handlers have to end; a child that died of the signal by itself would end its handler.
 """
 
 import atexit
@@ -22,14 +22,14 @@ from celery.worker import state
 
 from events.worker.draining import Drain, Draining
 
-_SAME_SIGNAL = 3.0  # seconds in which the main process must have had what a child has, if it was for all of them
-_LOOK = 0.01  # seconds
+_SAME_SIGNAL = 3.0  # seconds in which the main process gets the signal of a child, if all processes were signalled
+_LOOK = 0.01  # seconds between looks at the state
 _FOR_ALL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 class SignalListener:
-    """Tells the drain of signals from a thread of its own: Python's own handlers wait for the main thread, which may
-    be in a database's library, a broker's socket, or a handler of the solo pool.
+    """Tells the drain of signals, in a thread of its own. Python's signal handlers wait for the main thread, which may
+    be in a database's library, at a broker's socket, or in a handler of the solo pool.
 
     Args:
         soft_shutdown: Celery's worker_soft_shutdown_timeout, in seconds.
@@ -43,17 +43,17 @@ class SignalListener:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def start(self) -> None:
-        """Called in the main thread."""
-        atexit.register(_ignore)  # runs after the drain's own, since it is registered before
+        """Start to listen. Call this in the main thread."""
+        atexit.register(_ignore)  # registered before the drain's exit handler, so it runs after that
         self._drain.when_told(self._wake)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: started by nohup
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # SIGHUP is ignored if nohup started the worker
             signal.signal(signal.SIGHUP, self._hang_up)
         threading.Thread(target=self._listen, name="events-signals", daemon=True).start()
 
     def _wake(self) -> None:
-        """In signal handlers."""
-        with suppress(BlockingIOError):  # full: it will wake anyway
+        """Wake the thread. Signal handlers call this."""
+        with suppress(BlockingIOError):  # the pipe is full, so the thread wakes anyway
             os.write(self._write, b"\0")
 
     def _listen(self) -> None:
@@ -68,7 +68,7 @@ class SignalListener:
             self._drain.start_if_begun()
 
     def _signalled(self, number: int) -> None:
-        """As Celery understands them: SIGQUIT is for a cold shutdown, and so is the second SIGINT."""
+        """Obey a signal as Celery does: SIGQUIT means a cold shutdown, and so does the second SIGINT."""
         if number not in _FOR_ALL:
             return
         self._drain.begin()
@@ -82,24 +82,25 @@ class SignalListener:
             self._cut_at = time.monotonic() + (self._soft_shutdown if self._colds == 1 else 0)
 
     def _hang_up(self, *_: Any) -> None:
-        """Without a terminal SIGHUP means to start again, as in Celery; with one, that the terminal is gone."""
+        """Without a terminal SIGHUP means to start again, as in Celery; with a terminal, that the terminal is gone."""
         if state.should_stop is None and not isatty(sys.__stdout__):
-            # Celery's own way puts its own folder first, and would find events in that.
+            # Celery itself would put its own folder first in the path, and import its own `events` from there.
             self._drain.restart_as([sys.executable, *sys.orig_argv[1:]])
         worker_shutting_down.send(sender=None, sig="SIGHUP", how="Warm", exitcode=EX_OK)
         state.should_stop = EX_OK
 
 
 def _ignore() -> None:
-    """While Python tidies up it would take the next signal as if nobody had cared for any."""
+    """Ignore all signals: while Python tidies up, the next signal would kill the process."""
     for number in _FOR_ALL:
         signal.signal(number, signal.SIG_IGN)
 
 
 def leave_signals_to_parent(draining: Draining) -> None:
-    """In a child of the prefork pool, while it starts: a signal that the whole worker gets doesn't end it.
+    """Make a child of the prefork pool ignore signals that the whole worker gets. Call this while the child starts.
 
-    One that it alone gets does, and so its handler's attempt counts: nobody knows whether the handler sent it itself.
+    A signal that only the child gets ends it, and the attempt of its handler counts: the handler itself may have sent
+    the signal.
     """
     leaving = False
 
@@ -111,7 +112,7 @@ def leave_signals_to_parent(draining: Draining) -> None:
         deadline = time.monotonic() + _SAME_SIGNAL
         while not (leaving or draining.is_ordered(os.getpid())) and time.monotonic() < deadline:
             if draining.begun:
-                return  # the main process says when to end
+                return  # the main process ends the child
             time.sleep(_LOOK)
         billiard_common._shutdown_cleanup(number, frame)
 
@@ -119,8 +120,8 @@ def leave_signals_to_parent(draining: Draining) -> None:
         billiard_common.reset_signals(signalled, full)
 
     worker_process_shutdown.connect(leave, weak=False)
-    billiard_pool.reset_signals = reset_signals  # which the child calls next
+    billiard_pool.reset_signals = reset_signals  # the child calls this next
 
 
-# A child inherits the pipe, and would tell its parent of its own signals.
+# A child inherits the pipe, and would tell the main process of the signals of the child.
 os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))

@@ -1,5 +1,5 @@
-"""What a worker says first: what it stands on and what it runs, and then that it is ready. Instead of Celery's banner,
-which shows a transport of ours that nobody need know."""
+"""The first lines of a worker: its database, broker, queues and handlers, then that it is ready. They replace Celery's
+banner, which shows a transport of ours that users don't know."""
 
 import logging
 import sys
@@ -20,18 +20,18 @@ from events.worker.queues import check_queues, idle_queues
 
 log = logging.getLogger("events.worker")
 
-_WORKER_PROGRAM = "celery.apps.worker"  # says that a worker is ready, if its level is INFO
+_WORKER_PROGRAM = "celery.apps.worker"  # this logger says that a worker is ready, if its level is INFO
 
 
 class FirstLines:
-    """Of the worker that this process becomes."""
+    """Prints the lines of the worker that this process becomes."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._settings = pipeline.settings
         self._prints = self._settings.log_format == "text"
 
     def listen(self) -> None:
-        """To be called before it does."""
+        """Listen to Celery's signals. Call this before the worker starts."""
         signals.celeryd_init.connect(self._begin, weak=False)
         signals.celeryd_after_setup.connect(self._tell, weak=False)
         signals.worker_ready.connect(self._ready, weak=False)
@@ -53,19 +53,20 @@ class FirstLines:
             log.info("worker %s starts", instance.hostname, extra=facts | {"handlers": sorted(names)})
         if "database_url" not in self._settings.model_fields_set:
             log.warning(
-                "EVENTS_DATABASE_URL is not set, so the ledger is %s, in the folder that this worker was started in: "
-                "publishers that start in another have another; set it for both", facts["database"],
-            )  # fmt: skip
+                "EVENTS_DATABASE_URL is not set, so the ledger is %s, in the folder in which this worker was started: "
+                "a publisher that starts in another folder has another ledger; set EVENTS_DATABASE_URL for both",
+                facts["database"],
+            )
         if warning := idle_queues(instance.app):
             log.warning("%s", warning)
 
     def _facts(self, worker: Any) -> dict[str, str]:
         pool = worker.pool_cls.__module__.rpartition(".")[2]
-        one_by_one = pool == "solo"
-        most, least = worker.autoscale or (1 if one_by_one else worker.concurrency,) * 2
+        concurrency = 1 if pool == "solo" else worker.concurrency
+        most, least = worker.autoscale or (concurrency, concurrency)
         return {
             "database": database_shown(self._settings),
-            "broker": redact(self._settings.broker_url) or "none: this worker feeds itself from the database",
+            "broker": redact(self._settings.broker_url) or "none: this worker takes its deliveries from the database",
             "queues": ", ".join(sorted(worker.app.amqp.queues.consume_from)),
             "pool": f"{pool}, {most if most == least else f'{least} to {most}'} at a time",
         }
@@ -76,7 +77,7 @@ class FirstLines:
 
 
 def database_shown(settings: Settings) -> str:
-    """Its kind and where it is; without a password."""
+    """The kind and the place of the database, without a password."""
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite":
         return f"SQLite {Path(url.database or '').resolve()}"
@@ -88,5 +89,5 @@ def database_shown(settings: Settings) -> str:
 
 
 def _print(line: str) -> None:
-    """Whatever the log's level; past sys.stdout, which Celery replaces by a logger."""
+    """Print a line at any log level; into sys.__stdout__, since Celery replaces sys.stdout by a logger."""
     print(line, file=sys.__stdout__, flush=True)

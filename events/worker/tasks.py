@@ -1,7 +1,7 @@
-"""One delivery as one Celery task, named after its handler.
+"""A message of wake-ups as one Celery task, with the name of its handler.
 
-The ledger holds the outcome; what the task returns or raises is for Celery's log and Flower to show: SUCCESS, RETRY or
-FAILURE. Whatever it is, the message is acknowledged: Celery never retries, requeues or drops anything here.
+The ledger holds the outcome. The result of the task is only for Celery's log and Flower: SUCCESS, RETRY or FAILURE.
+With any result the message is acknowledged: Celery never retries, requeues or drops a delivery.
 """
 
 import logging
@@ -30,11 +30,11 @@ from events.worker.parking import parked_wakeup, tell_parked
 
 log = logging.getLogger("events.worker")
 
-_WORST = (Outcome.DEAD, Outcome.RETRY, Outcome.UNKNOWN)  # of a group's outcomes, the one to show the reason of
+_WORST = (Outcome.DEAD, Outcome.RETRY, Outcome.UNKNOWN)  # the task of a group shows the reason of the worst outcome
 
 
 class DeliveryTask(Task):  # type: ignore[misc]
-    """Base of the tasks that `delivery_task` makes; one instance a handler."""
+    """Base of the tasks that `delivery_task` makes; each handler has one instance."""
 
     abstract = True
     acks_late = True
@@ -55,17 +55,17 @@ class DeliveryTask(Task):  # type: ignore[misc]
         results = self.deliverer(worker).deliver(self.name, _tokens(group))
         for wakeup in group:
             if results[wakeup.event_id].outcome is Outcome.UNKNOWN:
-                # Well-formed, yet of no delivery: somebody's invention, or the ledger was restored or cleaned.
+                # A well-formed wake-up without a delivery: it is forged, or the ledger was restored or cleaned.
                 parked = parked_wakeup(wakeup, worker)
                 self.pipeline.ledger.parked.park(parked)
                 self.pipeline.hooks.parked(parked.reason)
                 tell_parked(parked)
         not_ours = Result(Outcome.NOT_OURS)
-        tell_not_ours(self.name, [one.event_id for one in group if results[one.event_id] == not_ours])
+        tell_not_ours(self.name, [wakeup.event_id for wakeup in group if results[wakeup.event_id] == not_ours])
         return _shown([results[wakeup.event_id] for wakeup in group])
 
     def deliverer(self, worker: str) -> Deliverer:
-        """The process's own: a forked child must not share its parent's heartbeat thread."""
+        """The deliverer of this process: a forked child must not share its parent's heartbeat thread."""
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
             cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
@@ -80,7 +80,7 @@ def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     attributes = {
         "name": handler.name,
         "pipeline": pipeline,
-        "soft_time_limit": limit,  # raises inside the handler: an ordinary failure
+        "soft_time_limit": limit,  # raises inside the handler, as any error of the handler
         "time_limit": limit + HARD_LIMIT_GRACE.total_seconds(),  # ends the process
         "__module__": __name__,
         "__doc__": handler.call.__doc__,
@@ -94,9 +94,9 @@ def _tokens(group: Group) -> dict[UUID, int]:
 
 
 def _shown(results: Sequence[Result]) -> str:
-    """What Celery and Flower see: FAILURE if any is a dead letter, RETRY if all are retried, else SUCCESS."""
+    """The result for Celery and Flower. Raises for FAILURE, if a delivery is a dead letter; for RETRY, if all retry."""
     counts = Counter(result.outcome for result in results)
-    worst = next((one for outcome in _WORST for one in results if one.outcome is outcome), results[0])
+    worst = next((result for outcome in _WORST for result in results if result.outcome is outcome), results[0])
     summary = worst.summary
     if len(results) > 1:
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
@@ -104,7 +104,7 @@ def _shown(results: Sequence[Result]) -> str:
     if counts[Outcome.DEAD]:
         raise DeliveryFailed(summary) from worst.error
     if counts[Outcome.RETRY] == len(results):
-        # Raised, not published: the ledger holds the time of the next attempt, and the relay sends it.
+        # Raised, not sent: the ledger holds the time of the next attempt, and the relay sends its wake-up.
         wait = worst.due_in.total_seconds() if worst.due_in is not None else None
         failed = DeliveryFailed(summary)
         failed.__cause__ = worst.error
@@ -113,8 +113,8 @@ def _shown(results: Sequence[Result]) -> str:
 
 
 def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any = None, **_: Any) -> None:
-    """Celery's main process saw a child die or killed it for its time: tell the ledger, ahead of the lease's end."""
-    if not isinstance(sender, DeliveryTask) or sender.app.draining.is_cut_short:  # then it is handed back
+    """Tell the ledger, before the lease ends, that a child died, or was killed for its time limit."""
+    if not isinstance(sender, DeliveryTask) or sender.app.draining.is_cut_short:  # a cut delivery is handed back
         return
     error: WorkerLost | TimeLimitExceeded
     if isinstance(exception, WorkerLostError):
@@ -127,13 +127,13 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
         group = group_of({HEADER: {"handler": sender.name, "queue": "", **kwargs}})
         sender.deliverer("main").abandon(sender.name, _tokens(group), error)
     except Exception as failure:  # the lease ends in any case, and the relay finds it
-        which = ", ".join(str(wakeup.event_id) for wakeup in group_of({HEADER: {"handler": "", "queue": "", **kwargs}}))
-        log.warning("can't record the end of %s of event %s: %s", sender.name, which, failure,
-                    extra={"handler": sender.name})  # fmt: skip
+        ids = ", ".join(str(wakeup.event_id) for wakeup in group_of({HEADER: {"handler": "", "queue": "", **kwargs}}))
+        complaint = "can't record the end of %s of event %s: %s"
+        log.warning(complaint, sender.name, ids, failure, extra={"handler": sender.name})
 
 
 def _pool_is_ending(error: BaseException) -> bool:
-    """SystemExit is how billiard ends a child on shutdown, and a failure when a handler raises it."""
+    """Whether billiard raised this SystemExit to end a child on shutdown. A SystemExit of a handler is a failure."""
     fired = getattr(billiard_common, "terminate_handler_fired", None)
     return isinstance(error, SystemExit) and fired is not None and bool(fired())
 

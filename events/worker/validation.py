@@ -1,7 +1,7 @@
-"""Is this message a wake-up? Asked before Celery looks at it, since what Celery doesn't expect may end the worker.
+"""Is this message a wake-up? Checked before Celery looks at the message: an unexpected message may end the worker.
 
-The answer is strict: our queues carry what `events.transport.message` writes and nothing else. Headers that Celery
-and kombu don't act upon may be added, so that versions of this package can run side by side.
+The check is strict: our queues carry only messages that `events.transport.message` writes. Further headers are allowed
+if Celery and kombu don't act upon them, so that versions of this package can run side by side.
 """
 
 import json
@@ -15,9 +15,21 @@ from events.ledger import Group
 from events.text import redact
 from events.transport import GARBAGE, HEADER, group_of, wakeup_message
 
-REASONS = ("malformed message", "not a message", "not a task", "not a wake-up", "protocol 1", "content type",
-           "content encoding", "body is not JSON", "wrong body", "wrong header", "wrong property", "expires",
-           "eta")  # fmt: skip
+REASONS = (
+    "malformed message",
+    "not a message",
+    "not a task",
+    "not a wake-up",
+    "protocol 1",
+    "content type",
+    "content encoding",
+    "body is not JSON",
+    "wrong body",
+    "wrong header",
+    "wrong property",
+    "expires",
+    "eta",
+)
 
 _FREE = {"origin", "argsrepr", "kwargsrepr", "lang"}  # text for people
 _ACTED_UPON = {name for name in vars(Context) if not name.startswith("__")} | {"compression"}
@@ -30,7 +42,7 @@ _FOREIGN = (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a message can't be run: a few words to count by, one of REASONS, and what exactly was found."""
+    """Why a message can't be run. `reason`: one of REASONS, for counting. `detail`: what exactly is wrong."""
 
     reason: str
     detail: str
@@ -61,7 +73,7 @@ def _check(message: Message) -> Group | Problem:
     if not isinstance(headers, dict):
         return _foreign(message)
     if GARBAGE in headers:
-        return Problem("not a message", "these bytes in the Redis list are no message of kombu's")
+        return Problem("not a message", "the Redis list holds bytes that are not a message of kombu")
     if "task" not in headers:
         return _foreign(message)
     group = group_of(headers)
@@ -83,15 +95,17 @@ def _check(message: Message) -> Group | Problem:
 
 def _check_headers(headers: dict[str, Any], expected: dict[str, Any]) -> Problem | None:
     if wrong := [key for key in headers if key not in expected and (not isinstance(key, str) or key in _ACTED_UPON)]:
-        return Problem("wrong header", f"{_shown(wrong[0])} is {_shown(headers[wrong[0]])}; wake-ups have none")
+        return Problem(
+            "wrong header", f"{_shown(wrong[0])} is {_shown(headers[wrong[0]])}; wake-ups have no such header"
+        )
     for key, value in expected.items():
         if key in _FREE:
             if not isinstance(headers.get(key, ""), str):
                 return Problem("wrong header", f"{key} is {_shown(headers[key])}, expected text")
         elif key not in headers or not _same(headers[key], value):
             reason = {"expires": "expires", "eta": "eta"}.get(key, "wrong header")
-            found = _shown(headers[key]) if key in headers else "missing"
-            return Problem(reason, f"{key} is {found}, expected {_shown(value)}")
+            given = _shown(headers[key]) if key in headers else "missing"
+            return Problem(reason, f"{key} is {given}, expected {_shown(value)}")
     return None
 
 
@@ -110,15 +124,18 @@ def _foreign(message: Message) -> Problem:
     try:
         body = json.loads(raw_body(message).decode())
     except ValueError as error:
-        return Problem("not a task", f"no header `task`, and the body is not JSON: {error}")
+        return Problem("not a task", f"the message has no header `task`, and its body is not JSON: {error}")
     if isinstance(body, dict) and "task" in body:
-        return Problem("protocol 1", f"an old task message, of {_shown(body['task'])}; wake-ups are of protocol 2")
-    return Problem("not a task", "no header `task`")
+        return Problem(
+            "protocol 1",
+            f"the message is a task of protocol 1, {_shown(body['task'])}; wake-ups are tasks of protocol 2",
+        )
+    return Problem("not a task", "the message has no header `task`")
 
 
-def _same(found: Any, expected: Any) -> bool:
-    """Equal, and of equal types all the way down: True is no 1."""
-    return found == expected and json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+def _same(given: Any, expected: Any) -> bool:
+    """Whether two values are equal, and of equal types all the way down: True is not 1."""
+    return given == expected and json.dumps(given, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
 def _shown(value: object) -> str:

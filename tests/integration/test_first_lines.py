@@ -31,7 +31,9 @@ def test_a_worker_says_what_it_stands_on_and_that_it_is_ready(mode: str, level: 
         database = str(tmp_path / "events.db") if mode == "sqlite" else system.pipeline.ledger.engine.url.database
         assert re.search(rf"database +(SQLite|PostgreSQL) {database}", log)
         # And which broker, without its password
-        broker = system.environment["EVENTS_BROKER_URL"] if mode in BROKERS else "none: this worker feeds itself"
+        broker = (
+            system.environment["EVENTS_BROKER_URL"] if mode in BROKERS else "none: this worker takes its deliveries"
+        )
         assert re.search(rf"broker +{re.escape(broker)}", log)
         # And its handlers, with their events, and its pool
         assert re.search(r"handlers +asks_later <- AskedLater\n +counts_well <- CountedWell\n +feeds <- Fed\n", log)
