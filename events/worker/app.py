@@ -1,7 +1,5 @@
 """Builds the Celery app of a pipeline: one task a handler, the relay as a bootstep, settings in three layers."""
 
-import secrets
-import threading
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +14,7 @@ from events.pipeline import Pipeline
 from events.worker import config, revoking  # noqa: F401 - the latter: remote control's commands
 from events.worker.bridges_step import BridgesStep
 from events.worker.celery_app import LedgerApp
-from events.worker.draining import Draining
+from events.worker.host import Host
 from events.worker.ledger_inlet import InletStep
 from events.worker.ledger_step import LedgerStep
 from events.worker.logs import log_in_json, log_in_text
@@ -41,16 +39,10 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     pipeline.register_bridges()
     handlers = list(all_handlers())
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
-    app = LedgerApp(local=not settings.broker_url)
-    app.pipeline = pipeline
-    # Made before the pool forks: known to all processes of this worker, and to no other worker, whatever its host name.
-    app.draining, app.run_token = Draining(), secrets.token_hex(4)
-    app.put_aside = 0  # messages that were passed on or parked before Celery saw them
-    app.lacked = threading.Event()  # one came for a handler that this worker lacks
     pairs = [(event.event_name, one.name) for one in handlers for event in one.events]
-    app.tally = Tally(pairs, (*ALL_REASONS, *OF_BRIDGES))
-    app.moved = Moved()
-    for watcher in (app.tally, app.moved, OutcomeLines()):
+    host = Host(pipeline=pipeline, tally=Tally(pairs, (*ALL_REASONS, *OF_BRIDGES)), moved=Moved())
+    app = LedgerApp(host)
+    for watcher in (host.tally, host.moved, OutcomeLines()):
         pipeline.hooks.add(watcher)
     app.conf.update(config.default_settings(settings))
     app.conf.update(config.application_settings())
@@ -68,8 +60,8 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     def child_started(**_: Any) -> None:
         app.give_way()
         pipeline.deliverers.clear()  # their heartbeat threads are the parent's
-        leave_signals_to_parent(app.draining)
-        app.tally.enter(getattr(current_process(), "index", None))
+        leave_signals_to_parent(host.draining)
+        host.tally.enter(getattr(current_process(), "index", None))
         # At its end a child waits until the main process has read all its results: 30 s, if that is just ending too.
         # What isn't read is not acknowledged, and the ledger knows that it is done.
         billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS

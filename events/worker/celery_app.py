@@ -13,6 +13,7 @@ from celery.app.control import Control, Inspect
 
 from events.errors import ConfigurationError
 from events.handling import all_handlers
+from events.worker.host import Host
 
 _CURE = (
     "`celery -A events worker` runs handlers only, and nobody would run it; send it by a Celery app of the "
@@ -25,12 +26,14 @@ class LedgerApp(Celery):  # type: ignore[misc]
     """Runs handlers. Its tasks are theirs, and Celery's own.
 
     Args:
-        local: there is no broker, and so nobody to be asked or told anything by remote control.
+        host: what the parts of this worker share; they find it by `host_of(app)`.
     """
 
-    def __init__(self, *, local: bool) -> None:
-        control = "events.worker.celery_app:NobodyElse" if local else None
+    def __init__(self, host: Host) -> None:
+        # Without a broker there is nobody to be asked or told anything by remote control.
+        control = None if host.pipeline.settings.broker_url else "events.worker.celery_app:NobodyElse"
         super().__init__("events", set_as_current=False, fixups=[], control=control)
+        self.host = host
         found = _state._tls.current_app
         self.applications: Celery = found if found is not None and not isinstance(found, LedgerApp) else NoApp()
         self.give_way()

@@ -14,6 +14,7 @@ from vine import promise
 
 from events.ledger import Group
 from events.text import brief
+from events.worker.host import host_of
 from events.worker.parking import NO_SUCH_DELIVERY, parked_message, tell_parked
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
@@ -64,7 +65,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
     @property
     def _careful(self) -> dict[str, str]:
-        redis = self.app.pipeline.settings.broker_url.startswith("redis")
+        redis = host_of(self.app).pipeline.settings.broker_url.startswith("redis")
         return {"transport": _CAREFUL_REDIS} if redis else {}
 
     def create_task_handler(self, promise: Any = promise) -> Callable[[Any], None]:
@@ -75,7 +76,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             if isinstance(found, Problem):
                 self._park(message, found)
             elif found[0].handler not in self.strategies:
-                self.app.lacked.set()
+                host_of(self.app).lacked.set()
                 self._hand_back(message, found)
             else:
                 to_celery(message)
@@ -84,7 +85,8 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
     def cancel_active_requests(self) -> None:
         """What runs at the end of a cold shutdown. Celery's own way knows the prefork pool alone."""
-        self.controller.drain.cut()
+        if (drain := host_of(self.app).drain) is not None:
+            drain.cut()
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Kombu's own complaint, from before the message came to us: it can't be decompressed, for instance."""
@@ -92,7 +94,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         self._park(message, found if isinstance(found, Problem) else Problem("malformed message", brief(exc, 1000)))
 
     def _hand_back(self, message: Any, group: Group) -> None:
-        ledger, first = self.app.pipeline.ledger, group[0]
+        ledger, first = host_of(self.app).pipeline.ledger, group[0]
         try:
             waits = ledger.outbox.pass_on(group)
             known = waits or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
@@ -112,8 +114,8 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def _park(self, message: Any, problem: Problem) -> None:
         try:
             parked = parked_message(message, problem, self.hostname)
-            self.app.pipeline.ledger.parked.park(parked)
-            self.app.pipeline.hooks.parked(parked.reason)
+            host_of(self.app).pipeline.ledger.parked.park(parked)
+            host_of(self.app).pipeline.hooks.parked(parked.reason)
         except Exception as error:
             self._later(error, self._park, message, problem)
             return
@@ -123,7 +125,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def _put_aside(self, message: Any) -> None:
         """Celery never hears of it, and yet this worker moves."""
         message.ack_log_error(log, self.connection_errors)
-        self.app.put_aside += 1
+        host_of(self.app).put_aside += 1
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
         log.warning("the ledger is away, a message is held: %s", brief(error, 200))

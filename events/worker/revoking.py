@@ -21,6 +21,7 @@ from kombu.utils.functional import maybe_list
 from events.errors import Terminated
 from events.ledger import Action, Group
 from events.transport import group_of
+from events.worker.host import host_of
 
 log = logging.getLogger("events.worker")
 
@@ -86,7 +87,7 @@ def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:
 
 def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> None:
     app, group, pid = state.app, request.group, request.worker_pid
-    app.draining.order_end_of(pid)
+    host_of(app).draining.order_end_of(pid)
     request.terminate(state.consumer.pool, signal=signal)
     state.consumer.timer.call_after(_STILL_THERE, _kill, (state.consumer.pool, pid))
     log.warning("%s (%s) was terminated by %s", request.name, request.id, actor)
@@ -95,7 +96,7 @@ def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> 
         deliverer = request.task.deliverer("main")
         if not deliverer.abandon(request.name, attempts, Terminated(f"terminated by {actor}")):
             # It had not been claimed, or had ended already.
-            app.pipeline.ledger.outbox.hand_back(group, timedelta(0))
+            host_of(app).pipeline.ledger.outbox.hand_back(group, timedelta(0))
     except Exception as error:  # the lease ends in any case, and the relay finds it
         log.warning("can't record that %s was terminated: %s", request.name, error)
     _remember(app, Action.TERMINATE, group, actor)
@@ -110,6 +111,6 @@ def _kill(pool: Any, pid: int) -> None:
 
 def _remember(app: Any, action: Action, group: Group, actor: str) -> None:
     try:
-        app.pipeline.ledger.switches.note(action, actor, [(one.event_id, one.handler) for one in group])
+        host_of(app).pipeline.ledger.switches.note(action, actor, [(one.event_id, one.handler) for one in group])
     except Exception as error:
         log.warning("can't remember that %s was asked to %s: %s", actor, action, error)

@@ -25,6 +25,7 @@ from events.ledger import Group, Outcome, Result
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
 from events.transport import HEADER, group_of
+from events.worker.host import host_of
 from events.worker.outcome_lines import tell_not_ours
 from events.worker.parking import parked_wakeup, tell_parked
 
@@ -48,10 +49,11 @@ class DeliveryTask(Task):  # type: ignore[misc]
 
     def run(self, **_: Any) -> str:
         group = group_of({HEADER: self.request.get(HEADER)})
-        if self.app.draining.begun:
+        host = host_of(self.app)
+        if host.draining.begun:
             self.pipeline.ledger.outbox.hand_back(group, timedelta(0))
             return Outcome.HANDED_BACK.value
-        worker = f"{self.request.hostname}/{self.app.run_token}.{os.getpid()}"
+        worker = f"{host.worker_name(self.request.hostname)}.{os.getpid()}"
         results = self.deliverer(worker).deliver(self.name, _attempts(group))
         for wakeup in group:
             if results[wakeup.event_id].outcome is Outcome.UNKNOWN:
@@ -69,7 +71,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
             cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
-                worker, _pool_is_ending, lambda: self.app.draining.begun, _is_soft_limit
+                worker, _pool_is_ending, lambda: host_of(self.app).draining.begun, _is_soft_limit
             )
         return cached
 
@@ -114,7 +116,7 @@ def _shown(results: Sequence[Result]) -> str:
 
 def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any = None, **_: Any) -> None:
     """Celery's main process saw a child die or killed it for its time: tell the ledger, ahead of the lease's end."""
-    if not isinstance(sender, DeliveryTask) or sender.app.draining.is_cut_short:  # then it is handed back
+    if not isinstance(sender, DeliveryTask) or host_of(sender.app).draining.is_cut_short:  # then it is handed back
         return
     error: WorkerLost | TimeLimitExceeded
     if isinstance(exception, WorkerLostError):
