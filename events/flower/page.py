@@ -29,9 +29,15 @@ class Page(BaseHandler):  # type: ignore[misc]
     """
 
     tab: ClassVar[str] = ""
+    _asked_who = False  # whether Flower has found out who asks
 
     def initialize(self, desk: Desk) -> None:
         self.desk = desk
+
+    def get_current_user(self) -> Any:
+        user = super().get_current_user()
+        self._asked_who = True
+        return user
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -59,7 +65,7 @@ class Page(BaseHandler):  # type: ignore[misc]
         if status_code in (401, 500) or not isinstance(error, HTTPError):
             super().write_error(status_code, **kwargs)
             return
-        if not hasattr(self, "_current_user"):
+        if not self._asked_who:
             self.current_user = None  # as Flower does: an error page must not ask for the login again
         line = error.line if isinstance(error, Trouble) else error.get_message() or responses.get(status_code, "")
         if status_code == 503 and self.request.method == "GET":

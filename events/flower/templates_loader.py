@@ -4,7 +4,7 @@ import logging
 import re
 from pathlib import Path
 
-from tornado.template import BaseLoader, Template
+from tornado.template import DictLoader
 
 OURS = Path(__file__).parent / "templates"
 # Flower has no hook for tabs. Its own stand in a list; ours follow the last of them, and are written as they are.
@@ -15,20 +15,24 @@ TABS = (("events", "ledger_events", "Events"), ("letters", "ledger_letters", "De
 log = logging.getLogger("events.monitoring.flower.loading")
 
 
-class ChainedLoader(BaseLoader):
+class ChainedLoader(DictLoader):
     """Names are flat: ours begin with `ledger-`, all others are Flower's."""
 
     def __init__(self, flowers: str) -> None:
+        super().__init__(_Texts(Path(flowers)))
+
+
+class _Texts(dict[str, str]):
+    """Templates by name, each read when it is asked for."""
+
+    def __init__(self, flowers: Path) -> None:
         super().__init__()
-        self._flowers = Path(flowers)
+        self._flowers = flowers
 
-    def resolve_path(self, name: str, parent_path: str | None = None) -> str:  # noqa: ARG002
-        return name
-
-    def _create_template(self, name: str) -> Template:
+    def __missing__(self, name: str) -> str:
         folder = OURS if name.startswith("ledger-") else self._flowers
         text = (folder / name).read_text("utf-8")
-        return Template(with_tabs(text) if name == "navbar.html" else text, name=name, loader=self)
+        return with_tabs(text) if name == "navbar.html" else text
 
 
 def with_tabs(navbar: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from events.ledger import Overview, State
 from events.monitoring.cached import Kept
@@ -179,4 +178,4 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _shown(bound: float) -> str:
-    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
+    return "+Inf" if bound == math.inf else str(bound)

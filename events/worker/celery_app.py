@@ -40,8 +40,8 @@ class LedgerApp(Celery):  # type: ignore[misc]
 
     def give_way(self) -> None:
         """The application's own app is the current one of this thread, and of all threads that have none."""
-        _state._set_current_app(self.applications)
-        _state.set_default_app(self.applications)
+        self.applications.set_current()
+        self.applications.set_default()
 
     set_current = set_default = give_way  # Celery's worker calls these
 

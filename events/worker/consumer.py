@@ -60,8 +60,8 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def connection_for_read(self, heartbeat: Any = None) -> Any:
         return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **self._careful))
 
-    def connection_for_write(self, heartbeat: Any = None) -> Any:
-        return self.ensure_connected(self.app.connection_for_write(heartbeat=heartbeat, **self._careful))
+    def connection_for_write(self, url: Any = None, heartbeat: Any = None) -> Any:
+        return self.ensure_connected(self.app.connection_for_write(url=url, heartbeat=heartbeat, **self._careful))
 
     @property
     def _careful(self) -> dict[str, str]:

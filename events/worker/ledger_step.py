@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from billiard import active_children
 from celery import bootsteps
 
 from events.handling import all_handled, without_handlers
@@ -160,8 +161,9 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def _kill_children(worker: Any) -> bool:
     """Of the prefork pool; False on the others, which have none."""
-    pool = getattr(worker.pool, "_pool", None)
-    for process in list(getattr(pool, "_pool", ())):
+    if type(worker.pool).__module__.rpartition(".")[2] != "prefork":
+        return False
+    for process in active_children():
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-    return pool is not None
+    return True

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from billiard import util as billiard_util
+from billiard import get_logger as logger_of_billiard
 from celery import signals
 from celery.apps import worker as worker_program
 
@@ -23,7 +23,7 @@ def log_in_text() -> None:
     """As Celery formats it, and fit for a terminal; to be called before Celery sets up its logging."""
 
     def set_up(logger: Any = None, **_: Any) -> None:
-        for one in (logger, billiard_util.get_logger()):
+        for one in (logger, logger_of_billiard()):
             make_plain(one)
 
     signals.after_setup_logger.connect(set_up, weak=False)
@@ -45,7 +45,7 @@ def log_in_json(hooks: Hooks) -> None:
 
     def set_up(logger: Any = None, **_: Any) -> None:
         logging.getLogger("py.warnings").removeHandler(early)
-        for one in (logger, billiard_util.get_logger()):
+        for one in (logger, logger_of_billiard()):
             for handler in one.handlers:
                 handler.setFormatter(formatter)
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from billiard import active_children
 from celery.worker import state as worker_state
-from celery.worker.control import control_command, nok, ok
+from celery.worker.control import control_command
 from celery.worker.request import Request as CeleryRequest
-from kombu.utils.functional import maybe_list
 
 from events.errors import Terminated
 from events.ledger import Action, Group
@@ -50,21 +50,21 @@ def revoke(
     state: Any, task_id: Any, terminate: bool = False, signal: str | None = None, actor: str = ANYBODY, **_: Any
 ) -> dict[str, str]:
     """Refused, for deliveries; with terminate=True, end what runs."""
-    wanted = set(maybe_list(task_id) or [])
+    wanted = set(task_id) if isinstance(task_id, list | tuple | set) else {task_id}
     ours = [one for key, one in list(worker_state.requests.items()) if key in wanted and isinstance(one, Request)]
     if not terminate:
         _refuse(state.app, ours, actor)
-        return nok(REFUSED)  # type: ignore[no-any-return]
+        return {"error": REFUSED}
     running = [one for one in ours if one in worker_state.active_requests and one.time_start]
     if not running:
-        return nok("it doesn't run here; what only waits can't be terminated")  # type: ignore[no-any-return]
+        return {"error": "it doesn't run here; what only waits can't be terminated"}
     try:
         for one in running:
             _terminate(state, one, signal, actor)
     except NotImplementedError:
-        return nok("only the prefork pool can end a handler")  # type: ignore[no-any-return]
+        return {"error": "only the prefork pool can end a handler"}
     names = ", ".join(f"{one.name} ({one.id})" for one in running)
-    return ok(f"terminated {names}; the attempt has failed")  # type: ignore[no-any-return]
+    return {"ok": f"terminated {names}; the attempt has failed"}
 
 
 @control_command(name="terminate", variadic="task_id", args=[("signal", str)], signature="<signal> [id1 [... [idN]]]")  # type: ignore[untyped-decorator]
@@ -76,7 +76,7 @@ def terminate(state: Any, signal: str, task_id: Any, **options: Any) -> dict[str
 @control_command(name="revoke_by_stamped_headers", variadic="headers", signature="[key1=value1 [... [keyN=valueN]]]")  # type: ignore[untyped-decorator]
 def revoke_by_stamped_headers(*_: Any, **__: Any) -> dict[str, str]:
     """Refused: deliveries have no stamps."""
-    return nok(REFUSED)  # type: ignore[no-any-return]
+    return {"error": REFUSED}
 
 
 def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:
@@ -89,7 +89,7 @@ def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> 
     app, group, pid = state.app, request.group, request.worker_pid
     host_of(app).draining.order_end_of(pid)
     request.terminate(state.consumer.pool, signal=signal)
-    state.consumer.timer.call_after(_STILL_THERE, _kill, (state.consumer.pool, pid))
+    state.consumer.timer.call_after(_STILL_THERE, _kill, (pid,))
     log.warning("%s (%s) was terminated by %s", request.name, request.id, actor)
     attempts = {wakeup.event_id: wakeup.attempt for wakeup in group}
     try:
@@ -102,9 +102,9 @@ def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> 
     _remember(app, Action.TERMINATE, group, actor)
 
 
-def _kill(pool: Any, pid: int) -> None:
+def _kill(pid: int) -> None:
     """A handler that hangs in a library has not heard the signal."""
-    if pid in [process.pid for process in getattr(pool._pool, "_pool", ())]:
+    if pid in [process.pid for process in active_children()]:
         with suppress(ProcessLookupError):
             os.kill(pid, signals.SIGKILL)
 

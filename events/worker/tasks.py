@@ -13,10 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from billiard import common as billiard_common
-from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
-from billiard.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 from celery import Task
-from celery.exceptions import Retry
+from celery.exceptions import Retry, SoftTimeLimitExceeded, WorkerLostError
+from celery.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 
 from events.delivery import Deliverer
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost

@@ -109,7 +109,9 @@ class Publisher:
             for message in messages:
                 outgoing = client.as_sent(message, self._words)
                 self._sent[self._confirms.published + 1] = message
-                self._channel.basic_publish(outgoing, self._exchange, message.event_type, mandatory=True)
+                self._confirms.publish(
+                    self._channel.basic_publish, outgoing, self._exchange, message.event_type, mandatory=True
+                )
             self._confirms.wait()
         except TimeoutError:
             self._heed_blocked()

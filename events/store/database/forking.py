@@ -58,7 +58,7 @@ class ForkSafety:
     def guard(self, engine: Engine) -> Engine:
         """That engine, which now keeps this object alive."""
         self._engine = engine
-        engine.fork_safety = self  # type: ignore[attr-defined]
+        engine.events_fork_safety = self  # type: ignore[attr-defined]
         return engine
 
     def before(self) -> None:
