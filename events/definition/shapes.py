@@ -97,7 +97,7 @@ def _infos(hint: Any) -> Iterator[FieldInfo]:
     if origin is typing.Annotated:
         yield from (one for one in arguments[1:] if isinstance(one, FieldInfo))
         yield from _infos(arguments[0])
-    elif getattr(origin or hint, "__name__", getattr(origin or hint, "_name", "")) in _QUALIFIERS and arguments:
+    elif str(origin).rpartition(".")[2] in _QUALIFIERS and arguments:  # such as typing.Required
         yield from _infos(arguments[0])
 
 

@@ -3,8 +3,8 @@
 import inspect
 import warnings
 from asyncio import Future
-from collections.abc import Callable
-from contextlib import _GeneratorContextManagerBase
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
@@ -13,6 +13,19 @@ from events.delivery.event_loop import run
 from events.errors import UnawaitedCoroutine
 
 _forgotten: ContextVar[list[str] | None] = ContextVar("events_forgotten_coroutines", default=None)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def _nothing_async() -> AsyncIterator[None]:
+    yield
+
+
+_BY_GENERATOR = (type(_nothing()), type(_nothing_async()))  # what a call of functions so marked returns
 
 
 def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> None:
@@ -47,7 +60,7 @@ def _has_not_run(result: object) -> bool:
     """Whether it does its work when somebody awaits it or asks for its values, which nobody does, and nobody has."""
     if isinstance(result, Future):
         return not result.done()
-    begun_by = getattr(result, "gen", None) if isinstance(result, _GeneratorContextManagerBase) else result
+    begun_by = getattr(result, "gen", None) if isinstance(result, _BY_GENERATOR) else result
     if isinstance(begun_by, GeneratorType):
         return inspect.getgeneratorstate(begun_by) == inspect.GEN_CREATED
     return isinstance(begun_by, AsyncGeneratorType | map | filter)

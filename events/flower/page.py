@@ -29,9 +29,15 @@ class Page(BaseHandler):  # type: ignore[misc]
     """
 
     tab: ClassVar[str] = ""
+    _asked_who = False  # whether Flower has found out who asks
 
     def initialize(self, backend: Backend) -> None:
         self.backend = backend
+
+    def get_current_user(self) -> Any:
+        user = super().get_current_user()
+        self._asked_who = True
+        return user
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -60,8 +66,8 @@ class Page(BaseHandler):  # type: ignore[misc]
         if status_code in (401, 500) or not isinstance(error, HTTPError):
             super().write_error(status_code, **kwargs)
             return
-        if not hasattr(self, "_current_user"):
-            self.current_user = None  # Flower's error pages do so: they must not ask for the login again
+        if not self._asked_who:
+            self.current_user = None  # as Flower does: an error page must not ask for the login again
         line = error.line if isinstance(error, Complaint) else error.get_message() or responses.get(status_code, "")
         if status_code == 503 and self.request.method == "GET":
             self.set_header("Refresh", RETRY)

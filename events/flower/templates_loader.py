@@ -4,7 +4,7 @@ import logging
 import re
 from pathlib import Path
 
-from tornado.template import BaseLoader, Template
+from tornado.template import DictLoader
 
 OURS = Path(__file__).parent / "templates"
 # Flower has no hook for tabs. Its tabs stand in a list; ours follow the last of them, in the same HTML.
@@ -18,20 +18,24 @@ TABS = (
 log = logging.getLogger("events.monitoring.flower.loading")
 
 
-class ChainedLoader(BaseLoader):
+class ChainedLoader(DictLoader):
     """Loads templates by name: names that begin with `ledger-` are ours, all others are Flower's."""
 
     def __init__(self, flowers: str) -> None:
+        super().__init__(_Texts(Path(flowers)))
+
+
+class _Texts(dict[str, str]):
+    """Templates by name, each read when it is asked for."""
+
+    def __init__(self, flowers: Path) -> None:
         super().__init__()
-        self._flowers = Path(flowers)
+        self._flowers = flowers
 
-    def resolve_path(self, name: str, parent_path: str | None = None) -> str:  # noqa: ARG002
-        return name
-
-    def _create_template(self, name: str) -> Template:
+    def __missing__(self, name: str) -> str:
         folder = OURS if name.startswith("ledger-") else self._flowers
         text = (folder / name).read_text("utf-8")
-        return Template(with_tabs(text) if name == "navbar.html" else text, name=name, loader=self)
+        return with_tabs(text) if name == "navbar.html" else text
 
 
 def with_tabs(navbar: str) -> str:

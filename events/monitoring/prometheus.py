@@ -11,7 +11,6 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from events.ledger import Overview, State
 from events.monitoring.cached import Cached
@@ -139,4 +138,4 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _shown(bound: float) -> str:
-    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
+    return "+Inf" if bound == math.inf else str(bound)

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from amqp.basic_message import Message as AmqpMessage
-from amqp.exceptions import FrameSyntaxError, MessageNacked, NotFound, PreconditionFailed
+from amqp.exceptions import ChannelError, FrameSyntaxError, MessageNacked, NotFound, PreconditionFailed
 from amqp.serialization import dumps
 from kombu import Connection, Producer, Queue
 
@@ -91,7 +90,8 @@ class BrokerTransport:
                 producer.channel.client.lpush(message.queue, message.body)
                 return
             self._declare(producer, work_queue(message.queue, self._settings))
-            producer.publish(
+            self._publish_one(
+                producer,
                 message.body,
                 exchange="",
                 routing_key=message.queue,
@@ -105,13 +105,15 @@ class BrokerTransport:
 
     def waiting(self, queue: str) -> int:
         with self._producing(f"look at queue {queue}") as producer:
-            if not self._confirmed:
-                return int(producer.channel._size(queue))
             try:
                 return int(producer.channel.queue_declare(queue, passive=True).message_count)
             except NotFound:  # somebody deleted it; the channel is closed with that answer, and declared anew later
                 self.close()
                 return 0
+            except ChannelError:
+                if self._confirmed:
+                    raise
+                return 0  # Redis knows no empty list
 
     def held(self) -> Sequence[Group]:
         return ()
@@ -171,7 +173,8 @@ class BrokerTransport:
         # batch() makes one pipeline on Redis, and changes nothing on RabbitMQ.
         with producer.batch(max_size=500):
             for message, exchange, routing_key in messages:
-                producer.publish(
+                self._publish_one(
+                    producer,
                     message.body,
                     exchange=exchange,
                     routing_key=routing_key,
@@ -183,16 +186,18 @@ class BrokerTransport:
                     mandatory=self._confirmed,
                 )
 
+    def _publish_one(self, producer: Producer, body: Any, **options: Any) -> None:
+        if self._confirms is None:
+            producer.publish(body, **options)
+        else:
+            self._confirms.publish(producer.publish, body, **options)
+
 
 def _fits_the_wire(group: Group) -> bool:
     """Whether AMQP, and Redis, can hold the message and the name of its queue."""
     try:
         message = wakeup_message(group)
-        dumps("s", (group[0].queue,))
-        headers = message.headers
-        AmqpMessage(
-            message.body, application_headers=headers, correlation_id=message.correlation_id
-        )._serialize_properties()
+        dumps("ssF", (group[0].queue, message.correlation_id, message.headers))  # short strings, and a table
         message.body.encode()
     except _OF_THE_MESSAGE:
         return False

@@ -15,7 +15,7 @@ class Confirms:
     """Counts what one channel publishes, and waits until the broker has taken charge of all of it.
 
     Args:
-        channel: of py-amqp, in use by nobody else; its `basic_publish` is replaced.
+        channel: of py-amqp, in use by nobody else; all that is published on it goes by `publish`.
         timeout: seconds of silence after which the broker is taken for lost.
         on_return: told of a message that no queue takes, as py-amqp tells it; without, that is an error.
         on_nack: told the number of a message that the broker refuses; without, that is an error.
@@ -41,8 +41,18 @@ class Confirms:
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(on_return or self._on_return)
-        self._basic_publish = channel.basic_publish
-        channel.basic_publish = self._publish
+
+    def publish(self, send: Callable[..., object], *arguments: Any, **options: Any) -> None:
+        """Call `send` with what else is given; it publishes one message on this channel.
+
+        Raises:
+            TimeoutError, AMQPError, MessageNacked (of amqp.exceptions): as `wait` does, where WINDOW messages are out.
+        """
+        if len(self._open) >= WINDOW:
+            self.wait(WINDOW // 2)
+        send(*arguments, **options)
+        self.published += 1
+        self._open.add(self.published)
 
     def wait(self, until: int = 0) -> None:
         """Wait until no more than so many messages are unconfirmed.
@@ -55,13 +65,6 @@ class Confirms:
             self._channel.connection.drain_events(timeout=self._timeout)
         if self._error is not None:
             raise self._error
-
-    def _publish(self, *arguments: Any, **options: Any) -> None:
-        if len(self._open) >= WINDOW:
-            self.wait(WINDOW // 2)
-        self._basic_publish(*arguments, **options)
-        self.published += 1
-        self._open.add(self.published)
 
     def _on_ack(self, number: int, multiple: bool) -> None:
         self._open -= self._meant(number, multiple)

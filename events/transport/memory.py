@@ -82,9 +82,9 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def deliver_waiting(self) -> None:
         """Hand out what waits, as far as the consumer's prefetch limit lets us."""
-        for queue in tuple(self._active_queues):
-            while _queues[queue] and self.qos.can_consume():
-                self.connection._deliver(_queues[queue].popleft(), queue)
+        with suppress(Empty):
+            while True:
+                self.drain_events()
 
     def _let_go(self, delivery_tag: Any) -> None:
         with suppress(KeyError):

@@ -8,9 +8,9 @@ stay half open when they are closed, and messages that couldn't be acknowledged 
 """
 
 import base64
+import json
 import logging
 from contextlib import suppress
-from queue import Empty
 from typing import Any
 from uuid import uuid4
 
@@ -52,12 +52,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._kept_client: Any = None
         super().__init__(*arguments, **options)
-        self.handlers["BRPOP"] = self._brpop_read
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """Kombu makes one for each message that it takes, and one for each that it acknowledges."""
         if asynchronous:
-            return super()._create_client(asynchronous=True)
+            client = super()._create_client(asynchronous=True)
+            client.set_response_callback("BRPOP", self._readable)
+            return client
         if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
             self._kept_client = super()._create_client()
         return self._kept_client
@@ -75,7 +76,6 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
             super().close()
         except Exception as error:
             log.debug("a channel did not close well: %s", error)
-            self._in_poll = None
             with suppress(Exception):
                 super().close()
         finally:
@@ -88,26 +88,17 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         super()._brpop_start(timeout)
         asked.beat()
 
-    def _brpop_read(self, **options: Any) -> bool:
-        try:
-            try:
-                answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
-            except self.connection_errors:
-                self.client.connection.disconnect()
-                raise
-            if not answer:
-                raise Empty
-            key, item = answer
-            queue = key.decode("utf-8", "surrogateescape").rsplit(self.sep, 1)[0]
-            self._queue_cycle.rotate(queue)
-            self.connection._deliver(self._payload(item, queue), queue)
-            return True
-        finally:
-            self._in_poll = None
-            self._flush_brpop_reauth()
+    def _readable(self, answer: Any, **_: Any) -> tuple[bytes, bytes] | None:
+        """What redis-py is to make of Redis' answer: one that kombu can read, whatever was in the list."""
+        if not answer:
+            return None
+        key, item = answer
+        if self._is_message(item):
+            return key, item
+        return key, json.dumps(_garbage(item, queue=key.decode().rsplit(self.sep, 1)[0])).encode()
 
-    def _payload(self, item: bytes, queue: str) -> dict[str, Any]:
-        """What kombu makes a message of; it may hold anything, but has the shape that kombu itself writes."""
+    def _is_message(self, item: bytes) -> bool:
+        """Whether kombu can make a message of it; it may hold anything, but has the shape that kombu itself writes."""
         try:
             payload: dict[str, Any] = loads(item.decode())
             # The places where kombu looks without asking, while it makes a message and keeps it as unacknowledged.
@@ -123,20 +114,25 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
                 base64.b64decode(payload["body"], validate=True)  # kombu leaves out what is no base64
             if fits:
                 self.Message(payload, channel=self)
-                return payload
+            return fits
         except Exception as error:  # whatever it is, it is no message
             log.debug("no message of kombu's: %s", error)
-        return {
-            "body": base64.b64encode(item).decode(),
-            "headers": {GARBAGE: True},
-            "content-type": "application/octet-stream",
-            "content-encoding": "binary",
-            "properties": {
-                "delivery_tag": str(uuid4()),
-                "body_encoding": "base64",
-                "delivery_info": {"exchange": "", "routing_key": queue},
-            },
-        }
+            return False
+
+
+def _garbage(item: bytes, queue: str) -> dict[str, Any]:
+    """A message of kombu's that has these bytes."""
+    return {
+        "body": base64.b64encode(item).decode(),
+        "headers": {GARBAGE: True},
+        "content-type": "application/octet-stream",
+        "content-encoding": "binary",
+        "properties": {
+            "delivery_tag": str(uuid4()),
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+    }
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]
@@ -146,6 +142,10 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]
 
     def close_connection(self, connection: Any) -> None:
         """All of it, whichever channel fails to close."""
-        while self.channels or self._avail_channels:
-            with suppress(Exception):
-                super().close_connection(connection)
+        try:
+            super().close_connection(connection)
+        except Exception as error:
+            log.debug("a connection did not close well: %s", error)
+            for channel in tuple(self.channels):
+                with suppress(Exception):
+                    channel.close()

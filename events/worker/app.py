@@ -1,7 +1,5 @@
 """Builds the Celery app of a pipeline: a task for each handler, the relay as a bootstep, settings in three layers."""
 
-import secrets
-import threading
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +14,7 @@ from events.pipeline import Pipeline
 from events.worker import config, revoking  # noqa: F401 - revoking registers commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.celery_app import LedgerApp
-from events.worker.draining import Draining
+from events.worker.host import Host
 from events.worker.ledger_inlet import InletStep
 from events.worker.ledger_step import LedgerStep
 from events.worker.logs import log_in_json, log_in_text
@@ -41,16 +39,10 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     pipeline.register_bridges()
     handlers = list(all_handlers())
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
-    app = LedgerApp(local=not settings.broker_url)
-    app.pipeline = pipeline
-    # Made before the pool forks: all processes of this worker know it, and no other worker, even of the same name.
-    app.draining, app.run_token = Draining(), secrets.token_hex(4)
-    app.put_aside = 0  # messages that this worker passed on or parked before Celery saw them
-    app.lacked = threading.Event()  # set when a message comes for a handler that this worker lacks
     pairs = [(event.event_name, handler.name) for handler in handlers for event in handler.events]
-    app.tally = WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES))
-    app.moved = RelayCounts()
-    for watcher in (app.tally, app.moved, OutcomeLines()):
+    host = Host(pipeline=pipeline, tally=WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES)), moved=RelayCounts())
+    app = LedgerApp(host)
+    for watcher in (host.tally, host.moved, OutcomeLines()):
         pipeline.hooks.add(watcher)
     app.conf.update(config.default_settings(settings))
     app.conf.update(config.application_settings())
@@ -68,8 +60,8 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     def child_started(**_: Any) -> None:
         app.give_way()
         pipeline.deliverers.clear()  # their heartbeat threads live only in the parent
-        leave_signals_to_parent(app.draining)
-        app.tally.enter(getattr(current_process(), "index", None))
+        leave_signals_to_parent(host.draining)
+        host.tally.enter(getattr(current_process(), "index", None))
         # At its end a child waits until the main process has read all its results: for 30 s, if the main process is
         # ending, too. A message whose result isn't read is not acknowledged, but the ledger knows that it is done.
         billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS

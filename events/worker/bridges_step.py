@@ -8,8 +8,8 @@ from celery import bootsteps
 
 from events import bridges
 from events.bridges import Receiver
-from events.pipeline import Pipeline
 from events.text import redact
+from events.worker.host import host_of
 
 log = logging.getLogger("events.worker")
 
@@ -24,7 +24,8 @@ class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._pipeline: Pipeline = worker.app.pipeline
+        self._host = host_of(worker.app)
+        self._pipeline = self._host.pipeline
         self._running: list[tuple[Receiver, threading.Thread]] = []
 
     def include_if(self, _: Any) -> bool:
@@ -33,7 +34,7 @@ class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, worker: Any) -> None:
         for address, bridge in bridges.opened(self._pipeline.settings):
             if address.inbound:
-                receiver = self._pipeline.receiver(address, bridge, f"{worker.hostname}/{worker.app.run_token}")
+                receiver = self._pipeline.receiver(address, bridge, self._host.worker_name(worker.hostname))
                 thread = threading.Thread(target=receiver.run, name=f"events-bridge-{address.name}", daemon=True)
                 self._running.append((receiver, thread))
                 thread.start()

@@ -13,6 +13,7 @@ from celery.app.control import Control, Inspect
 
 from events.errors import ConfigurationError
 from events.handling import all_handlers
+from events.worker.host import Host
 
 _CURE = (
     "`celery -A events worker` runs only handlers, so no worker would run the task; send it by a Celery app of the "
@@ -25,12 +26,14 @@ class LedgerApp(Celery):  # type: ignore[misc]
     """Runs handlers. Its tasks are the deliveries of handlers, and Celery's own tasks.
 
     Args:
-        local: there is no broker, so that remote control reaches no worker.
+        host: what the parts of this worker share; they find it by `host_of(app)`.
     """
 
-    def __init__(self, *, local: bool) -> None:
-        control = "events.worker.celery_app:NobodyElse" if local else None
+    def __init__(self, host: Host) -> None:
+        # Without a broker remote control reaches no worker.
+        control = None if host.pipeline.settings.broker_url else "events.worker.celery_app:NobodyElse"
         super().__init__("events", set_as_current=False, fixups=[], control=control)
+        self.host = host
         current = _state._tls.current_app
         of_application = current is not None and not isinstance(current, LedgerApp)
         self.applications: Celery = current if of_application else NoApp()
@@ -38,8 +41,8 @@ class LedgerApp(Celery):  # type: ignore[misc]
 
     def give_way(self) -> None:
         """Make the application's own app the current app of this thread, and of all threads that have none."""
-        _state._set_current_app(self.applications)
-        _state.set_default_app(self.applications)
+        self.applications.set_current()
+        self.applications.set_default()
 
     set_current = set_default = give_way  # Celery's worker calls these
 

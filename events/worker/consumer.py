@@ -14,6 +14,7 @@ from vine import promise
 
 from events.ledger import Group
 from events.text import brief
+from events.worker.host import host_of
 from events.worker.parking import NO_SUCH_DELIVERY, parked_message, tell_parked
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
@@ -59,12 +60,12 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def connection_for_read(self, heartbeat: Any = None) -> Any:
         return self.ensure_connected(self.app.connection_for_read(heartbeat=heartbeat, **self._careful))
 
-    def connection_for_write(self, heartbeat: Any = None) -> Any:
-        return self.ensure_connected(self.app.connection_for_write(heartbeat=heartbeat, **self._careful))
+    def connection_for_write(self, url: Any = None, heartbeat: Any = None) -> Any:
+        return self.ensure_connected(self.app.connection_for_write(url=url, heartbeat=heartbeat, **self._careful))
 
     @property
     def _careful(self) -> dict[str, str]:
-        redis = self.app.pipeline.settings.broker_url.startswith("redis")
+        redis = host_of(self.app).pipeline.settings.broker_url.startswith("redis")
         return {"transport": _CAREFUL_REDIS} if redis else {}
 
     def create_task_handler(self, promise: Any = promise) -> Callable[[Any], None]:
@@ -75,7 +76,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
             if isinstance(checked, Problem):
                 self._park(message, checked)
             elif checked[0].handler not in self.strategies:
-                self.app.lacked.set()
+                host_of(self.app).lacked.set()
                 self._pass_on(message, checked)
             else:
                 to_celery(message)
@@ -84,7 +85,8 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
     def cancel_active_requests(self) -> None:
         """End the handlers that run at the end of a cold shutdown. Celery itself can do so only on the prefork pool."""
-        self.controller.drain.cut()
+        if (drain := host_of(self.app).drain) is not None:
+            drain.cut()
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Kombu calls this for a message that it can't decode, such as one that it can't decompress."""
@@ -94,7 +96,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
 
     def _pass_on(self, message: Any, group: Group) -> None:
         """Put the wake-ups back into the ledger, where they wait for a worker that has their handler."""
-        ledger, first = self.app.pipeline.ledger, group[0]
+        ledger, first = host_of(self.app).pipeline.ledger, group[0]
         try:
             waiting = ledger.outbox.pass_on(group)
             known = waiting or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
@@ -116,8 +118,8 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def _park(self, message: Any, problem: Problem) -> None:
         try:
             parked = parked_message(message, problem, self.hostname)
-            self.app.pipeline.ledger.parked.park(parked)
-            self.app.pipeline.hooks.parked(parked.reason)
+            host_of(self.app).pipeline.ledger.parked.park(parked)
+            host_of(self.app).pipeline.hooks.parked(parked.reason)
         except Exception as error:
             self._later(error, self._park, message, problem)
             return
@@ -127,7 +129,7 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
     def _put_aside(self, message: Any) -> None:
         """Acknowledge a message that Celery never sees, and count it: this worker is not idle."""
         message.ack_log_error(log, self.connection_errors)
-        self.app.put_aside += 1
+        host_of(self.app).put_aside += 1
 
     def _later(self, error: Exception, act: Callable[..., None], *arguments: Any) -> None:
         log.warning("the ledger is away, so this worker holds a message: %s", brief(error, 200))

@@ -15,10 +15,9 @@ from celery import Celery, bootsteps
 from kombu import Connection, Consumer, Queue
 
 from events.handling import all_forms, all_handled
-from events.pipeline import Pipeline
 from events.throttle import Throttle
 from events.transport import MemoryTransport
-from events.worker.draining import Draining
+from events.worker.host import host_of
 
 log = logging.getLogger("events.worker")
 
@@ -36,8 +35,8 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        self._pipeline: Pipeline = consumer.app.pipeline
-        self._draining: Draining = consumer.app.draining
+        host = host_of(consumer.app)
+        self._pipeline, self._draining = host.pipeline, host.draining
         self._transport = MemoryTransport()
         self._throttle = Throttle(log)
         self._connection: Connection | None = None
@@ -45,7 +44,7 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._thread: threading.Thread | None = None
 
     def include_if(self, consumer: Any) -> bool:
-        return bool(consumer.app.pipeline.settings.broker_url)
+        return bool(host_of(consumer.app).pipeline.settings.broker_url)
 
     def start(self, consumer: Any) -> None:
         slots = _PER_SLOT * int(consumer.controller.concurrency or 1)

@@ -12,16 +12,17 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from billiard import active_children
 from celery import bootsteps
 
 from events.handling import all_handled, without_handlers
-from events.pipeline import Pipeline
 from events.relay import Relay
 from events.transport import MemoryTransport
-from events.watchdog import Pulse, Watchdog
+from events.watchdog import Watchdog
 from events.worker.draining import Drain
 from events.worker.exits import or_exit
 from events.worker.holding import Holding
+from events.worker.host import host_of
 from events.worker.idleness import Idleness
 from events.worker.signals import SignalListener
 
@@ -42,25 +43,23 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._pipeline: Pipeline = worker.app.pipeline
-        self._relay: Relay | None = None
+        self._host = host_of(worker.app)
+        self._pipeline = self._host.pipeline
         self._thread: threading.Thread | None = None
         self._watchdog: Watchdog | None = None
         self._tick: Any = None
         self._pool: Any = None
-        worker.pulse = self._pulse = Pulse()  # of Celery's event loop
-        worker.signs, worker.relay = {}, None  # for the watchdog and /healthz
         self._stopping = threading.Event()
-        self._drain = Drain(
+        name = self._host.worker_name(worker.hostname)
+        self._host.drain = self._drain = Drain(
             self._pipeline,
-            worker.app.draining,
-            f"{worker.hostname}/{worker.app.run_token}",
+            self._host.draining,
+            name,
             on_begin=self._stop_relay,
             end_children=lambda: _kill_children(worker),
         )
-        worker.drain = self._drain
         self._signals = SignalListener(self._drain, float(worker.app.conf.worker_soft_shutdown_timeout or 0))
-        self._holding = Holding(self._pipeline, f"{worker.hostname}/{worker.app.run_token}")
+        self._holding = Holding(self._pipeline, name)
         or_exit(self._pipeline.check)
         or_exit(self._pipeline.check_listening)
         # This closes open connections, too, or the children would inherit them.
@@ -90,7 +89,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._tick = loop.call_repeatedly(_TICK, self._beat)
 
     def _beat(self) -> None:
-        self._pulse.beat()
+        self._host.pulse.beat()
         # If two children die at once, Celery may overlook one, and looks again only after five seconds.
         getattr(self._pool, "maintain_pool", lambda: None)()
 
@@ -110,14 +109,14 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if not local and settings.relay == "off":
             return
         slots = int(worker.concurrency or 1)
-        worker.relay = self._relay = self._pipeline.relay(
+        relay = self._host.relay = self._pipeline.relay(
             handlers=all_handled() if local else None,
             queues=sorted(worker.app.amqp.queues.consume_from) if local else None,
             max_messages=slots * _PER_SLOT if local else None,
         )
         if isinstance(self._pipeline.transport, MemoryTransport):
-            self._pipeline.transport.on_room(self._relay.has_room)
-        self._thread = threading.Thread(target=self._keep_relaying, name="events-relay", daemon=True)
+            self._pipeline.transport.on_room(relay.has_room)
+        self._thread = threading.Thread(target=self._keep_relaying, args=(relay,), name="events-relay", daemon=True)
         self._thread.start()
 
     def _stop_relay(self) -> None:
@@ -125,33 +124,34 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._holding.stop()
         if self._watchdog is not None:
             self._watchdog.stop()  # Celery's event loop stands still while handlers finish
-        if self._relay is not None and self._thread is not None:
-            self._relay.stop()
+        if self._host.relay is not None and self._thread is not None:
+            self._host.relay.stop()
             self._thread.join(_STOP_WITHIN)
 
-    def _keep_relaying(self) -> None:
+    def _keep_relaying(self, relay: Relay) -> None:
         """Run the relay; start it again after an unexpected error. A database or broker that is away doesn't end it."""
-        assert self._relay is not None
         while not self._stopping.is_set():
             try:
-                self._relay.run()
+                relay.run()
             except Exception:
                 log.exception("the relay ended unexpectedly; starting it again")
                 self._stopping.wait(1)
 
     def _start_watchdog(self, worker: Any) -> None:
-        self._pulse.beat()
+        self._host.pulse.beat()
         queues = sorted(worker.app.amqp.queues.consume_from)
-        idleness = Idleness(self._pipeline.settings, queues, lambda: int(worker.app.put_aside))
-        signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._pulse.silence()}
-        if self._relay is not None:
-            signs["the relay"] = self._relay.silence
+        idleness = Idleness(self._pipeline.settings, queues, lambda: self._host.put_aside)
+        signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._host.pulse.silence()}
+        if self._host.relay is not None:
+            signs["the relay"] = self._host.relay.silence
         if self._pipeline.settings.broker_url:
             signs["consuming (messages wait, and none comes)"] = idleness.silence
             signs["asking Redis for work, of which it could do some,"] = lambda: (
-                0.0 if self._pulse.silence() > _HANGS else idleness.reticence()  # the event loop hangs, so it can't ask
+                0.0
+                if self._host.pulse.silence() > _HANGS
+                else idleness.reticence()  # the event loop hangs, so it can't ask
             )
-        worker.signs = signs
+        self._host.signs = signs
         self._watchdog = Watchdog(
             self._pipeline.settings.watchdog,
             signs,
@@ -162,8 +162,9 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def _kill_children(worker: Any) -> bool:
     """Kill the children of the prefork pool; False on other pools, which have no children."""
-    pool = getattr(worker.pool, "_pool", None)
-    for process in list(getattr(pool, "_pool", ())):
+    if type(worker.pool).__module__.rpartition(".")[2] != "prefork":
+        return False
+    for process in active_children():
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
-    return pool is not None
+    return True

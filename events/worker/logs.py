@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from billiard import util as billiard_util
+from billiard import get_logger as logger_of_billiard
 from celery import signals
 from celery.apps import worker as worker_program
 
@@ -23,8 +23,8 @@ def log_in_text() -> None:
     """Log as Celery does, but fit for a terminal. Call this before Celery sets up its logging."""
 
     def set_up(logger: Any = None, **_: Any) -> None:
-        make_plain(logger)
-        make_plain(billiard_util.get_logger())
+        for one in (logger, logger_of_billiard()):
+            make_plain(one)
 
     signals.after_setup_logger.connect(set_up, weak=False)
     signals.after_setup_task_logger.connect(set_up, weak=False)
@@ -45,8 +45,9 @@ def log_in_json(hooks: Hooks) -> None:
 
     def set_up(logger: Any = None, **_: Any) -> None:
         logging.getLogger("py.warnings").removeHandler(early)
-        for handler in (*logger.handlers, *billiard_util.get_logger().handlers):
-            handler.setFormatter(formatter)
+        for one in (logger, logger_of_billiard()):
+            for handler in one.handlers:
+                handler.setFormatter(formatter)
 
     signals.celeryd_init.connect(beginning, weak=False)
     signals.after_setup_logger.connect(set_up, weak=False)

@@ -4,8 +4,8 @@ from typing import Any
 
 from celery import bootsteps, signals
 
-from events.pipeline import Pipeline
 from events.worker.exits import or_exit
+from events.worker.host import host_of
 
 
 class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -16,10 +16,11 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._pipeline: Pipeline = worker.app.pipeline
+        self._host = host_of(worker.app)
+        self._pipeline = self._host.pipeline
 
     def include_if(self, worker: Any) -> bool:
-        return bool(worker.app.pipeline.settings.http_port)
+        return bool(host_of(worker.app).pipeline.settings.http_port)
 
     def start(self, worker: Any) -> None:
         or_exit(lambda: self._serve(worker))
@@ -28,7 +29,7 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         # Imported here: a worker that serves nothing need not load these modules.
         from events.monitoring import Cached, Condition, EventsCollector, Health, database_probe, make_server
 
-        settings, app, relay = self._pipeline.settings, worker.app, worker.relay
+        settings, host, relay = self._pipeline.settings, self._host, self._host.relay
         conditions: dict[str, Condition] = {
             "consuming": lambda: _not_consuming(worker),
             "database": database_probe(self._pipeline),
@@ -39,10 +40,10 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         }
         if relay is not None:
             conditions["relay"] = lambda: "" if relay.relays else "the relay doesn't run"
-        health = Health(worker.signs, settings.watchdog, conditions, lambda: bool(app.draining.begun))
+        health = Health(host.signs, settings.watchdog, conditions, lambda: host.draining.begun)
         # A process that relays reports the numbers of the ledger, too; otherwise `events relay` reports them.
         ledger = None if relay is None else Cached(self._pipeline.ledger.overviews.unfinished)
-        server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, ledger), health)
+        server = make_server(settings.http_port, EventsCollector(host.tally, host.moved, ledger), health)
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()
 

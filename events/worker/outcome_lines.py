@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from celery import signals
-from celery._state import get_current_task
-from celery.utils.log import get_logger
+from celery import current_task, signals
 from celery.worker.strategy import default
 
 from events.errors import DeliveryFailed
@@ -26,7 +24,7 @@ END_OF_TASK = "celery.app.trace"
 CLAIMS = "_claims"  # the field of a record that holds its deliveries; formatters leave out names with an underscore
 
 log = logging.getLogger(END_OF_TASK)
-_received = get_logger("celery.worker.strategy")
+_received = logging.getLogger("celery.worker.strategy")
 
 
 class OutcomeLines(Watcher):
@@ -107,7 +105,7 @@ def receive_quietly(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
 
 def _is_wanted(record: logging.LogRecord) -> bool:
     """Whether to log this record: Celery's lines about the end of a delivery are left out, but not its other errors."""
-    if hasattr(record, CLAIMS) or getattr(get_current_task(), "pipeline", None) is None:
+    if hasattr(record, CLAIMS) or getattr(current_task, "pipeline", None) is None:
         return True
     error = record.exc_info[1] if record.exc_info else None
     return record.levelno > logging.INFO and not isinstance(error, DeliveryFailed)

@@ -21,6 +21,7 @@ from events.monitoring import Activity
 from events.pipeline import Pipeline
 from events.release import own_version
 from events.throttle import Throttle
+from events.worker.host import host_of
 
 log = logging.getLogger("events.worker")
 
@@ -37,18 +38,19 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._pipeline: Pipeline = worker.app.pipeline
+        self._host = host_of(worker.app)
+        self._pipeline = self._host.pipeline
         self._stopping = threading.Event()
-        self._lacked: threading.Event = worker.app.lacked
+        self._lacked = self._host.lacked
         self._throttle = Throttle(log)
-        self._activity = Activity(worker.app.tally)
+        self._activity = Activity(self._host.tally)
         self._info: WorkerInfo | None = None
         self._seen = time.monotonic()  # when the ledger last heard of this worker
         self._thread: threading.Thread | None = None
 
     def start(self, worker: Any) -> None:
         self._info = WorkerInfo(
-            name=f"{worker.hostname}/{worker.app.run_token}",
+            name=self._host.worker_name(worker.hostname),
             host=socket.gethostname(),
             pid=os.getpid(),
             version=own_version(),

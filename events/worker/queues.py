@@ -5,6 +5,7 @@ from typing import Any
 
 from events.errors import ConfigurationError
 from events.handling import all_handlers
+from events.worker.host import host_of
 
 
 def check_queues(app: Any, options: Mapping[str, Any]) -> None:
@@ -21,8 +22,8 @@ def check_queues(app: Any, options: Mapping[str, Any]) -> None:
 
 
 def idle_queues(app: Any) -> str:
-    """A warning, with the cure, if this worker reads none of the queues of its handlers; else ""."""
-    wanted = {handler.queue or app.pipeline.settings.queue for handler in all_handlers()}
+    """What to say if this worker reads none of the queues of its handlers; else ""."""
+    wanted = {handler.queue or host_of(app).pipeline.settings.queue for handler in all_handlers()}
     reads = sorted(app.amqp.queues.consume_from)
     if not wanted or not wanted.isdisjoint(reads):
         return ""

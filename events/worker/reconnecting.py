@@ -18,6 +18,7 @@ from celery.worker.state import maybe_shutdown
 from events.text import redact
 from events.throttle import Throttle
 from events.transport import SUSPICIOUS, Revival, is_rabbitmq, told
+from events.worker.host import host_of
 
 log = logging.getLogger("events.worker")
 
@@ -43,7 +44,6 @@ class Reconnecting:
     """Mixed into the consumer."""
 
     app: Any
-    controller: Any
     first_connection_attempt: bool
     broker_connection_retry_attempt: int
     _revival: Revival | None = None
@@ -59,7 +59,7 @@ class Reconnecting:
                 logged = time.monotonic()
                 reason = redact(told(error))
                 # Not conn.as_uri(), which names our transport in place of the scheme that was set.
-                broker = redact(self.app.pipeline.settings.broker_url) or conn.as_uri()
+                broker = redact(host_of(self.app).pipeline.settings.broker_url) or conn.as_uri()
                 log.error("can't reach the broker %s: %s; trying every %g s", broker, reason, _MOST)
 
         connected = conn.ensure_connection(
@@ -79,7 +79,7 @@ class Reconnecting:
         """Connect; close a connection that was made and then can't be used, since Celery doesn't."""
         try:
             connection = super().connect()  # type: ignore[misc]
-            if url := self.app.pipeline.settings.broker_url:
+            if url := host_of(self.app).pipeline.settings.broker_url:
                 log.info("connected to %s", redact(url))
             return connection
         except BaseException:
@@ -99,7 +99,7 @@ class Reconnecting:
             except Exception as error:  # kombu may fail to close a broken connection, and Celery would end the worker
                 log.warning("can't close the broken connection: %r", error)
         self._rest()
-        settings = self.app.pipeline.settings
+        settings = host_of(self.app).pipeline.settings
         if isinstance(exc, SUSPICIOUS) and is_rabbitmq(settings):
             self._revival = self._revival or Revival(settings)
             for queue in self.app.amqp.queues.consume_from:
@@ -124,6 +124,6 @@ class Reconnecting:
 
         def callback() -> None:
             maybe_shutdown()
-            self.controller.pulse.beat()
+            host_of(self.app).pulse.beat()
 
         return callback

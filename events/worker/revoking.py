@@ -13,14 +13,15 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from billiard import active_children
 from celery.worker import state as worker_state
-from celery.worker.control import control_command, nok, ok
+from celery.worker.control import control_command
 from celery.worker.request import Request as CeleryRequest
-from kombu.utils.functional import maybe_list
 
 from events.errors import Terminated
 from events.ledger import Action, Group
 from events.transport import group_of
+from events.worker.host import host_of
 
 log = logging.getLogger("events.worker")
 
@@ -48,23 +49,22 @@ class Request(CeleryRequest):  # type: ignore[misc]
 def revoke(
     state: Any, task_id: Any, terminate: bool = False, signal: str | None = None, actor: str = REMOTE_CONTROL, **_: Any
 ) -> dict[str, str]:
-    """Refuse to revoke deliveries; with terminate=True, end those that run."""
-    wanted = set(maybe_list(task_id) or [])
-    known = list(worker_state.requests.items())
-    ours = [request for key, request in known if key in wanted and isinstance(request, Request)]
+    """Refused, for deliveries; with terminate=True, end what runs."""
+    wanted = set(task_id) if isinstance(task_id, list | tuple | set) else {task_id}
+    ours = [one for key, one in list(worker_state.requests.items()) if key in wanted and isinstance(one, Request)]
     if not terminate:
         _refuse(state.app, ours, actor)
-        return nok(REFUSED)  # type: ignore[no-any-return]
-    running = [request for request in ours if request in worker_state.active_requests and request.time_start]
+        return {"error": REFUSED}
+    running = [one for one in ours if one in worker_state.active_requests and one.time_start]
     if not running:
-        return nok("this delivery doesn't run here; only a running handler can be terminated")  # type: ignore[no-any-return]
+        return {"error": "it doesn't run here; what only waits can't be terminated"}
     try:
         for request in running:
             _terminate(state, request, signal, actor)
     except NotImplementedError:
-        return nok("only the prefork pool can end a handler")  # type: ignore[no-any-return]
-    names = ", ".join(f"{request.name} ({request.id})" for request in running)
-    return ok(f"terminated {names}; the attempt has failed")  # type: ignore[no-any-return]
+        return {"error": "only the prefork pool can end a handler"}
+    names = ", ".join(f"{one.name} ({one.id})" for one in running)
+    return {"ok": f"terminated {names}; the attempt has failed"}
 
 
 @control_command(name="terminate", variadic="task_id", args=[("signal", str)], signature="<signal> [id1 [... [idN]]]")  # type: ignore[untyped-decorator]
@@ -75,8 +75,8 @@ def terminate(state: Any, signal: str, task_id: Any, **options: Any) -> dict[str
 
 @control_command(name="revoke_by_stamped_headers", variadic="headers", signature="[key1=value1 [... [keyN=valueN]]]")  # type: ignore[untyped-decorator]
 def revoke_by_stamped_headers(*_: Any, **__: Any) -> dict[str, str]:
-    """Refuse: deliveries have no stamps."""
-    return nok(REFUSED)  # type: ignore[no-any-return]
+    """Refused: deliveries have no stamps."""
+    return {"error": REFUSED}
 
 
 def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:
@@ -87,30 +87,30 @@ def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:
 
 def _terminate(state: Any, request: Request, signal: str | None, actor: str) -> None:
     app, group, pid = state.app, request.group, request.worker_pid
-    app.draining.order_end_of(pid)
+    host_of(app).draining.order_end_of(pid)
     request.terminate(state.consumer.pool, signal=signal)
-    state.consumer.timer.call_after(_STILL_THERE, _kill, (state.consumer.pool, pid))
+    state.consumer.timer.call_after(_STILL_THERE, _kill, (pid,))
     log.warning("%s (%s) was terminated by %s", request.name, request.id, actor)
     tokens = {wakeup.event_id: wakeup.token for wakeup in group}
     try:
         deliverer = request.task.deliverer("main")
         if not deliverer.abandon(request.name, tokens, Terminated(f"terminated by {actor}")):
-            # The delivery had not been claimed, or had ended already.
-            app.pipeline.ledger.outbox.hand_back(group, timedelta(0))
+            # It had not been claimed, or had ended already.
+            host_of(app).pipeline.ledger.outbox.hand_back(group, timedelta(0))
     except Exception as error:  # the lease ends in any case, and the relay finds it
         log.warning("can't record that %s was terminated: %s", request.name, error)
     _remember(app, Action.TERMINATE, group, actor)
 
 
-def _kill(pool: Any, pid: int) -> None:
-    """Kill the child if it still lives: a handler that hangs in a library doesn't notice the signal."""
-    if pid in [process.pid for process in getattr(pool._pool, "_pool", ())]:
+def _kill(pid: int) -> None:
+    """A handler that hangs in a library has not heard the signal."""
+    if pid in [process.pid for process in active_children()]:
         with suppress(ProcessLookupError):
             os.kill(pid, signals.SIGKILL)
 
 
 def _remember(app: Any, action: Action, group: Group, actor: str) -> None:
     try:
-        app.pipeline.ledger.switches.note(action, actor, [(wakeup.event_id, wakeup.handler) for wakeup in group])
+        host_of(app).pipeline.ledger.switches.note(action, actor, [(one.event_id, one.handler) for one in group])
     except Exception as error:
         log.warning("can't remember that %s was asked to %s: %s", actor, action, error)

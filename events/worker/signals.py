@@ -16,7 +16,6 @@ from typing import Any
 
 from billiard import common as billiard_common
 from billiard import pool as billiard_pool
-from celery.platforms import EX_OK, isatty
 from celery.signals import worker_process_shutdown, worker_shutting_down
 from celery.worker import state
 
@@ -74,7 +73,7 @@ class SignalListener:
         self._drain.begin()
         self._interrupts += number == signal.SIGINT
         if number == signal.SIGTERM:
-            cold = bool(billiard_common.REMAP_SIGTERM)
+            cold = bool(os.environ.get("REMAP_SIGTERM"))
         else:
             cold = number == signal.SIGQUIT or (number == signal.SIGINT and self._interrupts > 1)
         if cold:
@@ -82,12 +81,16 @@ class SignalListener:
             self._cut_at = time.monotonic() + (self._soft_shutdown if self._colds == 1 else 0)
 
     def _hang_up(self, *_: Any) -> None:
-        """Without a terminal SIGHUP means to start again, as in Celery; with a terminal, that the terminal is gone."""
-        if state.should_stop is None and not isatty(sys.__stdout__):
-            # Celery itself would put its own folder first in the path, and import its own `events` from there.
+        """Without a terminal SIGHUP means to start again, as in Celery; with one, that the terminal is gone."""
+        if state.should_stop is None and not _has_terminal():
+            # Celery's own way puts its own folder first, and would find events in that.
             self._drain.restart_as([sys.executable, *sys.orig_argv[1:]])
-        worker_shutting_down.send(sender=None, sig="SIGHUP", how="Warm", exitcode=EX_OK)
-        state.should_stop = EX_OK
+        worker_shutting_down.send(sender=None, sig="SIGHUP", how="Warm", exitcode=os.EX_OK)
+        state.should_stop = os.EX_OK
+
+
+def _has_terminal() -> bool:
+    return sys.__stdout__ is not None and sys.__stdout__.isatty()
 
 
 def _ignore() -> None:

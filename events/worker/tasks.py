@@ -13,10 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from billiard import common as billiard_common
-from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
-from billiard.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 from celery import Task
-from celery.exceptions import Retry
+from celery.exceptions import Retry, SoftTimeLimitExceeded, WorkerLostError
+from celery.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 
 from events.delivery import Deliverer
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
@@ -25,6 +24,7 @@ from events.ledger import Group, Outcome, Result
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
 from events.transport import HEADER, group_of
+from events.worker.host import host_of
 from events.worker.outcome_lines import tell_not_ours
 from events.worker.parking import parked_wakeup, tell_parked
 
@@ -48,10 +48,11 @@ class DeliveryTask(Task):  # type: ignore[misc]
 
     def run(self, **_: Any) -> str:
         group = group_of({HEADER: self.request.get(HEADER)})
-        if self.app.draining.begun:
+        host = host_of(self.app)
+        if host.draining.begun:
             self.pipeline.ledger.outbox.hand_back(group, timedelta(0))
             return Outcome.HANDED_BACK.value
-        worker = f"{self.request.hostname}/{self.app.run_token}.{os.getpid()}"
+        worker = f"{host.worker_name(self.request.hostname)}.{os.getpid()}"
         results = self.deliverer(worker).deliver(self.name, _tokens(group))
         for wakeup in group:
             if results[wakeup.event_id].outcome is Outcome.UNKNOWN:
@@ -69,7 +70,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
             cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
-                worker, _pool_is_ending, lambda: self.app.draining.begun, _is_soft_limit
+                worker, _pool_is_ending, lambda: host_of(self.app).draining.begun, _is_soft_limit
             )
         return cached
 
@@ -113,8 +114,8 @@ def _shown(results: Sequence[Result]) -> str:
 
 
 def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any = None, **_: Any) -> None:
-    """Tell the ledger, before the lease ends, that a child died, or was killed for its time limit."""
-    if not isinstance(sender, DeliveryTask) or sender.app.draining.is_cut_short:  # a cut delivery is handed back
+    """Celery's main process saw a child die or killed it for its time: tell the ledger, ahead of the lease's end."""
+    if not isinstance(sender, DeliveryTask) or host_of(sender.app).draining.is_cut_short:  # then it is handed back
         return
     error: WorkerLost | TimeLimitExceeded
     if isinstance(exception, WorkerLostError):

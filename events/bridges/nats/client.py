@@ -68,9 +68,12 @@ class _Sturdy(Client):
     Where TLS is wanted it is TLS or nothing: nats-py tells the password in plain to a server that asks for none.
     """
 
+    def __init__(self, *, tls: bool) -> None:
+        super().__init__()
+        self._needs_tls = tls
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        wanted = initial_connection and self._current_server and self._current_server.uri.scheme == "tls"
-        if wanted and not info.get("tls_required"):
+        if initial_connection and self._needs_tls and not info.get("tls_required"):
             raise nats.errors.Error("the server doesn't ask for TLS (tls_required), so that all would be sent in plain")
         await super()._process_info(info, initial_connection)
 
@@ -163,11 +166,12 @@ class Line:
 
     async def _connect(self) -> Client:
         timeout = max(1, round(self._address.timeout))
-        client, url = _Sturdy(), self._address.url
+        url = re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda found: "tls:" if found[1] else "nats:", self._address.url)
+        client = _Sturdy(tls=url.startswith("tls:"))
         try:
             await asyncio.wait_for(
                 client.connect(
-                    re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda found: "tls:" if found[1] else "nats:", url),
+                    url,
                     connect_timeout=timeout,
                     allow_reconnect=False,  # what it would keep and send later, the ledger sends again anyhow
                     max_reconnect_attempts=1,  # or it would wait until the timeout for a server that refuses

@@ -116,7 +116,7 @@ class Publisher:
             for message, key in zip(messages, keys, strict=True):
                 outgoing = client.as_sent(message, self._words)
                 self._sent[self._confirms.published + 1] = message
-                self._channel.basic_publish(outgoing, self._exchange, key, mandatory=True)
+                self._confirms.publish(self._channel.basic_publish, outgoing, self._exchange, key, mandatory=True)
             self._confirms.wait()
         except TimeoutError:
             self._heed_blocked()

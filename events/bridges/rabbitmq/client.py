@@ -174,7 +174,7 @@ class Connection(amqp.Connection):  # type: ignore[misc]
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, frame_handler=tolerant)
+        super().__init__(**options, frame_handler=tolerant, on_blocked=self._block, on_unblocked=self._unblock)
         self.blocked = False
 
     def blocking_read(self, timeout: float | None = None) -> Any:
@@ -193,10 +193,10 @@ class Connection(amqp.Connection):  # type: ignore[misc]
         poll.register(self.sock, select.POLLIN)
         return bool(poll.poll(0))
 
-    def _on_blocked(self) -> None:
+    def _block(self, _: str) -> None:
         self.blocked = True
 
-    def _on_unblocked(self) -> None:
+    def _unblock(self) -> None:
         self.blocked = False
 
 

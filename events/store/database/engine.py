@@ -38,7 +38,7 @@ from events.store.database.session_settings import set_up_session
 from events.store.database.statement_effects import Touch
 from events.store.database.types import UtcDateTime
 from events.store.database.url_options import check_options
-from events.store.database.watched_connections import Watched, watch
+from events.store.database.watched_connections import PSYCOPG, Watched, WatchedSqlite
 
 log = logging.getLogger("events.store")
 
@@ -80,6 +80,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
             pool_size=pool_size,
             max_overflow=max_overflow,
             hide_parameters=True,
+            connect_args={"factory": WatchedSqlite},
         )
         event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _set_up_sqlite)
@@ -97,6 +98,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         arguments["prepare_threshold"] = None
     engine = create_engine(
         url,
+        module=PSYCOPG,
         poolclass=LedgerPool,
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -119,7 +121,6 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
 
 def _keep_clean(engine: Engine) -> None:
     """Close a connection that a handler left with a setting, a role or a temporary table."""
-    watch(engine)
 
     @event.listens_for(engine, "checkout")
     def taken(connection: Any, record: Any, _: Any) -> None:

@@ -59,7 +59,7 @@ class ForkSafety:
     def guard(self, engine: Engine) -> Engine:
         """The engine, which keeps this object alive from now on."""
         self._engine = engine
-        engine.fork_safety = self  # type: ignore[attr-defined]
+        engine.events_fork_safety = self  # type: ignore[attr-defined]
         return engine
 
     def before(self) -> None:

@@ -1,8 +1,9 @@
 """How many connections a process may have, and the error when none is left."""
 
+from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Engine, QueuePool
+from sqlalchemy import Engine, PoolProxiedConnection, QueuePool
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from events.store.database.availability import PoolExhausted, mark
@@ -10,22 +11,38 @@ from events.store.database.availability import PoolExhausted, mark
 SPARE = 20  # connections beyond those that handlers are expected to take
 BACKGROUND = (2, 10)  # the ledger's own pool: connections kept open, and opened beyond
 
+_room: ContextVar[tuple[int, int] | None] = ContextVar("events_pool_room", default=None)  # of a pool that is being made
+
 
 class LedgerPool(QueuePool):
-    """SQLAlchemy's pool, whose time-out can be told from the time-out of an application's own pool."""
+    """SQLAlchemy's pool, whose time-out can be told from an application's own, and whose size can change.
+
+    Attributes:
+        room: connections that the next pool of this engine keeps open, and how many more it may open.
+    """
 
     __module__ = QueuePool.__module__  # SQLAlchemy names a pool's log by it, and keeps its own log quiet
 
-    def _do_get(self) -> Any:
+    def __init__(self, creator: Any, pool_size: int = 5, max_overflow: int = 10, **options: Any) -> None:
+        self.room = _room.get() or (pool_size, max_overflow)
+        self._most = sum(self.room)
+        super().__init__(creator, *self.room, **options)
+
+    def recreate(self) -> QueuePool:
+        """Called by `Engine.dispose`."""
+        token = _room.set(self.room)
         try:
-            return super()._do_get()
-        except PoolExhausted:
-            raise
+            return super().recreate()
+        finally:
+            _room.reset(token)
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
         except PoolTimeout as error:
             exhausted = PoolExhausted(
-                f"all {self._pool.maxsize + self._max_overflow} database connections of this process are in use, and "
-                f"none came back within {self._timeout:g} s: handlers keep connections of get_engine() open, or raise "
-                f"EVENTS_POOL_SIZE"
+                f"all {self._most} database connections of this process are in use, and none came back within "
+                f"{self.timeout():g} s: handlers keep connections of get_engine() open, or raise EVENTS_POOL_SIZE"
             )
             mark(exhausted)
             raise exhausted from error
@@ -37,10 +54,10 @@ def make_room(engine: Engine, at_once: int, pool_size: int) -> None:
     Each handler has a connection for its delivery, which is kept open, and may take another from get_engine().
     """
     pool = engine.pool
-    assert isinstance(pool, QueuePool)
+    assert isinstance(pool, LedgerPool)
     kept, most = room(at_once, pool_size)
-    pool._pool.maxsize, pool._max_overflow = kept, most - kept
-    engine.dispose()  # the next pool is made like this one
+    pool.room = kept, most - kept
+    engine.dispose()
 
 
 def room(at_once: int, pool_size: int) -> tuple[int, int]:

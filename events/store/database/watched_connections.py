@@ -5,12 +5,13 @@ that they don't reach the next user of the connection.
 """
 
 import sqlite3
+from types import ModuleType
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from events.errors import KeepsToItself, TransactionMisused
 from events.publishing import running
@@ -77,12 +78,6 @@ def watch_for(connection: Connection, names: dict[str, Touch]) -> None:
         known.names = names
 
 
-def watch(engine: Engine) -> None:
-    """Watch every connection that this engine makes from now on."""
-    connect: Any = WatchedPostgres.connect if engine.dialect.name == "postgresql" else _connect_sqlite
-    engine.dialect.connect = connect  # type: ignore[method-assign]
-
-
 class Watched:
     """The common part of watched connections."""
 
@@ -101,34 +96,35 @@ class Watched:
 
 
 class _Cursor(psycopg.Cursor[Any]):
-    _conn: "WatchedPostgres"
-
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        self._conn.watch.see(self._conn, query, params)
+        _watch_over(self).see(self.connection, query, params)
         return super().execute(query, params, **options)
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
-        self._conn.watch.see(self._conn, query)
+        _watch_over(self).see(self.connection, query)
         super().executemany(query, params_seq, **options)
 
     def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
-        self._conn.watch.see(self._conn, statement, params)
+        _watch_over(self).see(self.connection, statement, params)
         return super().copy(statement, params, **options)
 
     def stream(self, query: Any, params: Any = None, **options: Any) -> Any:
-        self._conn.watch.see(self._conn, query, params)
+        _watch_over(self).see(self.connection, query, params)
         return super().stream(query, params, **options)
 
 
 class _ServerCursor(psycopg.ServerCursor[Any]):
-    _conn: "WatchedPostgres"
-
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        watch = self._conn.watch
-        watch.see(self._conn, query, params)
+        watch = _watch_over(self)
+        watch.see(self.connection, query, params)
         if self.withhold and (watch.handler is not None or running.get() is not None):
-            watch.touch(self._conn, Touch.CONNECTION, "a cursor WITH HOLD")
+            watch.touch(self.connection, Touch.CONNECTION, "a cursor WITH HOLD")
         return super().execute(query, params, **options)
+
+
+def _watch_over(cursor: "psycopg.Cursor[Any]") -> Watch:
+    assert isinstance(cursor.connection, WatchedPostgres)
+    return cursor.connection.watch
 
 
 class WatchedPostgres(psycopg.Connection[Any], Watched):
@@ -227,8 +223,16 @@ class WatchedSqlite(sqlite3.Connection, Watched):
         return super().__exit__(*error)
 
 
-def _connect_sqlite(*arguments: Any, **options: Any) -> Any:
-    return sqlite3.connect(*arguments, factory=WatchedSqlite, **options)
+class _WatchedPsycopg(ModuleType):
+    """psycopg, except that its connections are watched. For create_engine(module=...)."""
+
+    connect = WatchedPostgres.connect
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(psycopg, name)
+
+
+PSYCOPG = _WatchedPsycopg(psycopg.__name__)
 
 
 def _text(driver: Any, statement: Any) -> str:

@@ -10,6 +10,7 @@ import flower.app
 import flower.command
 import flower.urls
 import pytest
+from flower.api.control import TaskRevoke
 from flower.options import default_options
 from flower.utils.tasks import get_task_by_id
 from flower.views import BaseHandler
@@ -102,3 +103,9 @@ def test_another_flower_ends_with_one_line(found: str, monkeypatch: pytest.Monke
 
 def test_this_flower_is_one_that_fits() -> None:
     assert version("flower") in installing.SUPPORTED
+
+
+def test_its_buttons_ask_by_these_names() -> None:
+    assert list(inspect.signature(TaskRevoke.post).parameters) == ["self", "taskid"]
+    assert list(inspect.signature(TaskRevoke.run_blocking).parameters)[:4] == ["self", "operation", "target", "func"]
+    assert isinstance(BaseHandler.capp, property)

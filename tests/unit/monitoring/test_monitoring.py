@@ -17,10 +17,12 @@ from events.ledger.records import ALIVE, Claim
 from events.monitoring.cached import Cached
 from events.monitoring.health import Health, Probe
 from events.monitoring.prometheus import METRICS, EventsCollector
+from events.monitoring.relay_counts import RelayCounts
 from events.monitoring.worker_counts import WorkerCounts
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from events.watchdog import Pulse
+from events.worker.host import Host
 from events.worker.idleness import Idleness
 from events.worker.presence_step import PresenceStep
 from support.waiting import eventually
@@ -155,7 +157,7 @@ def test_a_worker_tells_the_ledger_what_it_does(events_pipeline: InlinePipeline)
     # Given a worker's presence
     tally = WorkerCounts([("Said", "hear")], [])
     amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
-    app = SimpleNamespace(pipeline=events_pipeline, tally=tally, run_token="t", amqp=amqp, lacked=threading.Event())
+    app = SimpleNamespace(host=Host(pipeline=events_pipeline, tally=tally, moved=RelayCounts()), amqp=amqp)
     worker = SimpleNamespace(app=app, hostname="w1", pool=object(), concurrency=2)
     presence = PresenceStep(worker)
     presence.start(worker)
