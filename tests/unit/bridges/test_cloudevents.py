@@ -13,7 +13,8 @@ from cloudevents.core.v1.event import CloudEvent
 from pydantic import ConfigDict, Field
 
 from events import DomainEvent, uuid7
-from events.bridges.cloudevents import OwnEvent, incoming, outgoing
+from events.bridges.arrival import OwnEvent
+from events.bridges.cloudevents import incoming, outgoing
 from events.bridges.contract import Message, Received
 from events.bridges.forms import STRUCTURED, Unacceptable
 from events.bridges.forwarding import forwarded
