@@ -82,7 +82,15 @@ def find(
 
     Example: events find --aggregate order-17 --since 7d
     """
-    wanted = EventFilter(event, aggregate, since, before, limit, correlation, sender_id)
+    wanted = EventFilter(
+        event_type=event,
+        aggregate_id=aggregate,
+        since=since,
+        before=before,
+        limit=limit,
+        correlation_id=correlation,
+        sender_id=sender_id,
+    )
     _list(get_pipeline().history.find(wanted), as_json)
 
 

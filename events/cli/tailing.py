@@ -39,7 +39,7 @@ def tail(
     """
     pipeline = get_pipeline()
     pipeline.check()
-    wanted = EventFilter(event, aggregate, since, correlation_id=correlation)
+    wanted = EventFilter(event_type=event, aggregate_id=aggregate, since=since, correlation_id=correlation)
     following = Tail(pipeline.history, pipeline.dead_letters, wanted, handler)
     away = False
     while True:

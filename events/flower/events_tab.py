@@ -53,9 +53,13 @@ class EventsTab(Page):
         if not any(asked.values()):
             return None
         wanted = EventFilter(
-            asked["event"] or None, asked["aggregate"] or None, moment(asked["since"]), moment(asked["before"]), MOST,
-            asked["correlation"] or None,
-        )  # fmt: skip
+            event_type=asked["event"] or None,
+            aggregate_id=asked["aggregate"] or None,
+            since=moment(asked["since"]),
+            before=moment(asked["before"]),
+            limit=MOST,
+            correlation_id=asked["correlation"] or None,
+        )
         return await self.desk.ask(lambda pipeline: pipeline.history.find(wanted))
 
 

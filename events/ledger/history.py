@@ -70,7 +70,7 @@ class Found:
     published_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
     """Which events; empty fields match all.
 

@@ -1,7 +1,7 @@
 """What happens to events, as it happens: those that are published from now on, and each outcome of their deliveries."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -50,8 +50,7 @@ class Tail:
         return sorted(found, key=lambda one: one.at)
 
     def _new_events(self, since: datetime) -> Iterator[Happening]:
-        wanted = EventFilter(self._wanted.event_type, self._wanted.aggregate_id, since, None, _AT_ONCE,
-                             self._wanted.correlation_id)  # fmt: skip
+        wanted = replace(self._wanted, since=since, before=None, limit=_AT_ONCE, sender_id=None)
         for event in self._history.find(wanted):
             if event.event_id in self._seen:
                 continue
@@ -98,7 +97,12 @@ class Tail:
         """What was published before, and was given up now."""
         if self._wanted.correlation_id is not None:
             return
-        wanted = DeadLetterFilter(self._handler, self._wanted.event_type, self._wanted.aggregate_id, since=since)
+        wanted = DeadLetterFilter(
+            handler=self._handler,
+            event_type=self._wanted.event_type,
+            aggregate_id=self._wanted.aggregate_id,
+            since=since,
+        )
         for letter in self._letters.find(wanted):
             key = (letter.event_id, letter.handler, letter.died_at)
             if key not in self._dead and letter.died_at is not None:
