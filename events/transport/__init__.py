@@ -7,6 +7,7 @@ from events.ledger import Transport
 from events.settings import Settings
 from events.transport.broker import BrokerTransport
 from events.transport.confirms import Confirms
+from events.transport.connecting import connect
 from events.transport.memory import MemoryTransport
 from events.transport.message import GARBAGE, HEADER, group_of, task_id, wakeup_message
 from events.transport.opening import celery_broker_url, open_transport
@@ -26,6 +27,7 @@ __all__ = [
     "Transport",
     "broker_cure",
     "celery_broker_url",
+    "connect",
     "group_of",
     "is_rabbitmq",
     "open_transport",
