@@ -85,24 +85,9 @@ def set_up_logs(settings: Settings) -> None:
 
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
     """Metrics and health of this relay. Loaded here, since every command is imported with the others."""
-    from events.monitoring import (
-        Condition,
-        EventsCollector,
-        Health,
-        Kept,
-        Moved,
-        broker_probe,
-        database_probe,
-        make_server,
-    )
+    from events.monitoring import Moved, broker_probe, server_of
 
     moved = Moved()
     pipeline.hooks.add(moved)
-    conditions: dict[str, Condition] = {
-        "relay": lambda: "" if running.relays else "it doesn't run",
-        "database": database_probe(pipeline),
-        "broker": broker_probe(pipeline),
-    }
-    health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
-    collector = EventsCollector(moved=moved, ledger=Kept(pipeline.ledger.overviews.unfinished))
-    return make_server(pipeline.settings.http_port, collector, health)
+    conditions = {"broker": broker_probe(pipeline)}
+    return server_of(pipeline, signs, conditions, lambda: running.stopped, relay=running, moved=moved)

@@ -1,17 +1,51 @@
 """What a process serves on EVENTS_HTTP_PORT."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from sqlalchemy import text
 
-from events.monitoring.health import Health, Probe, Verdict
+from events.monitoring.cached import Kept
+from events.monitoring.health import Condition, Health, Probe, Verdict
 from events.monitoring.http import Page, Server
 from events.monitoring.prometheus import EventsCollector
+from events.monitoring.relay_counts import Moved
+from events.monitoring.worker_counts import Tally
 from events.pipeline import Pipeline
+from events.relay import Relay
 from events.transport import open_transport
+from events.watchdog import Signs
+
+
+def server_of(
+    pipeline: Pipeline,
+    signs: Signs,
+    conditions: Mapping[str, Condition],
+    stopping: Callable[[], bool],
+    *,
+    relay: Relay | None,
+    moved: Moved,
+    tally: Tally | None = None,
+) -> Server:
+    """The server of a worker or a relay; see `make_server`.
+
+    Args:
+        signs, conditions, stopping: see Health. The database has to answer, too, and the relay to run.
+        relay: of this process; None if others relay. Who relays tells of the ledger.
+        moved: what the relay has moved.
+        tally: what the worker has done.
+    Raises:
+        ConfigurationError: the port of EVENTS_HTTP_PORT is taken.
+    """
+    needed: dict[str, Condition] = {**conditions, "database": database_probe(pipeline)}
+    ledger = None
+    if relay is not None:
+        needed["relay"] = lambda: "" if relay.relays else "it doesn't run"
+        ledger = Kept(pipeline.ledger.overviews.unfinished)
+    health = Health(signs, pipeline.settings.watchdog, needed, stopping)
+    return make_server(pipeline.settings.http_port, EventsCollector(tally, moved, ledger), health)
 
 
 def make_server(port: int, collector: EventsCollector, health: Health) -> Server:

@@ -26,23 +26,25 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _serve(self, worker: Any) -> None:
         # Here, since who serves nothing need not load what it takes.
-        from events.monitoring import Condition, EventsCollector, Health, Kept, database_probe, make_server
+        from events.monitoring import Condition, server_of
 
-        settings, app, relay = self._pipeline.settings, worker.app, worker.relay
+        app = worker.app
         conditions: dict[str, Condition] = {
             "consuming": lambda: _not_consuming(worker),
-            "database": database_probe(self._pipeline),
             # On threads and solo, where handlers run in this process and nothing ends them.
             "handlers": lambda: "; ".join(
                 told for deliverer in list(self._pipeline.deliverers.values()) for told in deliverer.overdue()
             ),
         }
-        if relay is not None:
-            conditions["relay"] = lambda: "" if relay.relays else "it doesn't run"
-        health = Health(worker.signs, settings.watchdog, conditions, lambda: bool(app.draining.begun))
-        # Who relays tells of the ledger, too; otherwise `events relay` does.
-        ledger = None if relay is None else Kept(self._pipeline.ledger.overviews.unfinished)
-        server = make_server(settings.http_port, EventsCollector(app.tally, app.moved, ledger), health)
+        server = server_of(
+            self._pipeline,
+            worker.signs,
+            conditions,
+            lambda: bool(app.draining.begun),
+            relay=worker.relay,
+            moved=app.moved,
+            tally=app.tally,
+        )
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()
 
