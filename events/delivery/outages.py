@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from events.ledger import Inbox
-from events.throttle import Throttle
+from events.throttle import Backoff, Throttle
 
 Answer = TypeVar("Answer")
+
+_PAUSES = Backoff(first=0.1, longest=1.0)
 
 
 class GaveUp(Exception):
@@ -36,7 +38,7 @@ class Insisting:
         Raises:
             GaveUp: `until` came true before the database came back.
         """
-        pause = 0.1
+        failures = 0
         while True:
             try:
                 return action()
@@ -46,9 +48,9 @@ class Insisting:
                 if until():
                     raise GaveUp from error
                 self._throttle.warn(f"waiting for the database: {error}")
+            failures += 1
             with suppress_if(self._overtime):
-                time.sleep(pause)
-            pause = min(2 * pause, 1.0)
+                time.sleep(_PAUSES.after(failures))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from events.errors import TransportError, Unsendable
 from events.hooks import Hooks
 from events.ledger import DeadLetter, Handled, Listener, Outbox, Recovery, Subscriptions, Transport, masked_letters
 from events.relay.dispatch import Dispatch, RelayLimits
-from events.throttle import Throttle
+from events.throttle import Backoff, Throttle
 from events.watchdog import Pulse
 
 log = logging.getLogger("events.relay")
@@ -27,6 +27,7 @@ _LOOK_EVERY = 1.0  # seconds, at most, between looks for what went missing
 _DUE_EVERY = 0.05  # seconds, at most, between looks for what is due while it finds new events and sends them at once
 _ROUND_EVERY = 20.0
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
+_PAUSES = Backoff(first=0.2, longest=3.0)  # while the database or broker is away
 _COME_BACK = 5.0  # seconds that living workers have, after we have begun, to say so
 
 
@@ -315,7 +316,7 @@ class _Trouble:
         if now - self._logged_at >= _LOG_EVERY or (self._count == 1 and now - self._logged_at >= 1):
             self._logged_at = now
             log.warning("relay: %s: %s (try %d)", type(error).__name__, self._explained(error), self._count)
-        return timedelta(seconds=min(0.1 * 2 ** min(self._count, 6), 3))
+        return timedelta(seconds=_PAUSES.after(self._count))
 
     def over(self) -> None:
         if self._count:
