@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 
+from events.text import first_line as whole_first_line
+
 NOTHING = "\N{EN DASH}"  # where there is no value
 
 
@@ -50,7 +52,7 @@ def short_type(error_type: str) -> str:
 
 
 def first_line(text: str, most: int = 160) -> str:
-    line = text.strip().split("\n")[0]
+    line = whole_first_line(text)
     return line if len(line) <= most else line[:most] + "…"
 
 

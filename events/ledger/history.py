@@ -7,6 +7,7 @@ from uuid import UUID
 
 from events.ledger.outcome import Outcome
 from events.ledger.records import HELD, Mark, State
+from events.text import first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
         if attempt.started_at is not None:
             yield Moment(attempt.started_at, "started", attempt.handler, attempt.worker or "",
                          f"attempt {attempt.run}")  # fmt: skip
-        said = f"attempt {attempt.run}: {attempt.error_type}: {attempt.error}".split("\n")[0]
+        said = first_line(f"attempt {attempt.run}: {attempt.error_type}: {attempt.error}")
         yield Moment(attempt.ended_at, _OF_ATTEMPT.get(attempt.outcome, attempt.outcome), attempt.handler,
                      attempt.worker or "", said)  # fmt: skip
     for action in event.actions:

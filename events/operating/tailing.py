@@ -8,6 +8,7 @@ from uuid import UUID
 from events.ledger import DeadLetterFilter, DeliveryRecord, EventFilter, Found, State
 from events.operating.dead_letters import DeadLetters
 from events.operating.inspection import Inspection
+from events.text import first_line
 
 _OVERLAP = timedelta(seconds=10)  # a transaction that began earlier may commit later
 _FOLLOWED = 1000  # events whose deliveries are followed, the newest
@@ -77,7 +78,7 @@ class Tail:
         if self._told.get(key) == now:
             return
         self._told[key] = now
-        said = f"{delivery.error_type}: {delivery.error}".split("\n")[0] if delivery.error_type else ""
+        said = first_line(f"{delivery.error_type}: {delivery.error}") if delivery.error_type else ""
         at = delivery.finished_at if delivery.state in _ENDED else delivery.started_at
         what = {
             State.SUCCEEDED: "succeeded",
@@ -107,7 +108,7 @@ class Tail:
             key = (letter.event_id, letter.handler, letter.died_at)
             if key not in self._dead and letter.died_at is not None:
                 self._dead.add(key)
-                said = f"attempt {letter.counted}: {letter.error_type}: {letter.error}".split("\n")[0]
+                said = first_line(f"attempt {letter.counted}: {letter.error_type}: {letter.error}")
                 yield Happening(letter.died_at, "dead", letter.event_id, letter.event_type, letter.aggregate_id,
                                 letter.handler, letter.worker or "", said)  # fmt: skip
 
