@@ -150,12 +150,20 @@ class Pipeline:
     def subscriptions(self) -> list[Subscription]:
         """The pairs of event and handler of this process."""
         return [
-            Subscription(event.event_name, handler.name, handler.queue or self.settings.queue,
-                         handler.retry.max_attempts, handler.most, handler.batch, handler.linger,
-                         event.masked_fields, is_public(event))
+            Subscription(
+                event_type=event.event_name,
+                handler=handler.name,
+                queue=handler.queue or self.settings.queue,
+                max_attempts=handler.retry.max_attempts,
+                most=handler.most,
+                batch=handler.batch,
+                linger=handler.linger,
+                masked=event.masked_fields,
+                public=is_public(event),
+            )
             for handler in all_handlers()
             for event in handler.events
-        ]  # fmt: skip
+        ]
 
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has; workers do so when they start."""

@@ -1,4 +1,4 @@
-"""Log lines about faults that last: one now and then, not one each time."""
+"""Faults that last: they are logged now and then, not each time, and tried again less and less often."""
 
 import logging
 import math
@@ -12,7 +12,26 @@ from events.text import brief
 EVERY = 10.0  # seconds
 _FORGET_AFTER = 600.0  # seconds; a failure that comes again later is logged whole
 _KINDS = 1000  # of failures that are remembered
+_DOUBLINGS = 60  # of a pause, after which it is the longest whatever the first one was
 _LONGEST = 600  # characters: room for an error and its cure
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the next try: each time twice as long, in seconds.
+
+    Attributes:
+        first: the shortest pause.
+        longest: the longest.
+    """
+
+    first: float
+    longest: float
+
+    def after(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row; `first` after one, or none."""
+        doublings = min(max(failures - 1, 0), _DOUBLINGS)
+        return min(self.first * 2.0**doublings, self.longest)
 
 
 class Throttle:

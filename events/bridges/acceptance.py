@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from events.bridges.cloudevents import Arrival, OwnEvent, incoming
+from events.bridges.arrival import Arrival, OwnEvent
+from events.bridges.cloudevents import incoming
 from events.bridges.contract import Received
 from events.bridges.forms import ID_TAKEN, PRIVATE, UNKNOWN
 from events.bridges.returning import is_known

@@ -10,12 +10,11 @@ What comes in may be of either form, or of another program's: any of the names a
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+from events.bridges.arrival import Arrival, OwnEvent
 from events.bridges.contract import KEY, Message, Received
 from events.bridges.forms import (
     FLAT_NAMES,
@@ -30,6 +29,7 @@ from events.bridges.forms import (
     form_of,
     sealed_in,
 )
+from events.bridges.times import time_of
 from events.errors import EventDataError, NewerEvent, Unacceptable
 from events.event import MAX_NAME, RESERVED, DomainEvent, aggregate_of, event_named, keys
 from events.ledger import (
@@ -39,6 +39,8 @@ from events.ledger import (
     Envelope,
     decode,
     former_id,
+    merged,
+    object_of,
     placed_id,
     received_id,
     sender_of,
@@ -50,31 +52,7 @@ from events.tracing import HEADERS, carried
 
 FLAT, STRUCTURED_FORM, WEBHOOK = "flat", "structured", "webhook"  # what `?format=` may say
 FORWARDER = "forwardedby"  # an attribute: who sends on what came from somebody else
-_MILLISECONDS = re.compile("1[0-9]{12}")  # as text: from 2001 to 2033
-_RUN_TOGETHER = re.compile("[0-9]{9}|[0-9]{4}-[0-9]{2}-[0-9]{3}")  # a date, and its time without a sign between them
-_YEAR_1973, _YEAR_2099 = 1e11, 4.1e12  # in milliseconds: what is less is in seconds, or nobody's time
-_OF_DIGITS = (1.9e11, 2.1e11)  # 202401011200, which as milliseconds would be in 1976
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXCLUDED = set(RESERVED)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival(Envelope):
-    """The row of a message that came in.
-
-    Attributes:
-        source: who sent it; the bridge and its address if the message doesn't say.
-        former: the id that it would have were it one of ours, or received by older code.
-        named: the message says its source.
-        forwarded: somebody else than its source sent it.
-        sent_as: the id that it has at its source; "" if the message says none.
-    """
-
-    source: str = ""
-    former: UUID | None = None
-    named: bool = False
-    forwarded: bool = False
-    sent_as: str = ""
 
 
 def outgoing(
@@ -108,14 +86,13 @@ def outgoing(
         ours |= {name: attributes[plain] for name, plain in SEALED.items() if plain in attributes}
     own = keys(type(event))
     ours = {name: value for name, value in ours.items() if name not in own}
-    comma = "," if data != "{}" and ours else ""
-    body = f"{data[:-1]}{comma}{json.dumps(ours, ensure_ascii=False)[1:]}"
+    body = merged(data, json.dumps(ours, ensure_ascii=False))
     return message(body.encode(), attributes=attributes, trace=trace)
 
 
 def _around(data: str, said: Mapping[str, str]) -> bytes:
     """One JSON object of what is said and, as a member, the data."""
-    return f'{json.dumps(said, ensure_ascii=False)[:-1]}, "data": {data}}}'.encode()
+    return merged(json.dumps(said, ensure_ascii=False), object_of({"data": data})).encode()
 
 
 def _attributes(event: DomainEvent, source: str) -> dict[str, str]:
@@ -140,13 +117,6 @@ def _attributes(event: DomainEvent, source: str) -> dict[str, str]:
     if sender is not None:
         attributes[FORWARDER] = source
     return attributes
-
-
-class OwnEvent(Exception):
-    """A message that this very service has sent."""
-
-    def __init__(self) -> None:
-        super().__init__("it is an event of this service itself, by its source (EVENTS_SOURCE)")
 
 
 def incoming(
@@ -198,7 +168,7 @@ def _envelope(
         event_type=event_type,
         event_data=_text(data, max_bytes),
         version=1,
-        timestamp=_time(when),
+        timestamp=time_of(when),
         schema_version=_version(attributes.get("schemaversion", "1")),
         metadata="{}",
     )
@@ -249,30 +219,6 @@ def _id(sent_as: str, source: str, position: str, place: str) -> UUID:
     if sent_as:
         return received_id(source, sent_as)
     return placed_id(place, position) if position else uuid4()
-
-
-def _time(given: Any) -> datetime:
-    """Of ISO 8601, or of milliseconds since 1970, as JavaScript has them."""
-    if given == "":
-        return datetime.now(UTC)
-    try:
-        if isinstance(given, str) and not _MILLISECONDS.fullmatch(given):
-            if _RUN_TOGETHER.match(given):
-                raise ValueError(given)
-            found = datetime.fromisoformat(given)
-            return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-        if isinstance(given, str | int | float) and _are_milliseconds(float(given)):
-            return _EPOCH + timedelta(milliseconds=float(given))
-    except (ValueError, OverflowError):
-        pass
-    seconds = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < _YEAR_1973
-    cure = "; is it in seconds?" if seconds else ""
-    raise Unacceptable(WRONG, f"its time is neither ISO 8601 nor milliseconds since 1970: {str(given)[:100]!r}{cure}")
-
-
-def _are_milliseconds(given: float) -> bool:
-    """Since 1970, and not a date that is written as one number, which would be another time altogether."""
-    return _YEAR_1973 <= given <= _YEAR_2099 and not _OF_DIGITS[0] <= given < _OF_DIGITS[1]
 
 
 def _version(given: str) -> int:

@@ -19,6 +19,7 @@ from events.handling import Handler, Wanted
 from events.integration import is_public
 from events.ledger import SENT_AS, sender_of
 from events.retry import Retry
+from events.throttle import Backoff
 
 log = logging.getLogger("events.bridges")
 
@@ -48,7 +49,7 @@ def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:
     return "*" in names or event_class.event_name in names
 
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds after a failure in which a process doesn't try again
+_PAUSES = Backoff(first=0.5, longest=15.0)  # after a failure, in which a process doesn't try again
 
 
 class Forwarding:
@@ -97,8 +98,8 @@ class Forwarding:
             raise
         except TransportError as error:
             is_away = self._failures > 0
-            pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
-            self._failures, self._again_at, self._why = self._failures + 1, time.monotonic() + pause, str(error)
+            self._failures += 1
+            self._again_at, self._why = time.monotonic() + _PAUSES.after(self._failures), str(error)
             if is_away:
                 raise _none_sent(messages, error) from error
             raise

@@ -16,7 +16,7 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 from sqlalchemy.exc import InternalError, ProgrammingError
 
 from events.bridges.acceptance import Acceptance
-from events.bridges.cloudevents import Arrival, OwnEvent
+from events.bridges.arrival import Arrival, OwnEvent
 from events.bridges.contract import HANDLER, Received, Subscriber
 from events.bridges.forms import NOT_STORED, is_attribute
 from events.errors import TransportError, Unacceptable

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from events.bridges.cloudevents import Arrival
+from events.bridges.arrival import Arrival
 from events.bridges.contract import KEY
 from events.ledger import KEY as MASKED
 from events.ledger import SENT_AS, Envelope, check_repeat, differences, sender_of, without

@@ -9,7 +9,7 @@ import typer
 from events.cli import completion, correcting, dead_actions, filters, ids
 from events.cli.help_pages import App
 from events.cli.output import AsJson, heading, hint, moment, print_fields, print_json, print_table, remark, say_lines
-from events.ledger import DeadLetter, DeadLetterFilter
+from events.ledger import DeadLetter
 from events.pipeline import get_pipeline
 
 app = App(help="Dead letters: list, groups, show, replay, discard, restore, edit.")
@@ -37,7 +37,9 @@ def list_(
     Example: events dead list --handler add_to_feed --since 12h
     """
     letters = get_pipeline().dead_letters
-    all_of_them = DeadLetterFilter(handler, event, aggregate, error, since, before, discarded=discarded)
+    all_of_them = filters.dead_letters(
+        handler=handler, event=event, aggregate=aggregate, error=error, since=since, before=before, discarded=discarded
+    )
     wanted = all_of_them if group is None else letters.of_group(group, all_of_them)
     found = letters.find(replace(wanted, limit=limit))
     if as_json:
@@ -71,7 +73,9 @@ def groups(
 
     Example: events dead groups --since 1d
     """
-    wanted = DeadLetterFilter(handler, event, aggregate, error, since, before, discarded=discarded)
+    wanted = filters.dead_letters(
+        handler=handler, event=event, aggregate=aggregate, error=error, since=since, before=before, discarded=discarded
+    )
     found = get_pipeline().dead_letters.groups(wanted)
     if as_json:
         print_json([asdict(group) | {"group": group.key} for group in found])

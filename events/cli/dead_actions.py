@@ -48,7 +48,10 @@ def replay(
     Example: events dead replay --group 3f0c9a1e --rate 50
     """
     letters = get_pipeline().dead_letters
-    wanted = DeadLetterFilter(handler, event, aggregate, error, since, before, ids.all_dead(event_ids))
+    these = ids.all_dead(event_ids)
+    wanted = filters.dead_letters(
+        handler=handler, event=event, aggregate=aggregate, error=error, since=since, before=before, event_ids=these
+    )
     _act(
         "replay", wanted, everything, group, dry_run,
         lambda chosen, told: letters.replay(chosen, actor or filters.actor(), rate=rate, progress=told),
@@ -76,7 +79,10 @@ def discard(
     Example: events dead discard 01931c9e-0000-7000-8000-000000000000
     """
     letters = get_pipeline().dead_letters
-    wanted = DeadLetterFilter(handler, event, aggregate, error, since, before, ids.all_dead(event_ids))
+    these = ids.all_dead(event_ids)
+    wanted = filters.dead_letters(
+        handler=handler, event=event, aggregate=aggregate, error=error, since=since, before=before, event_ids=these
+    )
     _act(
         "discard", wanted, everything, group, dry_run,
         lambda chosen, told: letters.discard(chosen, actor or filters.actor(), progress=told),
@@ -105,8 +111,17 @@ def restore(
     Example: events dead restore --all --since 1h --dry-run
     """
     letters = get_pipeline().dead_letters
-    chosen = ids.all_dead(event_ids, discarded=True)
-    wanted = DeadLetterFilter(handler, event, aggregate, error, since, before, chosen, discarded=True)
+    these = ids.all_dead(event_ids, discarded=True)
+    wanted = filters.dead_letters(
+        handler=handler,
+        event=event,
+        aggregate=aggregate,
+        error=error,
+        since=since,
+        before=before,
+        event_ids=these,
+        discarded=True,
+    )
     _act(
         "restore", wanted, everything, group, dry_run,
         lambda chosen, told: letters.restore(chosen, actor or filters.actor(), progress=told),

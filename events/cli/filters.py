@@ -2,13 +2,16 @@
 
 import getpass
 import socket
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
 from events.cli import completion
 from events.cli.output import refused
+from events.ledger import DeadLetterFilter
 from events.operating import parse_time
 
 
@@ -18,6 +21,30 @@ def when(text: str) -> datetime:
         return parse_time(text)
     except ValueError as error:
         raise refused(error) from None
+
+
+def dead_letters(
+    *,
+    handler: str | None,
+    event: str | None,
+    aggregate: str | None,
+    error: str | None,
+    since: datetime | None,
+    before: datetime | None,
+    event_ids: Collection[UUID] = (),
+    discarded: bool = False,
+) -> DeadLetterFilter:
+    """The filter that the options of a command make; they are named as below."""
+    return DeadLetterFilter(
+        handler=handler,
+        event_type=event,
+        aggregate_id=aggregate,
+        error=error,
+        since=since,
+        before=before,
+        event_ids=event_ids,
+        discarded=discarded,
+    )
 
 
 def actor() -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from events.cli.tables import INDENT, Column, Layout, wrapped
-from events.text import printable, redact
+from events.text import first_line, printable, redact
 
 console = Console(markup=False, emoji=False, highlight=False)
 
@@ -176,7 +176,7 @@ def _lines(cell: object, *, grouped: bool = True) -> list[str]:
 def _text(cell: object) -> list[str]:
     if not isinstance(cell, str):
         return [", ".join(_lines(cell))]
-    first = cell.split("\n")[0]
+    first = first_line(cell)
     return [printable(first if len(first) <= _MOST else f"{first[: _MOST - 1]}…")]
 
 

@@ -85,24 +85,9 @@ def set_up_logs(settings: Settings) -> None:
 
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
     """Serves metrics and health of this relay. Imported here, since importing one command imports all of them."""
-    from events.monitoring import (
-        Cached,
-        Condition,
-        EventsCollector,
-        Health,
-        RelayCounts,
-        broker_probe,
-        database_probe,
-        make_server,
-    )
+    from events.monitoring import RelayCounts, broker_probe, server_of
 
     relay_counts = RelayCounts()
     pipeline.hooks.add(relay_counts)
-    conditions: dict[str, Condition] = {
-        "relay": lambda: "" if running.relays else "the relay doesn't run",
-        "database": database_probe(pipeline),
-        "broker": broker_probe(pipeline),
-    }
-    health = Health(signs, pipeline.settings.watchdog, conditions, lambda: running.stopped)
-    collector = EventsCollector(relay_counts=relay_counts, ledger=Cached(pipeline.ledger.overviews.unfinished))
-    return make_server(pipeline.settings.http_port, collector, health)
+    conditions = {"broker": broker_probe(pipeline)}
+    return server_of(pipeline, signs, conditions, lambda: running.stopped, relay=running, relay_counts=relay_counts)

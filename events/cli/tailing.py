@@ -16,7 +16,7 @@ from events.cli.output import complain, console, is_terminal
 from events.ledger import EventFilter
 from events.operating import Happening, Tail
 from events.pipeline import get_pipeline
-from events.text import printable
+from events.text import first_line, printable
 
 _COLOURS = {"succeeded": "green", "dead": "red", "to be retried": "yellow", "discarded": "dim", "started": "dim"}
 
@@ -51,7 +51,7 @@ def tail(
             if once:
                 raise
             if not away:
-                complain(f"waiting for the database: {str(error.orig).strip().splitlines()[0]}")
+                complain(f"waiting for the database: {first_line(error.orig)}")
             away = True
         except BrokenPipeError:  # `events tail | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,7 +21,7 @@ from events.handling import Handler, all_handlers
 from events.integration import is_public
 from events.pipeline import Pipeline
 from events.store import file_of
-from events.text import redact
+from events.text import first_line, redact
 
 NEWEST = 2000  # events that were caused by others: so many are asked who caused them
 
@@ -164,7 +164,7 @@ def _asked(pipeline: Pipeline) -> tuple[Lineage | None, str]:
         ledger = pipeline.ledger
         return Lineage(ledger.lineage.subscribed(), ledger.lineage.caused(NEWEST), ledger.subscriptions.masked()), ""
     except (EventsError, DBAPIError) as error:
-        return None, redact(str(error).strip().split("\n")[0])
+        return None, redact(first_line(error))
 
 
 def _handler(handler: Handler, queue: str, lineage: Lineage | None) -> CatalogHandler:

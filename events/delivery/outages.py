@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from events.ledger import Inbox
-from events.throttle import Throttle
+from events.throttle import Backoff, Throttle
 
 Answer = TypeVar("Answer")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between tries
+_PAUSES = Backoff(first=0.1, longest=1.0)
 
 
 class GaveUp(Exception):
@@ -38,7 +38,7 @@ class Outages:
             GaveUp: `until` came true before the database came back.
             Exception: what `action` raised, if the database was there.
         """
-        pause = _FIRST_PAUSE
+        failures = 0
         while True:
             try:
                 return action()
@@ -48,9 +48,9 @@ class Outages:
                 if until():
                     raise GaveUp from error
                 self._throttle.warn(f"waiting for the database: {error}")
+            failures += 1
             with _suppressed_if(self._overtime):
-                time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                time.sleep(_PAUSES.after(failures))
 
 
 @contextmanager

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from kombu import Connection
-
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.handling import all_handlers
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
 from events.text import brief
-from events.transport import broker_cure, is_rabbitmq, work_queue
+from events.transport import broker_cure, connect, is_rabbitmq, work_queue
 
 _TIMEOUT = 5.0  # seconds for each step
 _CONSUMER_TIMEOUT = 1800.0  # seconds: RabbitMQ's default
@@ -114,15 +112,7 @@ def _queues(pipeline: Pipeline) -> list[str]:
 
 
 def _connected(pipeline: Pipeline) -> Any:
-    settings = pipeline.settings
-    options: dict[str, Any] = (
-        {"read_timeout": _TIMEOUT, "write_timeout": _TIMEOUT}
-        if is_rabbitmq(settings)
-        else {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry_on_timeout": False}
-    )
-    connection = Connection(settings.broker_url, connect_timeout=_TIMEOUT, transport_options=options)
-    connection.ensure_connection(max_retries=1, interval_start=0, timeout=_TIMEOUT)
-    return closing(connection)
+    return closing(connect(pipeline.settings, _TIMEOUT))
 
 
 def _exists(connection: Any, queue: str) -> bool:

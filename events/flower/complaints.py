@@ -5,15 +5,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tornado.web import HTTPError
 
 from events.errors import ConfigurationError, EventsError, NoSuchDeadLetter, NoSuchEvent, NoSuchHandler
-from events.text import redact
+from events.text import first_line, redact
 
 
 class Complaint(HTTPError):
     """The line of an error page, and its HTTP status."""
 
     def __init__(self, status: int, line: str) -> None:
-        super().__init__(status, redact(line).split("\n")[0])
-        self.line = redact(line).split("\n")[0]
+        self.line = first_line(redact(line))
+        super().__init__(status, self.line)
 
 
 def complaint_of(error: Exception) -> Exception:
@@ -39,4 +39,4 @@ def complaint_of(error: Exception) -> Exception:
 
 
 def _reason(error: DBAPIError) -> str:
-    return str(error.orig).strip().split("\n")[0]
+    return first_line(error.orig)

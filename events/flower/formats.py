@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+from events.text import first_line as whole_first_line
 from events.text import plural
 
 __all__ = [
@@ -71,7 +72,7 @@ def short_type(error_type: str) -> str:
 
 def first_line(text: str, most: int = 160) -> str:
     """The first line of a text, cut after `most` characters."""
-    line = text.strip().split("\n")[0]
+    line = whole_first_line(text)
     return line if len(line) <= most else line[:most] + "…"
 
 

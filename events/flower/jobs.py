@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import uuid4
 
-from events.text import redact
+from events.text import first_line, redact
 
 AT_ONCE = 4  # jobs that may run at a time
 KEPT = 5  # ended jobs that the pages show ...
@@ -113,7 +113,7 @@ class Jobs:
         except _Stop:
             state, said = JobState.STOPPED, "the other deliveries are unchanged"
         except Exception as error:
-            log.warning("events: %s by %s failed: %s", job.title, job.actor, redact(str(error)).split("\n")[0])
+            log.warning("events: %s by %s failed: %s", job.title, job.actor, first_line(redact(str(error))))
             state, said, job.error = JobState.FAILED, "", error
         self._on_end()
         with self._lock:

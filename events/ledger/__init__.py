@@ -1,11 +1,11 @@
-"""The words for what is stored: events as rows (`envelope`, `codec`, `identity`), deliveries and their states
-(`records`), outcomes, dead letters and history as values; and the contracts that a store keeps, by who asks:
+"""The words for what is stored: events as rows (`envelope`, `codec`, `identity`, `json_text`), deliveries and their
+states (`records`), outcomes, dead letters and history as values; and the contracts that a store keeps, by who asks:
 `publisher_ports`, `relay_ports`, `worker_ports`, `operator_ports`. No SQL stands here.
 
 May import: the words of the root (event, errors), definition, text. Open first: `records`, which draws the states.
 """
 
-from events.ledger.codec import NUL, decode, encode
+from events.ledger.codec import decode, encode
 from events.ledger.envelope import Envelope
 from events.ledger.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found, timeline
 from events.ledger.identity import (
@@ -19,6 +19,7 @@ from events.ledger.identity import (
     received_id,
     sender_of,
 )
+from events.ledger.json_text import NUL, merged, object_of
 from events.ledger.letters import (
     Action,
     DeadLetter,
@@ -158,6 +159,8 @@ __all__ = [
     "mask",
     "mask_foreign",
     "masked_letters",
+    "merged",
+    "object_of",
     "placed_id",
     "received_id",
     "retire_command",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from events.ledger.outcome import Outcome
 from events.ledger.records import HELD, Mark, State
+from events.text import first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Found:
     published_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
     """Which events; empty fields match all.
 
@@ -179,7 +180,7 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
         if attempt.started_at is not None:
             yield Moment(attempt.started_at, "started", attempt.handler, attempt.worker or "",
                          f"attempt {attempt.attempt}")  # fmt: skip
-        said = f"attempt {attempt.attempt}: {attempt.error_type}: {attempt.error}".split("\n")[0]
+        said = first_line(f"attempt {attempt.attempt}: {attempt.error_type}: {attempt.error}")
         yield Moment(attempt.ended_at, _OF_ATTEMPT.get(attempt.outcome, attempt.outcome), attempt.handler,
                      attempt.worker or "", said)  # fmt: skip
     for action in event.actions:

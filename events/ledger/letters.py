@@ -42,7 +42,7 @@ class DeadLetter:
         return self.attempts - self.attempts_before
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
     """Which dead letters; empty fields match all.
 
@@ -139,7 +139,7 @@ class Parked:
     parked_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedFilter:
     """Which parked messages; empty fields match all. `discarded`: those that were discarded, instead."""
 

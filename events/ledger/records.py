@@ -45,7 +45,7 @@ class State(StrEnum):
 HELD = datetime(9999, 1, 1, tzinfo=UTC)  # due when a worker has its handler again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """A handler wants an event type: a row that workers write when they start and that the relay fans out by.
 

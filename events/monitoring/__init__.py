@@ -11,7 +11,7 @@ from events.monitoring.plain_logs import make_plain
 from events.monitoring.prometheus import EventsCollector
 from events.monitoring.rates import Activity
 from events.monitoring.relay_counts import RelayCounts
-from events.monitoring.serving import broker_probe, database_probe, make_server
+from events.monitoring.serving import broker_probe, make_server, server_of
 from events.monitoring.worker_counts import WorkerCounts
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "WorkerCounts",
     "about",
     "broker_probe",
-    "database_probe",
     "make_plain",
     "make_server",
+    "server_of",
 ]

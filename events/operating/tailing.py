@@ -1,13 +1,14 @@
 """What happens to events, as it happens: those that are published from now on, and each outcome of their deliveries."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from events.ledger import DeadLetterFilter, DeliveryRecord, EventFilter, Found, State
 from events.operating.dead_letters import DeadLetters
 from events.operating.inspection import Inspection
+from events.text import first_line
 
 _OVERLAP = timedelta(seconds=10)  # a transaction that began earlier may commit later
 _FOLLOWED = 1000  # events whose deliveries are followed, the newest
@@ -50,9 +51,7 @@ class Tail:
         return sorted(found, key=lambda one: one.at)
 
     def _new_events(self, since: datetime) -> Iterator[Happening]:
-        wanted = EventFilter(
-            self._wanted.event_type, self._wanted.aggregate_id, since, None, _AT_ONCE, self._wanted.correlation_id
-        )
+        wanted = replace(self._wanted, since=since, before=None, limit=_AT_ONCE, sender_id=None)
         for event in self._history.find(wanted):
             if event.event_id in self._seen:
                 continue
@@ -79,7 +78,7 @@ class Tail:
         if self._told.get(key) == now:
             return
         self._told[key] = now
-        said = f"{delivery.error_type}: {delivery.error}".split("\n")[0] if delivery.error_type else ""
+        said = first_line(f"{delivery.error_type}: {delivery.error}") if delivery.error_type else ""
         at = delivery.finished_at if delivery.state in _ENDED else delivery.started_at
         what = {
             State.SUCCEEDED: "succeeded",
@@ -107,12 +106,17 @@ class Tail:
         """What was published before, and was given up now."""
         if self._wanted.correlation_id is not None:
             return
-        wanted = DeadLetterFilter(self._handler, self._wanted.event_type, self._wanted.aggregate_id, since=since)
+        wanted = DeadLetterFilter(
+            handler=self._handler,
+            event_type=self._wanted.event_type,
+            aggregate_id=self._wanted.aggregate_id,
+            since=since,
+        )
         for letter in self._letters.find(wanted):
             key = (letter.event_id, letter.handler, letter.died_at)
             if key not in self._dead and letter.died_at is not None:
                 self._dead.add(key)
-                said = f"attempt {letter.counted}: {letter.error_type}: {letter.error}".split("\n")[0]
+                said = first_line(f"attempt {letter.counted}: {letter.error_type}: {letter.error}")
                 yield Happening(
                     letter.died_at,
                     "dead",

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from events.throttle import Backoff
+
 log = logging.getLogger("events.relay")
 
+_PAUSES = Backoff(first=0.2, longest=3.0)  # seconds, while the database or broker is away
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
 _COME_BACK = 5.0  # seconds that living workers have, after the relay has begun, to say that they live
 
@@ -81,7 +84,7 @@ class BackOff:
         if now - self._logged_at >= _LOG_EVERY or (self._count == 1 and now - self._logged_at >= 1):
             self._logged_at = now
             log.warning("relay: %s: %s (try %d)", type(error).__name__, self._explained(error), self._count)
-        return timedelta(seconds=min(0.1 * 2 ** min(self._count, 6), 3))
+        return timedelta(seconds=_PAUSES.after(self._count))
 
     def over(self) -> None:
         if self._count:

@@ -13,11 +13,11 @@ from datetime import timedelta
 from events.errors import NotTaken, TransportError, Unsendable
 from events.ledger import Group, Outbox, failure_without_trace
 from events.relay.transport import Transport
-from events.throttle import Throttle
+from events.throttle import Backoff, Throttle
 
 log = logging.getLogger("events.relay")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds before a queue that took nothing is tried again
+_PAUSES = Backoff(first=0.5, longest=15.0)  # before a queue that took nothing is tried again
 _SEARCH = 10.0  # seconds spent at most on finding out what is in the way of the others
 
 
@@ -53,7 +53,7 @@ class Sending:
         except TransportError as error:  # some may have arrived all the same: a claim finds them pending
             refused = self._search(groups, error)
             if len(refused) < len(groups):  # these alone are in the way of the others, which need not rest for them
-                self._wait(refused, timedelta(seconds=_LONGEST_PAUSE))
+                self._wait(refused, timedelta(seconds=_PAUSES.longest))
                 self._throttle.warn(f"{len(refused)} messages can't be sent, and are tried again: {error}")
                 return [group for group in groups if group not in refused]
         else:
@@ -106,7 +106,7 @@ class Sending:
         now = time.monotonic()
         refusal = self._refusals.setdefault(queue, _Refusal(now))
         refusal.count = 0 if some_taken else refusal.count + 1  # it has room for some: there is soon room for more
-        pause = min(_FIRST_PAUSE * 2.0 ** min(max(refusal.count - 1, 0), 10), _LONGEST_PAUSE)
+        pause = _PAUSES.after(refusal.count)
         refusal.until = now + pause
         deliveries = sum(map(len, groups))
         self._throttle.warn(

@@ -30,7 +30,7 @@ from events.store.schema.ledger_check import LedgerCheck
 from events.store.schema.postgres_schema import named, schema
 from events.store.schema.refusals import cure_of, reason_of
 from events.store.tables import event_store
-from events.text import redact
+from events.text import first_line, redact
 
 _TIMESTAMP = UtcDateTime()
 _AT_ONCE = 1000  # events in one statement
@@ -178,7 +178,7 @@ def _array(values: Sequence[str]) -> str:
 
 
 def _first_line(error: DBAPIError) -> str:
-    return redact(str(error.orig).strip().split("\n")[0])
+    return redact(first_line(error.orig))
 
 
 def _refused(error: DBAPIError, engine: Engine, why: str) -> str:

@@ -22,11 +22,12 @@ from events.errors import DatabaseAway
 from events.ledger import Failure, Outcome, State
 from events.store.database.engine import now_plus
 from events.store.tables import event_attempts, event_deliveries, waits
+from events.throttle import Backoff
 
 _DELIVERY, _ATTEMPT = event_deliveries.c, event_attempts.c
 _AWAY = f"{DatabaseAway.__module__}.{DatabaseAway.__qualname__}"
 _FIRST, _LAST, _EVERY = 5, 10, 5  # attempts that are remembered; after every so many the others are forgotten
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(minutes=5)
+_PAUSES = Backoff(first=0.5, longest=300.0)
 _REMEMBERED = (
     "event_id", "handler", "attempt", "run", "worker", "started_at", "ended_at",
     "outcome", "traceparent", "error_type", "error", "traceback", "place",
@@ -104,7 +105,7 @@ def interrupt(connection: Connection, which: ColumnElement[bool], why: str, most
     count = connection.scalar(before) or 0
     if count >= most:
         return False
-    pause = min(_FIRST_PAUSE * 2 ** min(count, 20), _LONGEST_PAUSE)
+    pause = timedelta(seconds=_PAUSES.after(count + 1))
     due_at, not_counted = now_plus(connection, pause), _DELIVERY.attempts_before + 1
     fail(connection, which, Failure(_AWAY, why, ""), Outcome.HANDED_BACK, due_at, attempts_before=not_counted)
     return True

@@ -23,16 +23,15 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from events.ledger import FannedOut, Mark, MarkedByOthers, Settled
 from events.store.database.engine import look, moment, moments, now_plus, transaction
+from events.store.database.upsert import insert_into
 from events.store.delivery_keys import key_table, key_values
 from events.store.fan_out import COLUMNS, MADE, deliveries_of, first_state, told
 from events.store.tables import event_deliveries, event_store, event_subscriptions, has_mark, is_marked_by_others
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 SHOWN = timedelta(days=1)  # of how long ago operators are told
 
 
@@ -112,7 +111,7 @@ def _making(dialect: str) -> Any:
     theirs = select(*columns).join(keys, _EVENT.id == keys.c.event_id).subquery()
     since = _SUBSCRIPTION.subscribed_at
     rows = deliveries_of(theirs, first_state(), now, now).where(or_(since.is_(None), theirs.c.created_at >= since))
-    into = _INSERTS[dialect](event_deliveries).from_select(COLUMNS, rows)
+    into = insert_into(event_deliveries, dialect).from_select(COLUMNS, rows)
     return into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*MADE)
 
 

@@ -11,16 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, Text, and_, case, cast, func, select, text, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from events.ledger import ALIVE, Pace, Subscription, WorkerInfo
 from events.store.database.engine import look, now_plus, relaxed_commit, transaction
+from events.store.database.upsert import insert_into
 from events.store.routing import bring_home
 from events.store.tables import event_subscriptions
 from events.store.workers import alive
 
 _SUBSCRIPTION = event_subscriptions.c
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _KEY = ("handler", "event_type")
 _JSON = ("masked", "definitions")
 _REMEMBERED = 50  # definitions
@@ -60,7 +59,7 @@ class SqlSubscriptions:
             for change in filter(None, changes):
                 if change.pop("moves"):
                     change["changed_at"], moves = now_plus(connection), True
-                upsert = _INSERTS[connection.dialect.name](event_subscriptions)
+                upsert = insert_into(event_subscriptions, connection.dialect.name)
                 times = {"updated_at": now_plus(connection), "subscribed_at": since}
                 upsert = upsert.values(change | times)
                 news = {name: upsert.excluded[name] for name in (*change, "updated_at") if name not in _KEY}

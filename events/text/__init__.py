@@ -6,12 +6,14 @@ May import: nothing of ours. Open first: `redaction`.
 
 from events.text.counting import deliveries, plural
 from events.text.escaping import printable
+from events.text.lines import first_line
 from events.text.portable import storable, storable_json
 from events.text.redaction import brief, redact
 
 __all__ = [
     "brief",
     "deliveries",
+    "first_line",
     "plural",
     "printable",
     "redact",

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from urllib.parse import unquote_plus
 
+from events.text.lines import first_line
+
 HIDDEN = "***"
 
 # A parameter is secret if its name contains one of these, or has one as a whole word, as `ssl.key.pem` has.
@@ -58,7 +60,7 @@ def redact(text: str) -> str:
 
 def brief(text: object, most: int = 300) -> str:
     """The first line of `text` without secrets, cut to so many characters: in this order, as half a URL is no URL."""
-    line = redact(str(text).split("\n")[0])
+    line = redact(first_line(text))
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

@@ -5,6 +5,7 @@ May import: relay (the contract of a transport), ledger, settings and the words 
 
 from events.transport.broker import BrokerTransport
 from events.transport.confirms import Confirms
+from events.transport.connecting import connect
 from events.transport.memory import MemoryTransport
 from events.transport.message import GARBAGE, HEADER, group_of, task_id, wakeup_message
 from events.transport.opening import celery_broker_url, open_transport
@@ -22,6 +23,7 @@ __all__ = [
     "Revival",
     "broker_cure",
     "celery_broker_url",
+    "connect",
     "group_of",
     "is_rabbitmq",
     "open_transport",

@@ -15,6 +15,7 @@ from events.relay import TransportFeatures
 from events.settings import Settings
 from events.text import redact
 from events.transport.confirms import Confirms
+from events.transport.connecting import connect
 from events.transport.message import Message, dead_letter_message, wakeup_message
 from events.transport.refusals import told
 from events.transport.revival import SUSPICIOUS, Revival
@@ -130,9 +131,9 @@ class BrokerTransport:
     def _producing(self, what: str, *queues: str) -> Iterator[Producer]:
         try:
             if self._connection is None:
-                self._connection = self._connect()
+                timeout = self._settings.broker_timeout.total_seconds()
+                self._connection = connect(self._settings, timeout)
                 if self._confirmed:
-                    timeout = self._settings.broker_timeout.total_seconds()
                     self._confirms = Confirms(self._connection.default_channel, timeout, on_nack=self._nacked.append)
             yield Producer(self._connection.default_channel, auto_declare=False)
             if self._confirms is not None:
@@ -148,17 +149,6 @@ class BrokerTransport:
             too_large = isinstance(error, PreconditionFailed) and "larger than" in str(error)
             kind = Unsendable if too_large or isinstance(error, _OF_THE_MESSAGE) else TransportError
             raise kind(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error
-
-    def _connect(self) -> Connection:
-        seconds = self._settings.broker_timeout.total_seconds()
-        options: dict[str, Any] = (
-            {"read_timeout": seconds, "write_timeout": seconds, "max_retries": 1}
-            if self._confirmed
-            else {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry_on_timeout": False}
-        )
-        connection = Connection(self._settings.broker_url, connect_timeout=seconds, transport_options=options)
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=seconds)
-        return connection
 
     def _declare(self, producer: Producer, queue: Queue) -> None:
         """Queues are declared before the first message after each connect, with the dead-letter queue behind them."""

@@ -13,6 +13,7 @@ from amqp.exceptions import InternalError, MessageNacked, NotFound
 from kombu import Connection
 
 from events.settings import Settings
+from events.transport.connecting import connect
 
 log = logging.getLogger("events.transport")
 
@@ -96,8 +97,5 @@ def _answers(settings: Settings, queue: str) -> bool:
 
 
 def _connection(settings: Settings, seconds: float) -> Connection:
-    timeout = settings.broker_timeout.total_seconds()
-    options = {"read_timeout": seconds, "write_timeout": timeout, "max_retries": 1}
-    connection = Connection(settings.broker_url, connect_timeout=timeout, transport_options=options)
-    connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
-    return connection
+    """Waits so long for an answer about a queue that may be dead; for the broker itself, as always."""
+    return connect(settings, settings.broker_timeout.total_seconds(), read_timeout=seconds)

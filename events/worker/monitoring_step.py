@@ -27,23 +27,25 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _serve(self, worker: Any) -> None:
         # Imported here: a worker that serves nothing need not load these modules.
-        from events.monitoring import Cached, Condition, EventsCollector, Health, database_probe, make_server
+        from events.monitoring import Condition, server_of
 
-        settings, host, relay = self._pipeline.settings, self._host, self._host.relay
+        host = self._host
         conditions: dict[str, Condition] = {
             "consuming": lambda: _not_consuming(worker),
-            "database": database_probe(self._pipeline),
             # For the pools threads and solo, which can't end a handler.
             "handlers": lambda: "; ".join(
                 overdue for deliverer in list(self._pipeline.deliverers.values()) for overdue in deliverer.overdue()
             ),
         }
-        if relay is not None:
-            conditions["relay"] = lambda: "" if relay.relays else "the relay doesn't run"
-        health = Health(host.signs, settings.watchdog, conditions, lambda: host.draining.begun)
-        # A process that relays reports the numbers of the ledger, too; otherwise `events relay` reports them.
-        ledger = None if relay is None else Cached(self._pipeline.ledger.overviews.unfinished)
-        server = make_server(settings.http_port, EventsCollector(host.tally, host.moved, ledger), health)
+        server = server_of(
+            self._pipeline,
+            host.signs,
+            conditions,
+            lambda: host.draining.begun,
+            relay=host.relay,
+            relay_counts=host.moved,
+            worker_counts=host.tally,
+        )
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()
 

@@ -16,7 +16,7 @@ from celery.worker.consumer.consumer import CONNECTION_RETRY
 from celery.worker.state import maybe_shutdown
 
 from events.text import redact
-from events.throttle import Throttle
+from events.throttle import Backoff, Throttle
 from events.transport import SUSPICIOUS, Revival, is_rabbitmq, told
 from events.worker.host import host_of
 
@@ -26,7 +26,7 @@ _FIRST, _STEP, _MOST = 0.2, 0.3, 2.0  # seconds between attempts
 _LOG_EVERY = 5.0  # seconds
 _COMPLAIN_EVERY = 1.0  # seconds, about a broker that takes connections and refuses requests
 _LASTED = 15.0  # seconds after which a connection was a success
-_LONGEST_REST = 5.0  # seconds before the next attempt, after several that were no success
+_RESTS = Backoff(first=0.4, longest=5.0)  # seconds before the next attempt, after several that were no success
 
 _complaints = Throttle(log, _COMPLAIN_EVERY)
 
@@ -112,7 +112,7 @@ class Reconnecting:
     def _rest(self) -> None:
         """Wait, longer and longer while connections don't last; not at all after a connection that lasted."""
         self._failures = self._failures + 1 if time.monotonic() - self._failed_at < _LASTED else 0
-        until = time.monotonic() + (min(_FIRST * 2 ** min(self._failures, 10), _LONGEST_REST) if self._failures else 0)
+        until = time.monotonic() + (_RESTS.after(self._failures) if self._failures else 0)
         while (left := until - time.monotonic()) > 0:
             self._still_here()
             time.sleep(min(left, _FIRST))

@@ -128,7 +128,19 @@ def test_only_what_the_sender_has_room_and_handlers_for_is_sent(store: Store, ex
 
 @on_postgres
 def test_what_goes_to_a_batch_handler_waits_for_its_batch(store: Store) -> None:
-    store.ledger.subscriptions.subscribe([Subscription("Said", "many", "q", 2, 100, True, timedelta(seconds=1))])
+    store.ledger.subscriptions.subscribe(
+        [
+            Subscription(
+                event_type="Said",
+                handler="many",
+                queue="q",
+                max_attempts=2,
+                most=100,
+                batch=True,
+                linger=timedelta(seconds=1),
+            )
+        ]
+    )
     published(store, 1)
     assert fan_out(store) == FannedOut(1, (), 1)
 

@@ -162,7 +162,7 @@ def test_what_nobody_had_and_a_ghost_holds_when_its_handler_is_back_is_due_later
     ids = [store.publish(), store.publish()]
     store.ledger.outbox.fan_out(10)
     store.ledger.workers.announce(store.worker("w1", {"hear": {"Said": "1:x"}}))
-    store.ledger.subscriptions.keep([Subscription("Said", "hear", "q", 2)])
+    store.ledger.subscriptions.keep([Subscription(event_type="Said", handler="hear", queue="q", max_attempts=2)])
     assert store.take_due("q", 10) == []
     with ghost(store, "event_deliveries", f"event_id = '{ids[0]}'"):
         # When a worker has it again, and a minute is over

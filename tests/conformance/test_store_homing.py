@@ -33,7 +33,9 @@ def pile_up(store: Store, handler: str, count: int = MANY) -> None:
 def live(store: Store, *handlers: str) -> None:
     """A worker that has these, and has said twice that it lives."""
     store.ledger.workers.announce(store.worker("w1", {name: {"Said": "1:x"} for name in handlers}))
-    store.ledger.subscriptions.keep([Subscription("Said", name, "q", 2) for name in handlers])
+    store.ledger.subscriptions.keep(
+        [Subscription(event_type="Said", handler=name, queue="q", max_attempts=2) for name in handlers]
+    )
 
 
 def relay_of(store: Store, queues: Queues, *handlers: str) -> Relay:

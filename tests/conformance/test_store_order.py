@@ -46,7 +46,12 @@ def test_deliveries_start_in_the_order_of_their_events(store: Store, batch: bool
     # Given a handler that has been timed, and events of three types that are published in bursts while a relay runs
     rng, line, ledger = random.Random(7), Line(), store.ledger
     kinds = ["Said", "Seen", "Felt"]
-    ledger.subscriptions.subscribe([Subscription(kind, "hear", "q", 3, most=20, batch=batch) for kind in kinds])
+    ledger.subscriptions.subscribe(
+        [
+            Subscription(event_type=kind, handler="hear", queue="q", max_attempts=3, most=20, batch=batch)
+            for kind in kinds
+        ]
+    )
     ledger.subscriptions.note_pace("hear", 0.001)
     limits = RelayLimits(50, 1000, None, HOUR, timedelta(seconds=1))
     relay = Relay(

@@ -78,6 +78,9 @@ def test_what_workers_do_is_summed_up(store: Store) -> None:
 
 def test_masked_fields_are_known_by_those_who_subscribed(store: Store) -> None:
     store.ledger.subscriptions.subscribe(
-        [Subscription("Paid", "book", "q", 3, masked=("iban",)), Subscription("Said", "book", "q", 3)]
+        [
+            Subscription(event_type="Paid", handler="book", queue="q", max_attempts=3, masked=("iban",)),
+            Subscription(event_type="Said", handler="book", queue="q", max_attempts=3),
+        ]
     )
     assert store.ledger.subscriptions.masked() == {"Paid": {"iban"}, "Said": set()}

@@ -14,7 +14,7 @@ from events.operating.handlers import Upkeep
 from events.store.tables import event_subscriptions
 from support.store import HOUR, NOW, OOPS, Store, together
 
-OLD = Subscription("Said", "hear", "old", 3, masked=("iban",))
+OLD = Subscription(event_type="Said", handler="hear", queue="old", max_attempts=3, masked=("iban",))
 NEW = replace(OLD, queue="new", max_attempts=9, masked=("card",))
 
 
@@ -165,7 +165,7 @@ def test_a_handler_whose_queue_changes_is_followed_by_all_that_waits_for_it(stor
 
 def test_what_no_living_code_wants_is_named_and_waits(store: Store) -> None:
     # Given old code with a handler that new code lacks, and new code
-    gone = Subscription("Said", "gone", "q", 3)
+    gone = Subscription(event_type="Said", handler="gone", queue="q", max_attempts=3)
     old = Version(store, "old", gone, OLD).start()
     new = Version(store, "new", OLD).start()
     assert orphans(store) == {"gone": [], "hear": []}

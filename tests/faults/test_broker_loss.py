@@ -25,7 +25,9 @@ def test_what_a_broker_forgets_is_sent_again_and_done_once(broker: Machine, tmp_
         queue = system.environment["EVENTS_QUEUE"]
         events = [shop.AsyncWork() for _ in range(IN_FLIGHT)]
         publish(events)
-        system.pipeline.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", queue, 8)])
+        system.pipeline.ledger.subscriptions.subscribe(
+            [Subscription(event_type="AsyncWork", handler="works_async", queue=queue, max_attempts=8)]
+        )
         relay = system.start(["events", "relay"])
         eventually(lambda: system.states()["sent"] == IN_FLIGHT, "all are on the broker")
         # When the broker loses them all and is restarted, and then a worker comes

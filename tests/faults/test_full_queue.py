@@ -52,7 +52,9 @@ def test_no_delivery_is_blamed_for_a_full_queue(broker: Machine, tmp_path: Path)
     with System(broker.name, tmp_path, broker_url=broker.url).in_use() as system:
         # Given a queue with room for few, and a relay
         queue = system.environment["EVENTS_QUEUE"]
-        system.pipeline.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", queue, 1)])
+        system.pipeline.ledger.subscriptions.subscribe(
+            [Subscription(event_type="AsyncWork", handler="works_async", queue=queue, max_attempts=1)]
+        )
         relay = system.start(["events", "relay"])
         publish(shop.AsyncWork())
         eventually(lambda: system.states()["sent"] == 1, "the relay has made the queue")

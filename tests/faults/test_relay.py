@@ -25,7 +25,9 @@ MANY, RUNS = 10_000, 3
 def insert_what_cannot_be_sent(system: System) -> UUID:
     """A delivery of a handler whose queue has a name that AMQP can't hold."""
     bad, queue = uuid4(), "ü" * 200
-    system.pipeline.ledger.subscriptions.subscribe([Subscription("Odd", "odd", queue, 3)])
+    system.pipeline.ledger.subscriptions.subscribe(
+        [Subscription(event_type="Odd", handler="odd", queue=queue, max_attempts=3)]
+    )
     with system.pipeline.ledger.events.begin() as connection:
         connection.execute(insert(event_store).values(id=bad, event_type="Odd", event_data="{}", processed=True))
         now = now_plus(connection)
@@ -41,7 +43,9 @@ def test_one_row_that_can_never_be_sent_is_parked_and_the_others_leave(tmp_path:
     with System("rabbitmq", tmp_path, max_in_flight="5000").in_use() as system:
         # Given a delivery that can't be sent, among 500 others
         bad, queue = insert_what_cannot_be_sent(system), system.environment["EVENTS_QUEUE"]
-        system.pipeline.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", queue, 3)])
+        system.pipeline.ledger.subscriptions.subscribe(
+            [Subscription(event_type="AsyncWork", handler="works_async", queue=queue, max_attempts=3)]
+        )
         events = [shop.AsyncWork() for _ in range(500)]
         publish(events)
         # When a relay sends, while no worker says that it lacks the handler
@@ -61,7 +65,9 @@ def test_where_nobody_works_all_that_there_is_room_for_is_put_on_the_broker(tmp_
     with System("redis", tmp_path).in_use() as system:
         # Given many deliveries of a handler that nobody has tried, and no worker
         queue = system.environment["EVENTS_QUEUE"]
-        system.pipeline.ledger.subscriptions.subscribe([Subscription("Tick", "counts", queue, 3, most=50)])
+        system.pipeline.ledger.subscriptions.subscribe(
+            [Subscription(event_type="Tick", handler="counts", queue=queue, max_attempts=3, most=50)]
+        )
         publish([shop.Tick() for _ in range(300)])
         # When a relay runs, then it doesn't wait for ever to know how long one takes
         system.start(["events", "relay"])
@@ -75,7 +81,9 @@ def test_the_others_leave_at_almost_their_usual_rate(tmp_path: Path) -> None:
         (folder := tmp_path / f"{number} {with_bad}").mkdir()
         with System("rabbitmq", folder, max_in_flight=str(2 * MANY)).in_use() as system:
             queue = system.environment["EVENTS_QUEUE"]
-            system.pipeline.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", queue, 3)])
+            system.pipeline.ledger.subscriptions.subscribe(
+                [Subscription(event_type="AsyncWork", handler="works_async", queue=queue, max_attempts=3)]
+            )
             bad = insert_what_cannot_be_sent(system) if with_bad else None
             publish([shop.AsyncWork() for _ in range(MANY)])
             # When a relay sends them
@@ -102,7 +110,14 @@ def test_a_broker_that_hangs_blocks_neither_publishers_nor_the_database(mode: st
     try:
         with System(mode, tmp_path, broker_url=hung, broker_timeout="1s").in_use() as system:
             system.pipeline.ledger.subscriptions.subscribe(
-                [Subscription("AsyncWork", "works_async", system.environment["EVENTS_QUEUE"], 3)]
+                [
+                    Subscription(
+                        event_type="AsyncWork",
+                        handler="works_async",
+                        queue=system.environment["EVENTS_QUEUE"],
+                        max_attempts=3,
+                    )
+                ]
             )
             proxy.hang()
             relay = system.start(["events", "relay"])

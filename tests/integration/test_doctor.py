@@ -72,7 +72,9 @@ def test_a_sound_system_has_no_errors(doctor: Doctor, tmp_path: Path) -> None:
         # Given a migrated ledger and a living worker with the one handler that is subscribed
         ledger = open_ledger(Settings(database_url=machine.url, broker_url=""))
         migrate(ledger.engine)
-        ledger.subscriptions.subscribe([Subscription("Said", "hear", "events", 3)])
+        ledger.subscriptions.subscribe(
+            [Subscription(event_type="Said", handler="hear", queue="events", max_attempts=3)]
+        )
         ledger.workers.announce(worker(handlers={"hear": {"Said": "1:x"}}))
         ledger.close()
         # Then all is well
@@ -92,7 +94,10 @@ def test_what_nobody_runs_and_clocks_that_differ_are_found(doctor: Doctor, datab
     ledger = open_ledger(Settings(database_url=database.url, broker_url=""))
     migrate(ledger.engine)
     ledger.subscriptions.subscribe(
-        [Subscription("Said", "hear", "events", 3), Subscription("Said", "listen", "slow", 3)]
+        [
+            Subscription(event_type="Said", handler="hear", queue="events", max_attempts=3),
+            Subscription(event_type="Said", handler="listen", queue="slow", max_attempts=3),
+        ]
     )
     ledger.workers.announce(worker(handlers={"listen": {"Said": "1:x"}}, concurrency=60))
     ledger.workers.announce(worker(name="w2@host/def", version="0.2.0"))

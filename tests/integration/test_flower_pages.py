@@ -48,7 +48,7 @@ def database(night: tuple[System, Store, Flower]) -> Iterator[Forwarder]:
 def test_nothing_that_is_stored_is_taken_for_markup(flower: Flower, store: Store) -> None:
     # Given a handler, an error, a place and a payload that are scripts
     name = f"<b>{EVIL}</b>"
-    store.ledger.subscriptions.subscribe([Subscription("Sung", name, "q", 1)])
+    store.ledger.subscriptions.subscribe([Subscription(event_type="Sung", handler=name, queue="q", max_attempts=1)])
     (event_id,) = died(store, 1, Failure(EVIL, EVIL, EVIL, EVIL), handler=name)
     replays(flower, died(store)[0])  # after which everything is counted anew
     # Then every page shows them as text
@@ -150,7 +150,7 @@ HOSTILE = "a/b?c=d&handler=hear#f %41 \"g\" 'h' <i>+é\N{HEAVY BLACK HEART} "
 
 def test_a_handlers_name_leads_to_its_dead_letters_wherever_it_stands(flower: Flower, store: Store) -> None:
     # Given a dead letter of a handler with a name like that, and one of another handler
-    store.ledger.subscriptions.subscribe([Subscription("Sung", HOSTILE, "q", 1)])
+    store.ledger.subscriptions.subscribe([Subscription(event_type="Sung", handler=HOSTILE, queue="q", max_attempts=1)])
     (event_id,) = died(store, 1, handler=HOSTILE)
     (other,) = died(store)
     flower.post("/event-handlers/resume", {"handler": "hear"})  # after which everything is counted anew

@@ -129,7 +129,9 @@ def test_masked_fields_are_hidden_where_the_class_is_not_loaded(store: Store, op
 
 def test_what_a_bridge_brought_and_was_parked_is_masked(store: Store, operator: Operator) -> None:
     # Given a message that nobody could take, and a handler that knows which field is nobody's business
-    store.ledger.subscriptions.subscribe([Subscription("Paid", "book", "q", 3, masked=("iban",))])
+    store.ledger.subscriptions.subscribe(
+        [Subscription(event_type="Paid", handler="book", queue="q", max_attempts=3, masked=("iban",))]
+    )
     body = json.dumps({"iban": SECRET, "eventType": "Unknown"}).encode()
     message = Parked(uuid4(), "bridge.redis", "bridge: unknown event", "?", body, {"bridge": "redis"})
     store.ledger.parked.park(message)

@@ -51,7 +51,9 @@ def edit(store: Store) -> bool:
 
 
 def subscribe(store: Store) -> None:
-    store.ledger.subscriptions.subscribe([Subscription("Unheard", "hear too", "q", 3)])
+    store.ledger.subscriptions.subscribe(
+        [Subscription(event_type="Unheard", handler="hear too", queue="q", max_attempts=3)]
+    )
 
 
 def drop(store: Store) -> int:

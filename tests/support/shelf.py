@@ -20,7 +20,9 @@ def fill(store: Store, suffix: str = "") -> list[UUID]:
     And an event that nobody wants, a worker, a parked message and a discarded one. `suffix`: of whatever others write.
     """
     handlers, kinds = ([name + suffix for name in names] for names in (HANDLERS, EVENTS))
-    store.ledger.subscriptions.subscribe([Subscription(kind, one, "q", 2) for one in handlers for kind in kinds])
+    store.ledger.subscriptions.subscribe(
+        [Subscription(event_type=kind, handler=one, queue="q", max_attempts=2) for one in handlers for kind in kinds]
+    )
     why = Failure(f"library.NoSuchLibraryError{suffix}", f"there is no library 'Arrakis' in the catalogue{suffix}",
                   f"Traceback{suffix}", PLACE + suffix)  # fmt: skip
     ids = [publish(store, kind, f"order-17{suffix}") for kind in kinds]

@@ -58,7 +58,9 @@ class Store:
     def subscribe(
         self, handler: str = "hear", max_attempts: int = 2, queue: str = "q", event_type: str = "Said"
     ) -> None:
-        self.ledger.subscriptions.subscribe([Subscription(event_type, handler, queue, max_attempts)])
+        self.ledger.subscriptions.subscribe(
+            [Subscription(event_type=event_type, handler=handler, queue=queue, max_attempts=max_attempts)]
+        )
 
     def take(self, limit: int = 1000, stale_after: timedelta = HOUR) -> list[Wakeup]:
         self.ledger.outbox.fan_out(1000)

@@ -1,10 +1,11 @@
-"""Failures that are alike: the first is told whole, the others are counted, and no count is lost."""
+"""Failures that are alike: the first is told whole, the others are counted, no count is lost; and what fails again is
+tried less often."""
 
 import logging
 
 import pytest
 
-from events.throttle import Repeats
+from events.throttle import Backoff, Repeats
 from support.waiting import eventually
 
 log = logging.getLogger("events.tested")
@@ -76,3 +77,18 @@ def test_of_several_that_are_final_the_first_is_told_whole() -> None:
     assert repeats.is_new("kind")
     assert not repeats.is_new("kind")
     assert repeats.is_new("other")
+
+
+@pytest.mark.parametrize(
+    ("backoff", "pauses"),
+    [
+        (Backoff(first=0.5, longest=15.0), [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]),
+        (Backoff(first=0.1, longest=1.0), [0.1, 0.1, 0.2, 0.4, 0.8, 1.0]),
+    ],
+)
+def test_each_pause_is_twice_as_long_as_the_one_before_up_to_the_longest(backoff: Backoff, pauses: list[float]) -> None:
+    assert [backoff.after(failures) for failures in range(len(pauses))] == pauses
+
+
+def test_something_may_fail_for_days() -> None:
+    assert Backoff(first=0.2, longest=5.0).after(10**9) == 5.0

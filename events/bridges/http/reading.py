@@ -13,6 +13,7 @@ from events.bridges.cloudevents import incoming
 from events.bridges.contract import Received, unquoted_value
 from events.bridges.forms import STRUCTURED, UNREADABLE
 from events.errors import Unacceptable
+from events.text import first_line
 
 BATCH = "application/cloudevents-batch+json"
 MOST_EVENTS = 1000  # in a request: all are stored in one step, for which its sender waits
@@ -81,7 +82,7 @@ def messages(headers: Message, body: bytes, path: str, limit: int, *, signed: bo
                 continue
             which = f"event {number + 1} of {len(found)}: " if len(found) > 1 else ""
             cure = "; with a secret only what is signed counts, which is the body" if "ce-type" in beside else ""
-            raise Refused(400, which + str(error).split("\n")[0][:500] + cure) from None
+            raise Refused(400, which + first_line(error)[:500] + cure) from None
         if not is_batch and beside.get("ce-id", position) not in (position, arrival.sent_as):
             raise Refused(400, "ce-id is another than webhook-id, and not signed")
     return found

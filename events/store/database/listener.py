@@ -13,6 +13,7 @@ import psycopg
 from sqlalchemy import Connection, Engine
 
 from events.store.database.lent_transaction import OURS
+from events.text import first_line
 
 log = logging.getLogger("events.listener")
 
@@ -108,7 +109,7 @@ class PostgresListener(PollingListener):
                 self._connection = psycopg.connect(*arguments, **{"connect_timeout": 10, **keywords}, autocommit=True)
                 self._connection.execute(f"LISTEN {CHANNEL}")
             except psycopg.Error as error:
-                log.warning("can't listen for new events, polling instead: %s", str(error).split("\n")[0])
+                log.warning("can't listen for new events, polling instead: %s", first_line(error))
                 self._hang_up()
         return self._connection
 

@@ -7,15 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from events.ledger import Parked, ParkedFilter, ParkedState
 from events.store.database.engine import look, now_plus, transaction
+from events.store.database.upsert import insert_into
 from events.store.tables import event_parked
 from events.text import storable, storable_json
 
 _PARKED = event_parked.c
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class SqlParkingLot:
@@ -27,7 +26,7 @@ class SqlParkingLot:
     def park(self, message: Parked) -> None:
         with transaction(self._engine) as connection:
             connection.execute(
-                _INSERTS[connection.dialect.name](event_parked)
+                insert_into(event_parked, connection.dialect.name)
                 .values(
                     id=message.id,
                     queue=storable(message.queue)[:255],

@@ -7,17 +7,16 @@ ROW SHARE, which PostgreSQL takes before it fixes what a statement sees (`is_pau
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, and_, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import StillStarting
 from events.ledger import Action, State
 from events.store.database.engine import is_contention, look, now_plus, transaction
 from events.store.database.listener import wake_relays
+from events.store.database.upsert import insert_into
 from events.store.delivery_keys import is_key, key_table, locked
 from events.store.operating.actions import remember
 from events.store.operating.conflicts import in_turn
@@ -26,7 +25,6 @@ from events.store.schema.postgres_schema import named
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, was_due
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MAY_NOT_KNOW = text(
     "SELECT virtualtransaction, pid FROM pg_locks WHERE locktype = 'relation' AND granted "
     "AND relation = CAST(CAST(:switches AS text) AS regclass) AND mode = 'RowShareLock' "
@@ -110,7 +108,7 @@ class SqlSwitches:
             if bool(connection.scalar(query.with_for_update(key_share=True))) == paused:
                 return False
             values = {"paused": paused, "changed_by": actor[:255], "changed_at": now_plus(connection)}
-            upsert = _INSERTS[connection.dialect.name](event_handlers).values(handler=handler, **values)
+            upsert = insert_into(event_handlers, connection.dialect.name).values(handler=handler, **values)
             connection.execute(upsert.on_conflict_do_update(index_elements=["handler"], set_=values))
             remember(connection, Action.PAUSE if paused else Action.RESUME, actor, [(None, handler)])
             wake_relays(connection)

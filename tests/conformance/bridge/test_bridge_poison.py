@@ -59,7 +59,9 @@ def test_what_was_parked_is_published_when_the_cause_is_gone(
     # Given a parked message of an event that nobody knew
     event_id = uuid4()
     name = f"New{event_id.hex[:8]}"
-    theirs.pipeline.ledger.subscriptions.subscribe([Subscription("OrderPlaced", "hear", "q", 2)])
+    theirs.pipeline.ledger.subscriptions.subscribe(
+        [Subscription(event_type="OrderPlaced", handler="hear", queue="q", max_attempts=2)]
+    )
     body = json.dumps({"eventType": name, "eventId": str(event_id), "order": "o-1"}).encode()
     publisher.send([message("OrderPlaced", body, type=name, id=str(event_id))])
     last = shop.OrderPlaced(order="last")
@@ -71,7 +73,9 @@ def test_what_was_parked_is_published_when_the_cause_is_gone(
     # When it is replayed all the same, it stays parked
     assert theirs.pipeline.parked.replay([parked.id]) == 0
     # When somebody has subscribed to it, and it is replayed by two clicks
-    theirs.pipeline.ledger.subscriptions.subscribe([Subscription(name, "hear_new", "q", 2, public=True)])
+    theirs.pipeline.ledger.subscriptions.subscribe(
+        [Subscription(event_type=name, handler="hear_new", queue="q", max_attempts=2, public=True)]
+    )
     assert theirs.pipeline.parked.replay([parked.id]) == 1
     assert theirs.pipeline.parked.replay([parked.id]) == 0
     # Then it is an event, once

@@ -72,7 +72,9 @@ def test_who_may_only_read_sees_true_values_and_changes_nothing(role: Role) -> N
     with psycopg.connect(role.owner, autocommit=True) as connection:
         connection.execute(INSERT, [event_id := uuid4()])
     theirs = Pipeline(Settings(database_url=role.owner, broker_url=""))
-    theirs.ledger.subscriptions.subscribe([Subscription("AsyncWork", "works_async", "q", 3)])
+    theirs.ledger.subscriptions.subscribe(
+        [Subscription(event_type="AsyncWork", handler="works_async", queue="q", max_attempts=3)]
+    )
     theirs.close()
     refuses(role, INSERT % "gen_random_uuid()", *CHANGES)
     # When he uses our commands, then he sees it, and can't act

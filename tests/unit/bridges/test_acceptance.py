@@ -177,12 +177,17 @@ def test_no_other_bridge_s_leave_counts_whatever_it_is_called(came_by: str, come
 def test_the_ledger_knows_which_events_are_public_as_the_newest_code_says(events_pipeline: InlinePipeline) -> None:
     # Given handlers of a public event and of a private one
     subscriptions = events_pipeline.ledger.subscriptions
-    subscriptions.subscribe([Subscription("A", "one", "q", 3, public=True), Subscription("B", "one", "q", 3)])
-    subscriptions.subscribe([Subscription("B", "two", "q", 3, public=True)])
+    subscriptions.subscribe(
+        [
+            Subscription(event_type="A", handler="one", queue="q", max_attempts=3, public=True),
+            Subscription(event_type="B", handler="one", queue="q", max_attempts=3),
+        ]
+    )
+    subscriptions.subscribe([Subscription(event_type="B", handler="two", queue="q", max_attempts=3, public=True)])
     known = subscriptions.event_types()
     assert {name: known[name] for name in "AB"} == {"A": True, "B": True}
     # When the event is made private, then it is
-    subscriptions.subscribe([Subscription("A", "one", "q", 3)])
+    subscriptions.subscribe([Subscription(event_type="A", handler="one", queue="q", max_attempts=3)])
     assert subscriptions.event_types()["A"] is False
 
 
@@ -191,8 +196,13 @@ def test_a_subscription_that_no_worker_has_any_more_says_nothing_beside_one_that
 ) -> None:
     # Given handlers of code that had public events, in the ledger still
     subscriptions = events_pipeline.ledger.subscriptions
-    subscriptions.subscribe([Subscription("Gone", "old", "q", 3, public=True), Subscription("Both", "old", "q", 3)])
-    subscriptions.subscribe([Subscription("Both", "new", "q", 3, public=False)])
+    subscriptions.subscribe(
+        [
+            Subscription(event_type="Gone", handler="old", queue="q", max_attempts=3, public=True),
+            Subscription(event_type="Both", handler="old", queue="q", max_attempts=3),
+        ]
+    )
+    subscriptions.subscribe([Subscription(event_type="Both", handler="new", queue="q", max_attempts=3, public=False)])
     with events_pipeline.ledger.engine.begin() as connection:
         rows = update(event_subscriptions).where(event_subscriptions.c.handler == "old")
         connection.execute(rows.values(public=True, orphaned_at=datetime.now(UTC)))

@@ -10,7 +10,8 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from events import uuid7
-from events.bridges.cloudevents import OwnEvent, incoming, outgoing
+from events.bridges.arrival import OwnEvent
+from events.bridges.cloudevents import incoming, outgoing
 from events.bridges.contract import Received
 from events.bridges.forms import STRUCTURED
 from events.bridges.forwarding import forwarded

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events import DomainEvent
-from events.bridges.cloudevents import OwnEvent, incoming
+from events.bridges.arrival import OwnEvent
+from events.bridges.cloudevents import incoming
 from events.bridges.contract import Received
 from events.errors import Unacceptable
 

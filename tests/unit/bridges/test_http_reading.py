@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events import DomainEvent
-from events.bridges.cloudevents import Arrival, incoming, outgoing
+from events.bridges.arrival import Arrival
+from events.bridges.cloudevents import incoming, outgoing
 from events.bridges.contract import quoted_value
 from events.bridges.http.bridge import signature
 from events.bridges.http.reading import Refused, check, messages

@@ -212,7 +212,9 @@ def test_doctor_says_one_thing_of_the_modules(
         )
         pipeline.migrate()
         if subscribed:
-            pipeline.ledger.subscriptions.subscribe([Subscription("Said", "hear", "events", 3)])
+            pipeline.ledger.subscriptions.subscribe(
+                [Subscription(event_type="Said", handler="hear", queue="events", max_attempts=3)]
+            )
         findings = [one for one in examine(pipeline) if "EVENTS_HANDLERS" in one.check + one.found]
         pipeline.close()
         # Then that is told, once
