@@ -16,7 +16,7 @@ class Listed(DomainEvent):
 
 
 @handles(Listed)
-def takes_its_time(event: Listed) -> None: ...
+def lists_slowly(event: Listed) -> None: ...
 
 
 def listed(*options: str) -> str:
@@ -34,8 +34,8 @@ def test_a_handler_shows_how_long_it_takes_or_that_its_deliveries_travel_one_by_
 ) -> None:
     # Given a handler of which workers have told this
     events_pipeline.subscribe()
-    events_pipeline.ledger.subscriptions.note_pace("takes_its_time", pace)
+    events_pipeline.ledger.subscriptions.note_pace("lists_slowly", pace)
     # Then people are shown it in words, and scripts get it as a value
     assert shown in listed()
-    (found,) = (one for one in json.loads(listed("--json")) if one["handler"] == "takes_its_time")
+    (found,) = (one for one in json.loads(listed("--json")) if one["handler"] == "lists_slowly")
     assert (found["seconds"], found["one_by_one"]) == (seconds, one_by_one)
