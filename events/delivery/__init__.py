@@ -1,4 +1,4 @@
-"""One run of a handler: claim the delivery, call the handler in a transaction, write the outcome into the same.
+"""Runs handlers: claims the delivery, calls the handler in a transaction, and writes the outcome into the same one.
 
 May import: handling, publishing, ledger, hooks and the words below; no SQL, no Celery. Open first: `deliverer`.
 """

@@ -1,4 +1,4 @@
-"""Runs a handler to its end: plain functions, `async def`, and those that forgot to await."""
+"""Runs a handler to its end, whether it is a plain function or `async def`, and refuses one that forgot to await."""
 
 import inspect
 import warnings
@@ -16,11 +16,12 @@ _forgotten: ContextVar[list[str] | None] = ContextVar("events_forgotten_coroutin
 
 
 def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> None:
-    """Call a handler; return when it is done, raise what it raised.
+    """Call a handler, and return when it is done.
 
     Raises:
-        UnawaitedCoroutine: it called an async function and dropped the coroutine, or returned a generator or the like,
-            so that work was never done.
+        UnawaitedCoroutine: the handler called an async function and dropped the coroutine, or returned a generator or
+            the like, so that work was never done.
+        Exception: every error that the handler raises.
     """
     _watch_coroutines()
     forgotten: list[str] = []
@@ -31,7 +32,8 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
             result = run(result)
         if _has_not_run(result):
             raise UnawaitedCoroutine(
-                f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; do so in it"
+                f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; "
+                f"run or await it in the handler"
             )
         del result
     finally:
@@ -44,7 +46,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
 
 
 def _has_not_run(result: object) -> bool:
-    """Whether it does its work when somebody awaits it or asks for its values, which nobody does, and nobody has."""
+    """Whether a handler's result stands for work that only begins when the result is awaited or iterated."""
     if isinstance(result, Future):
         return not result.done()
     begun_by = getattr(result, "gen", None) if isinstance(result, _GeneratorContextManagerBase) else result
@@ -54,7 +56,7 @@ def _has_not_run(result: object) -> bool:
 
 
 def _watch_coroutines() -> None:
-    """Python reports a dropped coroutine by `warnings._warn_unawaited_coroutine`, and nothing else: listen there."""
+    """Note dropped coroutines. Python reports them by `warnings._warn_unawaited_coroutine`, and in no other way."""
     original = getattr(warnings, "_warn_unawaited_coroutine", None)
     if original is None or getattr(original, "is_ours", False):
         return
