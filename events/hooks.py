@@ -1,5 +1,5 @@
-"""What is announced to whoever watches: metrics, traces, tests. Watchers only listen: one that fails is logged, and
-changes nothing of what becomes of an event."""
+"""Announces events and deliveries to watchers: metrics, traces, tests. Watchers only listen: a watcher that fails is
+logged, and changes nothing."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,40 +10,54 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.hooks")
 
-Ended = tuple[Claim, Result, float]  # an attempt, what became of it, and the seconds in the handler
+Ended = tuple[Claim, Result, float]  # an attempt, its result, and its seconds in the handler
 
 
 class Watcher:
-    """Told of what happens in this process, in the thread in which it does: be quick. Override what you want."""
+    """Watches this process. Subclasses override the methods that they need.
+
+    The methods are called in the thread that does the work, so they have to be quick.
+    """
 
     def fanned_out(self, found: FannedOut) -> None:
-        """The relay made deliveries of new events; committed."""
+        """The relay made deliveries of new events, and has committed them."""
 
     def sending(self, groups: Sequence[Group]) -> None:
-        """The relay is about to give these to the transport; in the thread in which it says whether they were sent."""
+        """The relay is about to give these groups to the transport. `sent` follows, in the same thread."""
 
     def sent(self, groups: Sequence[Group]) -> None:
-        """The relay gave these to the transport."""
+        """The relay gave these groups to the transport, which took them."""
 
     def expired(self, count: int) -> None:
-        """So many deliveries whose worker died or fell silent were found; each is given out again, or dead. The relay
-        finds them by the end of their lease; a worker's main process sees its children die."""
+        """`count` deliveries were found whose worker died or fell silent. Each is given out again, or is dead.
+
+        The relay finds them by the end of their lease; a worker's main process sees its children die.
+        """
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
-        """A worker ended an attempt; committed. `took`: seconds in the handler, 0 if it wasn't called."""
+        """A worker ended an attempt, and has committed its result.
+
+        `took`: the seconds in the handler, 0 if the handler wasn't called.
+        """
 
     def ended(self, attempts: Sequence[Ended]) -> None:
-        """The same of all that came together, each of which was told by `attempted`."""
+        """A worker ended these attempts, which ran together. `attempted` was called for each of them before."""
 
     def parked(self, reason: str) -> None:
         """A message was put aside because it is no wake-up."""
 
     def around(self, claims: Sequence[Claim]) -> AbstractContextManager[None] | None:
-        """Entered around the call of a handler, in its thread; a handler's error passes through it. Mostly None."""
+        """A context manager around the call of a handler, in the handler's thread; most watchers return None.
+
+        The handler's error passes through the context manager.
+        """
         return None
 
     def traceparent(self, claim: Claim) -> str:
-        """Of the span of this attempt, which is not yet `attempted`: kept with its failure. Mostly none."""
+        """The context of the span of this attempt, to be stored with its failure; most watchers return "".
+
+        It is called before `attempted`.
+        """
         return ""
 
 
@@ -79,7 +93,7 @@ class Hooks:
 
     def attempted(self, claim: Claim, result: Result, took: float) -> None:
         for watcher in self._watchers:
-            try:  # written out: it is called for each delivery
+            try:  # without _harmless: this is called for each delivery
                 watcher.attempted(claim, result, took)
             except Exception as error:
                 self._failed(watcher, error)
@@ -97,7 +111,7 @@ class Hooks:
                 watcher.parked(reason)
 
     def around(self, claims: Sequence[Claim]) -> AbstractContextManager[object] | None:
-        """All that watchers want around a handler's call; None if nobody wants anything."""
+        """The watchers' context managers as one; None if no watcher has any."""
         stack: ExitStack | None = None
         for watcher in self._watchers:
             try:
@@ -112,8 +126,8 @@ class Hooks:
     def traceparent(self, claim: Claim) -> str:
         for watcher in self._watchers:
             with self._harmless(watcher):
-                if found := watcher.traceparent(claim):
-                    return found
+                if traceparent := watcher.traceparent(claim):
+                    return traceparent
         return ""
 
     @contextmanager

@@ -1,5 +1,5 @@
-"""The one place that joins settings, registry, store and transport. An application never makes one itself:
-`get_pipeline()` makes the one of this process from the environment, when it is first needed."""
+"""Joins settings, registry, store and transport. An application makes no pipeline itself: `get_pipeline()` makes the
+pipeline of this process from the environment, when it is first needed."""
 
 import inspect
 import threading
@@ -26,7 +26,7 @@ _on_migrate: list[Callable[[Connection], None]] = []
 
 
 class Pipeline:
-    """Everything that publishes, relays and delivers with one set of settings."""
+    """All objects that publish, relay and deliver with the same settings."""
 
     def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
         self.settings = settings
@@ -56,12 +56,12 @@ class Pipeline:
             self.acceptance.publish_parked,
             self.ledger.subscriptions.masked,
         )
-        self.deliverers: dict[str, Deliverer] = {}  # of this process, by worker name
+        self.deliverers: dict[str, Deliverer] = {}  # the deliverers of this process, by worker name
         self._transport = transport
 
     @property
     def transport(self) -> Transport:
-        """Opened when first needed: a process that only publishes never touches a broker."""
+        """The transport, which is opened when it is first needed: a process that only publishes touches no broker."""
         if self._transport is None:
             from events.transport import open_transport  # here: a process that only publishes need not load kombu
 
@@ -75,6 +75,7 @@ class Pipeline:
         queues: Collection[str] | None = None,
         max_messages: int | None = None,
     ) -> Relay:
+        """A new relay; for the arguments see Relay and RelayLimits."""
         limits = RelayLimits(
             batch=self.settings.relay_batch,
             max_in_flight=self.settings.max_in_flight,
@@ -83,11 +84,10 @@ class Pipeline:
             poll_interval=self.settings.poll_interval,
             lease=self.settings.lease,
         )
-        ledger = self.ledger
         return Relay(
-            subscriptions=ledger.subscriptions,
-            outbox=ledger.outbox,
-            recovery=ledger.recovery,
+            subscriptions=self.ledger.subscriptions,
+            outbox=self.ledger.outbox,
+            recovery=self.ledger.recovery,
             transport=self.transport,
             limits=limits,
             hooks=self.hooks,
@@ -102,11 +102,11 @@ class Pipeline:
         draining: Callable[[], bool] = lambda: False,
         overtime: Callable[[BaseException], bool] = lambda _: False,
     ) -> Deliverer:
-        ledger = self.ledger
+        """A new deliverer; for the arguments see Deliverer."""
         return Deliverer(
-            inbox=ledger.inbox,
-            subscriptions=ledger.subscriptions,
-            workers=ledger.workers,
+            inbox=self.ledger.inbox,
+            subscriptions=self.ledger.subscriptions,
+            workers=self.ledger.workers,
             worker=worker,
             lease=self.settings.lease,
             hooks=self.hooks,
@@ -120,18 +120,13 @@ class Pipeline:
         return handler_named(handler).queue or self.settings.queue
 
     def register_bridges(self) -> None:
-        """Make a handler of each outbound bridge; handlers must be loaded, for they know the events.
-
-        Raises:
-            ConfigurationError: a bridge's URL is wrong.
-        """
+        """Make each outbound bridge a handler, once handlers are loaded. Raises ConfigurationError for a wrong URL."""
         if self.settings.bridges:
             for handler in bridge_handlers(bridges.opened(self.settings), list(all_events()), self.settings.source):
                 remember(handler)
 
     def receiver(self, address: Address, bridge: Bridge, worker: str) -> Receiver:
         """The loop of an inbound bridge."""
-        ledger = self.ledger
         known = self.acceptance.refresh
         subscriber = bridge.subscriber(lambda: {*known(), *(event.event_name for event in all_events())})
         return Receiver(
@@ -139,16 +134,16 @@ class Pipeline:
             accept=address.accept,
             subscriber=subscriber,
             acceptance=self.acceptance,
-            events=ledger.events,
-            lot=ledger.parked,
-            inbox=ledger.inbox,
+            events=self.ledger.events,
+            lot=self.ledger.parked,
+            inbox=self.ledger.inbox,
             hooks=self.hooks,
             worker=worker,
             place=address.place,
         )
 
     def subscriptions(self) -> list[Subscription]:
-        """The pairs of event and handler of this process."""
+        """The subscriptions of this process: each handler, with each event that it takes."""
         return [
             Subscription(
                 event_type=event.event_name,
@@ -166,24 +161,24 @@ class Pipeline:
         ]
 
     def subscribe(self) -> None:
-        """Tell the ledger which handlers this process has; workers do so when they start."""
+        """Tell the ledger which handlers this process has. Workers call this when they start."""
         self.ledger.subscriptions.subscribe(self.subscriptions())
 
     def keep_subscribed(self) -> None:
-        """Renew the subscriptions, as living workers do now and then."""
+        """Renew the subscriptions. Living workers call this now and then."""
         self.ledger.subscriptions.keep(self.subscriptions())
 
     def check(self) -> None:
-        """Raises SchemaError, with the command to run, when the database isn't ready; ConfigurationError if away."""
+        """Raise ConfigurationError if the database is away; SchemaError, with the command to run, if it isn't ready."""
         store.check_schema(self.ledger.engine)
 
     def check_listening(self) -> None:
-        """Raises ConfigurationError if EVENTS_LISTEN is on and a pooler on the way makes LISTEN impossible."""
+        """Raise ConfigurationError if EVENTS_LISTEN is on and a pooler on the way makes LISTEN impossible."""
         if self.settings.listen:
             store.check_listening(self.ledger.engine)
 
     def migrate(self, *, leave_existing: bool = False) -> list[str]:
-        """Create or update the tables, then call the application's @on_migrate functions; the revisions applied.
+        """Create or update the tables, then call the application's @on_migrate functions. Returns the new revisions.
 
         `leave_existing`: see events.store.migrate.
         """
@@ -204,7 +199,7 @@ _pipeline: Pipeline | None = None
 
 
 def get_pipeline() -> Pipeline:
-    """This process's pipeline, from the environment. Raises ConfigurationError for a wrong setting."""
+    """The pipeline of this process, made from the environment. Raises ConfigurationError for a wrong setting."""
     global _pipeline
     with _lock:
         if _pipeline is None:
@@ -213,7 +208,7 @@ def get_pipeline() -> Pipeline:
 
 
 def use_pipeline(pipeline: Pipeline | None) -> None:
-    """Replace this process's pipeline, for tests and for applications that make settings in code; None forgets it."""
+    """Replace the pipeline of this process, for tests and for settings made in code; None lets it be made anew."""
     global _pipeline
     with _lock:
         _pipeline = pipeline
@@ -225,19 +220,19 @@ def get_engine() -> Engine:
 
 
 def on_migrate(create: Callable[[Connection], None] | None = None) -> Callable[[Connection], None]:
-    """Decorator: `events migrate` calls this too, for the application's own tables; it must be repeatable.
+    """Decorator: `events migrate` calls the function each time, for the application's tables. It must be repeatable.
 
     Raises:
-        DefinitionError: it isn't on a plain function of one connection.
+        DefinitionError: the decorator isn't on a plain function of one connection.
     """
     if create is None or not callable(create):
         raise DefinitionError("@on_migrate belongs on a function of a connection, without parentheses")
     if inspect.iscoroutinefunction(create):
-        raise DefinitionError(f"@on_migrate at {place_of(create)}: it is called without a loop; make it a plain `def`")
+        raise DefinitionError(f"@on_migrate at {place_of(create)}: no event loop runs there; make it a plain `def`")
     try:
         inspect.signature(create).bind(None)
     except TypeError as error:
-        raise DefinitionError(f"@on_migrate at {place_of(create)}: it is called with a connection ({error})") from None
+        raise DefinitionError(f"@on_migrate at {place_of(create)}: it must take one connection ({error})") from None
     if create not in _on_migrate:
         _on_migrate.append(create)
     return create
@@ -246,9 +241,9 @@ def on_migrate(create: Callable[[Connection], None] | None = None) -> Callable[[
 def metrics() -> dict[str, EventMetrics]:
     """Counts and error counts of every event type in the ledger, by name.
 
-    It counts all that is stored: with millions of rows some seconds, so keep what it returns for a while.
+    All stored rows are counted. With millions of them that takes some seconds, so keep the result for a while.
     """
-    return {one.event_type: one for one in get_pipeline().ledger.overviews.take().event_types}
+    return {counts.event_type: counts for counts in get_pipeline().ledger.overviews.take().event_types}
 
 
 provide(lambda: get_pipeline().publisher)

@@ -1,4 +1,4 @@
-"""One run of a handler: claim the delivery, call the handler in a transaction, write the outcome into the same.
+"""Runs handlers: claims the delivery, calls the handler in a transaction, and writes the outcome into the same one.
 
 `deliverer` claims, and chooses who runs what was claimed: `single`, `group` or `batch`. `verdict` decides what becomes
 of a failure, and `outages` waits for a database that is away.

@@ -1,7 +1,7 @@
-"""Deliveries of one message, in one call of a batch handler.
+"""Runs the deliveries of one message in one call of a batch handler.
 
-A batch that fails leaves nothing: each comes again by itself, with no attempt counted, and so it has the outcome that
-it would have had without neighbours.
+A batch that fails leaves nothing. Each of its deliveries comes again by itself, with no attempt counted, and so has the
+outcome that it would have had without neighbours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from events.ledger import Claim, Outcome, Result, decode
 
 
 class BatchRunner:
-    """Runs batches."""
+    """Runs the batches of one process."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
     def run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
-        """One attempt of each, all in one call; what became of them is written."""
+        """Run one attempt of each delivery, all in one call, and write the outcomes. Returns them."""
         with Sessions() as sessions:
             with self._tools.heartbeat.keep(claims, lambda: None):
                 events, results = self._read(handler, claims)
@@ -35,7 +35,7 @@ class BatchRunner:
         return results
 
     def _read(self, handler: Handler, claims: Sequence[Claim]) -> tuple[dict[UUID, DomainEvent], Results]:
-        """The events, by id; and of those that can't be read, what becomes of them."""
+        """The events, by id; and the results of the deliveries whose events can't be read."""
         events: dict[UUID, DomainEvent] = {}
         results: Results = {}
         for claim in claims:
@@ -47,7 +47,7 @@ class BatchRunner:
 
     def _run(
         self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], sessions: Sessions
-    ) -> Results:  # fmt: skip
+    ) -> Results:
         tools, done = self._tools, claims
         failed: Mapping[str, Exception] = {}
         try:
@@ -69,15 +69,23 @@ class BatchRunner:
         return results | {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in done}
 
     def _call(
-        self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+        self,
+        handler: Handler,
+        claims: Sequence[Claim],
+        events: Sequence[DomainEvent],
+        connection: Connection,
         sessions: Sessions,
-    ) -> Mapping[str, Exception]:  # fmt: skip
-        """The errors of those that failed for themselves, by event id. Raises what undoes the whole batch."""
+    ) -> Mapping[str, Exception]:
+        """Call the handler. Returns the errors of the events that failed alone, by event id.
+
+        Raises:
+            Exception: every error that undoes the whole batch.
+        """
         with self._tools.inbox.lend(connection, handler.name):
             try:
                 sessions.add(self._tools.calls.run(handler, claims, events, connection))
             except PartlySent as error:
                 if set(handler.wants.values()) != {Wanted.EVENTS}:
-                    raise  # it may have written for all of them, in the transaction that it was given
+                    raise  # it was given the transaction, and may have written rows for all events there
                 return error.failed
         return {}

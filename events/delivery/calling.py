@@ -1,4 +1,4 @@
-"""Runs a handler to its end: plain functions, `async def`, and those that forgot to await."""
+"""Runs a handler to its end, whether it is a plain function or `async def`, and refuses one that forgot to await."""
 
 import inspect
 import warnings
@@ -29,11 +29,12 @@ _BY_GENERATOR = (type(_nothing()), type(_nothing_async()))  # what a call of fun
 
 
 def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> None:
-    """Call a handler; return when it is done, raise what it raised.
+    """Call a handler, and return when it is done.
 
     Raises:
-        UnawaitedCoroutine: it called an async function and dropped the coroutine, or returned a generator or the like,
-            so that work was never done.
+        UnawaitedCoroutine: the handler called an async function and dropped the coroutine, or returned a generator or
+            the like, so that work was never done.
+        Exception: every error that the handler raises.
     """
     _watch_coroutines()
     forgotten: list[str] = []
@@ -44,7 +45,8 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
             result = run(result)
         if _has_not_run(result):
             raise UnawaitedCoroutine(
-                f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; do so in it"
+                f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; "
+                f"run or await it in the handler"
             )
         del result
     finally:
@@ -57,7 +59,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
 
 
 def _has_not_run(result: object) -> bool:
-    """Whether it does its work when somebody awaits it or asks for its values, which nobody does, and nobody has."""
+    """Whether a handler's result stands for work that only begins when the result is awaited or iterated."""
     if isinstance(result, Future):
         return not result.done()
     begun_by = getattr(result, "gen", None) if isinstance(result, _BY_GENERATOR) else result
@@ -67,7 +69,7 @@ def _has_not_run(result: object) -> bool:
 
 
 def _watch_coroutines() -> None:
-    """Python reports a dropped coroutine by `warnings._warn_unawaited_coroutine`, and nothing else: listen there."""
+    """Note dropped coroutines. Python reports them by `warnings._warn_unawaited_coroutine`, and in no other way."""
     original = getattr(warnings, "_warn_unawaited_coroutine", None)
     if original is None or getattr(original, "is_ours", False):
         return

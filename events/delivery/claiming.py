@@ -1,4 +1,4 @@
-"""Takes deliveries for one process, so that none is lost if the database commits a claim and can't say so any more."""
+"""Claims deliveries for one process, so that none is lost if the database commits a claim and its answer is lost."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from events.ledger import Claim, Inbox
 
 
 class Claiming:
-    """`worker` is the name of this process alone. Any thread may use it."""
+    """Claims for one process. Threads may share it. `worker`: a name that no other process has."""
 
     def __init__(self, inbox: Inbox, worker: str, lease: timedelta) -> None:
         self._inbox = inbox
@@ -21,10 +21,16 @@ class Claiming:
 
     @contextmanager
     def in_hand(self, handler: str, tokens: Mapping[UUID, int]) -> Iterator[dict[UUID, int]]:
-        """Those of these deliveries that no other thread of this process has in hand; they are ours until the end."""
+        """Those of the deliveries that no other thread of this process has in hand. They are ours while the block runs.
+
+        Args:
+            tokens: the tokens of the deliveries, by event id.
+        """
         with self._lock:
-            ours = {one: token for one, token in tokens.items() if (one, handler, token) not in self._in_hand}
-            keys = {(one, handler, token) for one, token in ours.items()}
+            ours = {
+                event_id: token for event_id, token in tokens.items() if (event_id, handler, token) not in self._in_hand
+            }
+            keys = {(event_id, handler, token) for event_id, token in ours.items()}
             self._in_hand |= keys
         try:
             yield ours
@@ -33,9 +39,10 @@ class Claiming:
                 self._in_hand -= keys
 
     def of(self, handler: str, tokens: Mapping[UUID, int]) -> Callable[[], list[Claim]]:
-        """What claims them, to be called again after an error. They must be in hand.
+        """A function that claims these deliveries, which must be in hand. It may be called again after an error.
 
-        A call that failed may have claimed them all the same. Those are handed back, and sent again soon.
+        A call that failed may have claimed deliveries all the same. The next call hands those back: they are sent again
+        soon.
         """
         in_doubt = False
 

@@ -1,6 +1,6 @@
-"""Deliveries: claim them, call the handler in a transaction, write the outcome into the same transaction.
+"""Claims deliveries, calls their handler in a transaction, and writes the outcome into the same transaction.
 
-Mostly one at a time, see events.delivery.single; those that came in one message in a group or a batch.
+Mostly a delivery runs by itself, see `single`. Deliveries that came in one message run in a `group` or a `batch`.
 """
 
 import logging
@@ -30,16 +30,16 @@ class Deliverer:
     """Runs deliveries in one process.
 
     Args:
-        inbox: the ledger's side.
-        subscriptions: where the pace of handlers is noted.
-        workers: who else lives.
-        worker: name of this worker, shown with dead letters.
+        inbox: the part of the ledger that claims deliveries and stores outcomes.
+        subscriptions: the part of the ledger that takes the pace of handlers.
+        workers: the part of the ledger that knows the other living workers.
+        worker: the name of this worker, which is shown with dead letters.
         lease: how long a claim lasts without a heartbeat.
-        hooks: who watches.
-        stopping: tells whether an exception is this process being ended rather than the handler failing.
-        draining: tells whether nothing new is to be started.
+        hooks: the watchers of this process.
+        stopping: tells whether an exception ends this process, rather than being a failure of the handler.
+        draining: tells whether this process shall start nothing new.
         overtime: tells whether an exception is the time limit of the handler.
-        time_limit: of handlers that name none.
+        time_limit: the time limit of handlers that have none of their own.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Deliverer:
         overtime: Callable[[BaseException], bool] = lambda _: False,
         time_limit: timedelta = timedelta(seconds=90),
     ) -> None:
-        throttle = Throttle(log)  # one for both: a database that is away is one trouble
+        throttle = Throttle(log)  # shared, as a database that is away troubles both for the same reason
         outages = Outages(inbox, throttle, overtime)
         self._tools = Tools(
             inbox=inbox,
@@ -75,11 +75,15 @@ class Deliverer:
         self._batch = BatchRunner(self._tools)
 
     def deliver(self, handler: str, tokens: Mapping[UUID, int]) -> Results:
-        """Run one attempt of each delivery of a handler, given by event id and token; a failure is a result.
+        """Run one attempt of each delivery of a handler. Returns the results, by event id; a failure is a result, too.
 
+        While the database is away this waits for it.
+
+        Args:
+            tokens: the tokens of the deliveries, by event id.
         Raises:
             UnknownHandler: this process has no such handler; nothing was claimed.
-            sqlalchemy.exc.DBAPIError: the database refused. While it is away this waits for it.
+            sqlalchemy.exc.DBAPIError: the database refused a statement.
         """
         known = handler_named(handler)
         with self._claiming.in_hand(handler, tokens) as ours:
@@ -89,7 +93,7 @@ class Deliverer:
     def _deliver(self, handler: Handler, tokens: Mapping[UUID, int]) -> Results:
         try:
             claims = self._claim(handler, tokens)
-        except GaveUp:  # the ledger finds the wake-ups by their age
+        except GaveUp:  # the relay finds these wake-ups by their age, and sends them again
             return dict.fromkeys(tokens, Result(Outcome.HANDED_BACK))
         results = self._not_claimed(handler, tokens, claims)
         if strange := [claim for claim in claims if claim.envelope.event_type not in handler.event_types]:
@@ -98,13 +102,13 @@ class Deliverer:
         return results | self._run_all(handler, claims)
 
     def overdue(self) -> list[str]:
-        """What has run over its time limit: for people."""
+        """Lines for people, about the handlers that have run over their time limit."""
         return self._tools.heartbeat.overdue()
 
     def abandon(self, handler: str, tokens: Mapping[UUID, int], error: BaseException) -> int:
-        """Record that the process which ran these attempts is gone. Does nothing for those that have an outcome.
+        """Record that the process which ran these attempts is gone. Attempts that have an outcome stay as they are.
 
-        How many had none.
+        Returns how many had none.
         """
         delay = handler_named(handler).retry.backoff_after(1)
         if lost := self._tools.inbox.abandon(handler, tokens, failure_of(error), delay):
@@ -112,25 +116,28 @@ class Deliverer:
         return lost
 
     def _claim(self, handler: Handler, tokens: Mapping[UUID, int]) -> list[Claim]:
-        """Raises GaveUp."""
+        """Claim these deliveries. Raises GaveUp if this process shall end before the database is back."""
         claiming = self._claiming.of(handler.name, tokens)
         return self._tools.outages.wait_out(claiming, until=self._tools.draining)
 
     def _not_claimed(self, handler: Handler, tokens: Mapping[UUID, int], claims: Collection[Claim]) -> Results:
-        """What we asked for and didn't get: done already, or somebody else's, or nobody knows it."""
+        """The results of deliveries that we asked for and didn't get: they are done, another worker's, or unknown."""
         left = tokens.keys() - {claim.envelope.id for claim in claims}
         if not left:
             return {}
         known = self._tools.outages.wait_out(lambda: self._tools.inbox.known(handler.name, left))
-        return {one: Result(Outcome.NOT_OURS if one in known else Outcome.UNKNOWN) for one in left}
+        return {event_id: Result(Outcome.NOT_OURS if event_id in known else Outcome.UNKNOWN) for event_id in left}
 
     def _passed_on(self, handler: Handler, claims: Collection[Claim]) -> Results:
-        """Its code takes these events no longer, or not yet: they wait for a worker whose code does."""
+        """The handler's code takes these events no longer, or not yet: they wait for a worker with other code."""
+        event_types = sorted({claim.envelope.event_type for claim in claims})
         log.warning(
-            "%s doesn't take events %s here; %d of its deliveries wait for a worker where it does", handler.name,
-            ", ".join(sorted({claim.envelope.event_type for claim in claims})), len(claims),
+            "%s doesn't take events %s here; %d of its deliveries wait for a worker where it does",
+            handler.name,
+            ", ".join(event_types),
+            len(claims),
             extra={"handler": handler.name},
-        )  # fmt: skip
+        )
         self._tools.outages.wait_out(lambda: self._tools.inbox.pass_on(claims))
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
@@ -150,7 +157,7 @@ class Deliverer:
         return (self._batch if handler.batch else self._group).run(handler, claims)
 
     def _announce(self, claims: Sequence[Claim], results: Results) -> None:
-        """Tell whoever watches what became of each, and how long it took."""
+        """Tell the watchers the result of each delivery, and how long it took."""
         ended = [(claim, results[claim.envelope.id], self._tools.calls.took(claim)) for claim in claims]
         for attempt in ended:
             self._hooks.attempted(*attempt)
@@ -158,6 +165,6 @@ class Deliverer:
 
 
 def _parts(handler: Handler, claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
-    """As many at once as the handler allows: who sent them may have known other code, in which it allowed more."""
+    """The claims in parts of the size that the handler allows. The relay may have known code that allows more."""
     for start in range(0, len(claims), handler.most):
         yield claims[start : start + handler.most]

@@ -1,9 +1,9 @@
 """Runs async handlers: each thread that calls handlers has an event loop of its own, on a thread beside it.
 
-A handler's connection is synchronous. While it waits for a lock, its loop stands still, and with it whatever else runs
-there: on one loop for all, two handlers that want the same row would wait for each other for ever. A loop lives as long
-as the thread that it belongs to, so that clients which are bound to it can be kept between deliveries; what a handler
-leaves running on it goes on.
+A handler's connection is synchronous. While it waits for a lock, its loop stands still, and so do all other tasks of
+the loop. If handlers shared a loop, two of them that want the same row would wait for each other for ever. A loop lives
+as long as the thread that it belongs to, so that clients which are bound to the loop can be kept between deliveries,
+and tasks that a handler leaves there go on.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from typing import Any
 log = logging.getLogger("events.delivery")
 
 _CANCEL_GRACE = 5.0  # seconds that a cancelled coroutine has to clean up before its transaction is rolled back
-_LOOK = 1.0  # seconds
+_LOOK = 1.0  # seconds between looks whether the loop's thread still lives
 
 _of_this_thread = threading.local()
-_at_work: dict[int, tuple[Awaitable[Any], threading.Thread]] = {}  # by the thread that waits for it
+_at_work: dict[int, tuple[Awaitable[Any], threading.Thread]] = {}  # by the thread that waits for the handler
 
 
 class _Loop:
-    """An event loop that turns on a thread of its own, until nobody needs it."""
+    """An event loop that runs on a thread of its own, until the thread that it belongs to ends."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -39,10 +39,14 @@ class _Loop:
 
     @property
     def is_usable(self) -> bool:
-        return self.pid == os.getpid() and not self.loop.is_closed()  # a fork inherits the loop, not its thread
+        """Whether the loop is open, and of this process: a fork inherits the loop, but not its thread."""
+        return self.pid == os.getpid() and not self.loop.is_closed()
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
-        """SystemExit and the like are carried here: raised there, they would end the loop."""
+        """Run this awaitable on the loop. Returns its value, and raises its error.
+
+        Errors such as SystemExit are raised here, in the waiting thread: raised on the loop, they would end it.
+        """
         raised: list[BaseException] = []
         returned: list[Any] = []
         ended = threading.Event()
@@ -63,7 +67,7 @@ class _Loop:
                 if not self._thread.is_alive() and not future.done():
                     raise RuntimeError("the handler's event loop was closed while it ran")
             future.result()
-        except CancelledError:  # all tasks of the loop were, before it had begun: by another that a handler left there
+        except CancelledError:  # a task that an earlier handler left cancelled all tasks before this one had begun
             raise raised[0] if raised else RuntimeError("the handler was cancelled before it began") from None
         except BaseException:  # a time limit interrupts the wait, not the coroutine
             future.cancel()
@@ -78,12 +82,12 @@ class _Loop:
         return returned[0] if returned else None
 
     def give_up(self) -> None:
-        """It hangs, and would take the next handler along."""
+        """Let the next handler have a new loop, as this one hangs."""
         _of_this_thread.loop = None
 
 
 def run(awaitable: Awaitable[Any]) -> Any:
-    """Await it on this thread's loop; return what it returned when it is done, raise what it raised."""
+    """Run an awaitable on the loop of this thread, and wait for it. Returns its value, and raises its error."""
     loop: _Loop | None = getattr(_of_this_thread, "loop", None)
     if loop is None or not loop.is_usable:
         loop = _of_this_thread.loop = _Loop()
@@ -91,20 +95,21 @@ def run(awaitable: Awaitable[Any]) -> Any:
 
 
 def stack_of(thread: int) -> list[str]:
-    """Where the async handler stands for which this thread waits, outermost first; empty if it waits for none."""
+    """The stack of the async handler that this thread waits for, outermost first; empty if it waits for none."""
     awaited, turns_on = _at_work.get(thread, (None, None))
     now = sys._current_frames().get(turns_on.ident or 0) if turns_on is not None else None
     if getattr(awaited, "cr_running", False) and now is not None:
         return traceback.format_stack(now)
-    found = []
+    frames = []
     while (frame := getattr(awaited, "cr_frame", None)) is not None:
-        found += traceback.format_stack(frame, limit=1)
+        frames += traceback.format_stack(frame, limit=1)
         awaited = getattr(awaited, "cr_await", None)
-    return found
+    return frames
 
 
 def _turn(loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:
-    """Until nobody needs it: a handler that stops its loop, or what it left there and raises SystemExit, doesn't."""
+    """Run the loop until `ending` is set. A handler that stops its loop doesn't end it, nor does a task that a handler
+    left there and that raises SystemExit."""
     asyncio.set_event_loop(loop)
     while not ending.is_set() and not loop.is_closed():
         try:
@@ -115,7 +120,7 @@ def _turn(loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:
 
 
 def _end(loop: asyncio.AbstractEventLoop, ending: threading.Event, pid: int) -> None:
-    """Its thread has ended."""
+    """End a loop, as the thread that it belongs to has ended."""
     ending.set()
     if pid == os.getpid() and not loop.is_closed():
         loop.call_soon_threadsafe(loop.stop)

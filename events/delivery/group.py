@@ -1,8 +1,8 @@
-"""Deliveries of one message, each in a savepoint of its own of one transaction.
+"""Runs the deliveries of one message in one transaction, each in a savepoint of its own.
 
-In company there are only successes: what fails there comes again, alone, with no attempt counted, and so it has the
-outcome that it would have had without neighbours. What fails more than itself undoes all of it, and all come again like
-that.
+Only successes are written there. A delivery that fails in a group comes again alone, with no attempt counted, and so
+has the outcome that it would have had without neighbours. If an error spoils the whole transaction, everything is
+undone, and all deliveries come again alone.
 """
 
 import threading
@@ -20,17 +20,17 @@ from events.ledger import Claim, Outcome, Result, Shared, decode
 from events.relay import GROUP_TIME
 from events.retry import RetryAfter
 
-_PATIENCE = 2.5  # times the GROUP_TIME: after that a group begins nothing more
+_PATIENCE = 2.5  # after so many times GROUP_TIME a group begins no further delivery
 
 
 class GroupRunner:
-    """Runs groups, for as long as a group may take; what it has no time for is handed back."""
+    """Runs groups, each for as long as a group may take. Deliveries that there is no time for are handed back."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
     def run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
-        """One attempt of each; what became of them is written."""
+        """Run one attempt of each delivery, and write the outcomes. Returns them."""
         if self._tools.pacing.is_apart(handler.name):
             return self._tools.judge.take_apart(claims, "as the handler changes more than rows")
         with Sessions() as sessions:
@@ -41,7 +41,7 @@ class GroupRunner:
     def _run(self, handler: Handler, claims: Sequence[Claim], sessions: Sessions) -> Results:
         tools, progress = self._tools, _Progress(claims)
 
-        def on_late() -> None:  # one of them takes long: the others shall not wait for it
+        def on_late() -> None:  # a delivery takes long: the others shall not wait for it
             tools.pacing.note(handler.name, progress.so_far())
             self._hand_back(progress.leave())
 
@@ -61,7 +61,7 @@ class GroupRunner:
         return results | {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in progress.left}
 
     def _transact(self, handler: Handler, progress: "_Progress", sessions: Sessions) -> None:
-        """Run those in line, one after another, and commit what went well with their successes."""
+        """Run the waiting deliveries one by one, and commit the effects and the successes of the good ones."""
         tools = self._tools
         with tools.inbox.begin_shared() as shared:
             with tools.inbox.lend(shared.connection, handler.name):
@@ -76,8 +76,8 @@ class GroupRunner:
 
     def _run_one(
         self, handler: Handler, claim: Claim, shared: Shared, progress: "_Progress", sessions: Sessions
-    ) -> None:  # fmt: skip
-        """Raises what undoes the whole group."""
+    ) -> None:
+        """Run one delivery in a savepoint. Raises the errors that undo the whole group."""
         shared.begin_next()
         try:
             event = decode(claim.envelope)
@@ -95,25 +95,27 @@ class GroupRunner:
             progress.done.append(claim)
 
     def _slow_down(self, handler: Handler, error: BaseException) -> None:
-        """The whole group was in vain, by this error."""
+        """Let the handler's deliveries travel one by one: by this error the whole group was in vain."""
         if isinstance(error, KeepsToItself):
             self._tools.pacing.keep_apart(handler.name)
         else:
             self._tools.pacing.hindered(handler.name)
 
     def _measure(self, handler: Handler, progress: "_Progress") -> None:
+        """Note how long the deliveries took, for the relay to group by."""
         done, failed = len(progress.done), len(progress.failed)
-        if done or failed:  # none, if it was late before the first: a database that stood still
+        if done or failed:  # neither, if the database stood still until the group was late
             self._tools.pacing.note(handler.name, progress.took, done + failed)
-        if failed > done:  # to try each of them in company is work in vain
+        if failed > done:  # trying these in a group first is wasted work
             self._tools.pacing.hindered(handler.name)
 
     def _failed(self, handler: Handler, failed: Sequence[tuple[Claim, BaseException]]) -> Results:
-        """Its neighbours may be to blame, or what they left in the transaction: only alone a failure is a failure."""
+        """Decide about the failures. A neighbour, or its traces in the transaction, may be to blame for most of them:
+        those deliveries are tried again alone, where a failure counts."""
         results: Results = {}
         again = []
         for claim, error in failed:
-            # Data that can't be read are what they are, and RetryAfter is a wish, unless there is no other attempt.
+            # Unreadable data is no neighbour's fault. RetryAfter is the handler's wish, unless no attempt is left.
             is_wish = isinstance(error, RetryAfter) and handler.retry.delay_after(error, claim.attempt) is not None
             if is_wish or isinstance(error, EventDataError | NewerEvent):
                 results[claim.envelope.id] = self._tools.judge.failed(handler, claim, error)
@@ -124,20 +126,21 @@ class GroupRunner:
         return results
 
     def _hand_back(self, claims: Sequence[Claim]) -> None:
-        """Claimed and not begun."""
+        """Hand back deliveries that were claimed and not begun."""
         if claims:
             self._tools.outages.wait_out(lambda: self._tools.inbox.hand_back(claims, timedelta(0)))
 
 
 @dataclass
 class _Progress:
-    """How far a group has come. One thread takes its deliveries; that or another sends home those that still wait.
+    """How far a group has come. One thread takes the deliveries; any thread may send home those that still wait.
 
     Attributes:
-        claims: the group.
-        done, failed: those that were run; the latter each with its error.
-        left: those that were sent home.
-        took: seconds that those took which were run.
+        claims: the deliveries of the group.
+        done: the deliveries that went well.
+        failed: the deliveries that failed, each with its error.
+        left: the deliveries that were sent home without a run.
+        took: the seconds that the runs took together.
     """
 
     claims: Sequence[Claim]
@@ -149,7 +152,7 @@ class _Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        # In an order of their own, so that groups which change rows of the same aggregates don't lock crosswise.
+        # All groups have the same order, so that two which change rows of the same aggregates don't lock crosswise.
         in_order = sorted(self.claims, key=lambda claim: (claim.envelope.aggregate_id, claim.envelope.id))
         self._waiting = in_order[::-1]
 
@@ -158,12 +161,12 @@ class _Progress:
         return time.monotonic() - self._begun
 
     def next(self) -> Claim | None:
-        """The next in line; None if none waits any more."""
+        """The next waiting delivery; None if none waits any more."""
         with self._lock:
             return self._waiting.pop() if self._waiting else None
 
     def leave(self) -> list[Claim]:
-        """Send home those that still wait, and say which."""
+        """Send home the deliveries that still wait. Returns them."""
         with self._lock:
             left, self._waiting = self._waiting, []
             self.left += left

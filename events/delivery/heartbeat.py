@@ -1,5 +1,5 @@
-"""Extends the leases of deliveries that run longer than a moment, from one thread a process; and tells of those that
-run over their time limit and are still there, since that is enforced by the prefork pool alone."""
+"""Extends the leases of deliveries that run longer than a moment, from one thread a process. It also logs deliveries
+that still run after their time limit: only the prefork pool enforces the limit."""
 
 import logging
 import sys
@@ -19,27 +19,32 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.delivery")
 
-LATE = 1.0  # seconds after which a run is a long one
+LATE = 1.0  # seconds after which a run counts as long
 _GRACE = HARD_LIMIT_GRACE.total_seconds()
-_FRAMES = 12  # of a stack that is told
+_FRAMES = 12  # frames of a stack that are logged
 
 
 @dataclass(eq=False)
 class _Run:
+    """A run of a handler. `since` and `extended` are times by time.monotonic(): of its start, and of its last lease."""
+
     claims: Sequence[Claim]
     on_late: Callable[[], None] | None
     since: float
     extended: float
-    thread: int  # that it runs in
-    limit: float  # seconds that it may take
-    tell_after: float  # seconds
+    thread: int  # the identifier of the thread that runs it
+    limit: float  # the seconds that it may take
+    tell_after: float  # the seconds after which it is logged
 
 
 class Heartbeat:
-    """Every third of a lease it extends what runs that long: short deliveries cost nothing.
+    """Extends the lease of each running delivery, every third of the lease: short deliveries cost nothing.
 
     Args:
-        time_limit: of handlers that name none.
+        inbox: the part of the ledger that extends leases.
+        lease: the length of a lease.
+        throttle: limits the warnings about a database that is away.
+        time_limit: the time limit of handlers that have none of their own.
     """
 
     def __init__(self, inbox: Inbox, lease: timedelta, throttle: Throttle, time_limit: timedelta) -> None:
@@ -54,7 +59,7 @@ class Heartbeat:
 
     @contextmanager
     def keep(self, claims: Sequence[Claim], on_late: Callable[[], None]) -> Iterator[None]:
-        """Hold the claims' leases while the block runs; call `on_late`, once, if it takes longer than LATE."""
+        """Extend the claims' leases while the block runs; call `on_late`, once, if the block takes longer than LATE."""
         now = time.monotonic()
         limit = (handler_named(claims[0].handler).time_limit or self._time_limit).total_seconds()
         run = _Run(claims, on_late, now, now, threading.get_ident(), limit, limit + _GRACE)
@@ -73,10 +78,10 @@ class Heartbeat:
                     self._something_runs.clear()
 
     def overdue(self) -> list[str]:
-        """What has run over its time limit, and for how long: for people."""
+        """Lines for people, about the handlers that have run over their time limit, and for how long."""
         now = time.monotonic()
         with self._lock:
-            return [_told(run, now) for run in self._running if now - run.since > run.limit + _GRACE]
+            return [_described(run, now) for run in self._running if now - run.since > run.limit + _GRACE]
 
     def _beat(self) -> None:
         third = self._lease.total_seconds() / 3
@@ -90,23 +95,26 @@ class Heartbeat:
                 if now - run.since > run.tell_after:
                     run.tell_after *= 2
                     log.warning(
-                        "%s; only the prefork pool ends it. It stands at:\n%s", _told(run, now), _stack(run.thread),
+                        "%s; only the prefork pool ends it. It stands at:\n%s",
+                        _described(run, now),
+                        _stack(run.thread),
                         extra={"handler": run.claims[0].handler},
-                    )  # fmt: skip
+                    )
                 try:
                     if (late := run.on_late) is not None and now - run.since >= LATE:
                         run.on_late = None
                         late()
                     if now - run.extended >= third:
                         whole = self._inbox.extend(run.claims, self._lease) == len(run.claims)
-                        # Not before: after an outage it is late, and comes at once. What was locked comes soon.
+                        # This is noted only now: after an outage the lease is extended at once. A delivery whose row
+                        # was locked is tried again soon.
                         run.extended = now if whole else now - third * 3 / 4
                 except Exception as error:
                     first = run.claims[0]
                     self._throttle.warn(f"can't extend the lease of {first.handler} {first.envelope.id}: {error}")
 
 
-def _told(run: _Run, now: float) -> str:
+def _described(run: _Run, now: float) -> str:
     first = run.claims[0]
     return (
         f"handler {first.handler} has run for {now - run.since:.0f} s on event {first.envelope.id}, "
@@ -117,5 +125,5 @@ def _told(run: _Run, now: float) -> str:
 def _stack(thread: int) -> str:
     frame = sys._current_frames().get(thread)
     if frame is None:
-        return "(it has just ended)"
+        return "(the run has just ended)"
     return "".join((stack_of(thread) or traceback.format_stack(frame))[-_FRAMES:])

@@ -1,4 +1,4 @@
-"""What a worker can't do without is done as soon as the database lets it: the worker waits while that is away."""
+"""Waits while the database is away, for statements that a worker can't do without."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +18,12 @@ class GaveUp(Exception):
 
 
 class Outages:
-    """Waits out what keeps the database from answering. Meanwhile this worker takes nothing else, as it couldn't do it.
+    """Tries a statement until the database answers. Meanwhile the worker takes no other delivery: it would fail, too.
 
     Args:
-        overtime: tells whether an exception is a handler's time limit: what comes after the handler has longer.
+        inbox: tells whether an error means that the database is away.
+        throttle: limits the warnings about it.
+        overtime: tells whether an exception is a handler's time limit: statements after the handler may take longer.
     """
 
     def __init__(
@@ -32,11 +34,11 @@ class Outages:
         self._overtime = overtime
 
     def wait_out(self, action: Callable[[], Answer], until: Callable[[], bool] = lambda: False) -> Answer:
-        """Do this, again and again while the database is away; the answer of `action`.
+        """Call `action` again and again while the database is away. Returns the answer of `action`.
 
         Raises:
-            GaveUp: `until` came true before the database came back.
-            Exception: what `action` raised, if the database was there.
+            GaveUp: `until` came true before the database was back.
+            Exception: every error of `action` that has another cause.
         """
         failures = 0
         while True:
@@ -55,7 +57,7 @@ class Outages:
 
 @contextmanager
 def _suppressed_if(wanted: Callable[[BaseException], bool]) -> Iterator[None]:
-    """Go on after the block if it ends by such an exception."""
+    """Go on after the block if it ends by a wanted exception."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How long a handler takes for one delivery, as this process sees it, told to the ledger for the relay to group by."""
+"""Measures how long a handler takes for a delivery in this process, and tells the ledger: the relay groups by it."""
 
 import logging
 import time
@@ -9,21 +9,22 @@ from events.relay import GROUP_TIME
 
 log = logging.getLogger("events.delivery")
 
-_EVERY, _AT_ONCE = 2.0, 0.1  # seconds between reports of a small change, of one by half or more
-_HANDICAP = 1.0  # seconds: with so many nothing is grouped
+_EVERY, _AT_ONCE = 2.0, 0.1  # seconds between reports: of a small change; of a change by half or more
+_HANDICAP = 1.0  # seconds: deliveries that take so long are not grouped
 _MANY = 100  # deliveries: a mean of so many changes slowly
 
 
 @dataclass
 class _Pace:
-    """Of one handler.
+    """The pace of one handler.
 
     Attributes:
-        mean: seconds that a delivery takes.
-        seen: deliveries that it is the mean of.
-        handicap: seconds that are added, after a group that did not end well. They melt as deliveries are done, so that
-            first none of them are grouped, then few, and then as many as before.
-        told, told_at: what the ledger knows, and since when.
+        mean: the seconds that a delivery takes on average.
+        seen: the number of deliveries that were measured.
+        handicap: the seconds that are added after a group that did not end well. They melt as deliveries are done, so
+            that first none of them are grouped, then few, and then as many as before.
+        told: the seconds that the ledger knows.
+        told_at: when the ledger was told, by time.monotonic().
     """
 
     mean: float = 0.0
@@ -33,15 +34,16 @@ class _Pace:
     told_at: float = 0.0
 
     def add(self, each: float, count: int) -> None:
-        """So many more took so many seconds each."""
-        # The second counts instead of the first, which connects, imports and compiles; then each counts less.
+        """Count `count` more deliveries, which took `each` seconds each."""
+        # The second delivery replaces the first, which connects, imports and compiles. Later ones count less and less.
         share = max(min(0.5, count / 20), 1 / max(self.seen, 1))
         self.mean += (each - self.mean) * share if self.mean else each
         self.handicap -= self.handicap * share
         self.seen += count
 
     def to_tell(self) -> float:
-        """Seconds; or the mark, where only the handicap keeps them from being grouped: that is no time to be shown."""
+        """The seconds to tell the ledger. Where only the handicap prevents groups, they are the mark ONE_BY_ONE, since
+        people are not to be shown the handicap as a duration."""
         seconds = self.mean + self.handicap
         if seconds <= GROUP_TIME / 2:
             return seconds
@@ -58,7 +60,7 @@ class _Pace:
 
 
 class Pacing:
-    """The means of one process."""
+    """The paces of the handlers of one process."""
 
     def __init__(self, subscriptions: Subscriptions) -> None:
         self._subscriptions = subscriptions
@@ -74,18 +76,22 @@ class Pacing:
         self._tell(handler, pace)
 
     def keep_apart(self, handler: str) -> None:
-        """From now on its deliveries travel by themselves, as far as this process can say."""
+        """From now on the handler's deliveries travel one by one, as far as this process has a say."""
         if handler not in self._apart:
             self._apart.add(handler)
-            log.info("handler %s changes more than rows: its deliveries share no transaction any more", handler,
-                     extra={"handler": handler})  # fmt: skip
+            log.info(
+                "handler %s changes more than rows: its deliveries share no transaction any more",
+                handler,
+                extra={"handler": handler},
+            )
             self.hindered(handler)
 
     def is_apart(self, handler: str) -> bool:
+        """Whether the handler's deliveries travel one by one, by `keep_apart`."""
         return handler in self._apart
 
     def hindered(self, handler: str) -> None:
-        """A group of it did not end well: for a while, its deliveries travel by themselves."""
+        """A group of the handler did not end well: for a while, its deliveries travel one by one."""
         pace = self._paces.setdefault(handler, _Pace())
         pace.handicap, pace.seen = _HANDICAP, _MANY
         self._tell(handler, pace)
@@ -97,5 +103,5 @@ class Pacing:
         pace.told, pace.told_at = seconds, now
         try:
             self._subscriptions.note_pace(handler, seconds)
-        except Exception as error:  # the next one is told; whoever can't do without the database says that it is away
+        except Exception as error:  # a later measurement is told; statements that matter warn of an absent database
             log.debug("can't tell how long %s takes: %s", handler, error)

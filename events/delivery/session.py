@@ -1,8 +1,8 @@
 """The Session that a handler gets. It lives in the delivery's transaction, which is committed after the handler has
-returned, together with the outcome: applications' hooks that mean a commit wait for that one.
+returned, together with the outcome. An application's hooks that wait for a commit are called after that one.
 
-Its own commit() only releases a savepoint. SQLAlchemy calls the hooks `after_commit` and `after_transaction_end` then;
-here they are kept, and called once, when it is known how the transaction ended.
+The session's own commit() only releases a savepoint. SQLAlchemy calls the hooks `after_commit` and
+`after_transaction_end` then; this module keeps them, and calls them once, when it is known how the transaction ended.
 """
 
 import logging
@@ -22,32 +22,36 @@ _WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "WITH")
 
 
 class HandlerSession(Session):
-    """A savepoint of its own, which its commit releases and its rollback goes back to."""
+    """A session in a savepoint of the delivery's transaction: commit() releases it, and rollback() goes back to it."""
 
     def __init__(self, connection: Connection, handler: str) -> None:
         super().__init__(connection, join_transaction_mode="create_savepoint")
-        # Whatever the application's subclass made of it.
+        # These are set again, since the application's subclass may have changed the arguments.
         self.bind, self.join_transaction_mode, self._handler = connection, "create_savepoint", handler
         self._ended = False
-        self._committed = False  # as far as it knows
-        self._changed = False  # something, in the transaction that it is in
-        self._dropped = False  # such a change, by close()
-        self._before: dict[SessionTransaction, bool] = {}  # savepoints: whether something had changed by then
-        self._ends: list[Any] = []  # its transactions that have ended
+        self._committed = False  # whether the session's own commit() succeeded; that of the delivery may still fail
+        self._changed = False  # whether something was changed in the present transaction
+        self._dropped = False  # whether close() dropped such a change
+        self._before: dict[SessionTransaction, bool] = {}  # by savepoint: the value of _changed when it began
+        self._ends: list[Any] = []  # the session's transactions that have ended
         dispatch: Any = self.dispatch
         dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
         dispatch.after_transaction_end = _Kept(dispatch.after_transaction_end, self._keep_end)
 
     def get_bind(self, *_: Any, bind: Engine | Connection | None = None, **__: Any) -> Engine | Connection:
-        """The delivery's connection, for whatever statement: one that goes elsewhere would be committed by itself."""
+        """The delivery's connection, for every statement: a statement elsewhere would be committed by itself.
+
+        Raises:
+            HandlerError: the delivery has ended, or the statement is meant for another database.
+        """
         if self._ended:
             raise HandlerError(
-                f"this Session belongs to a delivery of handler {self._handler!r} that has ended; what goes on "
+                f"this Session belongs to a delivery of handler {self._handler!r} that has ended; a task that goes on "
                 f"after the handler needs a session of its own"
             )
         if bind is not None and bind is not self.bind:
             raise HandlerError(
-                f"the Session of handler {self._handler!r} is in the delivery's transaction, out of which bind= leads; "
+                f"the Session of handler {self._handler!r} is in the delivery's transaction, and takes no other bind=; "
                 f"for another database use a session of your own"
             )
         assert isinstance(self.bind, Connection)
@@ -58,7 +62,7 @@ class HandlerSession(Session):
         return super().connection(bind_arguments, execution_options)
 
     def see(self, statement: Any) -> None:
-        """Called before it is executed, or what publish() writes."""
+        """Note a statement that is about to be executed, by the handler or by publish()."""
         self._changed = self._changed or _may_change(statement)
 
     def flush(self, *arguments: Any, **options: Any) -> None:
@@ -70,12 +74,16 @@ class HandlerSession(Session):
         super().close()
 
     def finish(self) -> None:
-        """The handler has returned: flush, as a commit does. What was loaded stays so, for hooks after the commit."""
+        """The handler has returned: flush, as a commit does. Loaded objects stay loaded, for hooks after the commit.
+
+        Raises:
+            HandlerError: the handler closed its session with changes that it had not committed.
+        """
         if self._dropped:
             raise HandlerError(
                 f"handler {self._handler!r} closed its Session (close(), or the end of `with session:`) with changes "
-                f"that it had not committed, so they are undone. Leave it open: what it holds is committed when the "
-                f"handler returns; or say what is meant before, commit() or rollback()"
+                f"that it had not committed, so they are undone. Leave the session open: its changes are committed "
+                f"when the handler returns; or call commit() or rollback() before"
             )
         before, self.expire_on_commit = self.expire_on_commit, False
         try:
@@ -85,7 +93,7 @@ class HandlerSession(Session):
         self._ended = True
 
     def over(self, *, committed: bool) -> None:
-        """The delivery's transaction has ended: now the hooks are called, and one that fails changes nothing."""
+        """The delivery's transaction has ended: call the hooks. A hook that fails is logged, and changes nothing."""
         self._ended = True
         dispatch: Any = self.dispatch
         if self._committed:
@@ -109,7 +117,7 @@ class HandlerSession(Session):
             self._changed = False
             self._before.clear()
             self._ends.append(transaction)
-        else:  # of begin_nested()
+        else:  # the transaction is a savepoint of begin_nested()
             dispatch: Any = self.dispatch
             for hook in dispatch.after_transaction_end.later():
                 hook(self, transaction)
@@ -141,17 +149,17 @@ def _undone(session: HandlerSession, transaction: SessionTransaction) -> None:
 
 @cache
 def handler_session(kind: type[Session]) -> type[HandlerSession]:
-    """The class of a handler's session, which is of the application's own class as well, if the handler asks for it."""
+    """The class of a handler's session: a subclass of the application's class, too, if the handler asks for that."""
     if kind is Session:
         return HandlerSession
     return type(kind.__name__, (HandlerSession, kind), {"__module__": __name__})
 
 
 class Sessions:
-    """Those of handlers that went well, until it is known how their transaction ended: when the block ends at last.
+    """The sessions of handlers that went well. They are told at the end of the block how their transaction ended.
 
     Attributes:
-        committed: whether it was committed; to be set by then.
+        committed: whether the transaction was committed. The block sets it.
     """
 
     def __init__(self) -> None:
@@ -169,7 +177,7 @@ class Sessions:
             self._sessions.append(session)
 
     def undone(self) -> None:
-        """The transaction was rolled back, and another follows."""
+        """The transaction was rolled back, and another one follows in the same block."""
         self._end(committed=False)
 
     def _end(self, *, committed: bool) -> None:
@@ -179,7 +187,8 @@ class Sessions:
 
 
 class _Kept:
-    """Stands in for the listeners of one event: `keep` is called instead of the application's. Ours don't wait."""
+    """Stands in for the listeners of one event. It calls `keep` instead of the application's listeners, which wait for
+    `later`; our own listeners are called at once."""
 
     def __init__(self, listeners: Any, keep: Any) -> None:
         self._listeners = listeners
@@ -192,10 +201,11 @@ class _Kept:
         self._keep(*arguments)
 
     def later(self) -> Iterator[Any]:
+        """The application's listeners."""
         return (listener for listener in self._listeners if not _is_ours(listener))
 
     def for_modify(self, dispatch: Any) -> Any:
-        """SQLAlchemy asks for it to add a listener to this very session."""
+        """The listeners in a form that can be changed: SQLAlchemy adds a listener to this very session."""
         name = next(name for name, value in vars(dispatch).items() if value is self)
         setattr(dispatch, name, self._listeners)
         self._listeners = self._listeners.for_modify(dispatch)

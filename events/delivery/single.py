@@ -1,4 +1,4 @@
-"""A delivery by itself: the handler's transaction is its own, and a failure is the handler's own."""
+"""Runs a delivery by itself: it has a transaction of its own, so a failure is the handler's own."""
 
 import logging
 import time
@@ -14,13 +14,13 @@ log = logging.getLogger("events.delivery")
 
 
 class SingleRunner:
-    """Runs deliveries one at a time; of a batch handler, as a batch of one."""
+    """Runs deliveries one at a time. A batch handler gets a batch of one."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
     def run(self, handler: Handler, claim: Claim) -> Result:
-        """One attempt; what became of it is written."""
+        """Run one attempt, and write the outcome. Returns it."""
         begun = time.monotonic()
 
         def on_late() -> None:
@@ -36,7 +36,7 @@ class SingleRunner:
         try:
             self._attempt_twice(handler, claim, decode(claim.envelope), sessions)
         except LeaseLost as error:
-            log.warning("%s", error, extra=_about(claim))
+            log.warning("%s", error, extra=_log_fields(claim))
             return Result(Outcome.NOT_OURS, error)
         except BaseException as error:
             if self._tools.stopping(error):
@@ -45,21 +45,26 @@ class SingleRunner:
         return Result(Outcome.SUCCEEDED)
 
     def _attempt_twice(self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions) -> None:
-        """Two transactions that get in each other's way are nobody's failure: once more, and locks first."""
+        """Run the handler; if its transaction collided with another, once more, with all locks taken first.
+
+        Such a collision is no failure of the handler.
+        """
         try:
             self._attempt(handler, claim, event, sessions, eager=False)
         except BaseException as error:
             if self._tools.stopping(error) or not self._tools.inbox.is_contention(error):
                 raise
-            log.info("delivery %s of %s ran into another transaction", handler.name, claim.envelope.id,
-                     extra=_about(claim))  # fmt: skip
+            log.info(
+                "delivery %s of %s ran into another transaction",
+                handler.name,
+                claim.envelope.id,
+                extra=_log_fields(claim),
+            )
             sessions.undone()
             self._attempt(handler, claim, event, sessions, eager=True)
 
-    def _attempt(
-        self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions, *, eager: bool
-    ) -> None:  # fmt: skip
-        """Call the handler, and commit what it did with its success."""
+    def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions, *, eager: bool) -> None:
+        """Call the handler, and commit its effects together with its success."""
         tools = self._tools
         with tools.inbox.begin(eager=eager) as connection:
             begun = time.monotonic()
@@ -69,9 +74,8 @@ class SingleRunner:
             tools.inbox.succeed(connection, [claim])
         if touches():
             tools.pacing.keep_apart(handler.name)
-        tools.pacing.note(handler.name, took)  # not before: on SQLite our own transaction would be in its way
+        tools.pacing.note(handler.name, took)  # after the commit: on SQLite the note would wait for our own transaction
 
 
-def _about(claim: Claim) -> dict[str, object]:
-    """For logs that have fields."""
+def _log_fields(claim: Claim) -> dict[str, object]:
     return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.attempt}

@@ -1,4 +1,4 @@
-"""What it takes to run deliveries, by themselves, in groups and in batches alike."""
+"""The tools that the runners share: of single deliveries, of groups and of batches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from events.ledger import Inbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """One of each in a process, made by its Deliverer.
+    """The tools of one process, made by its Deliverer.
 
     Attributes:
-        inbox: the ledger's side.
+        inbox: the part of the ledger that claims deliveries and stores outcomes.
         outages: waits for a database that is away.
         judge: decides about failures.
         calls: calls handlers.
         heartbeat: extends leases.
         pacing: measures handlers.
-        stopping: tells whether an exception is this process being ended rather than the handler failing.
-        draining: tells whether nothing new is to be started.
+        stopping: tells whether an exception ends this process, rather than being a failure of the handler.
+        draining: tells whether this process shall start nothing new.
     """
 
     inbox: Inbox

@@ -1,4 +1,4 @@
-"""Calls a handler in a transaction that is not its own to end: once for a delivery, or once for a batch of them."""
+"""Calls a handler in a transaction that it must not end, for one delivery or for a batch of them."""
 
 import time
 from collections.abc import Sequence
@@ -19,17 +19,24 @@ from events.publishing import Running, connection_of, running
 
 
 class Calls:
-    """Calls handlers, with whoever watches around, and knows how long each delivery in hand took. For any thread."""
+    """Calls handlers inside the watchers' contexts, and knows how long each delivery in hand took.
+
+    Threads may share it.
+    """
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self._took: dict[tuple[UUID, str], float] = {}
 
     def run(
-        self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+        self,
+        handler: Handler,
+        claims: Sequence[Claim],
+        events: Sequence[DomainEvent],
+        connection: Connection,
         shared: Shared | None = None,
-    ) -> HandlerSession | None:  # fmt: skip
-        """Call the handler with these events, all in one call: see run_handler, which says the rest."""
+    ) -> HandlerSession | None:
+        """Do the same as `run_handler`, which says the rest, inside the watchers' contexts."""
         around = self._hooks.around(claims)
         begun = time.perf_counter()
         try:
@@ -40,27 +47,31 @@ class Calls:
             self._took |= {(claim.envelope.id, handler.name): each for claim in claims}
 
     def took(self, claim: Claim) -> float:
-        """Seconds in the handler, 0 if it wasn't called."""
+        """The seconds that this delivery spent in the handler, 0 if the handler wasn't called."""
         return self._took.get((claim.envelope.id, claim.handler), 0.0)
 
     def forget(self, claims: Sequence[Claim]) -> None:
-        """They are no longer in hand."""
+        """These deliveries are no longer in hand."""
         for claim in claims:
             self._took.pop((claim.envelope.id, claim.handler), None)
 
 
 def run_handler(
-    handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], connection: Connection,
+    handler: Handler,
+    claims: Sequence[Claim],
+    events: Sequence[DomainEvent],
+    connection: Connection,
     shared: Shared | None = None,
-) -> HandlerSession | None:  # fmt: skip
-    """Call the handler with these events; what it did is flushed, and not committed.
+) -> HandlerSession | None:
+    """Call the handler once, with all these events. Its changes are flushed, and not committed.
 
     Args:
         shared: the transaction, if other deliveries have their part in it.
     Returns:
-        The handler's session, to be told how the transaction ended.
+        The handler's session, which has to be told how the transaction ended.
     Raises:
-        TransactionMisused: it ended the transaction. Whatever the handler raised.
+        TransactionMisused: the handler ended the transaction.
+        Exception: every error that the handler raises.
     """
     transaction = connection.get_transaction()
     wanted = handler.wants.values()
@@ -118,12 +129,12 @@ def _arguments(
         elif wanted is Wanted.SESSION:
             arguments[parameter] = session
         else:
-            told = [_told(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
-            arguments[parameter] = told if wanted is Wanted.DELIVERIES else told[0]
+            deliveries = [_delivery(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
+            arguments[parameter] = deliveries if wanted is Wanted.DELIVERIES else deliveries[0]
     return arguments
 
 
-def _told(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:
+def _delivery(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:
     return Delivery(
         event_id=event.event_id,
         event_type=claim.envelope.event_type,

@@ -1,4 +1,4 @@
-"""What becomes of a delivery whose attempt failed: another attempt, another worker, or a dead letter."""
+"""Decides about a delivery whose attempt failed: it gets another attempt or another worker, or is a dead letter."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,11 +14,18 @@ from events.ledger import ALIVE, Claim, Inbox, Outcome, Result, WorkerRegistry, 
 
 log = logging.getLogger("events.delivery")
 
-Results = dict[UUID, Result]  # by event id, of one handler
+Results = dict[UUID, Result]  # the results of one handler, by event id
 
 
 class Judge:
-    """Decides by the handler's retry policy, and writes it to the ledger. `workers`: who else lives."""
+    """Decides by the handler's retry policy, and writes the decision to the ledger.
+
+    Args:
+        inbox: the part of the ledger that stores outcomes.
+        workers: the part of the ledger that knows the other living workers.
+        outages: waits for a database that is away.
+        hooks: the watchers, which know the span of an attempt.
+    """
 
     def __init__(self, inbox: Inbox, workers: WorkerRegistry, outages: Outages, hooks: Hooks) -> None:
         self._inbox = inbox
@@ -27,7 +34,7 @@ class Judge:
         self._hooks = hooks
 
     def failed(self, handler: Handler, claim: Claim, error: BaseException) -> Result:
-        """Whose fault it was, and so what comes next."""
+        """Find out whose fault this error is, decide what comes next, and write that to the ledger."""
         if self.was_committed(claim, error):
             return Result(Outcome.SUCCEEDED)
         if isinstance(error, EventDataError | NewerEvent) and self._is_for_another(handler, claim):
@@ -37,22 +44,26 @@ class Judge:
         return self._judge(handler, claim, error)
 
     def was_committed(self, claim: Claim, error: BaseException) -> bool:
-        """Whether the database had committed this success, and only its answer was lost."""
+        """Whether the database has committed this success, and only its answer was lost."""
         return self._inbox.is_away(error) and self._outages.wait_out(lambda: self._inbox.succeeded(claim))
 
     def take_apart(self, claims: Sequence[Claim], why: object) -> Results:
-        """They are undone. Each comes again by itself, so that whichever is to blame is the only one to be blamed."""
-        log.info("%d deliveries of %s are tried one by one: %s", len(claims), claims[0].handler, why,
-                 extra={"handler": claims[0].handler})  # fmt: skip
+        """Hand back deliveries that were undone together. Each comes again by itself, so that only the guilty one is
+        blamed."""
+        handler = claims[0].handler
+        log.info("%d deliveries of %s are tried one by one: %s", len(claims), handler, why, extra={"handler": handler})
         self._outages.wait_out(lambda: self._inbox.hand_back(claims, timedelta(0), alone=True))
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
     def _interrupted(self, claim: Claim, error: BaseException, most: int) -> bool:
-        """It was the database that failed: this attempt isn't counted, unless that was so too often."""
+        """Hand back a delivery, as the database failed: the attempt isn't counted. False if that was so too often."""
         return self._outages.wait_out(lambda: self._inbox.interrupt(claim, error, most))
 
     def _is_for_another(self, handler: Handler, claim: Claim) -> bool:
-        """We can't read this event. While old and new code run side by side, a worker with the other code may."""
+        """Hand the delivery to a worker that may read its event, as this one can't. False if there is no such worker.
+
+        There is one while old and new code run side by side.
+        """
         event_type = claim.envelope.event_type
         ours = {event.event_name: fingerprint(event) for event in handler.events}.get(event_type, "")
         wait_out = self._outages.wait_out
@@ -74,9 +85,9 @@ class Judge:
         try:
             recorded = write()
         except Exception as trouble:
-            # The database is away while we speak, and was, perhaps, when the handler failed: whatever it made of that.
+            # The database is away now, and may have been away when the handler failed, whatever its own error says.
             if (pardons := self._inbox.pardons(trouble)) and self._interrupted(claim, error, pardons):
                 return Result(Outcome.HANDED_BACK, error)
             recorded = self._outages.wait_out(write)
-        # Not ours any more: another attempt has it, or a commit that seemed to fail had reached the database after all.
+        # If nothing was recorded, another attempt has the delivery, or the database got a commit that seemed to fail.
         return result if recorded else Result(Outcome.NOT_OURS, error)

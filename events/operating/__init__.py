@@ -1,5 +1,5 @@
-"""What operators do, whatever the face: look at dead letters, correct and replay them, pause handlers, follow
-what happens. The command line, Flower and code all call these classes.
+"""The actions of operators: look at dead letters, correct and replay them, pause handlers, follow events. The command
+line, Flower and applications all call these classes.
 
 May import: ledger and the words below. Open first: `dead_letters`.
 """

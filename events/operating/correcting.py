@@ -1,7 +1,7 @@
 """Corrects the data of a dead letter and runs it again: for the day when the data, not the code, was wrong.
 
 An event never changes: a copy with the corrected data takes its place, for the handler that failed and for no other.
-The dead letter is discarded, and both say what became of the other. Off unless EVENTS_EDIT says otherwise.
+The dead letter is discarded; it names the copy, and the copy names the dead letter. EVENTS_EDIT switches this on.
 """
 
 import json
@@ -26,11 +26,13 @@ from events.ledger import (
 
 
 class Correcting:
-    """Edit and replay.
+    """Edits dead letters and replays them.
 
     Args:
+        box: the part of the ledger that holds the dead letters.
+        history: the part of the ledger that holds the events.
         allowed: the setting EVENTS_EDIT.
-        max_bytes: limits the corrected data, as it does what is published.
+        max_bytes: limits the corrected data, as it limits the data of published events.
     """
 
     def __init__(self, box: DeadLetterBox, history: History, *, allowed: bool, max_bytes: int) -> None:
@@ -48,18 +50,22 @@ class Correcting:
         handler: str | None = None,
         confirm: Callable[[DeadLetter], None] = lambda _: None,
     ) -> UUID:
-        """The id of the corrected event, which is on its way to the handler.
+        """Correct a dead letter. Returns the id of the corrected event, which is on its way to the handler.
 
         Args:
-            changes: fields and their new values; the others stay as they are, masked ones too.
-            confirm: is given the dead letter before anything is done; what it raises ends it.
+            changes: fields and their new values; the other fields stay as they are, masked ones too.
+            actor: the operator, who is named in the history.
+            handler: the handler whose dead letter is meant; may be left out if the event has only one.
+            confirm: is called with the dead letter before anything is changed; if it raises, nothing is.
         Raises:
-            EditingIsOff, NoSuchDeadLetter, WhichHandler.
-            EventDataError: the event's class refuses the corrected data, or isn't loaded, or no database keeps it, or
-                it is too large.
+            EditingIsOff: the setting EVENTS_EDIT is off.
+            NoSuchDeadLetter: the event has no such dead letter, or has lost it meanwhile.
+            WhichHandler: the event is a dead letter of several handlers.
+            EventDataError: the event's class refuses the corrected data, or isn't loaded, or no database can store the
+                data, or they are too large.
         """
         if not self._allowed:
-            raise EditingIsOff("to correct dead letters is switched off; EVENTS_EDIT=on switches it on")
+            raise EditingIsOff("correcting dead letters is switched off; EVENTS_EDIT=on switches it on")
         letter = self._letter(event_id, handler)
         event = self._history.event(event_id)
         if event is None:
@@ -80,24 +86,24 @@ class Correcting:
         return corrected_id
 
     def _letter(self, event_id: UUID, handler: str | None) -> DeadLetter:
-        found = self._box.find(DeadLetterFilter(event_ids=(event_id,), handler=handler))
-        if not found:
-            raise NoSuchDeadLetter(f"event {event_id} has no dead letter; `events dead list` shows what there is")
-        if len(found) > 1:
-            names = ", ".join(sorted(letter.handler for letter in found))
+        letters = self._box.find(DeadLetterFilter(event_ids=(event_id,), handler=handler))
+        if not letters:
+            raise NoSuchDeadLetter(f"event {event_id} has no dead letter; `events dead list` shows all dead letters")
+        if len(letters) > 1:
+            names = ", ".join(sorted(letter.handler for letter in letters))
             raise WhichHandler(f"event {event_id} is a dead letter of {names}; say which: --handler NAME")
-        return found[0]
+        return letters[0]
 
 
 def _object(event: EventRecord) -> dict[str, Any]:
-    """What a foreign program stored may be anything."""
+    """The data of an event as a JSON object. Raises EventDataError for other data, which other programs may store."""
     try:
-        found = json.loads(unwrapped(event.data))
+        data = json.loads(unwrapped(event.data))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise EventDataError(f"event {event.event_id}: its data is no JSON object, of which fields could be changed")
-    return found
+        data = None
+    if not isinstance(data, dict):
+        raise EventDataError(f"event {event.event_id}: its data is no JSON object, so it has no fields to change")
+    return data
 
 
 def _envelope(event: EventRecord, corrected_id: UUID, data: str) -> Envelope:

@@ -1,4 +1,4 @@
-"""To look at events and at what became of them, whatever the face."""
+"""Looks up events and their deliveries, for the command line, web pages and code."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -10,39 +10,43 @@ from events.operating.prefixes import AT_ONCE, bounds, only_one
 
 
 class Inspection:
-    """Reads the history of events; what their classes mask is hidden. `masked`: see events.ledger.Subscriptions."""
+    """Reads the history of events. Masked fields are hidden. `masked`: see events.ledger.Subscriptions."""
 
     def __init__(self, history: History, masked: Callable[[], Mapping[str, Collection[str]]]) -> None:
         self._history = history
         self._masked = masked
 
     def event(self, event_id: UUID) -> EventRecord:
-        """One event, with all that is known of it. Raises NoSuchEvent."""
-        found = self._history.event(event_id)
-        if found is None:
+        """One event, with everything that the ledger knows about it. Raises NoSuchEvent."""
+        event = self._history.event(event_id)
+        if event is None:
             raise NoSuchEvent(f"the ledger has no event {event_id} (any more); `events find` looks for events")
-        return replace(found, data=mask(found.data, found.metadata, found.event_type, self._masked()))
+        return replace(event, data=mask(event.data, event.metadata, event.event_type, self._masked()))
 
     def called(self, name: str) -> list[Found]:
-        """Those that are meant by an id: the one that has it here, or else those that have it where they came from.
+        """The events that an id means: the event with this id here, or else those with this id at their sender.
 
-        Or else the one whose id here begins so. Raises NoSuchEvent, and AmbiguousId if there are several.
+        If there are neither, it is the event whose id here begins with `name`.
+
+        Raises:
+            NoSuchEvent: no event has such an id.
+            AmbiguousId: several ids begin with `name`.
         """
         event_id = as_uuid(name)
         if event_id is not None and (own := self._history.event(event_id)) is not None:
             return [Found(own.event_id, own.event_type, own.aggregate_id, own.published_at)]
-        if found := self._history.find(EventFilter(sender_id=name)):
-            return found
+        if received := self._history.find(EventFilter(sender_id=name)):
+            return received
         around = bounds(name) if event_id is None else None
-        if around is None or not (begun := self._history.between(*around, AT_ONCE)):
+        if around is None or not (candidates := self._history.between(*around, AT_ONCE)):
             raise NoSuchEvent(f"the ledger has no event {name} (any more); `events find` looks for events")
-        own = self.event(only_one(name, begun))
+        own = self.event(only_one(name, candidates))
         return [Found(own.event_id, own.event_type, own.aggregate_id, own.published_at)]
 
     def find(self, wanted: EventFilter) -> list[Found]:
-        """Those that match, newest first."""
+        """The matching events, newest first."""
         return self._history.find(wanted)
 
     def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
-        """Where the deliveries of these events stand, by event id."""
+        """The deliveries of these events, by event id."""
         return self._history.deliveries(event_ids)

@@ -1,4 +1,4 @@
-"""Parked messages: what was found in a queue and is no wake-up. Look at them, replay them, discard them."""
+"""Shows, replays and discards parked messages, which were put aside because a worker or bridge can't use them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -11,12 +11,14 @@ from events.ledger import Parked, ParkedFilter, ParkingLot, mask_foreign
 
 
 class ParkedMessages:
-    """What an operator does with parked messages, whatever the face.
+    """An operator's actions on parked messages, for the command line, web pages and code.
 
     Args:
-        send: puts a message back into the queue that it was found in.
-        publish: what came by a bridge has no queue to go back to: it becomes an event, if it can now.
-        masked: see events.ledger.Subscriptions. What came by a bridge holds the data of an event.
+        lot: the part of the ledger that holds the parked messages.
+        send: puts a message back into the queue where it was found.
+        publish: makes an event of a message that came by a bridge, if that is possible now: such a message has no queue
+            to go back to.
+        masked: see events.ledger.Subscriptions. A message that came by a bridge holds the data of an event.
     """
 
     def __init__(
@@ -32,43 +34,61 @@ class ParkedMessages:
         self._masked = masked
 
     def find(self, *, reason: str | None = None, limit: int | None = 50, discarded: bool = False) -> list[Parked]:
-        """Newest first. `discarded`: those that were discarded and can be restored, instead."""
+        """The parked messages, newest first.
+
+        Args:
+            reason: only messages that were parked for this reason; None for all.
+            limit: the number of messages, at most; None for all.
+            discarded: the discarded messages, which can be restored, instead of the parked ones.
+        """
         return self._shown(self._lot.find(ParkedFilter(reason=reason, limit=limit, discarded=discarded)))
 
     def counts(self, *, discarded: bool = False) -> dict[str, int]:
-        """How many, by reason."""
+        """The numbers of parked messages, by reason. `discarded`: of the discarded messages instead."""
         return self._lot.counts(discarded=discarded)
 
     def show(self, message_id: UUID) -> Parked:
-        """One of them, parked or discarded. Raises NoSuchParkedMessage."""
-        found = [
-            one
+        """One message, parked or discarded. Raises NoSuchParkedMessage."""
+        messages = [
+            message
             for discarded in (False, True)
-            for one in self._lot.find(ParkedFilter(ids=(message_id,), discarded=discarded))
+            for message in self._lot.find(ParkedFilter(ids=(message_id,), discarded=discarded))
         ]
-        if not found:
-            raise NoSuchParkedMessage(f"no message {message_id} is parked; `events parked list` shows what there is")
-        return self._shown(found)[0]
+        if not messages:
+            raise NoSuchParkedMessage(f"no message {message_id} is parked; `events parked list` shows all messages")
+        return self._shown(messages)[0]
 
     def replay(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
-        """Back into their queues, as they came; how many. One that still can't be run is parked anew.
+        """Put messages back into their queues, as they came. Returns how many.
 
-        What came by a bridge is published, or stays where it is.
+        A message that a worker still can't run is parked anew. A message that came by a bridge is published, or stays
+        parked.
+
+        Args:
+            ids: the messages; if empty, all are meant.
+            reason: only messages that were parked for this reason; None for all.
         """
         return self._lot.replay(ParkedFilter(ids=ids, reason=reason), self._replay)
 
     def discard(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
-        """Give them up; how many. Their rows stay, in state `discarded`, until they are pruned: see `restore`."""
+        """Give messages up, chosen as in `replay`. Returns how many.
+
+        Their rows stay, in state `discarded`, until they are pruned: see `restore`.
+        """
         return self._lot.discard(ParkedFilter(ids=ids, reason=reason))
 
     def restore(self, ids: Collection[UUID] = (), *, reason: str | None = None) -> int:
-        """What was discarded is parked again; how many."""
+        """Park discarded messages again, chosen as in `replay`. Returns how many."""
         return self._lot.restore(ParkedFilter(ids=ids, reason=reason))
 
-    def _shown(self, found: Sequence[Parked]) -> list[Parked]:
-        declared = self._masked() if any("bridge" in one.properties for one in found) else {}
+    def _shown(self, messages: Sequence[Parked]) -> list[Parked]:
+        """The messages as people may see them: the masked fields of events are hidden."""
+        if not any("bridge" in message.properties for message in messages):
+            return list(messages)
+        declared = self._masked()
         return [
-            replace(one, body=mask_foreign(one.body, declared)) if "bridge" in one.properties else one for one in found
+            replace(message, body=mask_foreign(message.body, declared)) if "bridge" in message.properties else message
+            for message in messages
         ]
 
     def _replay(self, message: Parked, connection: Connection) -> bool:

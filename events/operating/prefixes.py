@@ -1,4 +1,4 @@
-"""Ids by their first characters, as people type them."""
+"""Finds ids by their first characters, as people type them."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from uuid import UUID
 
 from events.errors import AmbiguousId
 
-AT_ONCE = 6  # candidates to look for: five are named
+AT_ONCE = 6  # candidates that are looked for: five are named, and the sixth tells that there are more
 
 
 def bounds(prefix: str) -> tuple[UUID, UUID] | None:
-    """The first and the last UUID that begin so; None if none can, as they have hexadecimal digits and hyphens."""
+    """The first and the last UUID that begin with `prefix`; None if no UUID can, for its digits or its hyphens."""
     begins = prefix.lower()
     model = re.sub("[0-9a-f]", "0", begins)
     digits = begins.replace("-", "")
@@ -19,10 +19,10 @@ def bounds(prefix: str) -> tuple[UUID, UUID] | None:
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
-def only_one(prefix: str, found: Sequence[UUID]) -> UUID:
-    """The one id that was found. Raises AmbiguousId, which names the candidates."""
-    if len(found) == 1:
-        return found[0]
-    more = ", and more" if len(found) >= AT_ONCE else ""
-    named = ", ".join(map(str, found[: AT_ONCE - 1]))
-    raise AmbiguousId(f"several ids begin with {prefix}: {named}{more}; give some more of the one that you mean")
+def only_one(prefix: str, candidates: Sequence[UUID]) -> UUID:
+    """The only candidate. Raises AmbiguousId, which names the candidates, if there are several."""
+    if len(candidates) == 1:
+        return candidates[0]
+    more = ", and more" if len(candidates) >= AT_ONCE else ""
+    named = ", ".join(map(str, candidates[: AT_ONCE - 1]))
+    raise AmbiguousId(f"several ids begin with {prefix}: {named}{more}; type more characters of the id that you mean")

@@ -1,4 +1,4 @@
-"""What happens to events, as it happens: those that are published from now on, and each outcome of their deliveries."""
+"""Follows events as they are published, and the outcomes of their deliveries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,14 +11,20 @@ from events.operating.inspection import Inspection
 from events.text import first_line
 
 _OVERLAP = timedelta(seconds=10)  # a transaction that began earlier may commit later
-_FOLLOWED = 1000  # events whose deliveries are followed, the newest
-_AT_ONCE = 500  # events in one look; what is more is told in the next one, as far as it is within the overlap
+_FOLLOWED = 1000  # the newest events, whose deliveries are followed
+_AT_ONCE = 500  # events in one look; further ones are told in the next look, if they are within the overlap
 _ENDED = (State.SUCCEEDED, State.DEAD, State.DISCARDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that happened to an event, or to its delivery to `handler`."""
+    """Something that happened to an event, or to its delivery to `handler`.
+
+    Attributes:
+        what: the word for what happened, such as "published" or "dead".
+        who: the worker.
+        detail: the attempt, and the error if there is one.
+    """
 
     at: datetime
     what: str
@@ -31,7 +37,12 @@ class Happening:
 
 
 class Tail:
-    """Looks at the ledger again and again; used by one thread. Only reads, by indexes."""
+    """Looks at the ledger again and again, for one thread. It only reads, and by indexes.
+
+    Args:
+        wanted: the events to follow; from now on if the filter has no `since`.
+        handler: follow only deliveries to this handler; None for all, and for the publishing, too.
+    """
 
     def __init__(self, history: Inspection, letters: DeadLetters, wanted: EventFilter, handler: str | None) -> None:
         self._history = history
@@ -41,14 +52,14 @@ class Tail:
         self._since = wanted.since or datetime.now(UTC)
         self._seen: dict[UUID, Found] = {}
         self._open: dict[UUID, Found] = {}
-        self._told: dict[tuple[UUID, str], tuple[str, int]] = {}  # what was told of a delivery: its state, attempts
+        self._told: dict[tuple[UUID, str], tuple[str, int]] = {}  # by delivery: the state and attempts told last
         self._dead: set[tuple[UUID, str, datetime | None]] = set()
 
     def look(self) -> list[Happening]:
-        """What happened since the last look, in order."""
+        """Everything that happened since the last look, in order."""
         since = max(self._since, datetime.now(UTC) - _OVERLAP) if self._seen else self._since
-        found = [*self._new_events(since), *self._outcomes(), *self._older_dead(since)]
-        return sorted(found, key=lambda one: one.at)
+        happenings = [*self._new_events(since), *self._outcomes(), *self._older_dead(since)]
+        return sorted(happenings, key=lambda happening: happening.at)
 
     def _new_events(self, since: datetime) -> Iterator[Happening]:
         wanted = replace(self._wanted, since=since, before=None, limit=_AT_ONCE, sender_id=None)
@@ -103,7 +114,7 @@ class Tail:
             )
 
     def _older_dead(self, since: datetime) -> Iterator[Happening]:
-        """What was published before, and was given up now."""
+        """Dead letters of events that were published before the tail began."""
         if self._wanted.correlation_id is not None:
             return
         wanted = DeadLetterFilter(

@@ -1,4 +1,4 @@
-"""An event becomes a row in the caller's transaction.
+"""Publishes events: writes them as rows in the caller's transaction.
 
 May import: tracing, ledger and the words below; never a broker. Open first: `verbs`, then `publisher`.
 """

@@ -1,4 +1,5 @@
-"""publish: an event becomes a row in the caller's transaction. No broker is involved, so none can fail or slow it."""
+"""Publishes events: writes them as rows in the caller's transaction. No broker is involved, so none can fail or slow
+publish()."""
 
 import json
 import threading
@@ -18,13 +19,13 @@ from events.tracing import HEADERS, PublishTracing, carried
 
 
 class Running:
-    """The delivery that this context runs: what publish() inside a handler joins.
+    """The delivery that runs in this context: publish() inside a handler joins the delivery's transaction.
 
-    Contexts are copied, to tasks and to threads, and a copy outlives the handler: it must not join what comes next.
+    Contexts are copied, to tasks and to threads, and a copy may outlive the handler. It must not join a later delivery.
 
     Args:
-        event: None if there are several: they are a batch.
-        connection: asked for with each publish(); in that transaction.
+        event: the event that the handler was called with; None for a batch of several.
+        connection: returns the connection that is in the delivery's transaction. It is called for each publish().
     """
 
     def __init__(self, handler: str, event: DomainEvent | None, connection: Callable[[], Connection]) -> None:
@@ -36,18 +37,23 @@ class Running:
 
     @contextmanager
     def joined(self) -> Iterator[Connection]:
-        """The connection; the delivery doesn't end before the block does. Raises PublishError if it has ended."""
+        """The connection. The delivery doesn't end before the block does.
+
+        Raises:
+            PublishError: the delivery has ended.
+        """
         with self._lock:
             if self._has_ended:
                 raise PublishError(
                     f"publish() in a task or thread that a delivery of handler {self._handler!r} started, and that "
-                    f"went on when it had ended: it can't join that transaction any more. Publish in the handler, or "
-                    f"await what does; or publish in a session of your own (session=...), or in a new context "
-                    f"(contextvars.Context().run)"
+                    f"went on after the delivery: publish() can't join that transaction any more. Publish in the "
+                    f"handler, or await the task there; or publish in a session of your own (session=...), or in a new "
+                    f"context (contextvars.Context().run)"
                 )
             yield self._connection()
 
     def end(self) -> None:
+        """The delivery has ended: from now on no publish() joins it."""
         with self._lock:
             self._has_ended = True
 
@@ -59,8 +65,9 @@ class Publisher:
     """Writes events to a ledger.
 
     Args:
-        max_bytes: limits the data of each.
-        tracing: makes spans, if anybody does.
+        log: the part of the ledger that stores events.
+        max_bytes: limits the data of each event.
+        tracing: makes spans; None if OpenTelemetry isn't installed.
     """
 
     def __init__(self, log: EventLog, max_bytes: int, tracing: PublishTracing | None = None) -> None:
@@ -75,7 +82,7 @@ class Publisher:
         session: Session | scoped_session[Any] | Connection | None = None,
         versions: Sequence[int] = (),
     ) -> None:
-        """See `events.publish`. `versions`: the aggregate's version after each event, when it counts them."""
+        """See `events.publish`. `versions`: the aggregate's version after each event, if the aggregate counts them."""
         batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
         if self._tracing is None or not self._tracing.is_on():
             self._write(batch, session, versions, None)
@@ -118,7 +125,7 @@ def _as_list(events: object) -> list[DomainEvent]:
 
 
 def _with_causation(event: DomainEvent, cause: Running | None, trace: Carrier | None) -> Metadata | str:
-    """The event's metadata, completed: what an event causes shares its correlation id, and belongs to its trace."""
+    """The event's metadata, completed: it has the correlation id and the trace of the event that caused it."""
     if cause is None and isinstance(event, DomainEvent) and not event.metadata.model_fields_set:
         usual = f'{{"correlation_id":"{event.event_id}"}}'  # at a fifth of the price
         return merged(usual, json.dumps(trace)) if trace else usual
@@ -131,15 +138,15 @@ def _with_causation(event: DomainEvent, cause: Running | None, trace: Carrier | 
     elif correlation is None and isinstance(event, DomainEvent):
         correlation = str(event.event_id)
     if not trace and cause is not None and cause.event is not None and not carried(given):
-        trace = carried(cause.event.metadata)  # nobody makes spans here: handed on as it is
+        trace = carried(cause.event.metadata)  # this process makes no spans: the context is handed on as it is
     completed = {"correlation_id": correlation, "causation_id": causation}
     if sender is not None and given.causation_id is None:
-        completed[CAUSE_SENT_AS] = sender[1]  # by which it is known where it came from
-    if trace:  # both or none: the tracestate of another trace is none of this one
+        completed[CAUSE_SENT_AS] = sender[1]  # the id that the cause has at its sender
+    if trace:
         completed |= trace
-    found = given.model_copy(update=completed)
-    if trace and found.__pydantic_extra__ is not None:
-        for name in HEADERS:
+    metadata = given.model_copy(update=completed)
+    if trace and metadata.__pydantic_extra__ is not None:
+        for name in HEADERS:  # a tracestate of another trace must not stay
             if name not in trace:
-                found.__pydantic_extra__.pop(name, None)
-    return found
+                metadata.__pydantic_extra__.pop(name, None)
+    return metadata

@@ -1,4 +1,4 @@
-"""What a caller may give as `session=`: what ends the transaction that the event belongs to. All else is refused."""
+"""Checks the argument `session=`: it must be an object that ends the transaction which the event belongs to."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ log = logging.getLogger("events.publishing")
 
 _warned: WeakSet[Engine] = WeakSet()
 
-_WRITE = insert(table("event_store"))  # for a session that sends what reads to one database and what writes to another
+_WRITE = insert(table("event_store"))  # a session may send reads and writes to different databases: we mean the latter
 _CURES = {
     sessionmaker: "call it, and give the session that you commit",
     Engine: "use `with engine.begin() as connection`, and give the connection",
@@ -27,11 +27,11 @@ _CURES = {
 
 
 def connection_of(session: object) -> Connection:
-    """The connection, in the transaction that a Session, scoped_session or Connection is in.
+    """The connection of a Session, scoped_session or Connection, in its transaction.
 
     Raises:
-        PublishError: it is none of them; the message names what it is, and the cure.
-        sqlalchemy.exc.SQLAlchemyError: its transaction is one that must be rolled back first, for example.
+        PublishError: `session` is of another type; the message names the type, and the cure.
+        sqlalchemy.exc.SQLAlchemyError: the transaction has failed and must be rolled back first, for example.
     """
     if isinstance(session, Connection):
         return session
@@ -43,7 +43,7 @@ def connection_of(session: object) -> Connection:
         except UnboundExecutionError:
             raise PublishError(
                 f"session= is a {type(session).__name__} without a bind for the ledger: make it with bind=, the "
-                f"engine of the database that has event_store, besides its binds=; or name one of its transactions: "
+                f"engine of the database that has event_store, beside its binds=; or name one of its transactions: "
                 f"session=session.connection(bind_arguments={{'mapper': SomeModel}})"
             ) from None
         _warn_of_other_databases(session, connection)
@@ -56,10 +56,10 @@ def connection_of(session: object) -> Connection:
 
 
 def async_session_of(session: object) -> Any:
-    """The AsyncSession or AsyncConnection, which have `run_sync`.
+    """The AsyncSession or AsyncConnection, both of which have `run_sync`.
 
     Raises:
-        PublishError: as `connection_of` does; or greenlet is missing, by which they call what is synchronous.
+        PublishError: `session` is of another type; or greenlet is missing, which `run_sync` needs.
     """
     asyncio = _asyncio()
     if asyncio is not None and isinstance(session, asyncio.async_scoped_session):
@@ -73,8 +73,9 @@ def async_session_of(session: object) -> Any:
 
 
 def _warn_of_other_databases(session: Session, connection: Connection) -> None:
-    """Of those in its `binds`: what is written there is another transaction, which may end in another way."""
-    binds = getattr(session, "binds", None) or getattr(session, "_Session__binds", {})  # since, and before, 2.1
+    """Warn of the other databases in a session's `binds`: rows there are in another transaction, which may end in
+    another way."""
+    binds = getattr(session, "binds", None) or getattr(session, "_Session__binds", {})  # since 2.1, and before
     for key, bind in binds.items():
         engine = bind.engine
         if engine is connection.engine or engine in _warned or session.twophase:
@@ -83,18 +84,20 @@ def _warn_of_other_databases(session: Session, connection: Connection) -> None:
             continue
         _warned.add(engine)
         log.warning(
-            "publish(session=...) of a session with binds=: the event is written to %s, but what is bound to %s is "
-            "another transaction, and either may be committed without the other; record() in an AggregateRoot of that "
-            "other database, publish(session=session.connection(bind_arguments={'mapper': ...})), or twophase=True "
-            "keep them together",
-            _shown(connection.engine), _shown(engine),
-        )  # fmt: skip
+            "publish(session=...) of a session with binds=: the event is written to %s, but the tables that are bound "
+            "to %s are written in another transaction, and either may be committed without the other; record() in an "
+            "AggregateRoot of that other database, publish(session=session.connection(bind_arguments={'mapper': "
+            "...})), or twophase=True keep them together",
+            _shown(connection.engine),
+            _shown(engine),
+        )
 
 
 def _goes_to(session: Session, key: Any, engine: Engine) -> bool:
-    """Whether the session writes there what is bound by this key. Its class may decide otherwise, as a handler's does.
+    """Whether the session writes rows of the table or class `key` to this engine. A class of sessions may decide
+    otherwise than `binds` says, as that of handlers does.
 
-    Of what it can't say without knowing more nobody is warned: publishing must not fail by it.
+    If the session can't tell without a statement, no warning is logged: publishing must not fail here.
     """
     if type(session).get_bind is Session.get_bind:
         return True
@@ -127,7 +130,8 @@ def _refused(session: object, wanted: str) -> PublishError:
 
 
 def _need_greenlet() -> None:
-    """SQLAlchemy 2.0 makes an AsyncSession without it, and fails in its first statement; 2.1 fails on import."""
+    """Raise PublishError if greenlet is missing. Without it, SQLAlchemy 2.0 makes an AsyncSession all the same, and
+    fails at the first statement; 2.1 fails on import."""
     try:
         import greenlet  # noqa: F401
     except ImportError as error:
@@ -138,5 +142,5 @@ def _need_greenlet() -> None:
 
 
 def _asyncio() -> ModuleType | None:
-    """SQLAlchemy's part for asyncio, if anybody in this process has imported it."""
+    """SQLAlchemy's module for asyncio; None if this process has not imported it."""
     return sys.modules.get("sqlalchemy.ext.asyncio")

@@ -1,4 +1,4 @@
-"""publish() and publish_async(), as applications call them."""
+"""The functions that applications call: publish() and publish_async()."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 
-def _nobody() -> Publisher:
-    raise RuntimeError("nothing publishes here: import events.pipeline, which provides the publisher of this process")
+def _no_publisher() -> Publisher:
+    raise RuntimeError("this process has no publisher yet: import events.pipeline, which provides it")
 
 
-_provided: Callable[[], Publisher] = _nobody
+_provided: Callable[[], Publisher] = _no_publisher
 
 
 def provide(publisher: Callable[[], Publisher]) -> None:
-    """From now on events are published by what this returns; it is asked each time."""
+    """From now on publish() uses the publisher that this function returns. It is called for each publish()."""
     global _provided
     _provided = publisher
 
@@ -33,15 +33,16 @@ def publish(
 ) -> None:
     """Publish one event or several.
 
-    With `session` (a Session, scoped_session or Connection) they are written in its transaction, at once: what becomes
-    of the rows that are written beside them, in a savepoint for example, becomes of the events. Inside
-    a handler they join the handler's transaction. Otherwise they are durable when this returns. Several events are
-    written in one round trip. Publishing an event again that is stored already changes nothing.
+    With `session` (a Session, scoped_session or Connection) the events are written at once, in its transaction: they
+    share the fate of the rows that are written beside them, in a savepoint for example. Inside a handler they join the
+    handler's transaction. Otherwise they are durable when this returns. Several events are written in one round trip.
+    Publishing an event again that is stored already changes nothing.
 
     Raises:
-        EventIdTaken: another event has its id, as after model_copy(), which keeps it; nothing of the call is written.
-        PublishError: not an event, or one that can't be stored; PayloadTooLarge if its data is over the limit. Or
-            `session` is no such thing, or in AUTOCOMMIT.
+        EventIdTaken: another event has the same id, as after model_copy(), which keeps the id. No event of the call is
+            written.
+        PublishError: an argument is no event, or the event can't be stored (PayloadTooLarge if its data is over the
+            limit); or `session` is of another type, or in AUTOCOMMIT.
         SchemaError: the database of that transaction has no ledger.
         ConfigurationError: a setting is wrong.
     """
@@ -53,9 +54,14 @@ async def publish_async(
     *,
     session: "AsyncSession | async_scoped_session[Any] | AsyncConnection | None" = None,
 ) -> None:
-    """`publish` for asyncio: `session` is an AsyncSession, async_scoped_session or AsyncConnection.
+    """Publish one event or several, as `publish` does, without blocking the event loop.
 
-    Alone it runs in a thread.
+    `session` is an AsyncSession, async_scoped_session or AsyncConnection. Without a session, and outside of a handler,
+    the events are written in a thread.
+
+    Raises:
+        PublishError: as in `publish`; or greenlet is missing, which SQLAlchemy's asyncio needs.
+        EventIdTaken, SchemaError, ConfigurationError: as in `publish`.
     """
     if session is not None:
         await async_session_of(session).run_sync(lambda sync: publish(events, session=sync))

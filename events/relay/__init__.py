@@ -1,8 +1,8 @@
 """From the outbox to the broker: which deliveries are due, which of them share a message, and what happens when
 the broker takes none.
 
-`transport` is the contract of what carries messages, which events.transport keeps; `relay` is the loop, in which
-`dispatch` sends what is due and `recovering` finds what went missing.
+`transport` is a contract that events.transport keeps: the relay gives it messages. `relay` is the loop, in which
+`dispatch` sends the due deliveries and `recovering` finds the lost ones.
 
 May import: ledger, hooks and the words below. Open first: `relay`, the loop.
 """

@@ -1,4 +1,4 @@
-"""Copies of dead letters for the broker, where people may look for them. The ledger has them in any case."""
+"""Gives the broker copies of dead letters, where people may look for them. The ledger keeps the dead letters anyway."""
 
 import logging
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ log = logging.getLogger("events.relay")
 
 
 class Copying:
-    """Used by one relay, in one thread.
+    """Copies dead letters for one relay, in the relay's thread.
 
     Args:
-        batch: so many dead letters at once.
-        throttle: for a broker that is away.
+        batch: the number of dead letters that are copied at once.
+        throttle: limits the warnings about a broker that is away.
     """
 
     def __init__(
@@ -29,21 +29,23 @@ class Copying:
         self._throttle = throttle
 
     def copy_all(self) -> None:
-        """Give the broker all dead letters of which it has no copy; later, if it is away."""
+        """Give the broker a copy of each dead letter that has none. If the broker is away, a later call does."""
         while letters := self._recovery.take_uncopied(self._batch):
             if not self._copy(letters):
                 return
 
     def _copy(self, letters: Sequence[DeadLetter]) -> bool:
-        """Whether the broker has them, or never will: they are in the ledger all the same, and hold up no others."""
+        """Whether these are done with: the broker has the copies, or refuses them for ever. Those hold up no others."""
         try:
             self._transport.send_dead(masked_letters(letters, self._subscriptions.masked()))
         except Unsendable as error:
             if len(letters) > 1:
                 copied = [self._copy([letter]) for letter in letters]
                 return all(copied)
-            log.error("the broker can't hold a copy of dead letter %s of %s: %s", letters[0].event_id,
-                      letters[0].handler, error)  # fmt: skip
+            letter = letters[0]
+            log.error(
+                "the broker can't hold a copy of dead letter %s of %s: %s", letter.event_id, letter.handler, error
+            )
         except TransportError as error:
             self._throttle.warn(str(error))
             return False

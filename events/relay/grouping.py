@@ -1,7 +1,7 @@
-"""Which due deliveries share a message, and so a transaction: with one commit each, commits are the limit.
+"""Decides which due deliveries share a message, and so a transaction: if each had its own, commits would be the limit.
 
-A message holds deliveries of one handler, as many as it handles within GROUP_TIME by the pace that workers measured. So
-slow handlers are left out by themselves, and what is not many stays single: at low load, one event is one message.
+A message holds deliveries of one handler, as many as the handler runs within GROUP_TIME by the pace that workers
+measured. So deliveries of slow handlers stay single, and so do few deliveries: at low load, an event is a message.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +10,8 @@ from events.ledger import Due, Group, Pace
 
 GROUP_TIME = 0.04  # seconds that a group may take
 _AT_LEAST = 4  # messages that the last deliveries of a backlog make, so that several processes have something to do
-_UNTRIED = 32  # deliveries of a handler in flight while nobody knows how long one takes
-_UNKNOWN = Pace()  # of a handler whose subscription is gone
+_UNTRIED = 32  # deliveries of a handler that are in flight at most, until a worker has measured how long they take
+_UNKNOWN = Pace()  # the pace of a handler whose subscription is gone
 
 
 def make_groups(
@@ -25,21 +25,22 @@ def make_groups(
     """The messages to send now, in the order in which their first deliveries are due; the rest stays due.
 
     Args:
-        due: of one queue, in the order in which they are due.
-        in_flight: deliveries on the way, by handler.
-        room: for so many messages.
-        limit: more than so many due deliveries are not looked at, so a batch of that size is full.
-        waited_for: untried handlers that nobody has tried for so long that the rest of theirs waits no longer.
+        due: the due deliveries of one queue, in the order in which they are due.
+        paces: the paces of handlers, by name.
+        in_flight: the numbers of deliveries on the way, by handler.
+        room: the number of messages that there is room for; None for any number.
+        limit: the number of due deliveries that the relay looks at, so a batch of that size is full; None for any.
+        waited_for: handlers that have been untried for so long that the rest of their deliveries waits no longer.
     """
-    apart = 1 if limit is not None and len(due) >= limit else _AT_LEAST  # with more behind it, there is work for all
+    apart = 1 if limit is not None and len(due) >= limit else _AT_LEAST  # with more to come, all processes have work
     by_handler: dict[str, list[tuple[int, Due]]] = {}
-    for place, one in enumerate(due):
-        by_handler.setdefault(one.wakeup.handler, []).append((place, one))
+    for place, delivery in enumerate(due):
+        by_handler.setdefault(delivery.wakeup.handler, []).append((place, delivery))
     groups: list[tuple[int, Group]] = []
     for handler, waiting in by_handler.items():
         pace = paces.get(handler, _UNKNOWN)
-        groups += [(place, (one.wakeup,)) for place, one in waiting if one.alone]
-        together = [(place, one) for place, one in waiting if not one.alone]
+        groups += [(place, (delivery.wakeup,)) for place, delivery in waiting if delivery.alone]
+        together = [(place, delivery) for place, delivery in waiting if not delivery.alone]
         if is_untried(pace) and handler not in waited_for:
             together = together[: max(0, _UNTRIED - in_flight.get(handler, 0))]
         size = _size(len(together) // apart, pace, limit)
@@ -47,13 +48,13 @@ def make_groups(
             together = _without_lingering(together, pace.linger.total_seconds(), size)
         for start in range(0, len(together), size):
             part = together[start : start + size]
-            groups.append((part[0][0], tuple(one.wakeup for _, one in part)))
-    groups.sort(key=lambda found: found[0])
+            groups.append((part[0][0], tuple(delivery.wakeup for _, delivery in part)))
+    groups.sort(key=lambda group: group[0])
     return [group for _, group in groups[:room]]
 
 
 def is_untried(pace: Pace) -> bool:
-    """Nobody knows yet whether its deliveries may be grouped."""
+    """Whether no worker has measured the handler yet, so that nothing says whether its deliveries may be grouped."""
     return pace.most > 1 and not pace.batch and pace.seconds is None
 
 
@@ -67,7 +68,7 @@ def _size(share: int, pace: Pace, limit: int | None) -> int:
 
 
 def _without_lingering(waiting: list[tuple[int, Due]], linger: float, size: int) -> list[tuple[int, Due]]:
-    """Whole batches go at once; what doesn't fill one waits, unless it has waited long enough."""
+    """Without the deliveries that don't fill a batch, unless they have waited long enough; whole batches go at once."""
     rest = len(waiting) % size
     if not rest or waiting[-rest][1].age >= linger:
         return waiting

@@ -1,5 +1,5 @@
-"""What a relay makes of a database that is away, or was: it backs off, and takes no lease for lost that could not be
-extended meanwhile."""
+"""How a relay bears a database that is away, or was: it backs off, and doesn't take a lease for lost that a living
+worker couldn't extend meanwhile."""
 
 import logging
 import time
@@ -12,14 +12,14 @@ log = logging.getLogger("events.relay")
 
 _PAUSES = Backoff(first=0.2, longest=3.0)  # seconds, while the database or broker is away
 _LOG_EVERY = 5.0  # seconds between log lines while something is down
-_COME_BACK = 5.0  # seconds that living workers have, after the relay has begun, to say that they live
+_COME_BACK = 5.0  # seconds that living workers have, after the relay has begun, to extend their leases
 
 
 class Outage:
-    """When the database was last away. Whose lease ended meanwhile couldn't extend it, and need not have died.
+    """Remembers when the database was last away. A worker whose lease ended meanwhile couldn't extend it, and may live.
 
     Args:
-        lease: seconds. For so long after an outage workers may still come back and say that they live.
+        lease: the length of a lease in seconds. For as long after an outage workers may still come back.
     """
 
     def __init__(self, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,25 +31,27 @@ class Outage:
         self._wait_until = 0.0
 
     def may_have_been(self) -> None:
-        """We have just begun, and can't know."""
+        """The relay has just begun, and can't know whether the database was away."""
         self._made_at = self._clock()
         self._wait_until = self._made_at + self._lease
 
     def begun(self) -> None:
+        """The database is away."""
         if self._begun_at is None or self._over_at is not None:
             self._begun_at, self._over_at = self._well_at, None
 
     def over(self) -> None:
+        """The database answers."""
         self._well_at = self._clock()
         if self._begun_at is not None and self._over_at is None:
             self._over_at = self._well_at
             self._wait_until = self._well_at + self._lease
 
     def ended_ago(self) -> timedelta | None:
-        """For how long a lease must have ended to be a lost one; None while none is.
+        """How long ago a lease must have ended to be lost; None while no lease counts as lost.
 
-        Who has just begun goes by the leases that ended long ago, or processes that end again and again would leave
-        them for ever.
+        A relay that has just begun takes those for lost that ended long ago. Else a relay that is restarted again and
+        again would never find them.
         """
         now = self._clock()
         if now >= self._wait_until:
@@ -59,7 +61,7 @@ class Outage:
         return None
 
     def since(self) -> timedelta | None:
-        """How long ago the last one began, if leases that it kept from being extended may end now."""
+        """How long ago the last outage began, if leases that it kept from being extended may end now; else None."""
         now = self._clock()
         if self._begun_at is None or (self._over_at is not None and now > self._over_at + 2 * self._lease):
             return None
@@ -67,10 +69,10 @@ class Outage:
 
 
 class BackOff:
-    """Backs off while the database or broker is away, and says so now and then instead of in every round.
+    """Backs off while the database or broker is away, and logs that now and then instead of in every round.
 
     Args:
-        explained: an error as one line, with its cure: a role without rights, say, is refused for ever.
+        explained: returns an error as one line, with its cure: a role without rights, for example, is refused for ever.
     """
 
     def __init__(self, explained: Callable[[BaseException], str]) -> None:
@@ -79,6 +81,7 @@ class BackOff:
         self._logged_at = 0.0
 
     def met(self, error: Exception) -> timedelta:
+        """Note a failed round. Returns how long to wait before the next one."""
         self._count += 1
         now = time.monotonic()
         if now - self._logged_at >= _LOG_EVERY or (self._count == 1 and now - self._logged_at >= 1):
@@ -87,6 +90,7 @@ class BackOff:
         return timedelta(seconds=_PAUSES.after(self._count))
 
     def over(self) -> None:
+        """Note a round that succeeded."""
         if self._count:
             log.warning("relay: works again after %d failed tries", self._count)
             self._count = 0

@@ -1,5 +1,5 @@
-"""What went missing: leases that ended, wake-ups that their queue no longer has, dead letters to copy, events that
-another program marked as processed."""
+"""Finds what went missing, and mends it: leases that ended, wake-ups that their queue no longer has, dead letters
+without a copy, events that another program marked as processed."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ log = logging.getLogger("events.relay")
 
 
 class Recovering:
-    """Used by one relay, in one thread.
+    """Looks for one relay, in the relay's thread.
 
     Args:
         outage: tells which leases may have ended only because the database was away.
@@ -53,7 +53,7 @@ class Recovering:
         self._holder = f"{socket.gethostname()}.{os.getpid()}"
 
     def look(self) -> bool:
-        """Ask once what is missing, and mend that; whether there may be more of it.
+        """Ask the ledger once what is missing, and mend that. Returns whether more may be missing.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database failed; nothing is lost.
@@ -71,9 +71,9 @@ class Recovering:
         return more
 
     def _bring_back(self, missing: Missing, ended_ago: timedelta | None) -> bool:
-        """Deliveries that are in nobody's hand, or in a wrong place, are due again; whether there were any.
+        """Make deliveries due again whose worker is gone, or that are in a wrong place. Returns whether there were any.
 
-        `ended_ago`: leases that ended so long ago are lost; None while none is.
+        `ended_ago`: how long ago a lease must have ended to be lost; None while no lease counts as lost.
         """
         moved = 0
         if missing.leases and ended_ago is not None:
@@ -87,33 +87,33 @@ class Recovering:
         return moved > 0
 
     def _settle_marked(self) -> bool:
-        """Decide about events that another program marked as processed; whether there may be more."""
+        """Decide about events that another program marked as processed. Returns whether there may be more."""
         settled = self._outbox.settle_marked(self._limits.batch)
         if settled.fanned_out.events:
             self._hooks.fanned_out(settled.fanned_out)
-        for count, what in ((settled.fanned_out.events, "run all the same"), (settled.left, "don't run")):
+        for count, do in ((settled.fanned_out.events, "run all the same"), (settled.left, "don't run")):
             if count:
                 self._throttle_marked.warn(
                     f"another program marked {count} events as processed before they were fanned out; their handlers "
-                    f"{what} (EVENTS_MARKED_BY_OTHERS, docs/migrating.md)"
+                    f"{do} (EVENTS_MARKED_BY_OTHERS, docs/migrating.md)"
                 )
         return settled.looked_at == self._limits.batch
 
     def _renew_held(self) -> None:
-        """Without a broker: say of the wake-ups that this process holds that they are not lost."""
+        """Tell the ledger that the wake-ups which this process holds itself, having no broker, are not lost."""
         if held := [wakeup for group in self._transport.held() for wakeup in group]:
             self._recovery.renew(held, self._limits.stale_after, self._holder)
 
     def _resend(self) -> None:
-        """What was sent long ago, and its queue no longer has."""
+        """Send wake-ups again that were sent long ago, and that their queue no longer has."""
         for queue, sent in self._recovery.overdue().items():
-            # A queue is first in, first out: the messages in it are those sent last. What was sent before them and
-            # hasn't started is lost, or in a worker's hand, where a second wake-up does no harm. Age proves nothing.
-            # Those that a living worker holds are counted on neither side.
+            # A queue is first in, first out: the messages in it are those sent last. A delivery that was sent before
+            # them and hasn't started is lost, or in a worker's hand, where a second wake-up does no harm. Its age
+            # proves nothing. Wake-ups that a living worker holds are counted on neither side.
             try:
                 missing = max(0, sent - self._transport.waiting(queue))
             except TransportError as error:
                 self._throttle.warn(str(error))
                 continue
-            if found := self._recovery.resend(queue, missing):
-                log.warning("%d wake-ups of queue %s got lost; sending them again", found, queue)
+            if lost := self._recovery.resend(queue, missing):
+                log.warning("%d wake-ups of queue %s got lost; sending them again", lost, queue)

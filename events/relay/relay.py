@@ -1,6 +1,7 @@
-"""The relay: turns events into deliveries and sends what is due. Any number of them may run at once, with no leader.
+"""The relay turns events into deliveries, and sends the due ones. Any number of relays may run at once; none leads.
 
-It is the only sender. New, retrying, replayed, lost and stale deliveries are all the same to it: `due_at` has passed.
+Only relays send wake-ups. New, retrying, replayed, lost and stale deliveries are all the same to them: their `due_at`
+has passed.
 """
 
 import threading
@@ -16,13 +17,14 @@ from events.relay.recovering import Recovering
 from events.relay.transport import Transport
 from events.watchdog import Pulse
 
-# After a movement it looks again soon, and then less and less: so it finds what was committed without a wake-up.
+# After a round that moved something, the relay looks again soon, and then less and less often: so it finds events that
+# were committed without waking it.
 _SOON, _LATE = timedelta(milliseconds=5), timedelta(milliseconds=160)
-_LESS = 2  # times as long as the wait before
+_LESS = 2  # each wait is so many times as long as the one before
 _FULL = timedelta(milliseconds=50)  # between looks for room
-_LOOK_EVERY = timedelta(seconds=1)  # at most, between looks for what went missing
-_DUE_EVERY = timedelta(milliseconds=50)  # at most, between looks for what is due while new events are sent at once
-_ROUND_EVERY = timedelta(seconds=20)  # at most, between full rounds, idle or not
+_LOOK_EVERY = timedelta(seconds=1)  # at most, between looks for missing things
+_DUE_EVERY = timedelta(milliseconds=50)  # at most, between looks for due deliveries while new events are sent at once
+_ROUND_EVERY = timedelta(seconds=20)  # at most, between full rounds, whether the relay is idle or not
 
 
 class Relay:
@@ -71,16 +73,17 @@ class Relay:
         self._stopping = threading.Event()
         self._listener: Listener | None = None
         self.pulse = Pulse()  # beats every round
-        # In seconds. A full round says, for example, what this process holds, before that is taken for lost.
+        # In seconds. A full round tells the ledger, for example, which wake-ups this process holds, before they would
+        # be taken for lost.
         self._round_every = min(_ROUND_EVERY, limits.stale_after / 3).total_seconds()
         self._look_every = min(_LOOK_EVERY, limits.poll_interval).total_seconds()
         self._due_every = _DUE_EVERY.total_seconds()
         self._more = False  # whether there may be something to do at once
-        self._next_due = 0.0  # when to look for what is due
-        self._next_look = 0.0  # when to look for lost wake-ups, ended leases and dead letters to copy
+        self._next_due = 0.0  # the time of the next look for due deliveries
+        self._next_look = 0.0  # the time of the next look for lost wake-ups, ended leases and dead letters to copy
 
     def run(self) -> None:
-        """Relay until `stop` is called. Outlives a database or broker that is away."""
+        """Relay until `stop` is called. While the database or the broker is away, the loop goes on."""
         self._listener = listener = self._outbox.listen()
         soon, trouble, woken = _SOON, BackOff(self._recovery.explained), True
         self._outage.may_have_been()
@@ -111,39 +114,39 @@ class Relay:
             listener.close()
 
     def silence(self) -> float:
-        """Seconds for which it has been stuck: 0 while it works or waits as it should."""
+        """The seconds for which the relay has been stuck: 0 while it works, or waits as it should."""
         return max(0.0, self.pulse.silence() - self._limits.poll_interval.total_seconds())
 
     @property
     def relays(self) -> bool:
-        """Whether `run` has begun, and isn't to end."""
+        """Whether `run` has begun, and `stop` was not called."""
         return self._listener is not None and not self.stopped
 
     @property
     def stopped(self) -> bool:
-        """Whether it was told to end."""
+        """Whether `stop` was called."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """End `run` after the batch in hand; from any thread."""
+        """End `run` after the batch in hand. May be called from any thread."""
         self._stopping.set()
         self.wake()
 
     def wake(self) -> None:
-        """Look now: something may be due; from any thread."""
+        """Make the relay look now, as something may be due. May be called from any thread."""
         if self._listener is not None:
             self._listener.wake()
 
     def has_room(self) -> None:
-        """A message was done with, so there is room for another; from any thread."""
+        """A message was done with, so there is room for another. May be called from any thread."""
         if self._dispatch.full:
             self.wake()
 
     def step(self, *, look: bool = True) -> int:
-        """One round; how many events and deliveries it moved.
+        """Do one round. Returns how many events and deliveries it moved.
 
         Args:
-            look: for what is due, unless there are new events. Else it does so now and then.
+            look: whether to look for due deliveries if there are no new events. Without it that is done now and then.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database failed; nothing is lost.
@@ -165,13 +168,13 @@ class Relay:
         return new.events + due
 
     def _idle(self, listener: Listener) -> None:
-        """Wait until there may be something to do, at the price of one query a poll interval."""
+        """Wait until there may be something to do. That costs one query a poll interval."""
         poll, until = self._limits.poll_interval, time.monotonic() + self._round_every
         if self._dispatch.full:
             listener.wait(_FULL)
             return
         due_in = self._due_in()
-        if not due_in:  # and yet nothing moved: it waits for the broker, or for the rest of its batch
+        if not due_in:  # and yet nothing moved: the delivery waits for the broker, or for the rest of its batch
             listener.wait(min(_FULL, self._dispatch.linger()))
             return
         while not listener.wait(min(due_in, poll)) and due_in > poll and time.monotonic() < until:

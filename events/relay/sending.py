@@ -1,7 +1,7 @@
 """Sends wake-ups, and bears a broker that doesn't take them: nothing is lost by that, and no delivery is to blame.
 
-That a queue is full, or a broker out of memory or disk, says nothing about a message. Only what can't be put on the
-wire at all, whatever the broker says, becomes a dead letter. The rest waits, longer and longer, queue by queue.
+A full queue, or a broker without memory or disk, says nothing about a message. Only the delivery of a wake-up that
+can't be put on the wire at all becomes a dead letter. The other deliveries wait, longer and longer, queue by queue.
 """
 
 import logging
@@ -18,12 +18,15 @@ from events.throttle import Backoff, Throttle
 log = logging.getLogger("events.relay")
 
 _PAUSES = Backoff(first=0.5, longest=15.0)  # before a queue that took nothing is tried again
-_SEARCH = 10.0  # seconds spent at most on finding out what is in the way of the others
+_SEARCH = 10.0  # seconds that the search for the messages which are in the way of the others may take
 
 
 @dataclass
 class _Refusal:
-    """A queue that doesn't take what it should: since when, how often in a row, and until when it rests."""
+    """A queue that refuses messages: since when, how often in a row, and until when nothing is sent to it.
+
+    `since` and `until` are in seconds of time.monotonic().
+    """
 
     since: float
     count: int = 0
@@ -31,7 +34,7 @@ class _Refusal:
 
 
 class Sending:
-    """Used by one relay, in one thread."""
+    """Sends the wake-ups of one relay, in the relay's thread."""
 
     def __init__(self, outbox: Outbox, transport: Transport) -> None:
         self._outbox = outbox
@@ -40,19 +43,19 @@ class Sending:
         self._throttle = Throttle(log)
 
     def resting(self) -> set[str]:
-        """The queues to which nothing should be sent just now, since they took nothing a moment ago."""
+        """The queues that took nothing a moment ago, so that nothing should be sent to them now."""
         now = time.monotonic()
         return {queue for queue, refusal in self._refusals.items() if refusal.until > now}
 
     def send(self, groups: Sequence[Group]) -> Sequence[Group]:
-        """Send these due wake-ups; those that the broker took. The others are due again when their queue has rested."""
+        """Send these wake-ups. Returns the groups that the broker took; the others are due again after a pause."""
         try:
             self._transport.send(groups)
         except NotTaken as error:
             refused = error.refused
-        except TransportError as error:  # some may have arrived all the same: a claim finds them pending
+        except TransportError as error:  # some may have arrived all the same: their claim finds them pending
             refused = self._search(groups, error)
-            if len(refused) < len(groups):  # these alone are in the way of the others, which need not rest for them
+            if len(refused) < len(groups):  # only these are in the way; the other messages need not rest
                 self._wait(refused, timedelta(seconds=_PAUSES.longest))
                 self._throttle.warn(f"{len(refused)} messages can't be sent, and are tried again: {error}")
                 return [group for group in groups if group not in refused]
@@ -66,7 +69,7 @@ class Sending:
         return taken
 
     def _search(self, groups: Sequence[Group], error: TransportError) -> dict[Group, TransportError]:
-        """What is not taken though the rest is, found by halving; all, if the broker is away or nothing is taken."""
+        """The groups that the broker refuses while it takes the others, found by halving; all if the broker is away."""
         try:
             self._transport.waiting(groups[0][0].queue)
         except TransportError:
@@ -98,20 +101,20 @@ class Sending:
         for queue in took - by_queue.keys():
             if self._refusals.pop(queue, None) is not None:
                 log.info("queue %s takes messages again", queue)
-        for queue, theirs in by_queue.items():
-            pause = self._refused(queue, theirs, refused[theirs[0]], some_taken=queue in took)
-            self._wait(theirs, timedelta(seconds=pause))
+        for queue, groups in by_queue.items():
+            pause = self._refused(queue, groups, refused[groups[0]], some_taken=queue in took)
+            self._wait(groups, timedelta(seconds=pause))
 
     def _refused(self, queue: str, groups: Collection[Group], why: TransportError, *, some_taken: bool) -> float:
         now = time.monotonic()
         refusal = self._refusals.setdefault(queue, _Refusal(now))
-        refusal.count = 0 if some_taken else refusal.count + 1  # it has room for some: there is soon room for more
+        refusal.count = 0 if some_taken else refusal.count + 1  # a queue that took some soon has room for more
         pause = _PAUSES.after(refusal.count)
         refusal.until = now + pause
         deliveries = sum(map(len, groups))
         self._throttle.warn(
-            f"queue {queue} didn't take {deliveries} deliveries, which wait in the ledger (so it is for "
-            f"{now - refusal.since:.0f} s): {why}"
+            f"queue {queue} didn't take {deliveries} deliveries, which wait in the ledger (it has refused messages "
+            f"for {now - refusal.since:.0f} s): {why}"
         )
         return pause
 
@@ -119,5 +122,10 @@ class Sending:
         failure = failure_without_trace(reason)
         for wakeup in group:
             if self._outbox.give_up(wakeup, failure):
-                log.error("%s of event %s can't be sent, and is a dead letter: %s", wakeup.handler, wakeup.event_id,
-                          reason, extra={"event_id": wakeup.event_id, "handler": wakeup.handler})  # fmt: skip
+                log.error(
+                    "%s of event %s can't be sent, and is a dead letter: %s",
+                    wakeup.handler,
+                    wakeup.event_id,
+                    reason,
+                    extra={"event_id": wakeup.event_id, "handler": wakeup.handler},
+                )

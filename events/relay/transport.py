@@ -1,4 +1,4 @@
-"""What a relay asks of a transport, which carries wake-ups. A contract in words, which events.transport keeps."""
+"""The contract between a relay and a transport, which carries wake-ups. events.transport has the implementations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class TransportFeatures:
 
     Attributes:
         holds_itself: wake-ups wait in this very process and die with it, so each process bounds how many it holds. Else
-            a broker holds those of all processes, and the ledger counts them.
-        copies_dead_letters: it has a queue for copies of dead letters.
+            a broker holds the wake-ups of all processes, and the ledger counts them.
+        copies_dead_letters: the broker has a queue for copies of dead letters.
     """
 
     holds_itself: bool = False
@@ -28,11 +28,12 @@ class Transport(Protocol):
     features: TransportFeatures
 
     def send(self, groups: Sequence[Group]) -> None:
-        """Give each to the broker as one message.
+        """Give each group to the broker as one message.
 
         Raises:
-            NotTaken: all have arrived but those that it names, each with the reason: Unsendable if it never can.
-            TransportError: nobody knows which have arrived.
+            NotTaken: names the groups that have not arrived, each with the reason: Unsendable if it never can be sent.
+                The others have arrived.
+            TransportError: it isn't known which groups have arrived.
         """
 
     def send_dead(self, letters: Sequence[DeadLetter]) -> None:
@@ -42,9 +43,9 @@ class Transport(Protocol):
         """Put a parked message back into its queue as it came. Raises TransportError."""
 
     def waiting(self, queue: str) -> int:
-        """How many messages stand in the queue, not counting those in a worker's hand. Raises TransportError."""
+        """The number of messages in the queue, without those in a worker's hand. Raises TransportError."""
 
     def held(self) -> Sequence[Group]:
-        """What waits in this very process and dies with it; empty for a real broker."""
+        """The groups that wait in this very process and die with it; none with a real broker."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Spans by OpenTelemetry, where its API is installed; where it is not, contexts are handed on as they came.
+"""Makes spans by OpenTelemetry's API; where the API is not installed, trace contexts are handed on as they came.
 
 May import: hooks, ledger and the words below. Open first: `context`. Only `spans` and `conventions` import
 OpenTelemetry, and this door does not import them.

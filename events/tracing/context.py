@@ -1,8 +1,8 @@
-"""Traces, as far as they can be spoken of without OpenTelemetry, which need not be installed.
+"""Reads the contexts of traces, without OpenTelemetry, which need not be installed.
 
 The context of a trace (W3C Trace Context: `traceparent`, and `tracestate` if there is one) travels in the metadata of
-events. Where OpenTelemetry's API is installed, `spans` makes spans of what happens; where it isn't, what is given is
-handed on to what it causes, so that no trace is cut here.
+events. Where OpenTelemetry's API is installed, `spans` makes the spans. Where it isn't, an event hands its context on
+to the events that it causes, so that no trace is cut here.
 """
 
 import json
@@ -18,33 +18,34 @@ HEADERS = ("traceparent", "tracestate")
 
 
 class PublishTracing(Protocol):
-    """What a publisher asks of whoever makes spans."""
+    """The contract between a publisher and `Spans`, which makes the spans."""
 
     def is_on(self) -> bool:
-        """Whether there is any context to be stored; asked each time, so it is quick."""
+        """Whether there may be a context to store. It is called for each publish(), so it has to be quick."""
 
     def publishing(self, events: Sequence[DomainEvent]) -> AbstractContextManager[Sequence[Carrier]]:
-        """Entered around their writing; for each the context to be stored with it, empty to leave it as it is."""
+        """A context manager around the writing of these events. It yields the context to store with each event; an
+        empty one leaves the event's own context as it is."""
 
 
 def carried(metadata: Metadata) -> Carrier:
-    """The context that an event brings along; empty if it has none."""
+    """The context in an event's metadata; empty if there is none."""
     extra = metadata.model_extra
     return _headers(extra) if extra else {}
 
 
 def carried_by_row(metadata: str) -> Carrier:
-    """The same of an event that is still a row; empty for what can't be read."""
+    """The context in the metadata of an event's row; empty if there is none, or the metadata can't be read."""
     if "traceparent" not in metadata:
         return {}
     with suppress(ValueError):
-        found = json.loads(metadata)
-        return _headers(found) if isinstance(found, dict) else {}
+        fields = json.loads(metadata)
+        return _headers(fields) if isinstance(fields, dict) else {}
     return {}
 
 
 def trace_id(metadata: str = "") -> str:
-    """The id of the trace that this thread is in, else of the one that a row's metadata names; "" if there is none."""
+    """The id of the trace that this thread is in, or else of the trace in a row's metadata; "" if there is none."""
     api = sys.modules.get("opentelemetry.trace")
     if api is not None:
         context = api.get_current_span().get_span_context()

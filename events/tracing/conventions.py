@@ -1,7 +1,7 @@
-"""What spans are called and say, and how their contexts travel.
+"""The names and attributes of spans, and the form in which their contexts travel.
 
-Names and attributes follow OpenTelemetry's semantic conventions for messaging; what those have no word for begins with
-`events.`.
+Names and attributes follow OpenTelemetry's semantic conventions for messaging. Attributes that those don't have begin
+with `events.`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,10 @@ NAME = "celery-domain-events"
 W3C = TraceContextTextMapPropagator()
 
 
-def name_of(operation: str, whats: set[str]) -> str:
-    what = whats.pop() if len(whats) == 1 else ""
-    return f"{operation} {what}".rstrip()
+def name_of(operation: str, objects: set[str]) -> str:
+    """The name of a span: the operation, and its object, an event type or a handler, if there is only one."""
+    only = objects.pop() if len(objects) == 1 else ""
+    return f"{operation} {only}".rstrip()
 
 
 def type_of(event: object) -> str:
@@ -53,7 +54,7 @@ def attributes_of_published(events: Sequence[DomainEvent]) -> Mapping[str, str |
 
 
 def headers_of(span: Span) -> Carrier:
-    """The context of a span, as it travels."""
+    """The context of a span in the form in which it travels; empty if the span has no valid one."""
     context = span.get_span_context()
     if not context.is_valid:
         return {}
@@ -71,7 +72,7 @@ def links_to(carrier: Carrier, attributes: Mapping[str, str] | None = None) -> l
 def note_failure(span: Span, error: BaseException) -> None:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    with suppress(Exception):  # such as an error whose text can't be had
+    with suppress(Exception):  # str() of the error may fail, for example
         span.set_attribute("error.type", name)
         span.set_status(Status(StatusCode.ERROR, name))
         span.record_exception(error)

@@ -1,4 +1,4 @@
-"""Tracing where there is OpenTelemetry, and none where it is not installed."""
+"""Opens tracing where OpenTelemetry is installed."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,15 +10,14 @@ if TYPE_CHECKING:
 
 
 def open_tracing(traces: Traces, queue_of: Callable[[str], str]) -> "Spans | None":
-    """Who makes spans in this process; None if OpenTelemetry's API is not installed.
+    """The watcher that makes spans in this process; None if OpenTelemetry's API is not installed.
 
     Args:
-        queue_of: the queue of a handler, by its name.
+        traces: the part of the ledger that knows the contexts of events and attempts.
+        queue_of: returns the queue of a handler, by the handler's name.
     """
     try:
-        from events.tracing.spans import (
-            Spans,  # here: nothing of OpenTelemetry is to be imported where it isn't installed
-        )
+        from events.tracing.spans import Spans  # here: importing it fails where OpenTelemetry isn't installed
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise

@@ -1,12 +1,12 @@
-"""Spans of what happens to events, by OpenTelemetry's API: only this module and `conventions` import it.
+"""Makes the spans of events, by OpenTelemetry's API, which only this module and `conventions` import.
 
     the request's own span
-      '- publish CardAdded            its context is what the event carries
-           |- send CardAdded          for each handler, and each time
+      '- publish CardAdded            the event carries the context of this span
+           |- send CardAdded          for each handler, each time that its wake-up is sent
            '- process add_to_feed     for each attempt; linked to the attempt before it
                 '- publish FeedChanged ...
 
-Whether spans go anywhere is the application's to say, when it sets up an SDK. Until it does, none are made.
+The application decides where the spans go, when it sets up an SDK. Until then, none are made.
 """
 
 import threading
@@ -38,30 +38,31 @@ from events.tracing.conventions import (
     type_of,
 )
 
-_FAILED = (Outcome.RETRY, Outcome.DEAD, Outcome.NOT_OURS)  # its effects are not in the database
+_FAILED = (Outcome.RETRY, Outcome.DEAD, Outcome.NOT_OURS)  # the attempt's effects are not in the database
 
 
 class Spans(Watcher):
     """Makes the spans of one process.
 
     Args:
-        queue_of: the queue of a handler, by its name.
+        traces: the part of the ledger that knows the contexts of events and attempts.
+        queue_of: returns the queue of a handler, by the handler's name.
     """
 
     def __init__(self, traces: Traces, queue_of: Callable[[str], str]) -> None:
         self._traces = traces
         self._queue_of = queue_of
-        self._found: Tracer | None = None
+        self._sdk_tracer: Tracer | None = None
         self._processing: dict[tuple[UUID, str], _Process] = {}  # attempts whose outcome is not known yet
         self._of_thread = threading.local()
 
     def _tracer(self) -> Tracer | None:
-        """None until the application has set up an SDK, which it may do at any time, but only once."""
-        if self._found is None:
+        """The tracer; None until the application has set up an SDK, which it may do at any time, but only once."""
+        if self._sdk_tracer is None:
             provider = trace.get_tracer_provider()
             if not isinstance(provider, trace.ProxyTracerProvider):
-                self._found = provider.get_tracer(NAME)
-        return self._found
+                self._sdk_tracer = provider.get_tracer(NAME)
+        return self._sdk_tracer
 
     # Publishing
 
@@ -70,7 +71,7 @@ class Spans(Watcher):
 
     @contextmanager
     def publishing(self, events: Sequence[DomainEvent]) -> Iterator[Sequence[Carrier]]:
-        """See events.tracing.PublishTracing. One span for all, but for those that bring a parent of their own."""
+        """See events.tracing.PublishTracing. The events share a span, except for those that have a parent already."""
         spans: list[Span] = []
         carriers: Sequence[Carrier] = [{}] * len(events)
         with suppress(Exception):  # an SDK that fails is no reason not to publish
@@ -116,12 +117,12 @@ class Spans(Watcher):
         if tracer is None:
             return
         since = getattr(self._of_thread, "since", None)
-        # The relay has no use for metadata, so this is the only time that it is read for it.
+        # The relay doesn't need metadata otherwise, so it is read only here.
         parents = self._traces.of_events({wakeup.event_id for group in groups for wakeup in group})
         for group in groups:
             for wakeup in group:
                 if (parent := parents.get(wakeup.event_id)) is None:
-                    continue  # a span that belongs to no trace would tell nobody anything
+                    continue  # a span outside of every trace would be of no use
                 attributes = attributes_of("send", wakeup.queue, wakeup.event_type, wakeup.event_id) | {
                     "events.handler": wakeup.handler,
                     "events.queue": wakeup.queue,
@@ -155,7 +156,7 @@ class Spans(Watcher):
         if process is not None:
             process.settled(result)
         elif result.error is not None and result.outcome in _FAILED and (tracer := self._tracer()) is not None:
-            # It never came to the handler, such as an event that can't be read.
+            # The handler was never called, because the event can't be read, for example.
             _Process(self._start(tracer, [claim]), 1).settled(result)
 
     def _start(self, tracer: Tracer, claims: Sequence[Claim]) -> Span:
@@ -167,7 +168,7 @@ class Spans(Watcher):
             "events.queue": queue,
         }
         name = name_of("process", {first.handler})
-        if len(claims) > 1:  # of several parents none is the right one
+        if len(claims) > 1:  # the events may have several parents, so the span links to all of them
             kinds = {claim.envelope.event_type for claim in claims}
             attributes = attributes_of("process", queue, kinds.pop() if len(kinds) == 1 else "", None) | ours
             attributes["messaging.batch.message_count"] = len(claims)
@@ -180,16 +181,17 @@ class Spans(Watcher):
         return tracer.start_span(name, parent, SpanKind.CONSUMER, attributes, self._links_back(first))
 
     def _links_back(self, claim: Claim) -> Sequence[Link]:
+        """The link to the span of the attempt before, if there was one."""
         if claim.token == 1:
             return ()
-        with suppress(Exception):  # a span without its link is better than none
+        with suppress(Exception):  # a span without its link is better than no span
             before = self._traces.before(claim.envelope.id, claim.handler, claim.token)
             return links_to({"traceparent": before}, {"events.link": "previous attempt"}) if before else ()
         return ()
 
 
 class _Process:
-    """One call of a handler. Its span ends when the outcome is known, though as of when the handler returned."""
+    """A call of a handler. Its span is ended when the outcome is known, with the time when the handler returned."""
 
     def __init__(self, span: Span, count: int) -> None:
         self.span = span
@@ -208,12 +210,12 @@ class _Process:
             note_failure(self.span, error)
 
     def settled(self, result: Result | None) -> None:
-        """None: it is not of interest any more."""
+        """Note the result of a delivery; None: another call has begun the same attempt anew."""
         self._left -= 1
         if result is not None:
             self.span.set_attribute("events.outcome", result.outcome.value)
             if result.outcome in _FAILED and result.error is not None and result.error is not self._error:
-                note_failure(self.span, result.error)  # it was not the handler that failed: its commit, perhaps
+                note_failure(self.span, result.error)  # not the handler failed, but its commit, for example
         if self._left == 0:
             end(self.span, self._ended)
 

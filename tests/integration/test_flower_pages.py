@@ -72,8 +72,8 @@ def test_what_makes_no_sense_is_one_line(flower: Flower) -> None:
         ("/events?id=17", 400, "is not an event id"),
         ("/events?since=yesterday", 400, "is no time"),
         ("/dead-letters?before=99999999999999999d", 400, "is no time"),
-        ("/dead-letters?group=nonsense", 404, "no dead letter is of group"),
-        ("/dead-letters/replay?group=nonsense", 404, "no dead letter is of group"),
+        ("/dead-letters?group=nonsense", 404, "no dead letter is in group"),
+        ("/dead-letters/replay?group=nonsense", 404, "no dead letter is in group"),
         ("/dead-letters/burn", 404, "no such page"),
     ):
         answer = flower.get(path)
