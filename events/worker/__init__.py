@@ -1,6 +1,6 @@
 """The Celery side: `celery -A events worker` runs deliveries as tasks, and the relay, bridges and metrics as steps.
 
-May import: monitoring, pipeline and what is below. Open first: `app`, then `tasks` and `ledger_step`.
+May import: monitoring, pipeline and what is below. Open first: `app` and `host`, then `tasks` and `ledger_step`.
 """
 
 from events.worker.app import build_app
