@@ -35,7 +35,7 @@ def bridge(
     """Receive events from a bridge until SIGTERM or Ctrl-C. Several of these commands may run at once.
 
     The command accepts the event types that the modules in EVENTS_HANDLERS define, and those to which a handler is
-    subscribed; it parks every other message. While the server or the database is away, it waits.
+    subscribed; it parks every other message. While the server or the database is away, the command waits.
 
     Example: events bridge orders
     """

@@ -34,7 +34,7 @@ class Format(StrEnum):
 def asyncapi(
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", help="The file to write; default: standard output."),
+        typer.Option("--output", metavar="FILE", help="Write the document to this file; default: standard output."),
     ] = None,
     form: Annotated[
         Format | None,

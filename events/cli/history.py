@@ -37,7 +37,9 @@ def show(
             autocompletion=completion.events,
         ),
     ],
-    tracebacks: Annotated[bool, typer.Option("--tracebacks", help="Print the traceback of each attempt.")] = False,
+    tracebacks: Annotated[
+        bool, typer.Option("--tracebacks", help="Print the traceback of every failed attempt.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one event: its data, the state of each delivery, and a timeline of what happened and who did it.

@@ -19,7 +19,9 @@ from events.text import deliveries, plural, redact
 def migrate(
     leave_existing: Annotated[
         bool,
-        typer.Option("--leave-existing", help="Don't handle the unprocessed events of another program."),
+        typer.Option(
+            "--leave-existing", help="Never handle the events that another program left unprocessed in its event_store."
+        ),
     ] = False,
     check: Annotated[
         bool,
@@ -30,7 +32,7 @@ def migrate(
     ] = False,
     from_scratch: Annotated[
         bool,
-        typer.Option("--from-scratch", help="With --sql: assume an empty database, and connect to none."),
+        typer.Option("--from-scratch", help="With --sql: print the SQL for an empty database, and connect to none."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +103,7 @@ def status(as_json: AsJson = False) -> None:
     """
     pipeline = get_pipeline()
     pipeline.check()
-    with console.status("counting") if console.is_terminal and not as_json else nullcontext():
+    with console.status("counting deliveries") if console.is_terminal and not as_json else nullcontext():
         overview = pipeline.ledger.overviews.take()
     settings = pipeline.settings
     where = {"database": redact(settings.database_url), "broker": redact(settings.broker_url) or "none"}

@@ -21,7 +21,9 @@ app = App(help="Parked messages, which can't be run: list, show, replay, discard
 
 _SHOWN = 2_000  # bytes
 
-Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only messages parked for this reason.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="REASON", help="Only messages that were parked for this reason.")
+]
 All = Annotated[bool, typer.Option("--all", help="All messages that match the filter.")]
 
 
@@ -53,7 +55,7 @@ def list_(
         for message in messages
     ]
     columns = ["id", "queue", "reason", "bytes", "parked (UTC)", "detail"]
-    title = f"{len(messages):,} of {plural(total, f'{state} message')}"
+    title = f"{len(messages):,} of {plural(total, f'{state} message')}" if messages else ""
     print_table(title, columns, rows, right=["bytes"], texts=["detail"])
     if messages:
         verb = "restore ID" if discarded else "replay ID | events parked discard ID"
@@ -108,7 +110,7 @@ def replay(messages: ids.Messages = None, reason: Reason = None, everything: All
 def discard(
     messages: ids.Messages = None, reason: Reason = None, everything: All = False, yes: confirming.Yes = False
 ) -> None:
-    """Discard parked messages. `events parked restore` takes it back until `events prune` deletes the messages.
+    """Discard parked messages. `events parked restore` restores them until `events prune` deletes them.
 
     On a terminal, --all asks first.
 

@@ -32,7 +32,9 @@ def _unhandled(events: Unhandled, older_than: timedelta, batch: int, dry_run: bo
 
 
 def prune(
-    older_than: Annotated[timedelta, typer.Option(parser=age, metavar="AGE", help="Only older rows: 30d, 12h.")],
+    older_than: Annotated[
+        timedelta, typer.Option(parser=age, metavar="AGE", help="The least age of what is deleted, such as 30d or 12h.")
+    ],
     batch: Annotated[
         int, typer.Option(min=1, max=10_000, metavar="N", help="How many events one transaction looks at.")
     ] = 1000,
@@ -49,8 +51,8 @@ def prune(
 
     Dead letters and unfinished deliveries stay, whatever their age. Events that wait for a handler (`events unhandled
     list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once. Ctrl-C
-    stops the command between two transactions. On a terminal, the command asks first; without one, as in cron, it
-    doesn't need --yes.
+    stops the command between two transactions. On a terminal, the command asks first; in cron, where there
+    is no terminal, it doesn't need --yes.
 
     Example: events prune --older-than 30d
     """

@@ -33,7 +33,11 @@ def publish(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", metavar="FILE", help='A file of lines {"event": NAME, "data": {...}}; - for stdin.'),
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help='A file with a line {"event": NAME, "data": {...}} for each event; - is stdin.',
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -42,7 +42,7 @@ def relay() -> None:
     signs: Signs = {"the relay": running.silence}
     server = _server(pipeline, running, signs) if pipeline.settings.http_port else None
     on_signals(running.stop)
-    way = f"{redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; Ctrl-C stops the relay"
+    way = f"{redact(pipeline.settings.database_url)} to {redact(pipeline.settings.broker_url)}; Ctrl-C stops it"
     if pipeline.settings.log_format == "json":
         log.info("%s", way)
     else:

@@ -49,9 +49,11 @@ def drop(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All types to which no handler has subscribed.")] = False,
     older_than: Annotated[
-        timedelta | None, typer.Option(parser=age, metavar="AGE", help="Only older events; such as 30d.")
+        timedelta | None, typer.Option(parser=age, metavar="AGE", help="Only events of at least this age, such as 30d.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Events in one transaction.")] = 1000,
+    batch: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="How many events one transaction deletes.")
+    ] = 1000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the events, and delete none.")] = False,
     yes: confirming.Yes = False,
     as_json: AsJson = False,
