@@ -11,7 +11,7 @@ from events.flower.formats import short_type, shown_time
 from events.flower.jobs import Tell, TooMany
 from events.flower.page import Action, Page, authenticated
 from events.flower.query import Query
-from events.flower.ticked import DONE, another_operator
+from events.flower.ticked import ANOTHER_OPERATOR, DONE
 from events.ledger import DeadLetterFilter
 from events.text import deliveries, plural
 
@@ -42,7 +42,7 @@ class BulkAction(Action):
         except Complaint as complaint:
             if complaint.status_code != 404:
                 raise
-            why = f"The failure group was gone already: {another_operator(verb)} it."
+            why = f"The failure group was gone already: {ANOTHER_OPERATOR} it."
             self.say(f"Nothing was {DONE[verb]}. {why}", well=False)
             self.back("ledger_letters")
             return

@@ -10,6 +10,7 @@ from events.pipeline import Pipeline
 from events.text import plural
 
 DONE = {"replay": "replayed", "discard": "discarded", "restore": "restored"}
+ANOTHER_OPERATOR = "another operator replayed or discarded"
 MOST = 1000  # deliveries in one form; our forms have fifty
 
 
@@ -60,17 +61,16 @@ def act(pipeline: Pipeline, verb: str, chosen: dict[str, list[UUID]], actor: str
 
 
 def sentence(verb: str, count: int, wanted: int, actor: str) -> str:
-    """What an action did to `count` of the `wanted` deliveries, and why not to the others."""
-    noun = "discarded delivery" if verb == "restore" else "dead letter"
-    nouns = "discarded deliveries" if verb == "restore" else "dead letters"
+    """What an action did to `count` of the `wanted` deliveries, and why it left the others alone."""
+    noun, nouns = (
+        ("discarded delivery", "discarded deliveries") if verb == "restore" else ("dead letter", "dead letters")
+    )
     done = f"{actor} {DONE[verb]} {plural(count, noun, nouns)}." if count else f"Nothing was {DONE[verb]}."
-    gone = wanted - count
-    if not gone:
+    rest = wanted - count
+    if not rest:
         return done
-    were, them = ("was", "it") if gone == 1 else ("were", "them")
-    return f"{done} {plural(gone, noun, nouns)} {were} gone already: {another_operator(verb)} {them}."
-
-
-def another_operator(verb: str) -> str:
-    """Who made the deliveries of an action impossible to find."""
-    return "another operator restored" if verb == "restore" else "another operator replayed or discarded"
+    others, them = plural(rest, noun, nouns), "it" if rest == 1 else "them"
+    if verb == "restore":
+        why = f"another operator restored {them} already, or `events dead edit` made a corrected copy of {them}"
+        return f"{done} {others} can't be restored: {why}."
+    return f"{done} {others} {'was' if rest == 1 else 'were'} gone already: {ANOTHER_OPERATOR} {them}."

@@ -26,7 +26,8 @@ from events.flower.ticked import sentence
             "restore",
             1,
             2,
-            "alice restored 1 discarded delivery. 1 discarded delivery was gone already: another operator restored it.",
+            "alice restored 1 discarded delivery. 1 discarded delivery can't be restored: another operator restored it "
+            "already, or `events dead edit` made a corrected copy of it.",
         ),
     ],
 )
