@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from events.ledger.outcome import Outcome
@@ -24,6 +25,20 @@ class AttemptRecord:
     error: str
     traceback: str
     place: str
+
+
+class Action(StrEnum):
+    """What an operator does to a delivery."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+    RESTORE = "restore"
+    EDIT = "edit"  # discarded, for the sake of a corrected copy
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETIRE = "retire"
+    REVOKE = "revoke"  # refused
+    TERMINATE = "terminate"
 
 
 @dataclass(frozen=True, slots=True)

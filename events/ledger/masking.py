@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from events.event import all_events, event_named
-from events.ledger.letters import DeadLetter
+from events.ledger.dead_letters import DeadLetter
 from events.ledger.unwrapping import unwrapped, unwrapped_value
 
 HIDDEN = "***"

@@ -7,18 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from events.ledger.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.ledger.letters import (
-    Action,
-    DeadLetter,
-    DeadLetterFilter,
-    FailureGroup,
-    Parked,
-    ParkedFilter,
-    Pruned,
-    Survey,
-)
+from events.ledger.dead_letters import DeadLetter, DeadLetterFilter, FailureGroup, Survey
+from events.ledger.history import Action, DeliveryRecord, EventFilter, EventRecord, Found
 from events.ledger.overview import MarkedByOthers, Overview, UnhandledType
+from events.ledger.parked import Parked, ParkedFilter
+from events.ledger.pruned import Pruned
 
 
 class DeadLetterBox(Protocol):

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
 
-from events.ledger.letters import DeadLetter
+from events.ledger.dead_letters import DeadLetter
 from events.ledger.records import Due, Express, Failure, FannedOut, Group, Handled, Missing, Settled, Wakeup
 
 

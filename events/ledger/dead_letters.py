@@ -1,11 +1,9 @@
-"""What was given up or put aside, as values: dead letters, parked messages, and what operators do with them."""
+"""Dead letters as values: one of them, a filter, a group of those that failed alike, and all of them at one moment."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from hashlib import sha256
-from typing import Any
 from uuid import UUID
 
 
@@ -101,61 +99,3 @@ class Survey:
     letters: Sequence[DeadLetter]
     groups: Sequence[FailureGroup] | None
     count: int
-
-
-class Action(StrEnum):
-    """What an operator does to a delivery."""
-
-    REPLAY = "replay"
-    DISCARD = "discard"
-    RESTORE = "restore"
-    EDIT = "edit"  # discarded, for the sake of a corrected copy
-    PAUSE = "pause"
-    RESUME = "resume"
-    RETIRE = "retire"
-    REVOKE = "revoke"  # refused
-    TERMINATE = "terminate"
-
-
-class ParkedState(StrEnum):
-    """A parked message waits until an operator says what becomes of it."""
-
-    PARKED = "parked"
-    REPLAYED = "replayed"
-    DISCARDED = "discarded"
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """A message that can't be run, as it came: its bytes, what stood around them, and why it was put aside."""
-
-    id: UUID
-    queue: str
-    reason: str  # one of a few words, to count by
-    detail: str
-    body: bytes
-    properties: dict[str, Any]  # headers, content_type, content_encoding, raw: see events.worker.consumer
-    worker: str | None = None
-    parked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParkedFilter:
-    """Which parked messages; empty fields match all. `discarded`: those that were discarded, instead."""
-
-    ids: Collection[UUID] = field(default=())
-    reason: str | None = None
-    limit: int | None = None
-    discarded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What was deleted, or would be."""
-
-    events: int = 0
-    deliveries: int = 0
-    parked: int = 0
-
-    def __add__(self, other: "Pruned") -> "Pruned":
-        return Pruned(self.events + other.events, self.deliveries + other.deliveries, self.parked + other.parked)
