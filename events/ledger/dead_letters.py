@@ -1,4 +1,4 @@
-"""Dead letters as values: one of them, a filter, a group of those that failed alike, and all of them at one moment."""
+"""Dead letters as values: a letter, a filter, a group of letters that failed alike, and all letters at one moment."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class DeadLetter:
     """A delivery that was given up, with everything that an operator needs to judge it.
 
     Attributes:
-        attempts: all of them; of these the first `attempts_before` don't count: see `counted`.
+        attempts: all attempts; the first `attempts_before` of them don't count: see `counted`.
     """
 
     event_id: UUID
@@ -36,19 +36,19 @@ class DeadLetter:
 
     @property
     def counted(self) -> int:
-        """The attempts since the last replay, without those that were cut short, or failed in company."""
+        """The attempts since the last replay, without those that were cut short, or that failed as part of a group."""
         return self.attempts - self.attempts_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters; empty fields match all.
+    """Which dead letters an operator wants; empty fields match all.
 
     Attributes:
         error: a part of the exception's type or text.
-        since, before: when they died, or were discarded.
-        discarded: instead of dead letters, those that were discarded and can be restored.
-        error_type, place: exactly these, as those of a FailureGroup are.
+        since, before: the time at which the delivery died, or was discarded.
+        discarded: True for discarded deliveries that can be restored, instead of dead letters.
+        error_type, place: exactly this type and place, as in a FailureGroup.
     """
 
     handler: str | None = None
@@ -69,7 +69,8 @@ class FailureGroup:
     """Dead letters that failed alike: one handler, one exception, one place in the application.
 
     Attributes:
-        replayed: times that letters of it were replayed, and failed again.
+        replayed: how many times letters of the group were replayed, and failed again.
+        example: the text of one letter's error.
     """
 
     handler: str
@@ -79,21 +80,22 @@ class FailureGroup:
     replayed: int
     first_died_at: datetime | None
     last_died_at: datetime | None
-    example: str  # what one of them said
+    example: str
 
     @property
     def key(self) -> str:
-        """Short, and the same for the same group at any time."""
+        """A short name of the group that never changes."""
         return sha256("\n".join((self.handler, self.error_type, self.place)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Dead letters at one moment: some of them, newest first, and all of them in numbers.
+    """The dead letters at one moment: the newest of them, and the numbers of all.
 
     Attributes:
-        groups: of all of them; None if they were not grouped.
-        count: of all of them.
+        letters: some of the letters, newest first.
+        groups: the groups of all letters; None if they were not grouped.
+        count: the number of all letters.
     """
 
     letters: Sequence[DeadLetter]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class ParkedState(StrEnum):
-    """A parked message waits until an operator says what becomes of it."""
+    """The states of a parked message: it waits until an operator replays or discards it."""
 
     PARKED = "parked"
     REPLAYED = "replayed"
@@ -18,7 +18,7 @@ class ParkedState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A message that can't be run, as it came: its bytes, what stood around them, and why it was put aside."""
+    """A message that can't be run, as it came: its bytes, its properties, and the reason for which it was put aside."""
 
     id: UUID
     queue: str
@@ -32,7 +32,11 @@ class Parked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedFilter:
-    """Which parked messages; empty fields match all. `discarded`: those that were discarded, instead."""
+    """Which parked messages an operator wants; empty fields match all.
+
+    Attributes:
+        discarded: True for discarded messages, instead of parked ones.
+    """
 
     ids: Collection[UUID] = field(default=())
     reason: str | None = None

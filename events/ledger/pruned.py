@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was deleted, or would be."""
+    """The numbers of rows that were deleted; in a dry run, of those that would be deleted."""
 
     events: int = 0
     deliveries: int = 0
