@@ -1,13 +1,26 @@
-"""The words for what is stored: events as rows (`envelope`, `codec`, `identity`, `json_text`), deliveries and their
-states (`records`), outcomes, dead letters and history as values; and the contracts that a store keeps, by who asks:
-`publisher_ports`, `relay_ports`, `worker_ports`, `operator_ports`. No SQL stands here.
+"""The words for what is stored, and the contracts that a store keeps. No SQL stands here.
+
+- Events as rows: `envelope`, `codec`, `identity`, `json_text`, `masking`.
+- Deliveries, their states and the outcomes of attempts: `records`, `outcome`.
+- What operators see and do: `dead_letters`, `parked`, `history`, `overview`, `pruned`.
+- The contracts, by who asks: `publisher_ports`, `relay_ports`, `worker_ports`, `operator_ports`.
 
 May import: the words of the root (event, errors), definition, text. Open first: `records`, which draws the states.
 """
 
 from events.ledger.codec import decode, encode
+from events.ledger.dead_letters import DeadLetter, DeadLetterFilter, FailureGroup, Survey
 from events.ledger.envelope import Envelope
-from events.ledger.history import ActionRecord, AttemptRecord, DeliveryRecord, EventFilter, EventRecord, Found, timeline
+from events.ledger.history import (
+    Action,
+    ActionRecord,
+    AttemptRecord,
+    DeliveryRecord,
+    EventFilter,
+    EventRecord,
+    Found,
+    timeline,
+)
 from events.ledger.identity import (
     CAUSE_SENT_AS,
     SENT_AS,
@@ -20,17 +33,6 @@ from events.ledger.identity import (
     sender_of,
 )
 from events.ledger.json_text import NUL, merged, object_of
-from events.ledger.letters import (
-    Action,
-    DeadLetter,
-    DeadLetterFilter,
-    FailureGroup,
-    Parked,
-    ParkedFilter,
-    ParkedState,
-    Pruned,
-    Survey,
-)
 from events.ledger.masking import KEY, mask, mask_foreign, masked_letters, without
 from events.ledger.operator_ports import (
     DeadLetterBox,
@@ -53,6 +55,8 @@ from events.ledger.overview import (
     UnhandledType,
     retire_command,
 )
+from events.ledger.parked import Parked, ParkedFilter, ParkedState
+from events.ledger.pruned import Pruned
 from events.ledger.publisher_ports import EventLog
 from events.ledger.records import (
     ALIVE,

@@ -1,9 +1,10 @@
-"""Events to rows and back, through JSON text.
+"""Turns events into rows and back, through JSON text.
 
-What goes in comes out equal, on every store: each event is read back from its JSON before it is written, and refused if
-it has changed. That costs some microseconds of a transaction, and holds whatever a type, a serializer or a validator of
-the application does, and for events that nobody validated (`model_construct`, `model_copy(update=...)`). What one store
-can't hold, such as the NUL character in PostgreSQL's jsonb, is refused by all.
+An event comes out of every store equal to the event that went in: `encode` reads each event back from its JSON before
+it is written, and refuses an event that has changed. The check costs some microseconds of a transaction. It holds
+whatever a type, a serializer or a validator of the application does, and for events that were never validated
+(`model_construct`, `model_copy(update=...)`). All stores refuse what only one of them can't hold, such as the NUL
+character in PostgreSQL's jsonb.
 """
 
 import json
@@ -23,19 +24,20 @@ from events.ledger.unwrapping import unwrapped
 _EXCLUDED = set(RESERVED)
 _NO_IDS = (BaseModel, tuple, list, dict, set, frozenset)
 _IDS = ("correlation_id", "causation_id")
-_BYTES_A_CHARACTER = 4  # at most, in UTF-8
+_BYTES_A_CHARACTER = 4  # the most that UTF-8 needs
 
 
 def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | None = None, version: int = 1) -> Envelope:
-    """The row of an event.
+    """Return the row of an event.
 
     Args:
-        max_bytes: limit for the event's data as UTF-8 JSON.
-        metadata: replaces the event's own; a text is JSON already.
+        max_bytes: the limit for the event's data as UTF-8 JSON.
+        metadata: replaces the event's own metadata; a text is JSON already.
         version: the aggregate's version after this event.
     Raises:
-        PublishError: not an instance of an event class, or its data can't be stored, or would not come back equal.
-        PayloadTooLarge: its data is larger than `max_bytes`.
+        PublishError: `event` is not an instance of an event class, or its data can't be stored, or would not come back
+            equal.
+        PayloadTooLarge: the event's data is larger than `max_bytes`.
     """
     if not isinstance(event, DomainEvent):
         raise PublishError(f"publish() takes instances of DomainEvent, not {shown(event)}")
@@ -49,7 +51,7 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | Non
         data = plain_numbers(event.model_dump_json(exclude=_EXCLUDED, round_trip=True, warnings=False))
         stored_metadata = metadata if isinstance(metadata, str) else _metadata_text(metadata or event.metadata)
         aggregate_id = aggregate_of(event)
-    except Exception as error:  # of pydantic, or of a serializer of the application's own
+    except Exception as error:  # raised by pydantic, or by a serializer of the application
         told = type(error).__name__ if event.masked_fields else error
         raise PublishError(f"event {event.event_name} {event.event_id} can't be written as JSON: {told}") from error
     _check_aggregate(event, aggregate_id)
@@ -59,7 +61,7 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | Non
             f"(EVENTS_MAX_PAYLOAD_BYTES); store the bulk elsewhere and publish its address"
         )
     if event.masked_fields:
-        # So that whoever shows the event knows, even where its class isn't loaded.
+        # So that every page that shows the event knows the masked fields, even where the event's class isn't loaded.
         stored_metadata = merged(stored_metadata, json.dumps({KEY: event.masked_fields}))
     escaped = ("u0000" in text and NUL.search(text) for text in (data, stored_metadata))
     if "\0" in aggregate_id or any(escaped):
@@ -82,12 +84,12 @@ def encode(event: DomainEvent, *, max_bytes: int, metadata: Metadata | str | Non
 
 
 def decode(envelope: Envelope) -> DomainEvent:
-    """The event of a row. Fields that its class doesn't know are ignored.
+    """Return the event of a row. Fields that the event's class doesn't know are ignored.
 
     Raises:
-        EventDataError: no class of that name, no JSON object, or a missing or wrong field: event, field and value
-            are named.
-        NewerEvent: it was written in a newer schema version than this process knows.
+        EventDataError: no class has this name, the data is no JSON object, or a field is missing or wrong. The error
+            names the event, the field and its value.
+        NewerEvent: the event was written in a newer schema version than this process knows.
     """
     event_class = event_named(envelope.event_type)
     where = f"event {envelope.event_type} {envelope.id}"
@@ -96,7 +98,7 @@ def decode(envelope: Envelope) -> DomainEvent:
     if why := ambiguity(envelope.event_type):
         raise EventDataError(f"{where}: {why}")
     for column, number in (("version", envelope.version), ("schema_version", envelope.schema_version)):
-        if not isinstance(number, int):  # SQLite keeps what it is given
+        if not isinstance(number, int):  # SQLite stores a value of any type in any column
             raise EventDataError(f"{where}: event_store.{column} is no whole number: {shown(number)}")
     if envelope.schema_version > event_class.schema_version:
         raise NewerEvent(
@@ -113,7 +115,8 @@ def decode(envelope: Envelope) -> DomainEvent:
         data = _upcast(event_class, data, envelope.schema_version, where)
     try:
         event = read(event_class, data, envelope.id, envelope.timestamp, envelope.metadata or "{}")
-        if not is_usual(envelope.metadata):  # what `extra` says, it says of all models within, and these keep theirs
+        # `extra` applied to all models within, but these models keep their own setting.
+        if not is_usual(envelope.metadata):
             event.__dict__["metadata"] = metadata_of(envelope.metadata, event_class)
         return event
     except ValidationError as error:
@@ -121,7 +124,7 @@ def decode(envelope: Envelope) -> DomainEvent:
 
 
 def _check_aggregate(event: DomainEvent, aggregate_id: str) -> None:
-    """Raises PublishError if the id is the text of something that is none: of a list, a model, a method."""
+    """Raise PublishError if the aggregate id is the text of a value that is no id: of a list, a model, a method."""
     field = event.aggregate_field
     made_of: object = event.aggregate_id if field is None else getattr(event, field)
     if (isinstance(made_of, _NO_IDS) or callable(made_of)) and str(made_of) == aggregate_id:
@@ -132,7 +135,7 @@ def _check_aggregate(event: DomainEvent, aggregate_id: str) -> None:
 
 
 def _metadata_text(metadata: Metadata) -> str:
-    """Its JSON, without the two ids if there are none; what else is given is kept as it is."""
+    """Return the metadata's JSON. The two ids are left out if they are None; all other fields are kept as they are."""
     unknown = {name for name in _IDS if getattr(metadata, name) is None}
     return plain_numbers(metadata.model_dump_json(exclude=unknown, round_trip=True, warnings=False))
 

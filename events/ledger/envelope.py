@@ -1,4 +1,4 @@
-"""An event as it is stored: the row, with its data still JSON text. What publishers write and workers read."""
+"""An event as it is stored: its row, whose data is still JSON text. Publishers write rows, and workers read them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,14 +11,16 @@ class Envelope:
 
     Attributes:
         id: the event's id.
-        aggregate_id: the aggregate's id as text, "" if it has none.
+        aggregate_id: the aggregate's id as text, "" if the event has none.
         event_type: the event's stable name.
         event_data: the event's own fields as a JSON object.
-        version: the aggregate's version; 1 for whoever doesn't count.
-        timestamp: when it happened (occurred_at), aware. None if a foreign program wrote something unreadable.
-        schema_version: version of the event's fields.
-        metadata: correlation, causation and the like as a JSON object.
-        timed: False if nobody said when it happened: the timestamp is then that of its arrival, and no content.
+        version: the aggregate's version; 1 if the application doesn't count versions.
+        timestamp: the time at which the event happened (occurred_at), aware. None if another program wrote a text that
+            is no time.
+        schema_version: the version of the event's fields.
+        metadata: the correlation id, the causation id and the like, as a JSON object.
+        timed: False if the sender gave no time. Then `timestamp` is the time of arrival, and is not part of the event's
+            content.
     """
 
     id: UUID

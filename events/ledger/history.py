@@ -1,8 +1,9 @@
-"""What became of an event, from publishing to the last outcome: the values, and one line of time through them."""
+"""The history of an event, from publishing to the last outcome: its records, and one timeline of all of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from events.ledger.outcome import Outcome
@@ -26,9 +27,23 @@ class AttemptRecord:
     place: str
 
 
+class Action(StrEnum):
+    """The actions of operators on deliveries and handlers."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+    RESTORE = "restore"
+    EDIT = "edit"  # discards the delivery, and sends a corrected copy
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETIRE = "retire"
+    REVOKE = "revoke"  # the worker will not run the delivery
+    TERMINATE = "terminate"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRecord:
-    """What an operator did to a delivery."""
+    """An operator's action on a delivery."""
 
     handler: str
     action: str
@@ -41,7 +56,7 @@ class DeliveryRecord:
     """The row of a delivery as it is now; for `attempts_before` and `counted` see DeadLetter.
 
     Attributes:
-        attempt: the number of its last attempt, which may be one that doesn't count; 0 before the first.
+        attempt: the number of its last attempt, which may be an attempt that doesn't count; 0 before the first.
     """
 
     handler: str
@@ -77,11 +92,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events; empty fields match all.
+    """Which events an operator wants; empty fields match all.
 
     Attributes:
-        since, before: when they were published.
-        sender_id: the id that they have where they came from.
+        since, before: the time at which the event was published.
+        sender_id: the id that the event has at its sender.
     """
 
     event_type: str | None = None
@@ -95,7 +110,11 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One event, with all that is known of it. `fanned_out`: or so another program says, see `mark`."""
+    """One event, with everything that the ledger knows of it.
+
+    Attributes:
+        fanned_out: True if a relay fanned it out, or another program marked it so: `mark` tells which.
+    """
 
     event_id: UUID
     event_type: str
@@ -115,7 +134,7 @@ class EventRecord:
 
     @property
     def fan_out(self) -> str:
-        """What is to be said of it; nothing if it went as usual."""
+        """Say whether the event's fan-out was unusual; "" if it was not."""
         if not self.fanned_out:
             return "not yet fanned out: no handler has subscribed to it, or no relay runs"
         return _OF_MARK.get(self.mark, "")
@@ -151,7 +170,7 @@ _OF_ACTION = {
 
 
 def timeline(event: EventRecord) -> list[Moment]:
-    """What happened, in the order in which it did. Attempts have the numbers that a worker's log gives them."""
+    """Return what happened, in order of time. Attempts have the numbers that a worker's log shows."""
     return sorted(_moments(event), key=lambda moment: moment.at)
 
 
@@ -164,8 +183,8 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
         if delivery.state == State.SENT and delivery.sent_at is not None:
             yield Moment(delivery.sent_at, "sent", delivery.handler)
         if delivery.state in (State.RUNNING, State.SUCCEEDED) and delivery.started_at is not None:
-            yield Moment(delivery.started_at, "started", delivery.handler, delivery.worker or "",
-                         f"attempt {delivery.counted}")  # fmt: skip
+            number = f"attempt {delivery.counted}"
+            yield Moment(delivery.started_at, "started", delivery.handler, delivery.worker or "", number)
         if delivery.state == State.SUCCEEDED and delivery.finished_at is not None:
             yield Moment(delivery.finished_at, "succeeded", delivery.handler, delivery.worker or "")
         if delivery.state == State.DEAD and delivery.finished_at is not None and not delivery.attempts:
@@ -177,12 +196,12 @@ def _moments(event: EventRecord) -> Iterator[Moment]:
         elif delivery.state == State.PAUSED and delivery.due_at is not None:
             yield Moment(delivery.due_at, "waits", delivery.handler, detail="its handler is paused")
     for attempt in event.attempts:
+        number, worker = f"attempt {attempt.attempt}", attempt.worker or ""
         if attempt.started_at is not None:
-            yield Moment(attempt.started_at, "started", attempt.handler, attempt.worker or "",
-                         f"attempt {attempt.attempt}")  # fmt: skip
-        said = first_line(f"attempt {attempt.attempt}: {attempt.error_type}: {attempt.error}")
-        yield Moment(attempt.ended_at, _OF_ATTEMPT.get(attempt.outcome, attempt.outcome), attempt.handler,
-                     attempt.worker or "", said)  # fmt: skip
+            yield Moment(attempt.started_at, "started", attempt.handler, worker, number)
+        outcome = _OF_ATTEMPT.get(attempt.outcome, attempt.outcome)
+        error = first_line(f"{number}: {attempt.error_type}: {attempt.error}")
+        yield Moment(attempt.ended_at, outcome, attempt.handler, worker, error)
     for action in event.actions:
         yield Moment(action.acted_at, _OF_ACTION.get(action.action, action.action), action.handler, action.actor)
     for caused in event.caused:

@@ -1,8 +1,9 @@
-"""What makes two events the same event: docs/identity.md.
+"""Decides whether two events are the same event: see docs/identity.md.
 
-An event that is published here is its id. One that comes from elsewhere is its source and the id that it has there:
-both make its id here, so that two senders never collide, and nobody outside can take an id that an event of ours has.
-Whatever comes again under its id must have the same content; then it changes nothing.
+The identity of an event that is published here is its id. The identity of an event from elsewhere is its source and the
+id that it has there. Both together make the event's id here, so that two senders never collide, and no outside sender
+can take the id of an event of ours. An event that comes again under its id must have the same content; then it changes
+nothing.
 """
 
 import json
@@ -21,17 +22,18 @@ from events.ledger.codec import decode
 from events.ledger.envelope import Envelope
 from events.ledger.unwrapping import unwrapped
 
-SENT_AS = "sender_event_id"  # in an event's metadata: the id that it has where it came from
-CAUSE_SENT_AS = "causation_sender_event_id"  # the same of its cause
-_RECEIVED = UUID("5d2ac9f9-9219-5b05-a425-6b94ade34f6e")  # the namespace; never to be changed
-_SHOWN = 5  # names of fields in an error
+SENT_AS = "sender_event_id"  # in an event's metadata: the id that the event has at its sender
+CAUSE_SENT_AS = "causation_sender_event_id"  # in an event's metadata: the id that its cause has at its sender
+_RECEIVED = UUID("5d2ac9f9-9219-5b05-a425-6b94ade34f6e")  # the namespace of received ids; it must never change
+_SHOWN = 5  # names of fields that an error shows
 
 
 def received_id(source: str, sent_as: str) -> UUID:
-    """The id here of an event that came from elsewhere.
+    """Return the id here of an event that came from elsewhere.
 
-    Events that came together are told apart by their ids alone when they are put in order. So of a UUID 7, which is
-    ordered by time, that part is kept; the rest is made of both. It is of version 8 then, which no id of ours is.
+    Events that arrive at the same moment are put in order by their ids alone. So the part of a UUID 7 that is ordered
+    by time is kept; the rest is made of the source and the sender's id. The result is a UUID of version 8, which no id
+    of ours is.
     """
     made = uuid5(_RECEIVED, json.dumps([source, sent_as]))
     given = as_uuid(sent_as)
@@ -41,17 +43,17 @@ def received_id(source: str, sent_as: str) -> UUID:
 
 
 def placed_id(place: str, position: str) -> UUID:
-    """The same for a message without an id, of which only its place on the server is known."""
+    """Return the id of a message that has no id: it is made of the message's place on the server."""
     return uuid5(NAMESPACE_URL, f"{place} at {position}")
 
 
 def former_id(source: str, sent_as: str) -> UUID:
-    """The id that older code gave it, which took a sender's UUID for its own."""
+    """Return the id that older code gave to an event from elsewhere: it took the sender's UUID as its own."""
     return as_uuid(sent_as) or uuid5(NAMESPACE_URL, f"{source} {sent_as}")
 
 
 def as_uuid(text: str) -> UUID | None:
-    """In any of the usual spellings; None if it is none."""
+    """Return the UUID that the text spells in any usual way; None if the text is no UUID."""
     try:
         return UUID(text)
     except ValueError:
@@ -59,9 +61,9 @@ def as_uuid(text: str) -> UUID | None:
 
 
 def sender_of(event_id: UUID, metadata: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Source and id that the event has where it came from; None if it is one of ours.
+    """Return the source of an event and the id that it has there; None if the event is one of ours.
 
-    A copy of such an event under an id of its own has the metadata, too, and is ours.
+    A copy of an event from elsewhere has the metadata, too, but an id of its own: the copy is ours.
     """
     source, sent_as = metadata.get("source"), metadata.get(SENT_AS)
     if isinstance(source, str) and isinstance(sent_as, str) and received_id(source, sent_as) == event_id:
@@ -70,7 +72,7 @@ def sender_of(event_id: UUID, metadata: Mapping[str, Any]) -> tuple[str, str] | 
 
 
 def check_repeat(given: Envelope, stored: Envelope) -> None:
-    """Raises EventIdTaken if they are not the same event, though they have the same id."""
+    """Raise EventIdTaken if two events with the same id are not the same event."""
     if not (differing := differences(given, stored)):
         return
     found = f"{stored.event_type} has this id, and another {', '.join(differing)}"
@@ -83,15 +85,13 @@ def check_repeat(given: Envelope, stored: Envelope) -> None:
 
 
 def differences(given: Envelope, stored: Envelope) -> list[str]:
-    """What differs in the content of two events, in words; nothing if the one repeats the other.
+    """Name the parts in which the content of two events differs; the list is empty if one event repeats the other.
 
-    Metadata is no content: a repeat may be of another trace. The aggregate's version is, where it is counted; the time,
-    where somebody said it.
+    Metadata is not content: a repeat may belong to another trace. The aggregate's version is content where it is
+    counted; the time is content where the sender gave it.
     """
-    columns = [
-        name for name in ("event_type", "aggregate_id", "schema_version")
-        if (getattr(given, name) or "") != (getattr(stored, name) or "")
-    ]  # fmt: skip
+    names = ("event_type", "aggregate_id", "schema_version")
+    columns = [name for name in names if (getattr(given, name) or "") != (getattr(stored, name) or "")]
     if given.version not in (1, stored.version):
         columns.append("version")
     if given.timed and given.timestamp != stored.timestamp:
@@ -104,12 +104,15 @@ def differences(given: Envelope, stored: Envelope) -> list[str]:
 
 
 def _differing_fields(given: Envelope, stored: Envelope) -> list[str] | None:
-    """Names alone, for their values may be nobody's business; none if they can't be told. None if all are equal."""
+    """Return the names of the fields that differ, without their values, which may be masked.
+
+    None if all fields are equal; an empty list if the data differs, but can't be compared field by field.
+    """
     if given.event_data == stored.event_data:
         return None
     try:
         first, second = _parsed(given.event_data), _parsed(stored.event_data)
-    except (ValueError, ArithmeticError, RecursionError):  # a foreign program's
+    except (ValueError, ArithmeticError, RecursionError):  # another program wrote the data
         return []
     if first == second:
         return None
@@ -126,7 +129,9 @@ def _keys_that_differ(first: Mapping[str, Any], second: Mapping[str, Any]) -> It
 
 
 def _parsed(text: str) -> Any:
-    """Numbers by their value, as databases keep them: 1e2 is 100. But 1 is not true, which it is for Python."""
+    """Parse JSON. Numbers are compared by value, as databases keep them: 1e2 is 100. But 1 is not true, unlike in
+    Python.
+    """
     return json.loads(unwrapped(text), parse_float=_number, parse_int=_number)
 
 
@@ -135,14 +140,14 @@ def _number(text: str) -> tuple[str, Decimal]:
 
 
 def _read_alike(given: Envelope, stored: Envelope) -> bool:
-    """Whether they are equal for handlers: a set has no order, and the default of a new field says nothing new."""
+    """Whether handlers see equal events: a set has no order, and the default of a new field adds no content."""
     try:
         first, second = (decode(replace(one, metadata="")) for one in (given, stored))
     except EventsError:
         return False
     try:
         return type(first) is type(second) and bool(_content(_values(first)) == _content(_values(second)))
-    except Exception:  # an array answers by an array, for example
+    except Exception:  # for example, the comparison of arrays returns an array
         return False
 
 
@@ -151,8 +156,10 @@ def _values(event: DomainEvent) -> dict[str, Any]:
 
 
 def _content(value: Any) -> Any:
-    """What is equal for two values of the same content alone: `==` takes 1 for true, and of a class of the
-    application's it may compare the id and nothing else."""
+    """Return a form of the value that is equal only for values of the same content.
+
+    `==` alone takes 1 for true, and a class of the application may compare nothing but an id.
+    """
     if isinstance(value, bool):
         return "truth", value
     if isinstance(value, BaseModel):

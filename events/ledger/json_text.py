@@ -1,4 +1,4 @@
-"""JSON as text, put together and looked at without being parsed: this runs at each publish and at each read."""
+"""Puts JSON texts together, and searches them, without parsing them: this code runs at each publish and each read."""
 
 import json
 import re
@@ -7,22 +7,23 @@ from decimal import Decimal
 from functools import lru_cache
 
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_EXPONENT = re.compile(r"[:,\[]-?\d+(?:\.\d+)?[eE]")  # in compact JSON: there may be one outside of texts
+_EXPONENT = re.compile(r"[:,\[]-?\d+(?:\.\d+)?[eE]")  # in compact JSON; a match may be inside a text
 _TEXT_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?[eE][+-]?\d+')
 
 
 def merged(left: str, right: str) -> str:
-    """One JSON object with the members of both, given as texts of JSON objects in any spacing.
+    """Return one JSON object with the members of both, given as texts of JSON objects in any spacing.
 
-    Of a name that both have the value in `right` counts: it comes last, and every reader of ours takes the last.
+    If both have a member of the same name, the value in `right` counts: it comes last, and all our readers take the
+    last.
     """
     begin, rest = left.rstrip()[:-1], right.lstrip()[1:]
-    comma = "" if begin.rstrip()[-1] == "{" or rest.lstrip()[0] == "}" else ","  # where one of them is empty
+    comma = "" if begin.rstrip()[-1] == "{" or rest.lstrip()[0] == "}" else ","  # no comma if one of them is empty
     return f"{begin}{comma}{rest}"
 
 
 def object_of(values: Mapping[str, str]) -> str:
-    """The JSON object with these members; the values are JSON texts already."""
+    """Return the JSON object with these members; the values are JSON texts already."""
     return f"{{{','.join([f'{_quoted(name)}:{value}' for name, value in values.items()])}}}"
 
 
@@ -32,8 +33,7 @@ def _quoted(name: str) -> str:
 
 
 def plain_numbers(text: str) -> str:
-    """Compact JSON without exponents: jsonb writes 1e16 as 10000000000000000, of which nobody can tell that it was no
-    int."""
+    """Return compact JSON without exponents: jsonb writes 1e16 as 10000000000000000, which reads like an int."""
     if not _EXPONENT.search(text):
         return text
     return _TEXT_OR_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else _plain_number(found[0]), text)

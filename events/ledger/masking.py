@@ -1,8 +1,8 @@
-"""Masked fields: what an event's class declares as nobody's business is shown to nobody.
+"""Masked fields: the fields that an event's class declares as private are never shown to people.
 
-The ledger holds the true values, which handlers need; every face for people gets `***` instead. Which fields those are
-is said by the event itself (in its metadata, written when it is published), by its class, where that is loaded, and by
-the handlers that subscribed to it, for events that other programs wrote.
+The ledger holds the true values, which handlers need; every page, command and log shows `***` instead. Three sources
+say which fields are masked: the event's metadata, written when the event is published; the event's class, where it is
+loaded; and the handlers that subscribed to the event, for events that other programs wrote.
 """
 
 import json
@@ -11,19 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 from events.event import all_events, event_named
-from events.ledger.letters import DeadLetter
+from events.ledger.dead_letters import DeadLetter
 from events.ledger.unwrapping import unwrapped, unwrapped_value
 
 HIDDEN = "***"
-KEY = "masked"  # in an event's metadata
+KEY = "masked"  # the name of the list in an event's metadata
 
 
 def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Collection[str]]) -> str:
-    """The event's data as people may see it.
+    """Return the event's data as people may see it.
 
     Args:
         data, metadata: JSON texts.
-        declared: event type to the fields that handlers know to be masked.
+        declared: for each event type, the fields that handlers know to be masked.
     """
     data = unwrapped(data)
     known = event_named(event_type)
@@ -33,7 +33,7 @@ def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Colle
     try:
         shown = json.loads(data)
     except ValueError:
-        return HIDDEN  # nobody can tell what is in it
+        return HIDDEN  # data that can't be parsed may contain masked values
     if isinstance(shown, str):
         return HIDDEN
     for field in fields:
@@ -42,12 +42,15 @@ def mask(data: str, metadata: str, event_type: str, declared: Mapping[str, Colle
 
 
 def masked_letters(letters: Sequence[DeadLetter], declared: Mapping[str, Collection[str]]) -> list[DeadLetter]:
-    """Dead letters as people may see them: see `mask`."""
-    return [replace(one, event_data=mask(one.event_data, one.metadata, one.event_type, declared)) for one in letters]
+    """Return dead letters as people may see them: see `mask`."""
+    return [
+        replace(letter, event_data=mask(letter.event_data, letter.metadata, letter.event_type, declared))
+        for letter in letters
+    ]
 
 
 def without(data: str, fields: Collection[str]) -> str:
-    """The data, a JSON text, with these fields left out: for whoever would take `***` for a value."""
+    """Return the data, a JSON text, without these fields: for readers that would take `***` for a value."""
     left = json.loads(unwrapped(data))
     for field in fields:
         _remove(left, field.split("."))
@@ -55,9 +58,9 @@ def without(data: str, fields: Collection[str]) -> str:
 
 
 def mask_foreign(body: bytes, declared: Mapping[str, Collection[str]]) -> bytes:
-    """A message of somebody else's as people may see it: whatever event it may be, flat or as a CloudEvent.
+    """Return a message from elsewhere as people may see it. The message may hold any event, flat or as a CloudEvent.
 
-    What is no JSON is hidden altogether, as soon as anything is masked here.
+    If any field is masked in this process, a message that is no JSON is hidden altogether.
     """
     known = (event.masked_fields for event in all_events())
     fields = {field for named in (*declared.values(), *known) for field in named}
@@ -71,7 +74,7 @@ def mask_foreign(body: bytes, declared: Mapping[str, Collection[str]]) -> bytes:
         return HIDDEN.encode()
     if isinstance(shown, dict) and "data" in shown:
         shown["data"] = unwrapped_value(shown["data"])
-    _hide(shown, ["data_base64"])  # which is the whole of it
+    _hide(shown, ["data_base64"])  # this member holds the whole event
     for field in fields:
         _hide(shown, field.split("."))
         _hide(shown, ["data", *field.split(".")])
@@ -90,8 +93,8 @@ def _named(metadata: str) -> list[str]:
 
 def _hide(value: Any, path: list[str]) -> None:
     if isinstance(value, list):
-        for one in value:
-            _hide(one, path)
+        for item in value:
+            _hide(item, path)
     elif isinstance(value, dict) and path[0] in value:
         if len(path) == 1:
             value[path[0]] = HIDDEN
@@ -101,8 +104,8 @@ def _hide(value: Any, path: list[str]) -> None:
 
 def _remove(value: Any, path: list[str]) -> None:
     if isinstance(value, list):
-        for one in value:
-            _remove(one, path)
+        for item in value:
+            _remove(item, path)
     elif isinstance(value, dict) and path[0] in value:
         if len(path) == 1:
             del value[path[0]]

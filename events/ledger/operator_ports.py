@@ -7,181 +7,200 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from events.ledger.history import DeliveryRecord, EventFilter, EventRecord, Found
-from events.ledger.letters import (
-    Action,
-    DeadLetter,
-    DeadLetterFilter,
-    FailureGroup,
-    Parked,
-    ParkedFilter,
-    Pruned,
-    Survey,
-)
+from events.ledger.dead_letters import DeadLetter, DeadLetterFilter, FailureGroup, Survey
+from events.ledger.history import Action, DeliveryRecord, EventFilter, EventRecord, Found
 from events.ledger.overview import MarkedByOthers, Overview, UnhandledType
+from events.ledger.parked import Parked, ParkedFilter
+from events.ledger.pruned import Pruned
 
 
 class DeadLetterBox(Protocol):
-    """The dead letters of the ledger. What is done to them is remembered, with who did it; twice does nothing."""
+    """The dead letters of the ledger. Each action is remembered with its actor; repeating an action does nothing."""
 
     def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
-        """Newest first."""
+        """Return the dead letters, newest first."""
 
     def count(self, wanted: DeadLetterFilter) -> int: ...
 
     def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
-        """The first so many ids, from one to another, of events that have dead letters, or discarded ones."""
+        """Return the first `limit` ids, from `first` to `last`, of events with dead letters, or with discarded
+        deliveries.
+        """
 
     def groups(self, wanted: DeadLetterFilter) -> list[FailureGroup]:
-        """The largest first."""
+        """Return the groups of letters that failed alike, the largest first."""
 
     def survey(self, wanted: DeadLetterFilter, *, grouped: bool = True) -> Survey:
-        """What `find`, `groups` and `count` say, at one moment; the filter's limit is for the letters alone."""
+        """Return the answers of `find`, `groups` and `count` at one moment; the filter's limit is for the letters
+        alone.
+        """
 
     def replay(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """Due at once, with all its attempts, the oldest first; how many were. Only dead ones."""
+        """Make dead letters due at once, with all their attempts, the oldest first; return their number."""
 
     def discard(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """Given up, until they are restored or pruned; the rows stay. How many were."""
+        """Give dead letters up, until they are restored or pruned; the rows stay. Returns their number."""
 
     def restore(self, wanted: DeadLetterFilter, actor: str) -> int:
-        """What was discarded, and not for the sake of a corrected copy, is a dead letter again; how many were."""
+        """Make discarded deliveries dead letters again, but not those that a corrected copy replaced; return their
+        number.
+        """
 
     def correct(self, event_id: UUID, handler: str, data: str, corrected_id: UUID, actor: str) -> bool:
         """Discard a dead letter, and deliver a copy of its event, with this id and this data, to its handler alone.
 
-        One transaction; False, and nothing is done, if it is not dead.
+        One transaction. Returns False, with nothing done, if the delivery is not dead.
         """
 
 
 class History(Protocol):
-    """What became of events."""
+    """The events in the ledger, and everything that happened to them."""
 
     def event(self, event_id: UUID) -> EventRecord | None:
-        """One event with its deliveries, its attempts that failed, what operators did and what it caused."""
+        """Return an event with its deliveries, failed attempts, operators' actions and the events that it caused."""
 
     def find(self, wanted: EventFilter) -> list[Found]:
-        """Newest first."""
+        """Return the events, newest first."""
 
     def between(self, first: UUID, last: UUID, limit: int) -> list[UUID]:
-        """The first so many ids of events, from one to another."""
+        """Return the first `limit` ids of events, from `first` to `last`."""
 
     def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
-        """Of these events, by event id."""
+        """Return the deliveries of these events, by event id."""
 
 
 class Lineage(Protocol):
-    """Who takes which events, and what came of them."""
+    """Which handlers take which events, and which events they publish."""
 
     def subscribed(self) -> dict[str, set[str]]:
-        """Handler to the event types that it takes."""
+        """Return for each handler the event types that it takes."""
 
     def caused(self, limit: int) -> dict[str, set[str]]:
-        """Event type to the types of the events in whose handlers it was published; of the newest `limit` of those."""
+        """Return for each event type the types of the events in whose handlers it was published.
+
+        Looks at the newest `limit` events that have a cause.
+        """
 
 
 class Overviews(Protocol):
     """The ledger in numbers."""
 
     def take(self, *, finished: bool = True, newest: int = 0) -> Overview:
-        """As it stands at one moment, with so many of its newest events.
+        """Return the ledger at one moment, with `newest` of its newest events.
 
-        Without what is `finished` it is cheap however much that is: its counts are then left out.
+        `finished=False` leaves out the counts of finished events and deliveries, and is cheap however many there are.
         """
 
     def unfinished(self) -> Overview:
-        """The cheap one."""
+        """Return the cheap overview, without finished events and deliveries."""
 
     def marked_by_others(self) -> MarkedByOthers:
-        """What another program marked as processed; cheap unless that was much within a day."""
+        """Count the events that another program marked as processed; cheap unless it marked many within a day."""
 
     def running(self) -> list[tuple[str, float, str, int]]:
-        """By handler: for how many seconds the oldest delivery has run, on which worker, and how many run."""
+        """Return for each handler the seconds that its oldest delivery has run, the worker of that delivery, and how
+        many run.
+        """
 
 
 class Switches(Protocol):
-    """Handlers that are paused or gone; what is done is remembered, with who did it."""
+    """Pauses, resumes and retires handlers; each action is remembered with its actor."""
 
     def pause(self, handler: str, actor: str) -> bool:
-        """From now on none of its deliveries is started; False if it was paused already.
+        """From now on, start no delivery of the handler; False if it was paused already.
 
-        Raises StillStarting if a transaction that may not know of it doesn't end.
+        Raises:
+            StillStarting: a transaction that may not have seen the pause doesn't end.
         """
 
     def running(self, handler: str) -> int:
-        """Its deliveries that were started before, and go on."""
+        """Return the number of the handler's deliveries that were started before, and go on."""
 
     def hold(self, handler: str, limit: int) -> int:
-        """Up to so many deliveries that wait to be sent or started are held back, if it is paused; how many were."""
+        """If the handler is paused, hold back up to `limit` deliveries that wait to be sent or started; return their
+        number.
+        """
 
     def resume(self, handler: str, actor: str) -> bool:
-        """What waits is sent again, by the relay; False if it was not paused."""
+        """Let the relay send the waiting deliveries again; False if the handler was not paused."""
 
     def waiting(self, handler: str, event_type: str | None = None) -> int:
-        """Its deliveries that nobody has begun; of one event type, if one is given."""
+        """Return how many of the handler's deliveries no worker has begun; `event_type` counts only one type."""
 
     def note(self, action: Action, actor: str, deliveries: Sequence[tuple[UUID, str]]) -> None:
-        """Remember what was asked of a worker about these deliveries, by event id and handler."""
+        """Remember what an operator asked a worker to do with these deliveries, given by event id and handler."""
 
     def unsubscribe(
         self, handler: str, actor: str, event_type: str | None = None, check: Callable[[], None] = lambda: None
     ) -> bool:
-        """It wants no more events, of this type or any; False if it was not subscribed to any.
+        """End the handler's subscription to this event type, or to all; False if there was none.
 
-        Once this returns none comes any more. `check` may raise: while it looks, no worker can subscribe unseen.
+        Once this method returns, no new delivery comes. `check` may raise: while it runs, no worker can subscribe
+        unseen.
         """
 
     def drop(self, handler: str, actor: str, limit: int, event_type: str | None = None) -> int:
-        """Up to so many of its deliveries that nobody has begun are discarded; how many were. None of those that it
-        is subscribed to. Raises StillStarting if another transaction doesn't let go of them."""
+        """Discard up to `limit` of the handler's deliveries that no worker has begun; return their number.
+
+        Deliveries of event types that the handler is subscribed to are kept.
+
+        Raises:
+            StillStarting: another transaction keeps the deliveries locked.
+        """
 
 
 class ParkingLot(Protocol):
-    """Messages that are no wake-up of ours."""
+    """Messages that are not wake-ups of ours."""
 
     def park(self, message: Parked) -> None:
-        """Keep a message, durable on return. An id that was parked already is left as it is."""
+        """Keep a message, durable on return. A message whose id was parked already is left as it is."""
 
     def find(self, wanted: ParkedFilter) -> list[Parked]:
-        """Newest first."""
+        """Return the parked messages, newest first."""
 
     def between(self, first: UUID, last: UUID, limit: int, *, discarded: bool = False) -> list[UUID]:
-        """The first so many ids, from one to another, of parked messages, or of discarded ones."""
+        """Return the first `limit` ids, from `first` to `last`, of parked messages, or of discarded ones."""
 
     def counts(self, *, discarded: bool = False) -> dict[str, int]:
-        """How many are parked, or discarded, by reason."""
+        """Return the number of parked, or discarded, messages, by reason."""
 
     def replay(self, wanted: ParkedFilter, send: Callable[[Parked, Connection], bool]) -> int:
-        """Give each to `send` and mark it replayed, one transaction a message; how many. A second click finds none.
+        """Give each message to `send` and mark it as replayed, one transaction a message; return their number.
 
-        `send` is given the transaction, too, and may refuse (False): then the message stays parked.
+        A message is replayed once, even if an operator clicks twice. `send` gets the transaction, too, and may return
+        False: then the message stays parked.
         """
 
     def discard(self, wanted: ParkedFilter) -> int:
-        """Given up, until they are restored or pruned; the rows stay. How many were."""
+        """Give parked messages up, until they are restored or pruned; the rows stay. Returns their number."""
 
     def restore(self, wanted: ParkedFilter) -> int:
-        """What was discarded is parked again; how many were."""
+        """Park discarded messages again; return their number."""
 
 
 class Unhandled(Protocol):
-    """Events that wait for a handler, since nobody has subscribed to their type."""
+    """Events that wait for a handler, since no handler has subscribed to their type."""
 
     def types(self) -> list[UnhandledType]:
-        """The most numerous first."""
+        """Return the types of these events, the most numerous first."""
 
     def count(self, event_types: Collection[str], older_than: timedelta) -> int:
-        """How many of these types were stored so long ago, and wait."""
+        """Return how many waiting events of these types were stored so long ago."""
 
     def drop(self, event_types: Collection[str], older_than: timedelta, batch: int) -> Iterator[int]:
-        """Delete those, `batch` in a transaction; yields how many. None that was fanned out, or whose type a handler
-        has subscribed to by then."""
+        """Delete those events, `batch` in a transaction; yield the number of each transaction.
+
+        Events that were fanned out, or whose type a handler has subscribed to by then, are kept.
+        """
 
 
 class Retention(Protocol):
-    """Forgets what is finished and old, for an operator."""
+    """Deletes what is finished and old, for an operator."""
 
     def prune(self, older_than: timedelta, batch: int, *, dry_run: bool = False) -> Iterator[Pruned]:
-        """Delete events of that age whose deliveries all succeeded or were discarded as long ago, with these, and
-        parked messages that were closed as long ago; a transaction for each `batch` events that it looks at. Yields
-        what each did, so that whoever stops it loses nothing of what is done."""
+        """Delete old events with their deliveries, and parked messages that were closed as long ago.
+
+        An event is deleted if it has this age, and each of its deliveries succeeded or was discarded as long ago. Each
+        `batch` of events that is looked at is one transaction, whose numbers are yielded: a caller that stops early
+        loses none of the work.
+        """

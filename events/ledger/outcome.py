@@ -1,4 +1,4 @@
-"""What became of an attempt, and of what went wrong in it as text that every database takes."""
+"""The outcome of an attempt, and the error of a failed attempt as text that every database takes."""
 
 import traceback
 from dataclasses import dataclass
@@ -11,23 +11,26 @@ from events.ledger.records import Failure
 from events.text import redact, storable
 
 _OURS = __name__.partition(".")[0]
-_MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # characters kept of an error
+_MAX_ERROR, _MAX_TRACEBACK = 4_000, 30_000  # the most characters of an error's text and of its traceback that are kept
 
 
 class Outcome(StrEnum):
-    """What became of one attempt."""
+    """What an attempt led to."""
 
-    SUCCEEDED = "succeeded"  # effects and outcome are committed
+    SUCCEEDED = "succeeded"  # the effects of the handler and the outcome are committed
     RETRY = "retry"  # rolled back; the ledger holds the time of the next attempt
-    HANDED_BACK = "handed back"  # not run, or undone; the attempt is not counted: it is sent again
-    DEAD = "dead"  # rolled back; a dead letter
+    # The attempt did not run, or was undone; it is not counted, and the delivery is sent again.
+    HANDED_BACK = "handed back"
+    DEAD = "dead"  # rolled back; the delivery is a dead letter
     UNKNOWN = "unknown"  # the ledger has no such delivery
-    NOT_OURS = "not ours"  # done already, taken by another attempt, or lost to it: nothing was changed
+    NOT_OURS = "not ours"  # the delivery is done already, or another attempt has taken it: nothing was changed
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of one attempt; `error` is what the handler raised, `due_in` the wait before the next attempt."""
+    """The outcome of one attempt; `error` is the error that the handler raised, `due_in` the wait before the next
+    attempt.
+    """
 
     outcome: Outcome
     error: BaseException | None = None
@@ -41,16 +44,17 @@ class Result:
 
 
 def described(error: BaseException) -> str:
-    """Its class and its text."""
+    """Return the error's class and its text."""
     return f"{type(error).__name__}: {_text_of(error)}"
 
 
 def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> Failure:
-    """An exception as it is stored: text that every database takes, cut to size.
+    """Return an exception as it is stored: as text that every database takes, cut to size.
 
     Args:
-        home: the module of the handler that it came from, whose package is the application's even if it is installed.
-        traceparent: of the attempt's span.
+        home: the module of the handler that raised it. The package of this module belongs to the application, even if
+            the package is installed among the libraries.
+        traceparent: the traceparent of the attempt's span.
     """
     name = _name_of(error)
     try:
@@ -64,35 +68,38 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
 
 
 def failure_without_trace(error: BaseException) -> Failure:
-    """The same of an error that says all in its text, such as one of our own that was made and never raised."""
+    """Return an error as it is stored, without a traceback: for errors of our own that were made and never raised."""
     return Failure(_name_of(error)[:255], _stored_text_of(error), "")
 
 
 def line_of(error: BaseException, home: str) -> str:
-    """The innermost line of the application through which it came, as file:line; "" if through none. See failure_of."""
-    found = _innermost(error, home)
-    return f"{found[0].f_code.co_filename}:{found[1]}" if found else ""
+    """Return the innermost line of the application that the error came through, as file:line; "" if there is none.
+
+    For `home` see failure_of.
+    """
+    innermost = _innermost(error, home)
+    return f"{innermost[0].f_code.co_filename}:{innermost[1]}" if innermost else ""
 
 
 def _place_of(error: BaseException, home: str) -> str:
-    """Without its line, which moves with each change."""
-    found = _innermost(error, home)
-    return f"{found[0].f_globals.get('__name__', '')}.{found[0].f_code.co_qualname}" if found else ""
+    """Return the module and function of that line, without its number, which changes with each edit of the file."""
+    innermost = _innermost(error, home)
+    return f"{innermost[0].f_globals.get('__name__', '')}.{innermost[0].f_code.co_qualname}" if innermost else ""
 
 
 def _innermost(error: BaseException, home: str) -> tuple[FrameType, int] | None:
-    """The innermost frame that is the application's, and the line in it."""
+    """Return the innermost frame of the application, and the line in it."""
     application = home.partition(".")[0]
-    found = None
+    innermost = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package == application or (package != _OURS and not frame.f_code.co_filename.startswith(LIBRARIES)):
-            found = frame, line
-    return found
+            innermost = frame, line
+    return innermost
 
 
 def _name_of(error: BaseException) -> str:
-    """Of its class, as it is stored: with the module, if it is not a builtin."""
+    """Return the name of the error's class as it is stored: with the module, unless the class is a builtin."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

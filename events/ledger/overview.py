@@ -1,4 +1,4 @@
-"""What stands in the ledger, in numbers: the read model of `events status`, `events.metrics()` and Flower's pages."""
+"""The ledger in numbers: the read model of `events status`, `events.metrics()` and Flower's pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from datetime import datetime
 from events.ledger.history import Found
 from events.ledger.records import State, WorkerInfo
 
-LATELY = 60.0  # seconds that "lately" means
+LATELY = 60.0  # the seconds that count as "lately"
 
 
 @dataclass(frozen=True, slots=True)
 class EventMetrics:
-    """One event type.
+    """The numbers of one event type.
 
     Attributes:
-        count: events in the ledger.
-        error_count: attempts of its handlers that failed, each try counted.
-        waiting: events that are not yet fanned out.
-        lately: events stored within the last minute.
-        deliveries: by state.
+        count: the events in the ledger.
+        error_count: the attempts of its handlers that failed.
+        waiting: the events that are not yet fanned out.
+        lately: the events stored within the last minute.
+        deliveries: the number of deliveries, by state.
     """
 
     event_type: str
@@ -36,7 +36,7 @@ class EventMetrics:
 
 @dataclass(frozen=True, slots=True)
 class UnhandledType:
-    """Events of a type that nobody has subscribed to; `oldest`: when the first of them occurred."""
+    """An event type without a subscription; `oldest` is the time at which its first event occurred."""
 
     event_type: str
     count: int
@@ -48,8 +48,9 @@ class Orphan:
     """An event type of a handler that no living worker has: its deliveries wait.
 
     Attributes:
-        since: when that was noticed; None if it wasn't yet, or the handler isn't subscribed to it any more.
-        waiting: deliveries that nobody has begun.
+        since: the time at which this was noticed; None if it wasn't noticed yet, or the handler is no longer subscribed
+            to the event type.
+        waiting: the deliveries that no worker has begun.
     """
 
     event_type: str
@@ -59,18 +60,19 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class HandlerMetrics:
-    """One handler.
+    """The numbers of one handler.
 
     Attributes:
-        queue: "" if its subscription is gone.
-        error_count: its attempts that failed, each try counted.
-        workers: living ones that have it.
-        seconds: that one delivery takes, as workers measured; None if unknown.
-        one_by_one: its deliveries share no message, since a group of them did not end well, or it changes more than
-            rows. Meanwhile `seconds` is None.
-        rates: what living workers say they do a second, by outcome.
-        changed_by, changed_at: who paused or resumed it, and when; None if nobody did of late.
-        orphans: of its event types, those that no living worker has.
+        queue: the handler's queue; "" if its subscription is gone.
+        error_count: the handler's attempts that failed.
+        workers: the living workers that have the handler.
+        seconds: the seconds that one delivery takes, as workers measured; None if unknown.
+        one_by_one: True if the handler's deliveries share no message, since a group of them did not end well, or the
+            handler changes more than rows. Then `seconds` is None.
+        rates: the attempts per second that living workers report, by outcome.
+        changed_by, changed_at: the operator that paused or resumed the handler, and the time; None if that did not
+            happen lately.
+        orphans: those event types of the handler for which no living worker has it.
     """
 
     handler: str
@@ -89,7 +91,7 @@ class HandlerMetrics:
 
     @property
     def waiting(self) -> int:
-        """Deliveries that nobody has begun."""
+        """The deliveries that no worker has begun."""
         return sum(self.deliveries.get(state, 0) for state in (State.PENDING, State.SENT, State.PAUSED))
 
     @property
@@ -99,12 +101,12 @@ class HandlerMetrics:
 
 @dataclass(frozen=True, slots=True)
 class MarkedByOthers:
-    """Events that another program marked as processed before they were fanned out, and for which there is a handler.
+    """Events with a handler that another program marked as processed before the relay fanned them out.
 
     Attributes:
-        waiting: the relay has yet to look at them.
-        handled: within a day, their handlers run all the same.
-        left: within a day, their handlers don't: they are left to that program, or handlers subscribed later.
+        waiting: the events that the relay has yet to look at.
+        handled: the events of the last day that their handlers run all the same.
+        left: the events of the last day that are left to the other program, or whose handlers subscribed later.
     """
 
     waiting: int = 0
@@ -112,7 +114,7 @@ class MarkedByOthers:
     left: int = 0
 
     def told(self) -> str:
-        """In words; nothing if there are none."""
+        """Return these numbers as a sentence; "" if there are no such events."""
         parts = [f"{self.handled:,} of the last day were handled all the same"] if self.handled else []
         parts += [f"{self.left:,} of the last day were left to it"] if self.left else []
         parts += [f"{self.waiting:,} wait for the relay"] if self.waiting else []
@@ -124,15 +126,15 @@ class Overview:
     """The whole ledger at one moment.
 
     Attributes:
-        finished: whether what is finished was counted, too.
-        unhandled_types: of events that wait because no handler ever subscribed.
-        oldest_due: for how many seconds the delivery that has waited longest is due and not sent, by queue.
-        lag: for how many seconds the first event in line, of those that somebody wants, waits to be fanned out.
-        parked: messages that can't be run, by reason.
-        workers: those that live.
-        unread: queues of handlers that living workers have, and that none of them reads.
-        marked: what another program marked as processed; nothing unless what is finished was counted, too.
-        newest: events, newest first, as many as were asked for.
+        finished: True if finished events and deliveries were counted, too.
+        unhandled_types: the types of the events that wait because no handler ever subscribed.
+        oldest_due: by queue, for how many seconds the delivery that has waited longest is due and not sent.
+        lag: for how many seconds the first event in line that has a subscription waits to be fanned out.
+        parked: the messages that can't be run, by reason.
+        workers: the living workers.
+        unread: the queues of handlers that living workers have, although none of them reads the queue.
+        marked: the events that another program marked as processed; empty unless `finished` is True.
+        newest: as many of the newest events as the caller asked for, newest first.
     """
 
     taken_at: datetime
@@ -150,7 +152,7 @@ class Overview:
 
     @property
     def rows(self) -> int:
-        """How many rows were counted: what counting costs."""
+        """The number of rows that were counted, by which the cost of counting grows."""
         deliveries = sum(sum(one.deliveries.values()) for one in self.handlers)
         return self.events + deliveries + sum(one.error_count for one in self.handlers)
 
@@ -172,16 +174,16 @@ class Overview:
 
     @property
     def published_a_second(self) -> float:
-        """Within the last minute."""
+        """The events that were published per second within the last minute."""
         return sum(one.lately for one in self.event_types) / LATELY
 
     def a_second(self, outcome: str) -> float:
-        """What living workers say they do: "succeeded", "retried" or "dead"."""
+        """The attempts per second of this outcome that living workers report: "succeeded", "retried" or "dead"."""
         return sum(one.rates.get(outcome, 0.0) for one in self.handlers)
 
 
 def retire_command(handler: HandlerMetrics, orphan: Orphan) -> str:
-    """What ends an orphan, and leaves alone what workers have."""
+    """Return the command that ends an orphan, and does not touch the event types that workers have."""
     of_all = {orphan.event_type for orphan in handler.orphans} >= set(handler.event_types)
     command = f"events handlers retire {handler.handler}"
     return command if of_all else f"{command} --event {orphan.event_type}"

@@ -1,4 +1,4 @@
-"""What passes between the spine and its edges: states, and rows of the ledger as values.
+"""States, and rows of the ledger as values: the records that the spine and its edges exchange.
 
 A delivery goes through these states; one diagram, one table, one column:
 
@@ -10,11 +10,12 @@ A delivery goes through these states; one diagram, one table, one column:
 
 While an operator has paused its handler, a delivery is `paused` instead of pending.
 
-`due_at` means: pending, when to send (HELD while no living worker has its handler); sent, when to ask whether the wake-
-up got lost; running, when the lease ends.
-An attempt has two numbers. Its `token` only grows (column `attempts`): it is counted in the claim, committed before
-user code runs, and every write of the attempt is fenced by it. Nobody is shown a token. People see the `attempt`:
-counted from 1 since the last replay, without those that don't count (column `attempts_before`).
+The meaning of `due_at` depends on the state. Pending: the time at which to send the delivery (HELD while no living
+worker has its handler). Sent: the time from which the wake-up may have got lost. Running: the end of the lease.
+
+An attempt has two numbers. Its `token` only grows (column `attempts`): the claim counts it, commits it before user code
+runs, and every write of the attempt is fenced by it. No token is shown to people. People see the `attempt`: it counts
+from 1 since the last replay, without the attempts that don't count (column `attempts_before`).
 """
 
 import hashlib
@@ -31,7 +32,7 @@ from events.ledger.envelope import Envelope
 
 
 class State(StrEnum):
-    """Who enters and leaves each state is in the diagram above."""
+    """The states of a delivery: the diagram above says what leads into each of them, and out of it."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -42,44 +43,46 @@ class State(StrEnum):
     PAUSED = "paused"
 
 
-HELD = datetime(9999, 1, 1, tzinfo=UTC)  # due when a worker has its handler again
+HELD = datetime(9999, 1, 1, tzinfo=UTC)  # the `due_at` of a delivery that waits until a worker has its handler again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """A handler wants an event type: a row that workers write when they start and that the relay fans out by.
 
-    `masked`: fields of the event that nobody is shown. `public`: it is an integration event.
+    Attributes:
+        masked: the fields of the event that are never shown to people.
+        public: True if the event is an integration event.
     """
 
     event_type: str
     handler: str
     queue: str
     max_attempts: int
-    most: int = 1  # deliveries that may share a message
-    batch: bool = False  # the handler takes them all in one call
-    linger: timedelta = timedelta(0)  # how long a batch waits for more
+    most: int = 1  # the most deliveries that may share a message
+    batch: bool = False  # True if the handler takes all deliveries of a message in one call
+    linger: timedelta = timedelta(0)  # how long a batch waits for more deliveries
     masked: tuple[str, ...] = ()
     public: bool = False
 
     @property
     def definition(self) -> str:
-        """A short name of how its deliveries travel, the same wherever code says the same."""
-        said: tuple[object, ...] = (
-            self.queue, self.max_attempts, self.most, self.batch, self.linger.total_seconds()
-        )  # fmt: skip
-        said += ("public",) if self.public else ()
-        return hashlib.blake2s(repr(said).encode(), digest_size=8).hexdigest()
+        """A short name of the way in which its deliveries travel; equal code gives equal names."""
+        linger = self.linger.total_seconds()
+        facts: tuple[object, ...] = (self.queue, self.max_attempts, self.most, self.batch, linger)
+        facts += ("public",) if self.public else ()
+        return hashlib.blake2s(repr(facts).encode(), digest_size=8).hexdigest()
 
 
-ONE_BY_ONE = math.inf  # seconds, a mark in their place: its deliveries share no message, whatever one takes
+ONE_BY_ONE = math.inf  # in place of seconds: the handler's deliveries share no message, however little time they take
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a handler's deliveries may travel together: see Subscription.
 
-    `seconds` that one takes; None if untried, ONE_BY_ONE if it is not for people to read.
+    `seconds` is the time that one delivery takes. None if it was never measured; ONE_BY_ONE is a mark, not a time to
+    show.
     """
 
     most: int = 1
@@ -90,11 +93,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """ "This delivery is due": all that a broker ever carries.
+    """ "This delivery is due": the only message that a broker ever carries.
 
     Attributes:
-        token: of the attempt that it is for; its claim must get this very token.
-        event_type, attempt: the relay knows them, and they are no part of the message; "" and 0 where it was read.
+        token: the token of the attempt that the wake-up is for; its claim must get this very token.
+        event_type, attempt: known to the relay, and no part of the message; "" and 0 in a worker that has read the
+            message.
     """
 
     event_id: UUID
@@ -105,7 +109,7 @@ class Wakeup:
     attempt: int = field(default=0, compare=False)
 
 
-Group = tuple[Wakeup, ...]  # wake-ups of one handler that share a message; mostly one
+Group = tuple[Wakeup, ...]  # the wake-ups of one handler that share a message; mostly a single wake-up
 
 
 Handled = tuple[str, str]  # a handler, and the name of an event that it handles
@@ -113,13 +117,14 @@ Handled = tuple[str, str]  # a handler, and the name of an event that it handles
 
 @dataclass(frozen=True, slots=True)
 class Express:
-    """Which new deliveries need not wait for others.
+    """Which new deliveries the relay may send at once, ahead of those that wait.
 
     Attributes:
-        events: more than so many new ones are a backlog, and none is sent at once.
-        messages: that there is room for.
-        in_flight: of a queue, sent and running, with the new ones. With more, its workers don't keep up.
-        handlers, queues: of these; None for all.
+        events: more new events than this are a backlog, of which none is sent at once.
+        messages: the number of messages that there is room for.
+        in_flight: the most deliveries of a queue that may be sent or running, including the new ones. With more, the
+            workers of the queue don't keep up.
+        handlers, queues: the express is for these alone; None for all.
     """
 
     events: int
@@ -131,25 +136,25 @@ class Express:
 
 
 class Mark(IntEnum):
-    """What relays have made of an event. That alone: `processed` may be what another program says of it."""
+    """What relays have done with an event. Column `processed` can't tell, since another program may write it."""
 
     NOT_YET = 0
     FANNED_OUT = 1
-    ALL_THE_SAME = 2  # fanned out, though another program had marked it as processed
-    LEFT = 3  # to that program
+    ALL_THE_SAME = 2  # fanned out, though another program had marked the event as processed
+    LEFT = 3  # left to the other program
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Whether there is any of it, of what a relay looks after: see events.ledger.Recovery.
+    """Whether a relay has anything to recover, by kind: see events.ledger.Recovery.
 
     Attributes:
-        leases: that ended.
-        paused: deliveries whose handlers aren't paused any more, or notes of such handlers that are old.
-        astray: handlers that are back, or have another queue.
+        leases: leases that ended.
+        paused: paused deliveries whose handlers aren't paused any more, or old notes about such handlers.
+        astray: deliveries whose handler is back, or has another queue.
         overdue: deliveries that were sent before the stale window.
         uncopied: dead letters of which the broker has no copy.
-        marked: events that another program marked as processed, and nobody has settled.
+        marked: events that another program marked as processed, and for which no relay has settled that yet.
     """
 
     leases: bool
@@ -162,11 +167,11 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class FannedOut:
-    """So many `events` became deliveries: some are marked as `sent` and have to be, the others are `waiting`.
+    """So many `events` became deliveries: some are marked as `sent` and have to be sent, the others are `waiting`.
 
     Attributes:
-        published: events, by type.
-        made: deliveries, by event type and handler.
+        published: the number of events, by type.
+        made: the number of deliveries, by event type and handler.
     """
 
     events: int = 0
@@ -178,12 +183,12 @@ class FannedOut:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Events that another program had marked as processed.
+    """The events that another program had marked as processed, and that a relay has looked at.
 
     Attributes:
-        looked_at: how many there were.
-        fanned_out: those that were all the same.
-        left: those that were not, though there is a handler for them.
+        looked_at: the number of these events.
+        fanned_out: the events that were fanned out all the same.
+        left: the events that were left to the other program, though they have a handler.
     """
 
     looked_at: int = 0
@@ -193,7 +198,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A delivery that is due since `age` seconds; `alone` if it must not share a message again."""
+    """A delivery that has been due for `age` seconds; `alone` if it must not share a message again."""
 
     wakeup: Wakeup
     age: float
@@ -202,17 +207,17 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery that is ours to run, while its lease lasts.
+    """A delivery that this worker may run, while its lease lasts.
 
     Attributes:
-        age: seconds since its event was stored, when it was claimed.
-        taken: when that was, by this process's own time.monotonic().
+        age: seconds between the storing of the event and the claim.
+        taken: the time of the claim, by this process's own time.monotonic().
     """
 
     envelope: Envelope
     handler: str
-    token: int  # fences its writes, grows for ever, and is shown to nobody
-    attempt: int  # since the last replay, from 1: what people see, and what retry policies count
+    token: int  # fences the attempt's writes, only grows, and is never shown to people
+    attempt: int  # counts from 1 since the last replay: people see this number, and retry policies count by it
     worker: str
     age: float = 0.0
     taken: float = field(default_factory=time.monotonic, compare=False)
@@ -220,16 +225,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed, cut to a size that can be stored and shown."""
+    """The error of a failed attempt, cut to a size that can be stored and shown."""
 
     error_type: str
     error: str
     traceback: str
-    place: str = ""  # module and function of the application in which it happened
-    traceparent: str = ""  # of the attempt's span, if there was one
+    place: str = ""  # the module and function of the application in which the error happened
+    traceparent: str = ""  # the traceparent of the attempt's span, if there was a span
 
 
-ALIVE = timedelta(seconds=30)  # a worker that was seen within this lives
+ALIVE = timedelta(seconds=30)  # a worker that was seen within this time lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +242,12 @@ class WorkerInfo:
     """A worker that lives.
 
     Attributes:
-        handlers: handler to event type to fingerprint of the event's form.
-        activity: handler to what it does a second, by outcome, as of late.
+        handlers: handler to event type to the fingerprint of the event's form.
+        activity: handler to the recent attempts per second, by outcome.
         definitions: handler to event type to the definition of the subscription.
     """
 
-    name: str  # of one process: node name and a token, so that host names may be reused
+    name: str  # of one process: the node name and a random part, so that host names may be reused
     host: str
     pid: int
     version: str
@@ -251,13 +256,13 @@ class WorkerInfo:
     pool_size: int
     queues: list[str]
     handlers: dict[str, dict[str, str]]
-    clock_ahead: float = 0.0  # seconds, of the database's clock
+    clock_ahead: float = 0.0  # seconds by which the worker's clock is ahead of the database's
     started_at: datetime | None = None
     seen_at: datetime | None = None
     activity: dict[str, dict[str, float]] = field(default_factory=dict)
     definitions: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def has(self, handler: str, event_type: str | None = None) -> bool:
-        """Whether it has this handler; for this event type, if one is given."""
+        """Whether the worker has this handler; for this event type, if an event type is given."""
         theirs = self.handlers.get(handler)
         return theirs is not None and (event_type is None or event_type in theirs)

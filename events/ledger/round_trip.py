@@ -1,7 +1,7 @@
-"""Whether a value comes back from the ledger as it went in: equal, and of its type.
+"""Decides whether a value comes back from the ledger as it went in: equal, and of the same type.
 
-pydantic's `==` is not enough: it takes 1 for True and 1.0, and compares what models of one class hold by it.
-What JSON has no word for is named by its path, with the cure.
+pydantic's `==` is not enough: it takes 1 for True and 1.0, and compares the values within models in the same way.
+A value that JSON can't express is named by its path, with the cure.
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-_SHOWN = 200  # characters of a value that an error shows
-_KINDS = 1000  # types whose way to be compared is remembered
-_TEXTS = (str, bytes, int, float)  # of these a subclass may come back as what it is a subclass of
+_SHOWN = 200  # the most characters of a value that an error shows
+_KINDS = 1000  # the most types for which the function that compares them is remembered
+_TEXTS = (str, bytes, int, float)  # a value of a subclass of these may come back as a value of the base class
 
 
 class Difference(NamedTuple):
-    """Where two values differ, and how."""
+    """The place where two values differ, and the two values."""
 
     path: tuple[str, ...]
     before: Any
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
         return ".".join(self.path)
 
     def said(self, *, hidden: bool) -> str:
-        """What happens, and what to do; `hidden`: without the values."""
+        """Say what would happen and what to do; `hidden`: without the values."""
         if hidden or isinstance(self.before, SecretStr | SecretBytes):
             return f"its {type(self.before).__name__} comes back changed; {_cure(self.before, self.after)}"
         return f"{shown(self.before)} comes back as {shown(self.after)}; {_cure(self.before, self.after)}"
@@ -49,11 +49,11 @@ ABSENT = _Absent()
 
 
 def difference(before: Any, after: Any, path: tuple[str, ...] = ()) -> Difference | None:
-    """The first place where `after` is not what `before` was; None if there is none."""
+    """Return the first place where `after` differs from `before`; None if there is none."""
     kind = type(before)
     if kind is not type(after):
         if isinstance(before, _TEXTS) and not isinstance(before, bool) and _is_base(type(after), kind):
-            # The member of an enum has more to it than its value; see codec for a field that wants the value alone.
+            # A member of an enum is more than its value; codec handles fields that want the value alone.
             same = before == after and not isinstance(before, Enum)
             return None if same else Difference(path, before, after)
         if isinstance(before, datetime) and isinstance(after, datetime) and _same_moment(before, after):
@@ -70,7 +70,7 @@ def difference(before: Any, after: Any, path: tuple[str, ...] = ()) -> Differenc
 
 
 def fields_differ(before: BaseModel, after: BaseModel) -> Difference | None:
-    """As `difference`, of two models whose classes need not be the same."""
+    """Like `difference`, for two models whose classes need not be the same."""
     kind = type(before)
     names = _NAMES.get(kind)
     if names is None:
@@ -79,10 +79,10 @@ def fields_differ(before: BaseModel, after: BaseModel) -> Difference | None:
             _NAMES[kind] = names
     ours, theirs = before.__dict__, after.__dict__
     for name in names:
-        one, other = ours.get(name, ABSENT), theirs.get(name, ABSENT)
-        if one is other or ((kind := type(one)) is type(other) and kind in _EXACT and one == other):
-            continue  # most fields: this runs at each publish
-        if found := difference(one, other, (name,)):
+        old, new = ours.get(name, ABSENT), theirs.get(name, ABSENT)
+        if old is new or ((kind := type(old)) is type(new) and kind in _EXACT and old == new):
+            continue  # most fields end here; this code runs at each publish
+        if found := difference(old, new, (name,)):
             return found
     if len(ours) > len(names):  # a misspelt model_copy(update=...); what the class has a name for is a cached property
         for name in ours:
@@ -99,7 +99,7 @@ def fields_differ(before: BaseModel, after: BaseModel) -> Difference | None:
 
 
 def shown(value: object) -> str:
-    """A value, for an error."""
+    """Return a value as text for an error."""
     try:
         text = repr(value)
     except Exception:
@@ -114,7 +114,7 @@ def _is_base(base: type, kind: type) -> bool:
 def _plainly(before: Any, after: Any, path: tuple[str, ...]) -> Difference | None:
     try:
         equal = before is after or bool(before == after)
-    except Exception:  # an array answers by an array
+    except Exception:  # for example, the comparison of arrays returns an array
         equal = False
     return None if equal else Difference(path, before, after)
 
@@ -138,13 +138,13 @@ def _moment(before: datetime, after: datetime, path: tuple[str, ...]) -> Differe
 
 
 def _clock(before: time, after: time, path: tuple[str, ...]) -> Difference | None:
-    """`==` takes a time of a zone whose offset depends on the day for one without a zone."""
+    """Compare times. `==` takes a time of a zone whose offset depends on the day for a time without a zone."""
     same = before == after and before.fold == after.fold and (before.tzinfo is None) == (after.tzinfo is None)
     return None if same else Difference(path, before, after)
 
 
 def _same_moment(before: datetime, after: datetime) -> bool:
-    """Python finds no two times equal in the hour that comes twice in autumn, so the clock and its offset are asked."""
+    """Compare clock and offset: for Python, no two times are equal in the hour that comes twice in autumn."""
     if before.tzinfo is after.tzinfo is UTC:
         return before == after
     return (
@@ -207,17 +207,33 @@ def _fields_of_dataclass(before: Any, after: Any, path: tuple[str, ...]) -> Diff
 
 
 _Compare = Callable[[Any, Any, tuple[str, ...]], Difference | None]
-_NAMES: dict[type, tuple[str, ...]] = {}  # of the fields of models
-_EXACT = {str, int, bool, bytes, type(None), UUID, date, timedelta}  # of one type and equal: there is no more to ask
+_NAMES: dict[type, tuple[str, ...]] = {}  # the names of the fields of models
+# Equal values of one of these types are the same; no more need be compared.
+_EXACT = {str, int, bool, bytes, type(None), UUID, date, timedelta}
 _COMPARED: dict[type, _Compare] = {
-    float: _number, complex: _complex, Decimal: _decimal, datetime: _moment, time: _clock, list: _row, tuple: _row,
-    deque: _row, set: _set, frozenset: _set, dict: _mapping, OrderedDict: _ordered, MappingProxyType: _mapping,
+    float: _number,
+    complex: _complex,
+    Decimal: _decimal,
+    datetime: _moment,
+    time: _clock,
+    **dict.fromkeys((list, tuple, deque), _row),
+    **dict.fromkeys((set, frozenset), _set),
+    OrderedDict: _ordered,
+    **dict.fromkeys((dict, MappingProxyType), _mapping),
     **dict.fromkeys(_EXACT, _plainly),
-}  # fmt: skip
-_FAMILIES: tuple[tuple[type, _Compare], ...] = (
-    (BaseModel, _model), (datetime, _moment), (time, _clock), (tuple, _row), (OrderedDict, _ordered), (dict, _mapping),
-    (list, _row), (deque, _row), (frozenset, _set), (set, _set), (float, _number), (Decimal, _decimal),
-)  # fmt: skip
+}
+# Which function compares values of a subclass: the first base counts, so OrderedDict comes before dict.
+_FAMILIES: tuple[tuple[type | tuple[type, ...], _Compare], ...] = (
+    (BaseModel, _model),
+    (datetime, _moment),
+    (time, _clock),
+    ((tuple, list, deque), _row),
+    (OrderedDict, _ordered),
+    (dict, _mapping),
+    ((set, frozenset), _set),
+    (float, _number),
+    (Decimal, _decimal),
+)
 
 
 def _cure(before: Any, after: Any) -> str:

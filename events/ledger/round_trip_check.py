@@ -1,4 +1,4 @@
-"""Before an event is written: whether its row becomes this very event again."""
+"""The check before an event is written: whether its row becomes this very event again."""
 
 from datetime import datetime
 from enum import Enum
@@ -13,10 +13,10 @@ from events.ledger.round_trip import Difference, difference, fields_differ, show
 
 
 def check_round_trip(event: DomainEvent, data: str, stored_metadata: str, metadata: Metadata | None) -> None:
-    """Raises PublishError, unless the row becomes this very event again.
+    """Raise PublishError, unless the row becomes this very event again.
 
     Args:
-        metadata: what became `stored_metadata`; None if that was made by us.
+        metadata: the metadata that became `stored_metadata`; None if our own code made that text.
     """
     where = f"event {event.event_name} {event.event_id}"
     event_class = _class_that_reads(event)
@@ -33,7 +33,7 @@ def check_round_trip(event: DomainEvent, data: str, stored_metadata: str, metada
             found = _as_declared(event, again, found)
         if found is None and metadata is not None:
             found = difference(metadata, metadata_of(stored_metadata, event_class), ("metadata",))
-    except Exception as error:  # of a validator, too
+    except Exception as error:  # a validator of the application may raise any error
         if isinstance(error, ValidationError):
             why = problems(error, event_class)
         else:
@@ -45,7 +45,7 @@ def check_round_trip(event: DomainEvent, data: str, stored_metadata: str, metada
 
 
 def _as_declared(event: DomainEvent, again: DomainEvent, found: Difference | None) -> Difference | None:
-    """What differs if fields that hold the member of an enum hold what pydantic makes of it.
+    """Return what differs once fields that hold a member of an enum hold what pydantic makes of it.
 
     model_copy(update=...) puts the member of a StrEnum into a field of type str as it is.
     """
@@ -54,7 +54,7 @@ def _as_declared(event: DomainEvent, again: DomainEvent, found: Difference | Non
     while found is not None and isinstance(found.before, Enum) and len(found.path) == 1 and found.path[0] not in seen:
         seen.add(name := found.path[0])
         value = getattr(declared, name)
-        if value is not found.before and value != found.before.value:  # a validator made another of it
+        if value is not found.before and value != found.before.value:  # a validator changed the value
             break
         event = event.model_copy(update={name: value})
         found = fields_differ(event, again)
@@ -62,7 +62,7 @@ def _as_declared(event: DomainEvent, again: DomainEvent, found: Difference | Non
 
 
 def _class_that_reads(event: DomainEvent) -> type[DomainEvent]:
-    """Of whoever decodes the row. A class that was defined anew, by a reload, is meant by both of its forms."""
+    """Return the class that will decode the row. A class that a reload defined anew counts as the class before it."""
     own, registered = type(event), event_named(event.event_name)
     if registered is None or (registered.__qualname__, _file(registered)) == (own.__qualname__, _file(own)):
         return own

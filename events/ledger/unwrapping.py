@@ -1,24 +1,24 @@
-"""Data that is JSON twice: an ORM, or a client, was given an event as JSON text and made a JSON string of it."""
+"""Data that is JSON twice: an ORM, or a client, was given an event as JSON text and made a JSON string of the text."""
 
 import json
 from typing import Any
 
 
 def unwrapped(data: str) -> str:
-    """The JSON object that a JSON string holds, as text; whatever else `data` is, as it is."""
+    """Return the JSON object that a JSON string holds, as text; any other `data` as it is."""
     inner = data.strip()
     while inner.startswith('"'):
         try:
             inner = str(json.loads(inner)).strip()
         except ValueError:
             return data
-        if inner.startswith("{"):  # half a surrogate pair is written as JSON writes it, for else nobody could print it
+        if inner.startswith("{"):  # half a surrogate pair stays escaped, since it can't be printed
             return inner.encode(errors="backslashreplace").decode()
     return data
 
 
 def unwrapped_value(value: Any) -> Any:
-    """The same of a JSON value that is parsed already: a text that holds an object becomes that object."""
+    """Return a parsed JSON value; if it is a text that holds a JSON object, that object."""
     if not isinstance(value, str):
         return value
     try:

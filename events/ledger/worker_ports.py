@@ -1,4 +1,4 @@
-"""What a worker asks of a store. Contracts in words; the code that keeps them is in events.store."""
+"""What a worker asks of a store: contracts only. The code that keeps them is in events.store."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,161 +12,176 @@ from events.ledger.records import Claim, Failure, Pace, Subscription, WorkerInfo
 
 
 class Subscriptions(Protocol):
-    """Which handlers want which events, and how their deliveries travel."""
+    """The subscriptions of handlers to event types, and the way in which their deliveries travel."""
 
     def subscribe(self, subscriptions: Collection[Subscription]) -> None:
-        """A starting worker has these: add what is missing, and change what was said by older code.
+        """Note the subscriptions of a starting worker: add missing ones, and update those that older code wrote.
 
-        While workers of several versions live, the newest definition of a subscription counts; what is masked by any
-        stays masked. Nothing is removed: what this worker lacks may be another's.
+        While workers of several versions live, the newest definition of a subscription counts; a field that any version
+        masks stays masked. No subscription is removed: those that this worker lacks may belong to another worker.
         """
 
     def keep(self, subscriptions: Collection[Subscription]) -> None:
-        """A living worker says so again; and notes what no living worker has, so that it isn't sent to anybody."""
+        """Repeat the subscriptions of a living worker, and note those that no living worker has, so that their
+        deliveries wait.
+        """
 
     def paces(self) -> dict[str, Pace]:
-        """Of every subscribed handler."""
+        """Return the pace of every subscribed handler."""
 
     def masked(self) -> dict[str, set[str]]:
-        """Event type to the fields that nobody is shown, as far as handlers know."""
+        """Return for each event type the fields that are never shown to people, as far as handlers know them."""
 
     def event_types(self) -> dict[str, bool]:
-        """Those that handlers are subscribed to, and whether they are public (events.integration).
+        """Return the event types with a subscription, and whether each is public (events.integration).
 
-        That say handlers that a living worker has, or else those that one had.
+        The handlers of living workers say so; where there are none, the handlers that workers had before.
         """
 
     def note_pace(self, handler: str, seconds: float) -> None:
-        """How long one delivery of it takes on average, as a worker measured it; or ONE_BY_ONE."""
+        """Note how many seconds one delivery of a handler takes on average, as a worker measured; or ONE_BY_ONE."""
 
 
 class Inbox(Protocol):
-    """What a worker reads and writes around a handler's run. Claims of one call are of one handler."""
+    """What a worker reads and writes around a handler's run. All claims of one call belong to one handler."""
 
     def claim(self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
-        """Count the attempts and take the deliveries, committed; without those not sent, or not for that token.
+        """Count the attempts and take the deliveries, committed. Deliveries that were not sent, or not for that token,
+        are left out.
 
-        `tokens`: by event id, as the wake-ups name them.
+        Args:
+            tokens: event id to token, as the wake-ups name them.
         """
 
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
-        """Move the end of the leases; how many are still ours."""
+        """Move the end of the leases; return how many of them this worker still holds."""
 
     def begin(self, *, eager: bool = False) -> AbstractContextManager[Connection]:
-        """The handler's own transaction. `eager` takes locks at once where waiting for them may fail (SQLite)."""
+        """Begin the handler's own transaction. `eager` takes locks at once, where waiting for them later may fail
+        (SQLite).
+        """
 
     def begin_shared(self) -> AbstractContextManager["Shared"]:
-        """A transaction of several deliveries, with all locks taken at once as in `begin`."""
+        """Begin a transaction of several deliveries, with all locks taken at once as in `begin`."""
 
     def lend(self, connection: Connection, handler: str) -> AbstractContextManager[Callable[[], bool]]:
-        """While the block runs, a handler has this transaction, and is refused if it would end it: TransactionMisused.
+        """Lend this transaction to a handler while the block runs; a handler that tries to end it gets
+        TransactionMisused.
 
-        What it leaves there besides rows, such as a setting or a role, reaches neither our own statements nor whoever
-        uses the connection next. Whether there is such a thing tells what is yielded.
+        A setting or a role that the handler leaves there, besides rows, reaches neither our own statements nor the next
+        user of the connection. The function that is yielded says whether the handler has left such a thing.
         """
 
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
-        """Write the successes in the handler's transaction. Raises LeaseLost if any delivery is no longer ours."""
+        """Write the successes in the handler's transaction. Raises LeaseLost if this worker lost a delivery."""
 
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
-        """The attempt failed, the next is due after `delay`; False if the delivery is no longer ours."""
+        """Note that the attempt failed, and make the next one due after `delay`; False if this worker no longer holds
+        the delivery.
+        """
 
     def bury(self, claim: Claim, failure: Failure) -> bool:
-        """The attempt failed and was the last: a dead letter; False if the delivery is no longer ours."""
+        """Note that the last attempt failed, and make the delivery a dead letter; False if this worker no longer holds
+        it.
+        """
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
-        """Not run after all: pending again after `delay`, the attempt not counted; how many were still ours.
+        """Make deliveries that did not run pending again after `delay`; the attempt is not counted.
 
-        `alone`: they don't share a message again.
+        Returns how many of them this worker still held. `alone`: they don't share a message again.
         """
 
     def pass_on(self, claims: Collection[Claim], unread: str = "") -> int:
-        """Like `hand_back` of what this worker can't run and another may: after a delay that grows each time.
+        """As `hand_back`, for deliveries that this worker can't run but another may: due after a delay that grows each
+        time.
 
-        `unread`: the fingerprint of our event class, if it is that which can't read the event.
+        `unread`: the fingerprint of our event class, if our class can't read the event.
         """
 
     def release(self, worker_prefix: str) -> int:
-        """Hand back at once whatever workers run whose names begin so; how many deliveries."""
+        """Hand back at once all deliveries that run on workers whose names begin so; return their number."""
 
     def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
-        """The process that ran these is gone: like retry or bury, whichever the subscription's max_attempts says. How
-        many it had in hand: those that have their outcome stay as they are.
+        """Note that the process that ran these deliveries is gone: retry or bury them, by the subscription's
+        max_attempts.
 
-        Of several nobody knows which one was to blame: see Recovery.expire_leases.
+        Returns how many deliveries the process had in hand: those that have their outcome stay as they are. Which
+        delivery of a group was to blame is unknown: see Recovery.expire_leases.
         """
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
-        """Those for which there is such a delivery, in whatever state."""
+        """Return the ids of those events that have a delivery to this handler, in any state."""
 
     def succeeded(self, claim: Claim) -> bool:
         """Whether this very attempt was committed as a success; waits for a transaction that is still in doubt."""
 
     def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
-        """The attempt was cut short by the database: pending again after a while, and not counted.
+        """Note that the database cut the attempt short: pending again after a while, and not counted.
 
-        False, and nothing is changed, if that was so `most` times already, or the delivery is no longer ours.
+        False, with nothing changed, if that happened `most` times already, or this worker no longer holds the delivery.
         """
 
     def take_back(self, handler: str, tokens: Mapping[UUID, int], worker: str) -> int:
-        """Hand back what `claim` has taken for this worker without anybody being told, as its answer was lost."""
+        """Hand back the deliveries that `claim` took for this worker, when the answer of the database was lost."""
 
     def is_away(self, error: BaseException) -> bool:
-        """Whether the database can't be reached, or can't be written to: to be tried again until it is back.
+        """Whether the database can't be reached or written to, so that the caller should try again until it is back.
 
-        Of what a handler raised: whether that is so of our database, not of one of its own.
+        For an error that a handler raised: whether our database is away, not a database of the handler's own.
         """
 
     def pardons(self, error: BaseException) -> int:
-        """How often a delivery may fail by such an error and the attempt not be counted; 0: it is the handler's own.
+        """Return how often a delivery may fail by such an error without its attempt being counted; 0: the handler is to
+        blame.
 
-        Often if the database is really away, now and then if only this connection was broken, as the handler itself
-        may be what breaks it each time. It may look at the database.
+        The number is large if the database is really away, and small if only this connection was broken, as the handler
+        itself may be what breaks it each time. This method may query the database.
         """
 
     def is_contention(self, error: BaseException) -> bool:
-        """Whether the database, not the handler, failed: deadlock, serialization failure, locked file."""
+        """Whether the database failed, not the handler: a deadlock, a serialization failure, a locked file."""
 
 
 class Shared(Protocol):
     """A transaction of several deliveries, one after another, each of which can be undone by itself.
 
-    None shall feel another. KeepsToItself is raised, at once or by `end` and `undo`, if a handler does more than read
-    and write rows: what was done in the transaction is of no use then, and the handler's deliveries run alone.
+    No delivery shall see the effects of another on the connection. KeepsToItself is raised, at once or by `end` and
+    `undo`, if a handler does more than read and write rows. Then the work of the whole transaction is lost, and the
+    handler's deliveries run alone.
     """
 
     connection: Connection
 
     def begin_next(self) -> None:
-        """From here on it is the next delivery's."""
+        """Begin the part of the next delivery."""
 
     def secure(self) -> None:
-        """To be called before the delivery can write anything."""
+        """Make sure that the delivery can be undone; must be called before the delivery can write anything."""
 
     def end(self) -> None:
-        """The delivery went well."""
+        """Note that the delivery went well."""
 
     def undo(self) -> None:
-        """Take back all that the delivery did. Raises if the transaction is no longer the same."""
+        """Undo everything that the delivery did. Raises if the transaction is no longer the same."""
 
     def check(self) -> None:
-        """Raises if the transaction is no longer the one that was begun: what was done in it is gone."""
+        """Raise if this is no longer the transaction that was begun: everything that was done in it is gone."""
 
 
 class WorkerRegistry(Protocol):
-    """Which workers live, and what each understands."""
+    """The workers that live, and the event forms that each understands."""
 
     def announce(self, worker: WorkerInfo) -> None:
-        """It lives from now on. Forgets those that were not seen for a day."""
+        """Note that a worker lives from now on. Forgets workers that were not seen for a day."""
 
     def renew(self, name: str, activity: Mapping[str, Mapping[str, float]]) -> bool:
-        """It still lives, and this is what it does: see WorkerInfo. False if it is not known."""
+        """Note that a worker still lives, and its activity: see WorkerInfo. False if the worker is not known."""
 
     def gone(self, name: str) -> None:
-        """It has ended in good order."""
+        """Note that a worker has ended in good order."""
 
     def alive(self, within: timedelta) -> list[WorkerInfo]:
-        """Those seen within that time, by name."""
+        """Return the workers that were seen within that time, by name."""
 
     def understood_elsewhere(self, handler: str, event_type: str, fingerprint: str, within: timedelta) -> bool:
         """Whether a living worker has this handler for another form of the event."""

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 import shop
 from events import publish
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from support.system import BROKERS, MODES, POOLED, System
 from support.waiting import eventually
 

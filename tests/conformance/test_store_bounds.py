@@ -2,7 +2,7 @@
 
 from sqlalchemy import func, select, update
 
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.outcome import failure_of
 from events.ledger.records import Failure
 from events.store.tables import event_attempts, event_deliveries, event_store

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from support.store import OOPS, PAST, Store
 
 

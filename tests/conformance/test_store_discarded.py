@@ -3,7 +3,8 @@
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from events.ledger.letters import DeadLetterFilter, Parked, ParkedFilter
+from events.ledger.dead_letters import DeadLetterFilter
+from events.ledger.parked import Parked, ParkedFilter
 from events.ledger.records import Failure
 from events.operating.dead_letters import DeadLetters
 from support.store import OOPS, Store, together

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from events.ledger.letters import DeadLetter
+from events.ledger.dead_letters import DeadLetter
 from events.ledger.records import Subscription, Wakeup
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay

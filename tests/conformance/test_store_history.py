@@ -10,9 +10,9 @@ from sqlalchemy import update
 
 from events.definition.ids import uuid7
 from events.errors import NoSuchEvent
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.history import EventFilter, timeline
 from events.ledger.identity import SENT_AS, received_id
-from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Failure
 from events.operating.inspection import Inspection
 from events.store.tables import event_store

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import insert
 
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import HELD, Subscription
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay

@@ -7,7 +7,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import LeaseLost
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.store.tables import event_store
 from support.store import HOUR, NOW, OOPS, PAST, Store, envelope, make_due, together
 

@@ -10,8 +10,8 @@ from sqlalchemy import delete
 from events.errors import EventDataError, NewerEvent
 from events.event import DomainEvent
 from events.ledger.codec import decode
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.history import EventFilter, timeline
-from events.ledger.letters import DeadLetterFilter
 from events.store import migrate
 from events.store.tables import event_actions, event_attempts, event_deliveries, event_store
 from support.servers import PostgresDatabase

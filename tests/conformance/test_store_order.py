@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 
 from events.definition.ids import uuid7
-from events.ledger.letters import DeadLetter, Parked
+from events.ledger.dead_letters import DeadLetter
+from events.ledger.parked import Parked
 from events.ledger.records import Group, Subscription
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import State, Wakeup
 from events.store.tables import event_deliveries
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due, together

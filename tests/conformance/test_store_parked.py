@@ -4,7 +4,7 @@ import os
 from uuid import UUID, uuid4
 
 from events.errors import TransportError
-from events.ledger.letters import Parked, ParkedFilter
+from events.ledger.parked import Parked, ParkedFilter
 from support.store import Store, together
 
 

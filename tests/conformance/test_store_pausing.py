@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from events.errors import NoSuchHandler, StillRunning
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import Express, Failure
 from events.operating.handlers import Upkeep
 from events.store.tables import event_actions, event_handlers

@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
-from events.ledger.letters import DeadLetterFilter, Parked, ParkedFilter, Pruned
+from events.ledger.dead_letters import DeadLetterFilter
+from events.ledger.parked import Parked, ParkedFilter
+from events.ledger.pruned import Pruned
 from events.store.database.engine import now_plus
 from events.store.tables import event_deliveries, event_parked, event_store
 from support.store import Store, together

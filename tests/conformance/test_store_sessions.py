@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from sqlalchemy import delete
 
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.history import EventFilter
-from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Failure
 from events.settings.settings import Settings
 from events.store import migrate, open_ledger

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text, update
 
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.history import EventFilter
-from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import State
 from events.store.tables import event_deliveries
 from support.store import Store

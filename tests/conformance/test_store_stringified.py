@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from events import DomainEvent, publish
 from events.errors import EventIdTaken
 from events.ledger.codec import decode
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from support.store import OOPS, Store

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 from sqlalchemy import update
 
-from events.ledger.letters import Parked
 from events.ledger.overview import Overview
+from events.ledger.parked import Parked
 from events.ledger.records import State
 from events.store.database.engine import now_plus
 from events.store.tables import event_deliveries, event_store

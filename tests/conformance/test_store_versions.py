@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 
 from events.errors import NoSuchHandler, StillRunning
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import Express, Subscription
 from events.operating.handlers import Upkeep
 from events.store.tables import event_subscriptions

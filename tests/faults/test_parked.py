@@ -11,7 +11,7 @@ import pytest
 
 import shop
 from events import publish
-from events.ledger.letters import Parked
+from events.ledger.parked import Parked
 from events.ledger.records import Wakeup
 from events.transport.message import wakeup_message
 from support.messages import Sender

@@ -19,8 +19,8 @@ from sqlalchemy import text
 from events import publish
 from events.errors import LeaseLost
 from events.hooks import Hooks
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.history import timeline
-from events.ledger.letters import DeadLetterFilter
 from events.ledger.outcome import Outcome, Result
 from events.ledger.records import Claim
 from events.monitoring.logs import DeliveryLogs, JsonFormatter

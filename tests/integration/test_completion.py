@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from events.cli import completion as completing
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.pipeline import Pipeline, use_pipeline
 from events.settings.settings import Settings
 from support.shelf import EVENTS, HANDLERS, fill

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import Failure
 from support.flower import Flower
 from support.night import WHY, deeds, died, ledger, letter, nothing_is_dead, replays, said, state

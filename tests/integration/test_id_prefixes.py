@@ -8,7 +8,7 @@ import pytest
 
 from events.ledger.envelope import Envelope
 from events.ledger.identity import SENT_AS, received_id
-from events.ledger.letters import Parked
+from events.ledger.parked import Parked
 from events.operating.prefixes import bounds
 from support.operator import Operator
 from support.store import OOPS, Store

@@ -10,7 +10,7 @@ import pytest
 
 import shop
 from events import publish
-from events.ledger.letters import Parked
+from events.ledger.parked import Parked
 from rigs.chaos.proxy import Proxy
 from support.messages import Sender
 from support.monitoring import Port, listens

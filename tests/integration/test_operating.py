@@ -11,7 +11,7 @@ import pytest
 from events import DomainEvent
 from events.ledger.codec import encode
 from events.ledger.envelope import Envelope
-from events.ledger.letters import Parked, ParkedFilter
+from events.ledger.parked import Parked, ParkedFilter
 from events.ledger.records import Subscription
 from support.operator import Operator
 from support.store import OOPS, Store

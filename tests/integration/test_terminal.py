@@ -3,7 +3,7 @@
 import pytest
 from rich.cells import cell_len
 
-from events.ledger.letters import ParkedFilter
+from events.ledger.parked import ParkedFilter
 from events.text.escaping import printable
 from support.operator import Operator
 from support.shelf import EVENTS, HANDLERS, PLACE, fill, publish

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from events.definition.ids import uuid7
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import Subscription
 from events.store import migrate
 from support.exploring import explore, long_enough

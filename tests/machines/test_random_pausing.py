@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import StillStarting
-from events.ledger.letters import DeadLetterFilter
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import Express, State
 from events.store import migrate
 from events.store.tables import event_handlers

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.envelope import Envelope
 from events.ledger.history import EventRecord
-from events.ledger.letters import DeadLetterFilter
 from events.ledger.records import Failure
 from support.flower import Answer, Flower
 from support.store import Store

@@ -4,8 +4,9 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.envelope import Envelope
-from events.ledger.letters import DeadLetterFilter, Parked, ParkedFilter
+from events.ledger.parked import Parked, ParkedFilter
 from events.ledger.records import Failure, Subscription
 from support.store import Store
 

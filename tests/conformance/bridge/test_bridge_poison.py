@@ -10,7 +10,7 @@ import shop
 from events.bridges.contract import Features, Message, Publisher
 from events.bridges.receiving import Receiver
 from events.errors import PartlySent
-from events.ledger.letters import ParkedFilter
+from events.ledger.parked import ParkedFilter
 from events.ledger.records import Subscription
 from support.bridged import Service, placed, received, send
 from support.waiting import eventually

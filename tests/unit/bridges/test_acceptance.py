@@ -14,7 +14,7 @@ from events.bridges import open_bridge
 from events.bridges.acceptance import Acceptance
 from events.bridges.contract import Received
 from events.errors import Unacceptable
-from events.ledger.letters import Parked
+from events.ledger.parked import Parked
 from events.ledger.records import Subscription
 from events.pipeline import Pipeline
 from events.settings.settings import Settings

@@ -20,8 +20,8 @@ from events import (
 )
 from events.handling.translating import _went_round
 from events.ledger.codec import decode
+from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.envelope import Envelope
-from events.ledger.letters import DeadLetterFilter
 from events.ledger.outcome import Outcome
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline

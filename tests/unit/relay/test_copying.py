@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from events.errors import TransportError, Unsendable
-from events.ledger.letters import DeadLetter
+from events.ledger.dead_letters import DeadLetter
 from events.relay.copying import Copying
 from events.throttle import Throttle
 
