@@ -1,4 +1,4 @@
-"""The contract as AsyncAPI 3.0: which events others can count on, where they find them, and what is in them."""
+"""The contract as AsyncAPI 3.0: the events on which other services can rely, their channels, and their schemas."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from events.integration import is_public
 
 VERSION = "3.0.0"
 _AROUND = {"structured": ("application/cloudevents+json", structured), "webhook": ("application/json", webhook)}
-_DATA = "data"  # what the key of a schema ends with that is of the event's own fields alone
+_DATA = "data"  # the end of the key of a schema that holds only the event's own fields
 
 Node = dict[str, Any]
 
@@ -26,12 +26,13 @@ def document(
     title: str = "Events",
     version: str = "1.0.0",
 ) -> Node:
-    """The document, of these events.
+    """The document for these events.
 
     Args:
-        handlers: say which public ones come in: those that a translator takes and none makes, and, if a bridge brings
-            events here, those that any other handler takes.
-        version: of the contract as a whole.
+        handlers: tell which public events come in: those that a translator takes and no translator publishes, and, if
+            a bridge receives events, those that any other handler takes.
+        routes: the bridges.
+        version: the version of the contract as a whole.
     """
     events = sorted(events, key=lambda event: event.event_name)
     handlers = list(handlers)
@@ -71,7 +72,7 @@ def document(
                 operations[name if action == "send" else f"receive.{name}"] = {
                     "action": action,
                     "channel": {"$ref": f"#/channels/{name}"},
-                    "messages": [{"$ref": f"#/channels/{name}/messages/{said}"} for said in channel["messages"]],
+                    "messages": [{"$ref": f"#/channels/{name}/messages/{message}"} for message in channel["messages"]],
                 }
     return {
         "asyncapi": VERSION,
@@ -85,40 +86,46 @@ def document(
 
 
 def _directions(event: type[DomainEvent], handlers: Iterable[Handler], brought: bool) -> tuple[bool, bool]:
-    """Whether it comes in, and whether it goes out. Code that is no translator may publish whatever it likes."""
+    """Whether the event comes in, and whether it goes out. Only translators say which events they publish.
+
+    Args:
+        brought: whether a bridge receives events.
+    """
     public = is_public(event)
-    takers = [one for one in handlers if public and event in one.events and not one.name.startswith(HANDLER)]
-    translated = any(handler.publishes for handler in takers)
-    made = any(event in handler.publishes for handler in handlers)
-    return translated or (brought and bool(takers) and not made), made or not translated
+    takers = [taker for taker in handlers if public and event in taker.events and not taker.name.startswith(HANDLER)]
+    translated = any(taker.publishes for taker in takers)
+    published = any(event in handler.publishes for handler in handlers)
+    return translated or (brought and bool(takers) and not published), published or not translated
 
 
 def _channels(event: type[DomainEvent], key: str, routes: Iterable[Route]) -> dict[str, Node]:
-    """Where it is found: one channel for each address and form; with no bridge, one named after it.
+    """The channels of an event: one for each address and form; without a bridge, one with the name of the event.
 
-    A bridge whose server allows no address for it has a channel without one, and a word why.
+    If a bridge's server allows no address for the event, the channel has no address, and a description says why.
     """
     places: dict[tuple[str | None, str, str], list[Route]] = {}
     for route in routes:
         place = route.place(event.event_name)
         places.setdefault((place.address, place.refusal, route.form), []).append(route)
-    found: dict[str, Node] = {}
-    for (address, refusal, form), there in (places or {(event.event_name, "", FLAT): []}).items():
-        said = key if form == FLAT else f"{key}.{form}"
-        channel: Node = {"address": address, "messages": {said: {"$ref": f"#/components/messages/{said}"}}}
+    channels: dict[str, Node] = {}
+    for (address, refusal, form), routes_there in (places or {(event.event_name, "", FLAT): []}).items():
+        message = key if form == FLAT else f"{key}.{form}"
+        channel: Node = {"address": address, "messages": {message: {"$ref": f"#/components/messages/{message}"}}}
         if refusal:
             channel["description"] = f"Nothing of this type can be sent there: {refusal}"
-        if there:
-            channel["servers"] = [{"$ref": f"#/servers/{route.name}"} for route in there]
-        bindings = {name: value for route in there for name, value in route.place(event.event_name).bindings.items()}
+        if routes_there:
+            channel["servers"] = [{"$ref": f"#/servers/{route.name}"} for route in routes_there]
+        bindings: Node = {}
+        for route in routes_there:
+            bindings |= route.place(event.event_name).bindings
         if bindings:
             channel["bindings"] = bindings
-        found[f"{key}.{there[0].name}" if there else key] = channel
-    return found
+        channels[f"{key}.{routes_there[0].name}" if routes_there else key] = channel
+    return channels
 
 
 def _message(event: type[DomainEvent]) -> Node:
-    """What is said of it in whatever form."""
+    """The parts of a message that are the same in every form."""
     about = " ".join((event.__doc__ or "").strip().split("\n\n")[0].split())
     return {
         "name": event.event_name,
@@ -138,8 +145,8 @@ def _server(route: Route) -> Node:
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
-    """Event names as keys of the document, which may hold letters, digits and a few signs."""
-    found: dict[str, str] = {}
+    """A key of the document for each event name. Keys may hold only letters, digits and a few signs."""
+    keys: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
         key = wanted = re.sub(r"[^A-Za-z0-9._-]", "_", name)
@@ -148,5 +155,5 @@ def _keys(names: Iterable[str]) -> dict[str, str]:
             number += 1
             key = f"{wanted}_{number}"
         taken.add(key)
-        found[name] = key
-    return found
+        keys[name] = key
+    return keys

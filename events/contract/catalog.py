@@ -1,7 +1,7 @@
-"""The catalog: every event, its fields, who publishes it, who handles it and where it goes.
+"""The catalog: every event, its fields, its publishers and handlers, and the bridges that forward it.
 
-Code says what is declared; the ledger says who subscribed, also from other services, and in whose handlers events were
-published. What neither knows is left open, and without a database the code alone has to do.
+The code tells what is declared. The ledger tells which handlers are subscribed, those of other services, too, and in
+which handlers events were published. Without a database, the catalog holds what the code tells.
 """
 
 import re
@@ -23,12 +23,12 @@ from events.pipeline import Pipeline
 from events.store import file_of
 from events.text import first_line, redact
 
-NEWEST = 2000  # events that were caused by others: so many are asked who caused them
+NEWEST = 2000  # events of which the ledger tells the cause
 
 
 @dataclass(frozen=True, slots=True)
 class EventField:
-    """A field of an event; `masked`: what of it is hidden, itself or paths within."""
+    """A field of an event. `masked`: the paths that are hidden, of the field itself or of fields within it."""
 
     name: str
     type: str
@@ -42,10 +42,10 @@ class CatalogEvent:
     """An event type.
 
     Attributes:
-        loaded: whether code of this process defines it; else only its name is known.
-        translators: that publish it.
-        caused_by: events in whose handlers it was published, as the ledger saw.
-        forwarded_to: bridges.
+        loaded: whether code of this process defines the event; else the catalog knows only its name.
+        translators: the translators that publish the event.
+        caused_by: the events in whose handlers the event was published, by the ledger.
+        forwarded_to: the bridges that forward the event.
     """
 
     name: str
@@ -65,7 +65,7 @@ class CatalogEvent:
 
 @dataclass(frozen=True, slots=True)
 class CatalogHandler:
-    """A handler; `subscribed`: what the ledger says, None if it could not be asked."""
+    """A handler. `subscribed`: whether the ledger knows it; None if the ledger could not be asked."""
 
     name: str
     kind: str = "handler"  # or translator, or bridge
@@ -79,15 +79,15 @@ class CatalogHandler:
 
 @dataclass(frozen=True, slots=True)
 class CatalogBridge:
-    """A bridge that is configured; what its URL keeps secret is not here.
+    """A configured bridge. No field holds a secret of its URL.
 
     Attributes:
-        protocol: as AsyncAPI names it.
-        path: of its URL.
-        forward: event types; empty for those that are public, `*` for all.
-        headers: what CloudEvents attributes begin with in the headers; None if nothing stands beside the body.
-        form: what messages look like.
-        addresses: event type to where the bridge puts it on its server; None if the server allows no such address.
+        protocol: the name that AsyncAPI has for the protocol.
+        path: the path of the URL.
+        forward: event types; empty for all public events, `*` for all events.
+        headers: the beginning of headers that hold CloudEvents attributes; None if messages have no headers.
+        form: the form of messages: `flat`, `structured` or `webhook`.
+        addresses: the address of each event type on the server; None if the server allows no such address.
     """
 
     name: str
@@ -103,8 +103,8 @@ class CatalogBridge:
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
-    """What the ledger knows."""
+class LedgerFacts:
+    """The ledger's part of the catalog: events by handler, causes by event, masked paths by event."""
 
     subscribed: Mapping[str, Iterable[str]] = field(default_factory=dict)
     caused: Mapping[str, Iterable[str]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All of it. `unknown`: why the ledger could not be asked, "" if it was."""
+    """The whole catalog. `unknown`: why the ledger could not be asked; "" if it was asked."""
 
     events: Sequence[CatalogEvent]
     handlers: Sequence[CatalogHandler]
@@ -122,10 +122,10 @@ class Catalog:
 
 
 def collect(pipeline: Pipeline) -> Catalog:
-    """The catalog of what this process has loaded and its ledger knows; a database that is away is no error."""
-    lineage, unknown = _asked(pipeline)
+    """The catalog of the code that this process has loaded, and of its ledger. Works without the database, too."""
+    facts, unknown = _asked(pipeline)
     queue = pipeline.settings.queue
-    return catalog_of(all_events(), all_handlers(), routes_of(pipeline.settings), queue, lineage, unknown)
+    return catalog_of(all_events(), all_handlers(), routes_of(pipeline.settings), queue, facts, unknown)
 
 
 def catalog_of(
@@ -133,46 +133,54 @@ def catalog_of(
     handlers: Iterable[Handler],
     routes: Sequence[Route] = (),
     queue: str = "",
-    lineage: Lineage | None = None,
+    facts: LedgerFacts | None = None,
     unknown: str = "",
 ) -> Catalog:
-    """`queue`: of handlers that name none. `lineage`: None if the ledger could not be asked."""
+    """The catalog of these events and handlers.
+
+    Args:
+        queue: the queue of handlers that name no queue.
+        facts: None if the ledger could not be asked.
+        unknown: why the ledger could not be asked.
+    """
     known = {event.event_name: event for event in events}
-    found = {handler.name: _handler(handler, queue, lineage) for handler in handlers}
-    asked = lineage or Lineage()
-    for name, types_ in asked.subscribed.items():
-        if name not in found:
+    by_name = {handler.name: _handler(handler, queue, facts) for handler in handlers}
+    of_ledger = facts or LedgerFacts()
+    for name, types_ in of_ledger.subscribed.items():
+        if name not in by_name:
             kind = "bridge" if name.startswith(HANDLER) else "handler"
-            found[name] = CatalogHandler(name, kind, loaded=False, subscribed=True, events=sorted(types_))
-    names = {*known, *asked.caused, *(cause for causes in asked.caused.values() for cause in causes)}
-    names.update(*(handler.events for handler in found.values()), *(handler.publishes for handler in found.values()))
-    ordered = sorted(found.values(), key=lambda one: one.name)
+            by_name[name] = CatalogHandler(name, kind, loaded=False, subscribed=True, events=sorted(types_))
+    ordered = sorted(by_name.values(), key=lambda handler: handler.name)
+    names = {*known, *of_ledger.caused, *(cause for causes in of_ledger.caused.values() for cause in causes)}
+    names.update(*(handler.events for handler in ordered), *(handler.publishes for handler in ordered))
     return Catalog(
-        events=[_event(name, known.get(name), ordered, routes, asked) for name in sorted(names)],
+        events=[_event(name, known.get(name), ordered, routes, of_ledger) for name in sorted(names)],
         handlers=ordered,
         routes=[_bridge(route, known.values()) for route in routes],
         unknown=unknown,
     )
 
 
-def _asked(pipeline: Pipeline) -> tuple[Lineage | None, str]:
+def _asked(pipeline: Pipeline) -> tuple[LedgerFacts | None, str]:
+    """The facts of the ledger; or None, and why the ledger could not be asked."""
     database = pipeline.ledger.engine.url
     if database.get_backend_name() == "sqlite" and not file_of(database.database).exists():
-        return None, f"there is no file {database.database}"  # which asking would make
+        return None, f"there is no file {database.database}"  # a question would create the file
     try:
         pipeline.check()
         ledger = pipeline.ledger
-        return Lineage(ledger.lineage.subscribed(), ledger.lineage.caused(NEWEST), ledger.subscriptions.masked()), ""
+        lineage, masked = ledger.lineage, ledger.subscriptions.masked()
+        return LedgerFacts(lineage.subscribed(), lineage.caused(NEWEST), masked), ""
     except (EventsError, DBAPIError) as error:
         return None, redact(first_line(error))
 
 
-def _handler(handler: Handler, queue: str, lineage: Lineage | None) -> CatalogHandler:
+def _handler(handler: Handler, queue: str, facts: LedgerFacts | None) -> CatalogHandler:
     kind = "translator" if handler.publishes else "bridge" if handler.name.startswith(HANDLER) else "handler"
     return CatalogHandler(
         name=handler.name,
         kind=kind,
-        subscribed=None if lineage is None else handler.name in lineage.subscribed,
+        subscribed=None if facts is None else handler.name in facts.subscribed,
         about=_about(handler.call) or _about(type(getattr(handler.call, "__self__", None))),
         queue=handler.queue or queue,
         events=[event.event_name for event in handler.events],
@@ -185,19 +193,25 @@ def _event(
     event: type[DomainEvent] | None,
     handlers: Iterable[CatalogHandler],
     routes: Iterable[Route],
-    lineage: Lineage,
+    of_ledger: LedgerFacts,
 ) -> CatalogEvent:
     handlers = list(handlers)
-    takes = [one.name for one in handlers if name in one.events and one.kind != "bridge"]
-    makes = [one.name for one in handlers if name in one.publishes]
-    bridges = {one.name.removeprefix(HANDLER) for one in handlers if name in one.events and one.kind == "bridge"}
-    explained = {cause for one in handlers if name in one.publishes for cause in one.events}
-    causes = sorted(set(lineage.caused.get(name, ())) - explained)
+    takers = [handler for handler in handlers if name in handler.events]
+    translators = [handler for handler in handlers if name in handler.publishes]
+    names = [handler.name for handler in takers if handler.kind != "bridge"]
+    bridges = {handler.name.removeprefix(HANDLER) for handler in takers if handler.kind == "bridge"}
+    explained = {cause for handler in translators for cause in handler.events}
+    causes = sorted(set(of_ledger.caused.get(name, ())) - explained)
     if event is None:
         return CatalogEvent(
-            name, loaded=False, masked=sorted(lineage.masked.get(name, ())), handlers=takes, translators=makes,
-            caused_by=causes, forwarded_to=sorted(bridges),
-        )  # fmt: skip
+            name=name,
+            loaded=False,
+            masked=sorted(of_ledger.masked.get(name, ())),
+            handlers=names,
+            translators=[handler.name for handler in translators],
+            caused_by=causes,
+            forwarded_to=sorted(bridges),
+        )
     return CatalogEvent(
         name=name,
         public=is_public(event),
@@ -205,16 +219,17 @@ def _event(
         about=_about(event),
         module=event.__module__,
         aggregate=event.aggregate_field or "",
-        fields=[_field(event, one) for one in own_fields(event)],
-        masked=sorted({*event.masked_fields, *lineage.masked.get(name, ())}),
-        handlers=takes,
-        translators=makes,
+        fields=[_field(event, field_name) for field_name in own_fields(event)],
+        masked=sorted({*event.masked_fields, *of_ledger.masked.get(name, ())}),
+        handlers=names,
+        translators=[handler.name for handler in translators],
         caused_by=causes,
         forwarded_to=sorted(bridges | {route.name for route in routes if route.takes(event)}),
     )
 
 
 def _bridge(route: Route, events: Iterable[type[DomainEvent]]) -> CatalogBridge:
+    types_ = [event.event_name for event in events if route.takes(event)]
     return CatalogBridge(
         name=route.name,
         protocol=route.protocol,
@@ -225,7 +240,7 @@ def _bridge(route: Route, events: Iterable[type[DomainEvent]]) -> CatalogBridge:
         forward=route.forward,
         headers=route.headers,
         form=route.form,
-        addresses={one.event_name: route.place(one.event_name).address for one in events if route.takes(one)},
+        addresses={name: route.place(name).address for name in types_},
     )
 
 
@@ -236,7 +251,7 @@ def _field(event: type[DomainEvent], name: str) -> EventField:
 
 
 def _shown(annotation: Any) -> str:
-    """A type as one would write it, without the modules it comes from."""
+    """A type as a developer would write it, without its modules."""
     if annotation is type(None):
         return "None"
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -247,13 +262,14 @@ def _shown(annotation: Any) -> str:
     if isinstance(annotation, type) and not arguments:
         return annotation.__name__
     if isinstance(origin, type) and arguments:
-        return f"{origin.__name__}[{', '.join('...' if one is Ellipsis else _shown(one) for one in arguments)}]"
+        shown = ("..." if argument is Ellipsis else _shown(argument) for argument in arguments)
+        return f"{origin.__name__}[{', '.join(shown)}]"
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(annotation))
 
 
-def _about(thing: Any) -> str:
-    """The first paragraph of its docstring."""
-    text = getattr(thing, "__doc__", None) or ""
-    if isinstance(thing, type) and thing.__module__ == "builtins":
+def _about(documented: Any) -> str:
+    """The first paragraph of a docstring; "" if there is none."""
+    text = getattr(documented, "__doc__", None) or ""
+    if isinstance(documented, type) and documented.__module__ == "builtins":
         return ""
     return " ".join(text.strip().split("\n\n")[0].split())

@@ -1,4 +1,4 @@
-"""Where events leave the application, as far as EVENTS_BRIDGES and EVENTS_FORWARD say. Each bridge is asked."""
+"""Routes: where events leave the application, by EVENTS_BRIDGES and EVENTS_FORWARD. Each bridge tells its addresses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from events.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a bridge puts the events of one type.
+    """The place to which a bridge sends the events of one type.
 
     Attributes:
-        address: on the server; None if the server allows no address for such an event.
-        bindings: what AsyncAPI's binding of the protocol says about the address.
-        refusal: why there is no address.
+        address: the address on the server; None if the server allows no address for such an event.
+        bindings: the bindings of the channel, by AsyncAPI's name of the protocol.
+        refusal: why there is no address; "" if there is one.
     """
 
     address: str | None
@@ -28,11 +28,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A bridge that is configured, as others may know it: without passwords.
+    """The route of a configured bridge. No property shows a password.
 
     Attributes:
-        configured: what its URL says.
-        bridge: what says where events go.
+        configured: the bridge's URL, taken apart; it may hold secrets.
+        bridge: tells the address of each event type.
     """
 
     configured: Address
@@ -44,7 +44,7 @@ class Route:
 
     @property
     def protocol(self) -> str:
-        """As AsyncAPI names it."""
+        """The name that AsyncAPI has for the protocol."""
         return self.bridge.schemes[self.configured.scheme].protocol
 
     @property
@@ -53,7 +53,7 @@ class Route:
 
     @property
     def path(self) -> str:
-        """Of the URL: a database, a virtual host, the path of a webhook; "" if it says none."""
+        """The path of the URL: a database, a virtual host, the path of a webhook; "" if the URL has no path."""
         return urlsplit(self.configured.url).path.rstrip("/")
 
     @property
@@ -66,25 +66,25 @@ class Route:
 
     @property
     def forward(self) -> tuple[str, ...]:
-        """Event types; empty for those that are public, `*` for all."""
+        """Event types; empty for all public events, `*` for all events."""
         return self.configured.forward
 
     @property
     def form(self) -> str:
-        """What messages look like: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member."""
+        """The form of messages: `flat`, or `structured` or `webhook`, whose bodies hold the data as a member."""
         return self.configured.form
 
     @property
     def headers(self) -> str | None:
-        """What CloudEvents attributes begin with in the headers; None if nothing stands beside the body."""
+        """The beginning of headers that hold CloudEvents attributes; None if messages have no headers."""
         return self.bridge.attribute_prefix if self.bridge.features.headers else None
 
     def takes(self, event: type[DomainEvent]) -> bool:
-        """Whether this event goes out by it."""
+        """Whether the bridge forwards this event."""
         return self.outbound and forwarded(event, self.forward)
 
     def place(self, event_name: str) -> Place:
-        """Where on the server the event is found."""
+        """The place of an event type on the server."""
         try:
             return Place(self.bridge.address(event_name), self.bridge.bindings(event_name))
         except Unsendable as refused:
@@ -92,5 +92,5 @@ class Route:
 
 
 def routes_of(settings: Settings) -> list[Route]:
-    """The bridges that are configured. Raises ConfigurationError if one is wrong."""
+    """The routes of all configured bridges. Raises ConfigurationError if a bridge's URL is wrong."""
     return [Route(address, bridge) for address, bridge in opened(settings)]

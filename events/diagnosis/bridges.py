@@ -1,4 +1,4 @@
-"""Bridges: each URL makes sense, somebody answers there, and there is something to forward. Sends nothing."""
+"""Bridges: each URL makes sense, its server answers, and there are events to forward. The check sends nothing."""
 
 import socket
 from collections.abc import Iterator
@@ -9,39 +9,41 @@ from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import ConfigurationError
 from events.event import all_events
 from events.pipeline import Pipeline
+from events.text import plural
 
 
 def bridges(pipeline: Pipeline) -> list[Finding]:
     try:
-        found = opened(pipeline.settings)
+        configured = opened(pipeline.settings)
     except ConfigurationError as wrong:
-        return [error("bridges", str(wrong), "mend EVENTS_BRIDGES: without it no worker starts")]
-    return [finding for address, bridge in found for finding in _examined(address, bridge)]
+        return [error("bridges", str(wrong), "mend EVENTS_BRIDGES: no worker starts until then")]
+    return [finding for address, bridge in configured for finding in _examined(address, bridge)]
 
 
 def _examined(address: Address, bridge: Bridge) -> Iterator[Finding]:
     check = f"bridge {address.name}"
     count = sum(forwarded(event, address.forward) for event in all_events()) if address.outbound else 0
-    does = [f"forwards {count} event types"] if address.outbound else []
+    does = [f"forwards {plural(count, 'event type')}"] if address.outbound else []
     does += ["receives"] if address.inbound else []
-    if address.inbound and bridge.features.direct:  # there is no server but ours
+    if address.inbound and bridge.features.direct:  # the bridge listens itself
         yield ok(check, f"{address.url}: receives")
         return
     if why := _unreachable(address, bridge.schemes[address.scheme].port):
-        cure = "start it, or mend its URL in EVENTS_BRIDGES; what it forwards waits in the ledger"
+        cure = "start the server, or mend the URL in EVENTS_BRIDGES; events to forward wait in the ledger"
         yield error(check, f"{address.url}: {why}", cure)
     else:
         yield ok(check, f"{address.url} is reachable; {', '.join(does)}")
     if address.outbound and not count:
-        cure = "make an event an IntegrationEvent, name some in EVENTS_FORWARD, or check EVENTS_HANDLERS"
-        yield warning(check, "forwards nothing: no event here is public, or named", cure)
+        cure = "make an event an IntegrationEvent, name events in EVENTS_FORWARD, or check EVENTS_HANDLERS"
+        why = "EVENTS_HANDLERS defines no public event, and no event that EVENTS_FORWARD or the URL names"
+        yield warning(check, f"the bridge forwards nothing: {why}", cure)
 
 
 def _unreachable(address: Address, default: int | None) -> str:
-    """Why none of its servers takes a connection; "" if one does, or if the bridge can't say where they listen.
+    """Why no server of the bridge takes a connection; "" if a server does, or if the bridge names no default port.
 
     Args:
-        default: the port of servers whose port the URL doesn't name; None if the bridge says none.
+        default: the port of servers whose port the URL doesn't name; None if the bridge names no default port.
     """
     if default is None:
         return ""

@@ -12,7 +12,7 @@ import pytest
 
 from events import ConfigurationError, DomainEvent, EventsError, IntegrationEvent, handles, publish, translates
 from events.cli import contract
-from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, Lineage, catalog_of, collect
+from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, LedgerFacts, catalog_of, collect
 from events.contract.graph import as_svg, pictures
 from events.contract.page import as_page
 from events.contract.routes import routes_of
@@ -93,7 +93,7 @@ def test_the_ledger_adds_who_published_and_who_else_listens(events_pipeline: Inl
     lineage = events_pipeline.ledger.lineage
     subscribed = lineage.subscribed() | {"send_bill": {"RoomBooked", "StayEnded"}, "bridge.kafka": {"RoomBooked"}}
     # When both are asked
-    found = catalog_of(HOTEL, HANDLERS, [], "events", Lineage(subscribed, lineage.caused(100)))
+    found = catalog_of(HOTEL, HANDLERS, [], "events", LedgerFacts(subscribed, lineage.caused(100)))
     # Then they complete each other
     assert list(named(found, "KeyMade").caused_by) == ["RoomBooked"]
     assert list(named(found, "hotel.room-taken.v1").caused_by) == []  # its translator says more
@@ -186,7 +186,7 @@ class Page(HTMLParser):
 def test_the_page_needs_nothing_else_and_trusts_nobody() -> None:
     # Given a catalog in which every text wants to be more than text
     found = catalog_of(
-        HOTEL, HANDLERS, [NATS], "events", Lineage({EVIL: [EVIL, "RoomBooked"]}, {EVIL: ["KeyMade"]}), EVIL
+        HOTEL, HANDLERS, [NATS], "events", LedgerFacts({EVIL: [EVIL, "RoomBooked"]}, {EVIL: ["KeyMade"]}), EVIL
     )
     evil = [
         replace(one, about=EVIL, module=EVIL, aggregate=EVIL, masked=[EVIL], forwarded_to=[EVIL],
@@ -242,7 +242,7 @@ def test_a_picture_has_all_that_hangs_together_each_in_its_own_place(events: int
 
 
 def test_what_the_ledger_saw_is_drawn_from_the_one_handler_that_can_have_done_it() -> None:
-    found = catalog_of(HOTEL, HANDLERS, [], "", Lineage({}, {"KeyMade": ["RoomBooked"]}))
+    found = catalog_of(HOTEL, HANDLERS, [], "", LedgerFacts({}, {"KeyMade": ["RoomBooked"]}))
     (picture,) = pictures(found, {})
     assert picture.arrows["h:make_key", "e:KeyMade"] is True
     assert picture.arrows["h:tell_portals", "e:hotel.room-taken.v1"] is False
