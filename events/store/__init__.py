@@ -1,8 +1,8 @@
-"""The ledger in SQL, for SQLite and PostgreSQL: the contracts of events.ledger, kept.
+"""The ledger in SQL, for SQLite and PostgreSQL: this package keeps the contracts of events.ledger.
 
-`tables` says what is stored. A file here keeps one contract of those who publish, relay and deliver: `event_log`,
-`subscriptions`, `outbox`, `recovery`, `inbox`, `workers`, `traces`. `operating/` keeps those of operators, `schema/`
-creates, updates and adopts the tables, and `database/` holds what differs between databases and drivers.
+`tables` says what is stored. A file here keeps one contract of those that publish, relay and deliver: `event_log`,
+`subscriptions`, `outbox`, `recovery`, `inbox`, `workers`, `traces`. `operating/` keeps the contracts of operators,
+`schema/` creates, updates and adopts the tables, and `database/` holds the differences between databases and drivers.
 
 May import: publishing, ledger, settings and the words below. Open first: `tables`, then `event_log` and `inbox`.
 """

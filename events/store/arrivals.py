@@ -1,4 +1,4 @@
-"""New events of the types that somebody wants, found type by type: those that nobody wants stand in nobody's way."""
+"""Finds new events of the types with a subscription, type by type; events without a subscription are skipped."""
 
 from functools import cache
 from typing import Any
@@ -9,15 +9,15 @@ from events.store.tables import event_store, event_subscriptions, is_new
 
 _EVENT, _SUBSCRIPTION = event_store.c, event_subscriptions.c
 IN_LINE = (_EVENT.timestamp, _EVENT.id)
-_AS_MANY = 3  # times as many as wanted are looked at, since other relays hold some of them
+_AS_MANY = 3  # for each event wanted, this many are looked at, since other relays hold some of them
 
 
 @cache
 def new_events(dialect: str) -> "Select[Any]":
-    """The oldest `most` of all wanted types that no other relay holds: id, event_type and timestamp, locked."""
+    """Lock the `most` oldest new events of all wanted types that no other relay holds: id, event_type and timestamp."""
     wanted, most = _wanted(), bindparam("most", type_=Integer)
     columns = (_EVENT.id, _EVENT.event_type, _EVENT.timestamp)
-    if dialect == "sqlite":  # which knows no LATERAL; one writes at a time, so all of them are free
+    if dialect == "sqlite":  # SQLite has no LATERAL; only one transaction writes at a time, so all rows are free
         mine = event_store.alias("mine")
         first_of_type = (
             select(mine.c.id)
@@ -33,7 +33,8 @@ def new_events(dialect: str) -> "Select[Any]":
     oldest = select(of_type.c.id, of_type.c.timestamp).select_from(wanted.join(of_type, true()))
     oldest = oldest.order_by(of_type.c.timestamp, of_type.c.id).limit(most * _AS_MANY)
     first = oldest.subquery("first")
-    # One by one and in order: no more are locked than are taken, and there may be fewer than the planner believes.
+    # A row at a time, in order: so no more rows are locked than are taken, even if there are fewer rows than the
+    # planner believes.
     this = select(*columns).where(_EVENT.id == first.c.id, is_new).limit(1).correlate(first)
     this = this.with_for_update(skip_locked=True)
     found = this.lateral("found")
@@ -42,13 +43,13 @@ def new_events(dialect: str) -> "Select[Any]":
 
 
 def is_anything_new() -> ColumnElement[bool]:
-    """Whether there is an event of a wanted type."""
+    """Whether there is a new event of a wanted type."""
     wanted = _wanted()
     return exists(select(wanted.c.event_type).where(_first(literal_column("1"), wanted).is_not(None)))
 
 
 def first_stored() -> "Select[Any]":
-    """When the event was stored that waits longest, of those first in line of their type."""
+    """Select the earliest time at which one of the events that are first in line for their type was stored."""
     wanted = _wanted()
     return select(func.min(_first(_EVENT.created_at, wanted)))
 
@@ -58,6 +59,10 @@ def _wanted() -> Any:
 
 
 def _first(column: ColumnElement[Any], wanted: Any) -> Any:
-    """Of the first in line of a type. Ordered, though it is but one: else PostgreSQL may read until it meets one."""
+    """Select a column of the first event in line for a type.
+
+    The query is ordered, though one row is as good as another for some callers: without an order PostgreSQL may read
+    the whole table until it finds a row.
+    """
     line = select(column).select_from(event_store).where(is_new, _EVENT.event_type == wanted.c.event_type)
     return line.order_by(*IN_LINE).limit(1).correlate(wanted).scalar_subquery()

@@ -1,4 +1,4 @@
-"""To take deliveries that were sent, each for the token that its wake-up names, with what their events hold."""
+"""Takes deliveries that were sent, each for the token that its wake-up names, with the data of their events."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from events.store.tables import event_deliveries, event_store, in_state, is_paus
 log = logging.getLogger("events.delivery")
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
-_PATIENCE = "5s"  # for which a claim waits for somebody else's lock
+_PATIENCE = "5s"  # how long a claim waits for a lock of another transaction
 _ENVELOPE = (
     _EVENT.aggregate_id,
     _EVENT.event_type,
@@ -47,15 +47,16 @@ _ENVELOPE = (
 
 
 def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
-    """Those that were taken: event_id, attempts_before, and the columns of the event; NULL if it is gone.
+    """Return the rows of the deliveries that were taken, in the order of `tokens`.
 
-    They come in the order of `tokens`. Of a handler that is paused none are taken, and those that were sent wait.
+    A row has event_id, attempts_before and the columns of the event; these are NULL if the event is gone. If the
+    handler is paused, no delivery is taken, and those that were sent are set aside until it is resumed.
     """
     dialect = engine.dialect.name
     keys = key_values(dialect, [(event_id, handler, token - 1) for event_id, token in tokens.items()])
     values = keys | {"of_handler": handler} | moments(dialect, lease=lease)
     values |= {"by": worker[:255], "of_several": len(tokens) > 1}
-    if dialect == "postgresql":  # allows all of it in one statement and one round trip
+    if dialect == "postgresql":  # PostgreSQL does all of this in one statement and one round trip
         try:
             with look(engine) as connection:
                 rows = connection.execute(_taking_at_once(), values).all()
@@ -76,19 +77,24 @@ def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, 
 
 
 def _take_free(engine: Engine, values: dict[str, Any]) -> Sequence[Row[Any]]:
-    """But what somebody has locked, and doesn't let go: it stays as it is, and is sent again when it is overdue."""
+    """Take all deliveries but those that another transaction has locked for long.
+
+    A locked delivery stays as it is, and is sent again when it is overdue.
+    """
     with transaction(engine) as connection:
-        found = connection.execute(_free(), values).all()
-        free = values | key_values("postgresql", [tuple(row) for row in found])
+        free_keys = connection.execute(_free(), values).all()
+        free = values | key_values("postgresql", [tuple(key) for key in free_keys])
         rows = connection.execute(_taking_at_once(), free).all()
-        if len(rows) < len(found):
+        if len(rows) < len(free_keys):
             connection.execute(_setting_aside("postgresql"), free)
-    log.warning("%d deliveries of %s are locked by another transaction, and left until it ends",
-                len(values["keys_event_id"]) - len(found), values["of_handler"])  # fmt: skip
+    locked = len(values["keys_event_id"]) - len(free_keys)
+    log.warning(
+        "%d deliveries of %s are locked by another transaction, and left until it ends", locked, values["of_handler"]
+    )
     return rows
 
 
-# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+# Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
 
 @cache
@@ -123,7 +129,7 @@ def _taken() -> Any:
 
 
 def _age(dialect: str) -> "ColumnElement[float]":
-    """Seconds since the event was stored, by the database's clock."""
+    """The seconds since the event was stored, by the database's clock."""
     if dialect == "sqlite":
         days = func.julianday(moment(dialect)) - func.julianday(_EVENT.created_at)
         return func.coalesce(days * 86_400.0, 0.0, type_=Float).label("age")
@@ -136,7 +142,9 @@ _IS_PAUSED = is_paused(bindparam("of_handler", type_=String), event_deliveries)
 
 @cache
 def _setting_aside(dialect: str) -> Update:
-    """Sent before the handler was paused, or by a relay that didn't know: no attempt is counted."""
+    """Pause deliveries that were sent before the handler was paused, or by a relay that didn't know; no attempt is
+    counted.
+    """
     these = unlocked(and_(not_started(dialect), _IS_PAUSED))
     return update(event_deliveries).where(these).values(state=State.PAUSED, due_at=was_due())
 

@@ -1,4 +1,4 @@
-"""Many deliveries in one statement: their keys as a small table that the statement joins."""
+"""The keys of many deliveries as a small table that a statement joins, so that one statement changes all of them."""
 
 import json
 from collections.abc import Iterable
@@ -25,13 +25,13 @@ from events.ledger import State, Wakeup
 from events.store.database.types import Id
 from events.store.tables import event_deliveries, in_state
 
-Key = tuple[UUID, str, int]  # event id, handler, and a number of the caller's
+Key = tuple[UUID, str, int]  # the meaning of the number is up to the caller
 _DELIVERY = event_deliveries.c
 _NAMES = ("event_id", "handler", "number")
 
 
 def key_table(dialect: str) -> FromClause:
-    """A table with the columns event_id, handler and number; what is in it, `key_values` says."""
+    """A table with the columns event_id, handler and number; its rows are the parameters that `key_values` makes."""
     if dialect == "sqlite":
         value = func.json_each(bindparam("keys", type_=Text)).table_valued("value").c.value
         kinds: dict[str, Any] = {"event_id": Id, "handler": Text(), "number": BigInteger()}
@@ -45,7 +45,7 @@ def key_table(dialect: str) -> FromClause:
 
 
 def key_values(dialect: str, keys: Iterable[Key]) -> dict[str, Any]:
-    """The parameters of a statement with a `key_table`."""
+    """Return the parameters of a statement with a `key_table`."""
     rows = list(keys)
     if dialect == "sqlite":
         return {"keys": json.dumps([(str(event_id), handler, number) for event_id, handler, number in rows])}
@@ -53,14 +53,15 @@ def key_values(dialect: str, keys: Iterable[Key]) -> dict[str, Any]:
 
 
 def is_key(keys: FromClause) -> ColumnElement[bool]:
-    """The delivery is that of the key."""
+    """Whether the delivery is the delivery of the key."""
     return and_(_DELIVERY.event_id == keys.c.event_id, _DELIVERY.handler == keys.c.handler)
 
 
 def locked(connection: Connection, which: "Select[Any]") -> dict[str, Any]:
-    """Lock what this query finds (columns event_id and handler); the parameters of a statement about those deliveries.
+    """Lock the deliveries that this query finds, and return the parameters of a statement about them.
 
-    By itself, since within another statement PostgreSQL may run it, with its limit, more than once.
+    The query has the columns event_id and handler. It is run by itself, since PostgreSQL may run it more than once,
+    with its limit, if it is part of another statement.
     """
     return key_values(
         connection.dialect.name, [(event_id, handler, 0) for event_id, handler in connection.execute(which)]
@@ -68,23 +69,22 @@ def locked(connection: Connection, which: "Select[Any]") -> dict[str, Any]:
 
 
 def unlocked(which: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Of the deliveries of which this is true, those that nobody has locked.
+    """Narrow the condition to deliveries that no other transaction has locked.
 
-    For what is done again and again, by a thread that must not wait: whoever has the lock may be a process that is
-    stopped, or on a machine that vanished.
+    For work that a thread repeats, and in which it must not wait: the lock may belong to a process that is stopped, or
+    to a machine that vanished.
     """
-    found = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).correlate(None)
-    return tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(
-        found.with_for_update(skip_locked=True, of=event_deliveries)
-    )
+    keys = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).correlate(None)
+    free = keys.with_for_update(skip_locked=True, of=event_deliveries)
+    return tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(free)
 
 
 def not_started(dialect: str) -> ColumnElement[bool]:
-    """Sent, and still before the token that each wake-up names; which, `wakeup_values` says."""
+    """The delivery is sent, and no attempt has the token of its wake-up yet; `wakeup_values` gives the wake-ups."""
     keys = key_table(dialect)
     return and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
 
 
 def wakeup_values(dialect: str, wakeups: Iterable[Wakeup]) -> dict[str, Any]:
-    """The parameters of a statement about deliveries that are `not_started`."""
-    return key_values(dialect, [(one.event_id, one.handler, one.token - 1) for one in wakeups])
+    """Return the parameters of a statement about deliveries that are `not_started`."""
+    return key_values(dialect, [(wakeup.event_id, wakeup.handler, wakeup.token - 1) for wakeup in wakeups])

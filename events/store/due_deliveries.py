@@ -1,4 +1,4 @@
-"""Due deliveries of one queue, locked while a relay decides which of them share a message, and marked as sent."""
+"""Locks the due deliveries of a queue while a relay decides which of them share a message, and marks them as sent."""
 
 import secrets
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +18,7 @@ from events.store.routing import home, sending_home
 from events.store.tables import event_deliveries, in_state
 
 _DELIVERY = event_deliveries.c
-_PAGES = 20  # of deliveries that are in a wrong place, looked at in one go
+_PAGES = 20  # the most pages of misplaced deliveries that one call looks at
 
 
 class SqlDueDeliveries:
@@ -47,7 +47,7 @@ def due_deliveries(
 
 
 def mark_sent(connection: Connection, groups: Sequence[Group], stale_after: timedelta) -> None:
-    """Every message gets a number of its own, which its deliveries share."""
+    """Mark the deliveries as sent. Every message gets its own number, which its deliveries share."""
     if not groups:
         return
     dialect = connection.dialect.name
@@ -61,7 +61,7 @@ def mark_sent(connection: Connection, groups: Sequence[Group], stale_after: time
 
 
 def wakeup_of(row: Any, queue: str) -> Wakeup:
-    """The wake-up for the next attempt of a delivery."""
+    """Return the wake-up for the next attempt of a delivery."""
     token = row.attempts + 1
     return Wakeup(row.event_id, row.handler, queue, token, row.event_type or "", token - row.attempts_before)
 
@@ -71,7 +71,7 @@ def _as_due(row: Any, queue: str) -> Due:
 
 
 def _at_home(connection: Connection, due: "Select[Any]", which: dict[str, Any]) -> list[Any]:
-    """Those that are due, with what belongs into another queue, or nowhere, sent there and left out."""
+    """Return the due deliveries that belong to this queue; those that belong elsewhere are moved, and left out."""
     dialect = connection.dialect.name
     found: list[Any] = []
     for _ in range(_PAGES):
@@ -85,12 +85,17 @@ def _at_home(connection: Connection, due: "Select[Any]", which: dict[str, Any]) 
     return found
 
 
-# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+# Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
 
 @cache
 def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
-    """With the handlers `these`, and what nobody has, or without the handlers `but`, if so asked."""
+    """Select due deliveries.
+
+    Args:
+        of_some: only deliveries of the handlers `these`, or those that no living worker can run.
+        but_some: no deliveries of the handlers `but`.
+    """
     now = moment(dialect)
     query = (
         select(
@@ -105,7 +110,8 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
             home().label("home"),
         )
         .where(in_state(State.PENDING), _DELIVERY.queue == bindparam("of_queue"), _DELIVERY.due_at <= now)
-        .order_by(_DELIVERY.due_at, _DELIVERY.event_id, _DELIVERY.handler)  # what was fanned out at once is due at once
+        # Deliveries of one fan-out are due at the same moment.
+        .order_by(_DELIVERY.due_at, _DELIVERY.event_id, _DELIVERY.handler)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
     )
@@ -125,7 +131,7 @@ def _sending(dialect: str) -> Update:
             state=State.SENT,
             sent_at=moment(dialect),
             due_at=moment(dialect, "stale_after"),
-            worker=None,  # in nobody's hand
+            worker=None,  # no worker holds it yet
             message=keys.c.number,
         )
     )

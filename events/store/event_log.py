@@ -1,8 +1,8 @@
-"""Where events are written: one plain INSERT in the caller's transaction, sent when publish() is called.
+"""Writes events: one plain INSERT in the caller's transaction, sent when publish() is called.
 
-Whatever SQL does to the rows that the caller writes beside it, it does to the event: it commits, rolls back or goes to
-a savepoint with them, whoever says so, and in whatever way. It goes by SQLAlchemy's own road, as the caller's
-statements do, so that a transaction is begun, refused or invalid for the event just as for them.
+The event shares the fate of the rows that the caller writes beside it: it is committed, rolled back, or undone to a
+savepoint with them, by whatever code and in whatever way. The INSERT goes through SQLAlchemy like the caller's
+statements, so that a transaction is begun, refused or invalid for the event just as for them.
 """
 
 import re
@@ -34,22 +34,30 @@ from events.text import first_line, redact
 
 _TIMESTAMP = UtcDateTime()
 _AT_ONCE = 1000  # events in one statement
-_IN_DOUBT, _TRY_EVERY = 10.0, 0.2  # seconds for which, and after which, a commit in doubt is tried again
+# For how many seconds a commit in doubt is tried again, and the seconds between two attempts.
+_IN_DOUBT, _TRY_EVERY = 10.0, 0.2
 
-_COLUMNS = {  # all are given as texts, which every driver hands over as they are
-    "id": "uuid", "aggregate_id": "text", "event_type": "text", "event_data": "jsonb", "version": "int",
-    "timestamp": "timestamptz", "schema_version": "int", "metadata": "jsonb",
-}  # fmt: skip
-# Not what the caller has set for the statements of this connection.
+_COLUMNS = {  # all values are sent as texts, which every driver passes on unchanged
+    "id": "uuid",
+    "aggregate_id": "text",
+    "event_type": "text",
+    "event_data": "jsonb",
+    "version": "int",
+    "timestamp": "timestamptz",
+    "schema_version": "int",
+    "metadata": "jsonb",
+}
+# These options replace those that the caller has set for the statements of this connection.
 _PLAIN = OURS | {"preserve_rowcount": True}
 
 
 class SqlEventLog:
-    """`event_store`, for those who write it. Keeps the contract of events.ledger.EventLog.
+    """The table `event_store` for publishers. Keeps the contract of events.ledger.EventLog.
 
     Args:
-        notify: wake relays that listen. If not, a pooler may be in between: no statement is prepared, either.
-        check: looks whether callers' transactions are of the ledger that `engine` is for.
+        notify: wake the relays that listen. If False, a pooler may be in between, so that no statement is prepared,
+            either.
+        check: checks that callers' transactions are in the ledger that `engine` connects to.
     """
 
     def __init__(self, engine: Engine, *, notify: bool, check: LedgerCheck | None = None) -> None:
@@ -67,8 +75,8 @@ class SqlEventLog:
         while True:
             begun = False
             try:
-                # On PostgreSQL the statement is its own transaction: one round trip, durable when it is answered. But
-                # of several none may be stored if one is refused.
+                # On PostgreSQL a single statement is its own transaction: one round trip, durable when it is answered.
+                # Several events need a transaction, so that none is stored if one is refused.
                 at_once = self._engine.dialect.name == "postgresql" and len(envelopes) == 1
                 with look(self._engine) if at_once else self.begin() as connection:
                     begun = True
@@ -77,7 +85,8 @@ class SqlEventLog:
             except DBAPIError as error:
                 if not is_away(error) or (deadline is None and not begun):
                     raise
-                in_doubt = in_doubt or (begun and not is_read_only(error))  # which is an answer: no
+                # A database that only reads has refused, which leaves no doubt.
+                in_doubt = in_doubt or (begun and not is_read_only(error))
                 deadline = deadline or time.monotonic() + _IN_DOUBT
                 if time.monotonic() > deadline:
                     if not in_doubt:
@@ -100,16 +109,18 @@ class SqlEventLog:
         return stored(connection, ids)
 
     def _write(self, connection: Connection, envelopes: Sequence[Envelope]) -> Collection[int]:
-        """The tables in which they are now: in PostgreSQL the search path decides that with each statement."""
+        """Return the tables in which the events are now: in PostgreSQL, the search path decides that for each
+        statement.
+        """
         tables = set[int]()
         try:
-            write_once(connection, envelopes, lambda some: self._insert(connection, some, tables))
+            write_once(connection, envelopes, lambda new: self._insert(connection, new, tables))
         except (OperationalError, ProgrammingError) as error:
             raise _explained(error, connection) from error
         return tables
 
     def _insert(self, connection: Connection, envelopes: Sequence[Envelope], tables: set[int]) -> Collection[UUID]:
-        """The ids of those that were not there; adds the tables in which they are."""
+        """Return the ids of the events that were not there; add their tables to `tables`."""
         if len(envelopes) > _AT_ONCE:
             parts = (envelopes[start : start + _AT_ONCE] for start in range(0, len(envelopes), _AT_ONCE))
             return [written for part in parts for written in self._insert(connection, part, tables)]
@@ -122,7 +133,7 @@ class SqlEventLog:
         statement = _statement(named(event_store.name), mark, count, self._wakes(connection))
         with connection.exec_driver_sql(statement, values, execution_options=_PLAIN) as result:
             if mark == "?":
-                tables.add(0)  # SQLite has one
+                tables.add(0)  # SQLite has one table of this name
                 if len(rows) == 1:
                     return [envelopes[0].id] if result.rowcount == 1 else []
                 return [UUID(str(row[0])) for row in result]
@@ -137,7 +148,7 @@ class SqlEventLog:
 
 
 def _mark(dialect: Dialect) -> str:
-    """How its driver writes a parameter."""
+    """Return the driver's notation for a parameter."""
     if dialect.name == "sqlite":
         return "?"
     return "$" if dialect.driver == "asyncpg" else "%s"
@@ -145,8 +156,10 @@ def _mark(dialect: Dialect) -> str:
 
 @lru_cache(64)
 def _statement(table: str, mark: str, count: int, wakes: bool) -> str:
-    """The INSERT. Of several it returns the ids that were new; on PostgreSQL they come as an array for each column, and
-    it returns the table, too."""
+    """Return the INSERT. An INSERT of several events returns the ids that were new.
+
+    On PostgreSQL it takes an array for each column, and returns the table, too.
+    """
     into = f"INSERT INTO {table} ({', '.join(_COLUMNS)})"
     once = "ON CONFLICT (id) DO NOTHING"
     if mark == "?":
@@ -158,21 +171,27 @@ def _statement(table: str, mark: str, count: int, wakes: bool) -> str:
         for place, kind in enumerate(_COLUMNS.values(), 1)
     )
     rows = f"SELECT * FROM unnest({given})" if count > 1 else f"VALUES ({given})"
-    # In the same statement, so that it costs no round trip; relays hear it when the transaction has committed.
+    # The notification is part of the statement, so that it costs no round trip; relays get it when the transaction has
+    # committed.
     told = ["tableoid"] + (["id"] if count > 1 else []) + ([f"pg_notify('{CHANNEL}', '')"] if wakes else [])
     return f"{into} {rows} {once} RETURNING {', '.join(told)}"
 
 
 def _texts(envelope: Envelope, connection: Connection) -> tuple[Any, ...]:
     return (
-        str(envelope.id), envelope.aggregate_id, envelope.event_type, envelope.event_data, str(envelope.version),
-        str(_TIMESTAMP.process_bind_param(envelope.timestamp, connection.dialect)), str(envelope.schema_version),
+        str(envelope.id),
+        envelope.aggregate_id,
+        envelope.event_type,
+        envelope.event_data,
+        str(envelope.version),
+        str(_TIMESTAMP.process_bind_param(envelope.timestamp, connection.dialect)),
+        str(envelope.schema_version),
         envelope.metadata,
-    )  # fmt: skip
+    )
 
 
 def _array(values: Sequence[str]) -> str:
-    """PostgreSQL's way to write an array of texts: drivers' own take five times as long for JSON, with its quotes."""
+    """Write an array of texts as PostgreSQL does: drivers take five times as long for JSON, because of its quotes."""
     escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return '{"' + '","'.join(escaped) + '"}'
 
@@ -187,12 +206,14 @@ def _refused(error: DBAPIError, engine: Engine, why: str) -> str:
 
 
 def _missing_right(text: str, role: str) -> str:
-    """What to grant, if it is our own statement that was refused, rather than one of a trigger of the application's."""
+    """Return the GRANT to run if our own statement was refused, rather than a statement of a trigger of the
+    application.
+    """
     table = f"GRANT SELECT, INSERT ON {named(event_store.name)} TO {role}"
     if re.search(r"permission denied for (?:table|relation) event_store\b", text):
         return table
-    found = re.search(r"permission denied for schema (\S+)", text)
-    return f"GRANT USAGE ON SCHEMA {found[1]} TO {role}; {table}" if found and found[1] == schema() else ""
+    refused = re.search(r"permission denied for schema (\S+)", text)
+    return f"GRANT USAGE ON SCHEMA {refused[1]} TO {role}; {table}" if refused and refused[1] == schema() else ""
 
 
 def _explained(error: DBAPIError, connection: Connection) -> Exception:

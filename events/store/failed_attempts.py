@@ -1,4 +1,4 @@
-"""An attempt that failed: the delivery waits for the next one or is a dead letter, and the attempt is remembered."""
+"""Writes failed attempts: the delivery waits for its next attempt or is dead, and the attempt is remembered."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,12 +26,24 @@ from events.throttle import Backoff
 
 _DELIVERY, _ATTEMPT = event_deliveries.c, event_attempts.c
 _AWAY = f"{DatabaseAway.__module__}.{DatabaseAway.__qualname__}"
-_FIRST, _LAST, _EVERY = 5, 10, 5  # attempts that are remembered; after every so many the others are forgotten
+# The first and the last attempts are remembered; each fifth attempt forgets those in between.
+_FIRST, _LAST, _EVERY = 5, 10, 5
 _PAUSES = Backoff(first=0.5, longest=300.0)
 _REMEMBERED = (
-    "event_id", "handler", "attempt", "run", "worker", "started_at", "ended_at",
-    "outcome", "traceparent", "error_type", "error", "traceback", "place",
-)  # fmt: skip
+    "event_id",
+    "handler",
+    "attempt",
+    "run",
+    "worker",
+    "started_at",
+    "ended_at",
+    "outcome",
+    "traceparent",
+    "error_type",
+    "error",
+    "traceback",
+    "place",
+)
 
 
 def fail(
@@ -43,12 +55,12 @@ def fail(
     token: int = 0,
     **changes: Any,
 ) -> int:
-    """Write to the deliveries of this condition, which are running; how many.
+    """Write a failure to the running deliveries that `which` selects; return their number.
 
     Args:
-        outcome: DEAD ends them; of any other they are due again at `due_at`.
-        token: of the attempt, so that of very many only the first and the last are remembered.
-        changes: of more columns.
+        outcome: DEAD ends the deliveries; after any other outcome they are due again at `due_at`.
+        token: the token of the attempt, so that of very many attempts only the first and the last are remembered.
+        changes: values of more columns.
     """
     now = now_plus(connection)
     why = {
@@ -75,24 +87,23 @@ def fail(
     if outcome is Outcome.DEAD:
         state = {"state": State.DEAD, "finished_at": now, "copied": False}
     else:
-        state = {"state": waits(), "due_at": due_at, "passes": 0}  # whoever has begun it could run it
+        state = {"state": waits(), "due_at": due_at, "passes": 0}  # a worker has begun the delivery, so it can be run
     return connection.execute(update(event_deliveries).where(which).values(**state, **why, **changes)).rowcount
 
 
 def _forgetting(which: ColumnElement[bool]) -> Delete:
-    """Those that were cut short stay, of which there are only so many: they are counted."""
-    between = exists(select(_DELIVERY.event_id).where(
-        which, _DELIVERY.event_id == _ATTEMPT.event_id, _DELIVERY.handler == _ATTEMPT.handler,
-        _ATTEMPT.attempt <= _DELIVERY.attempts - _LAST,
-    ))  # fmt: skip
+    """Delete attempts between the first and the last, except those that were cut short: these few are counted."""
+    same_delivery = and_(_DELIVERY.event_id == _ATTEMPT.event_id, _DELIVERY.handler == _ATTEMPT.handler)
+    before_last = _ATTEMPT.attempt <= _DELIVERY.attempts - _LAST
+    between = exists(select(_DELIVERY.event_id).where(which, same_delivery, before_last))
     return delete(event_attempts).where(_ATTEMPT.attempt > _FIRST, _ATTEMPT.error_type != _AWAY, between)
 
 
 def interrupt(connection: Connection, which: ColumnElement[bool], why: str, most: int) -> bool:
-    """The attempt of this delivery, which is running, was cut short by the database: pending again, and not counted.
+    """Note that the database cut the running attempt of a delivery short: pending again, and not counted.
 
-    Each time it waits longer. False, and nothing is changed, if it was so `most` times since it was last dead; or if
-    there is no such delivery.
+    The wait grows each time. False, with nothing changed, if this happened `most` times since the delivery was last
+    dead, or if no delivery matches `which`.
     """
     key = connection.execute(select(_DELIVERY.event_id, _DELIVERY.handler).where(which).with_for_update()).first()
     if key is None:

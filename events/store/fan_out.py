@@ -1,7 +1,7 @@
-"""Events become deliveries, one for each handler that subscribed.
+"""Turns events into deliveries, one for each handler that subscribed.
 
-While workers keep up, those of the few events that are new are marked as sent in the same statement: what would be
-found, counted and taken by three more is on its way after one. Under a backlog they wait, to be grouped.
+While workers keep up, the deliveries of the few new events are marked as sent in the same statement. This saves three
+more statements, which would find, count and take them. Under a backlog deliveries wait, to be grouped.
 """
 
 import secrets
@@ -46,36 +46,40 @@ def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
     if engine.dialect.name == "postgresql":
         return _at_once(engine, limit, express)
     values = {"most": limit} | moments("sqlite")
-    with look(engine) as connection:  # no write lock for a look that mostly finds nothing
+    with look(engine) as connection:  # this query mostly finds nothing, and takes no write lock
         if not connection.scalar(_IS_ANYTHING_NEW):
             return FannedOut()
     with transaction(engine) as connection:
         ids = [row.id for row in connection.execute(new_events("sqlite"), values)]
-        values |= key_values("sqlite", [(one, "", 0) for one in ids])
+        values |= key_values("sqlite", [(event_id, "", 0) for event_id in ids])
         rows = connection.execute(_making_of_keys(), values).all()
         connection.execute(_marking_of_keys(), values)
     return told(len(ids), rows)
 
 
 def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
-    """One statement and one round trip, which PostgreSQL allows."""
+    """Fan out in one statement and one round trip, which PostgreSQL allows."""
     values: dict[str, Any] = {"most": limit}
     if express is None:
         statement = _making()
     else:
         statement = _expressing(of_some=express.handlers is not None, in_some=express.queues is not None)
         values |= {
-            "few": express.events, "room": express.messages, "in_flight": express.in_flight,
-            "stale_after": express.stale_after, "base": secrets.randbits(61),
-            "handlers": sorted(express.handlers or ()), "queues": list(express.queues or ()),
-        }  # fmt: skip
+            "few": express.events,
+            "room": express.messages,
+            "in_flight": express.in_flight,
+            "stale_after": express.stale_after,
+            "base": secrets.randbits(61),
+            "handlers": sorted(express.handlers or ()),
+            "queues": list(express.queues or ()),
+        }
     with look(engine) as connection:
         rows = connection.execute(statement, values).all()
     return told(rows[0].events if rows else 0, rows)
 
 
 def told(events: int, rows: Sequence[Any]) -> FannedOut:
-    """The rows are the deliveries that were made."""
+    """Return the result of a fan-out; the rows are the deliveries that were made."""
     return FannedOut(
         events,
         sent=tuple(
@@ -89,7 +93,7 @@ def told(events: int, rows: Sequence[Any]) -> FannedOut:
     )
 
 
-# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+# Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
 _IS_ANYTHING_NEW = select(is_anything_new())
 
@@ -116,7 +120,7 @@ def _making() -> "Select[Any]":
 
 @cache
 def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
-    """Sent are those for which there is room in a queue where nothing waits and whose workers keep up."""
+    """Mark as sent those deliveries for which a queue has room, in which none waits and whose workers keep up."""
     mine, now = new_events("postgresql").cte("mine"), moment("postgresql")
     few = select(func.count()).select_from(mine).scalar_subquery() <= bindparam("few", type_=Integer)
     place = func.row_number().over(order_by=(mine.c.timestamp, mine.c.id, _SUBSCRIPTION.handler))
@@ -136,20 +140,23 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     wanted = deliveries_of(mine, waits, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
         keeping_up, keeping_up.c.queue == _SUBSCRIPTION.queue
     )
-    one = wanted.subquery("wanted").c
+    delivery = wanted.subquery("wanted").c
     rows = select(
-        one.id, one.handler, one.queue, one.event_type,
-        case((one.at_once, State.SENT.value), else_=one.waits),
-        case((one.at_once, moment("postgresql", "stale_after")), else_=now),
+        delivery.id,
+        delivery.handler,
+        delivery.queue,
+        delivery.event_type,
+        case((delivery.at_once, State.SENT.value), else_=delivery.waits),
+        case((delivery.at_once, moment("postgresql", "stale_after")), else_=now),
         now,
-        case((one.at_once, now), else_=null()),
-        case((one.at_once, bindparam("base", type_=BigInteger) + one.place), else_=null()),
-    )  # fmt: skip
+        case((delivery.at_once, now), else_=null()),
+        case((delivery.at_once, bindparam("base", type_=BigInteger) + delivery.place), else_=null()),
+    )
     return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows)
 
 
 def _keeping_up(in_some: bool) -> CTE:
-    """Queues in which nothing waits, and how many deliveries of each are on the way."""
+    """The queues in which no delivery waits, with the number of deliveries that are on the way in each."""
     query = select(_SUBSCRIPTION.queue).distinct()
     if in_some:
         query = query.where(_SUBSCRIPTION.queue.in_(bindparam("queues", expanding=True)))
@@ -162,7 +169,7 @@ def _keeping_up(in_some: bool) -> CTE:
         return select(func.count()).select_from(some.correlate(queues).subquery()).scalar_subquery()
 
     on_the_way = (count(State.SENT) + count(State.RUNNING)).label("on_the_way")
-    # Else PostgreSQL might count anew for each event.
+    # Without MATERIALIZED, PostgreSQL might count anew for each event.
     return select(queues, on_the_way).where(~waits).cte("keeping_up").prefix_with("MATERIALIZED")
 
 
@@ -173,14 +180,14 @@ def first_state() -> ColumnElement[str]:
 
 
 def deliveries_of(events: Any, *columns: Any) -> "Select[Any]":
-    """Each of these events (columns id and event_type) with each handler that subscribed to it."""
+    """Join these events (columns id and event_type) with each handler that subscribed to them."""
     return select(events.c.id, _SUBSCRIPTION.handler, _SUBSCRIPTION.queue, events.c.event_type, *columns).join_from(
         events, event_subscriptions, _SUBSCRIPTION.event_type == events.c.event_type
     )
 
 
 def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]") -> "Select[Any]":
-    """A row for each delivery that was made, in the order of the events, with the number of these."""
+    """Return a row for each delivery that was made, in the order of the events, with the number of events."""
     marked = update(event_store).where(_EVENT.id == mine.c.id).values(**_DONE).returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])

@@ -1,6 +1,6 @@
-"""Writes of attempts, fenced: they happen only `WHERE` the delivery is running with the attempt's very token.
+"""Fenced writes of attempts: a write changes a delivery only if it is running with the attempt's very token.
 
-A key here has a token for its number: see events.store.delivery_keys.
+The number in a key is a token here: see events.store.delivery_keys.
 """
 
 from collections.abc import Iterable
@@ -33,12 +33,12 @@ def is_still(key: Key) -> ColumnElement[bool]:
 
 
 def write(connection: Connection, keys: Iterable[Key], **values: Any) -> int:
-    """Write to the deliveries that are running with these tokens; how many are."""
+    """Write to the deliveries that are running with these tokens; return their number."""
     dialect = connection.dialect.name
     return connection.execute(still_ours(dialect).values(**values), key_values(dialect, keys)).rowcount
 
 
-# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+# Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
 
 @cache
@@ -48,7 +48,9 @@ def still_ours(dialect: str) -> Update:
 
 @cache
 def extending(dialect: str) -> Update:
-    """Where somebody has the lock, it is tried again a moment later: others must not wait for it."""
+    """Extend leases. A delivery that another transaction has locked is tried again a moment later: others must not
+    wait.
+    """
     return update(event_deliveries).where(unlocked(_are_still_ours(dialect)))
 
 

@@ -1,4 +1,4 @@
-"""Writes events whose ids may be stored already: the same event again changes nothing, another one is an error."""
+"""Writes events whose ids may be stored already: the same event again changes nothing, another event is an error."""
 
 from collections.abc import Callable, Collection, Sequence
 from uuid import UUID
@@ -18,13 +18,14 @@ Insert = Callable[[Sequence[Envelope]], Collection[UUID]]
 
 
 def write_once(connection: Connection, envelopes: Sequence[Envelope], insert: Insert) -> None:
-    """Write those that are not stored, by `insert`, which returns the ids that it has written.
+    """Write the events that are not stored yet, by `insert`, which returns the ids that it has written.
 
-    Usually that is all; only what it left out is looked up.
+    Only events that `insert` left out are looked up; usually there are none.
 
     Raises:
-        EventIdTaken: one of them is not the event that is stored, or given before it. Then none of them is written.
-        PublishError: what is in the way can't be seen.
+        EventIdTaken: an event differs from the stored event of the same id, or from an event given before it. Then no
+            event is written.
+        PublishError: the database left an event out, but shows no event of the same id.
     """
     left, ours = _without_repeats(envelopes), list[UUID]()
     for _ in range(_TRIES):
@@ -32,16 +33,18 @@ def write_once(connection: Connection, envelopes: Sequence[Envelope], insert: In
         if len(written) == len(left):
             return
         ours += written
-        left = [one for one in left if one.id not in written]
-        there = stored(connection, [one.id for one in left])
+        left = [envelope for envelope in left if envelope.id not in written]
+        there = stored(connection, [envelope.id for envelope in left])
         try:
-            for one in left:
-                if one.id in there:
-                    check_repeat(one, there[one.id])
+            for envelope in left:
+                if envelope.id in there:
+                    check_repeat(envelope, there[envelope.id])
         except EventIdTaken:
             _take_back(connection, ours)
             raise
-        left = [one for one in left if one.id not in there]  # what was in the way is gone again: it was pruned
+        left = [
+            envelope for envelope in left if envelope.id not in there
+        ]  # the stored event is gone again: it was pruned
         if not left:
             return
     _take_back(connection, ours)
@@ -52,30 +55,38 @@ def write_once(connection: Connection, envelopes: Sequence[Envelope], insert: In
 
 
 def stored(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Envelope]:
-    """The events with these ids, as far as this transaction sees them."""
-    found: dict[UUID, Envelope] = {}
+    """Return those of the events with these ids that this transaction sees."""
+    envelopes: dict[UUID, Envelope] = {}
     wanted = list(ids)
     for start in range(0, len(wanted), _AT_ONCE):
         query = select(
-            _EVENT.id, func.coalesce(_EVENT.aggregate_id, ""), _EVENT.event_type, cast(_EVENT.event_data, Text),
-            _EVENT.version, _EVENT.timestamp, _EVENT.schema_version, cast(_EVENT.metadata, Text),
-        ).where(_EVENT.id.in_(wanted[start : start + _AT_ONCE]))  # fmt: skip
+            _EVENT.id,
+            func.coalesce(_EVENT.aggregate_id, ""),
+            _EVENT.event_type,
+            cast(_EVENT.event_data, Text),
+            _EVENT.version,
+            _EVENT.timestamp,
+            _EVENT.schema_version,
+            cast(_EVENT.metadata, Text),
+        ).where(_EVENT.id.in_(wanted[start : start + _AT_ONCE]))
         rows = connection.execute(query, execution_options=OURS)
-        found |= {row[0]: Envelope(*row) for row in rows}
-    return found
+        envelopes |= {row[0]: Envelope(*row) for row in rows}
+    return envelopes
 
 
 def _without_repeats(envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
     if len(envelopes) == 1:
         return envelopes
     first: dict[UUID, Envelope] = {}
-    for one in envelopes:
-        if (known := first.setdefault(one.id, one)) is not one:
-            check_repeat(one, known)
+    for envelope in envelopes:
+        if (known := first.setdefault(envelope.id, envelope)) is not envelope:
+            check_repeat(envelope, known)
     return list(first.values())
 
 
 def _take_back(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Nobody else has seen them: they were written a moment ago, in this very transaction."""
+    """Delete events that were written a moment ago in this very transaction, so that no other transaction has seen
+    them.
+    """
     for start in range(0, len(ids), _AT_ONCE):
         connection.execute(delete(event_store).where(_EVENT.id.in_(ids[start : start + _AT_ONCE])))

@@ -32,10 +32,10 @@ _DELIVERY = event_deliveries.c
 
 
 class SqlInbox:
-    """Claims, leases and outcomes.
+    """Claims, leases and outcomes of deliveries.
 
     Args:
-        background: what neither waits for handlers nor for their connections; the same engine if there is no other.
+        background: an engine for work that must not wait for handlers or their connections; by default the same engine.
     """
 
     def __init__(self, engine: Engine, background: Engine | None = None) -> None:
@@ -94,7 +94,7 @@ class SqlInbox:
         claims = []
         for row in take(self._engine, handler, tokens, worker, lease):
             token = tokens[row.event_id]
-            if row.event_type is None:  # deleted by somebody, and that must be seen
+            if row.event_type is None:  # a foreign program deleted the event, and operators must see that
                 gone = EventDataError(f"event {row.event_id} is no longer in event_store")
                 self._bury((row.event_id, handler, token), failure_without_trace(gone))
             else:
@@ -137,7 +137,7 @@ class SqlInbox:
 
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:
-            wake_relays(connection)  # the time until something is due may just have become shorter
+            wake_relays(connection)  # the next delivery may now be due earlier than the relay thinks
             mine = is_still(key_of(claim))
             return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.token) == 1
 
@@ -146,7 +146,7 @@ class SqlInbox:
 
     def _bury(self, key: Key, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
-            wake_relays(connection)  # there is something to copy
+            wake_relays(connection)  # the relay may copy the dead letter
             return fail(connection, is_still(key), failure, Outcome.DEAD) == 1
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:

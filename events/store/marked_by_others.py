@@ -1,8 +1,9 @@
-"""Events that another program marks as processed before our relay has seen them, as the processor of an outbox does.
+"""Settles events that another program marks as processed before our relay has seen them, as the processor of an outbox
+does.
 
-By `processed` alone they would be done. They are found by an index in which nothing else stands, and settled once: all
-their handlers get them, or they are left to that program. A handler gets none that was stored before it subscribed: by
-then they were that program's own.
+By `processed` alone these events would be done. They are found by an index that holds no other events, and each is
+settled once: either all its handlers get it, or it is left to that program. A handler gets no event that was stored
+before the handler subscribed: those events belonged to the other program.
 """
 
 from datetime import timedelta
@@ -32,11 +33,11 @@ from events.store.fan_out import COLUMNS, MADE, deliveries_of, first_state, told
 from events.store.tables import event_deliveries, event_store, event_subscriptions, has_mark, is_marked_by_others
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
-SHOWN = timedelta(days=1)  # of how long ago operators are told
+SHOWN = timedelta(days=1)  # how far back the numbers for operators go
 
 
 def is_any_unsettled() -> ColumnElement[bool]:
-    """Whether there is something to `settle`. Ordered, though it is but one: see events.store.arrivals."""
+    """Whether there is an event to `settle`. The query is ordered, though it wants a single row: see arrivals."""
     first: Select[Any] = select(literal_column("1")).select_from(event_store)
     first = first.where(is_marked_by_others, has_mark(Mark.NOT_YET))
     return first.order_by(_EVENT.created_at).limit(1).scalar_subquery().is_not(None)
@@ -52,7 +53,7 @@ def settle(engine: Engine, limit: int, *, handle: bool) -> Settled:
         rows = connection.execute(_unsettled(), {"most": limit})
         found: dict[UUID, str] = {row.id: row.event_type for row in rows}
         keys = key_values(dialect, [(event_id, "", 0) for event_id in found])
-        # Older code of ours marks as they do; but it makes the deliveries with it.
+        # Older code of this package marks events in the same way, but makes the deliveries at the same time.
         ours = set(connection.scalars(_with_deliveries(dialect), keys))
         theirs = [event_id for event_id in found if event_id not in ours]
         made: Any = []
@@ -73,7 +74,7 @@ def settle(engine: Engine, limit: int, *, handle: bool) -> Settled:
 def marked_by_others(connection: Connection) -> MarkedByOthers:
     """See events.ledger.Overviews."""
     since = now_plus(connection, -SHOWN)
-    # One by one, each by a part of the index. Of what nobody here handles there is nothing to tell.
+    # One count for each mark, each by a part of the index. Events without a handler here are not counted.
     counts = [
         select(func.count())
         .where(is_marked_by_others, has_mark(mark), _EVENT.event_type.in_(_SUBSCRIBED), *recent)
@@ -93,7 +94,7 @@ _SUBSCRIBED = select(_SUBSCRIPTION.event_type).distinct()
 
 @cache
 def _unsettled() -> "Select[Any]":
-    """The oldest of them that nobody has locked, with their types."""
+    """Lock the oldest unsettled events that no other transaction has locked; select their ids and types."""
     some = select(_EVENT.id, _EVENT.event_type).where(is_marked_by_others, has_mark(Mark.NOT_YET))
     some = some.order_by(_EVENT.created_at).limit(bindparam("most", type_=Integer))
     return some.with_for_update(skip_locked=True)

@@ -1,4 +1,4 @@
-"""When publishing says NOTIFY: a hint for relays that idle, given with the INSERT, so that it shares its fate."""
+"""Decides which INSERTs also send a NOTIFY: a hint for idle relays, committed or rolled back with the event."""
 
 import time
 
@@ -7,10 +7,10 @@ _EVERY = 0.05  # seconds
 
 
 class WakeUps:
-    """Hands out wake-ups: some at once, then one now and then. For any thread; a race costs one too many.
+    """Allows wake-ups: some at once, then one now and then. Any thread may ask; a race allows one too many.
 
-    A transaction with a NOTIFY takes a lock of the whole database when it commits, so under load few may. A steady
-    stream needs few: after each event a relay polls for longer than the time between two of them.
+    A transaction with a NOTIFY takes a lock of the whole database when it commits, so only few may have one under load.
+    A steady stream needs few: after each event, a relay polls for longer than the time between two wake-ups.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class WakeUps:
         self._last = time.monotonic()
 
     def take(self) -> bool:
-        """Whether this one may."""
+        """Whether this INSERT may send a NOTIFY."""
         now = time.monotonic()
         self._left = min(_AT_ONCE, self._left + (now - self._last) / _EVERY)
         self._last = now

@@ -1,4 +1,4 @@
-"""The ledger of a database, as the settings name it."""
+"""Opens the ledger of a database, as the settings name it."""
 
 from dataclasses import dataclass
 
@@ -45,10 +45,10 @@ from events.store.workers import SqlWorkers
 
 @dataclass(frozen=True)
 class Ledger:
-    """One database, as its users see it: publishers `events`, relays `outbox` and `recovery`, workers `inbox`.
+    """One database with all its contracts: publishers use `events`, relays `outbox` and `recovery`, workers `inbox`.
 
-    `engine` is for whoever publishes and for handlers; `background` for what must go on when those have taken all
-    connections: heartbeats, relay, presence, and the end of a worker.
+    `engine` serves publishers and handlers. `background` serves work that must go on when those have taken all
+    connections: heartbeats, the relay, the presence of workers, and the end of a worker.
     """
 
     engine: Engine
@@ -77,19 +77,19 @@ class Ledger:
         leave(self.place)
 
     def make_room(self, pool: str, concurrency: int, pool_size: int) -> None:
-        """Connections for all handlers that a process of this worker runs at a time; `pool`: as in WorkerInfo.
+        """Make connections for all handlers that a process of this worker runs at a time.
 
-        Closes those that are open and not in use.
+        Closes connections that are open and not in use. `pool`: as in WorkerInfo.
         """
         make_room(self.engine, handlers_at_once(pool, concurrency), pool_size)
         self.background.dispose()
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger in EVENTS_DATABASE_URL; connects when first used.
+    """Return the ledger in EVENTS_DATABASE_URL; it connects when it is first used.
 
     Raises:
-        ConfigurationError: this process has opened one in another schema.
+        ConfigurationError: this process has opened a ledger in another schema.
     """
     place = take(settings.ledger_schema)
     engine, background = make_engine(settings), make_engine(settings, BACKGROUND)

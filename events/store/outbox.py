@@ -1,4 +1,4 @@
-"""What the relay reads and writes to send what is due. Keeps events.ledger.Outbox; every method is one transaction."""
+"""What relays read and write to send due deliveries. Keeps events.ledger.Outbox; each method is one transaction."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -25,10 +25,11 @@ _DELIVERY = event_deliveries.c
 
 
 class SqlOutbox:
-    """Fan-out, and what is due.
+    """Fan-out, and deliveries that are due.
 
     Args:
-        handle_marked: what another program marked as processed is handled all the same, and not left to it.
+        handle_marked: fan out events that another program marked as processed all the same, instead of leaving them to
+            it.
     """
 
     def __init__(self, engine: Engine, *, listen: bool, handle_marked: bool = True) -> None:
@@ -51,11 +52,11 @@ class SqlOutbox:
             }
 
     def in_flight(self) -> dict[str, Counter[str]]:
-        found: dict[str, Counter[str]] = {}
+        counts: dict[str, Counter[str]] = {}
         with look(self._engine) as connection:
             for queue, handler, count in connection.execute(_IN_FLIGHT):
-                found.setdefault(queue, Counter())[handler] = count
-        return found
+                counts.setdefault(queue, Counter())[handler] = count
+        return counts
 
     def due(
         self, queue: str, limit: int, handlers: Collection[Handled] | None = None, but: Collection[str] = ()
@@ -63,11 +64,16 @@ class SqlOutbox:
         return due_deliveries(self._engine, queue, limit, handlers, but)
 
     def take_passed(
-        self, queues: Collection[str], limit: int, stale_after: timedelta, handlers: Collection[Handled],
+        self,
+        queues: Collection[str],
+        limit: int,
+        stale_after: timedelta,
+        handlers: Collection[Handled],
         forms: Collection[tuple[str, str]],
-    ) -> list[Group]:  # fmt: skip
+    ) -> list[Group]:
         which = {"queues": sorted(queues), "most": limit, "forms": sorted(forms)} | of_these(handlers)
-        with look(self._engine) as connection:  # nearly always there is nothing: no transaction for that, no lock
+        # Nearly always there is nothing to take, so neither a transaction nor a lock is taken.
+        with look(self._engine) as connection:
             if connection.execute(passed(self._dialect), which | {"most": 1} | moments(self._dialect)).first() is None:
                 return []
         with transaction(self._engine) as connection:
@@ -125,7 +131,7 @@ class SqlOutbox:
         return PostgresListener(self._engine) if self._listen else PollingListener()
 
 
-# Each statement is built once: SQLAlchemy takes longer to build one than PostgreSQL to answer it.
+# Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
 _IN_FLIGHT = (
     select(_DELIVERY.queue, _DELIVERY.handler, func.count())
@@ -145,9 +151,9 @@ def _due_in(dialect: str) -> "Select[Any]":
     now, waiting = moment(dialect), heads()
     earliest = [
         select(func.min(waiting.c.due_at)),
-        # What was sent and is overdue stands in a long queue: it is looked at now and then, not waited for.
+        # Overdue deliveries wait in a long queue of the broker: they are looked at now and then, not waited for.
         select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
         select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
     ]
     arrived = or_(is_anything_new(), is_any_unsettled())
-    return select(arrived, uncopied, now, *(one.scalar_subquery() for one in earliest))
+    return select(arrived, uncopied, now, *(query.scalar_subquery() for query in earliest))

@@ -1,7 +1,7 @@
-"""A worker can't run a delivery, and others may: it is due again after a delay that grows each time.
+"""Passes on deliveries that a worker can't run but others may: they are due again after a delay that grows each time.
 
-By a broker it would come to any worker of its queue, and to one that can't run it as likely as not. So a worker that
-can takes it from the ledger itself, and relays leave it to such workers for a while.
+A broker would give such a delivery to any worker of its queue, as likely as not to one that can't run it. So a worker
+that can run it takes it from the ledger itself, and for a while relays leave it to such workers.
 """
 
 import random
@@ -17,15 +17,19 @@ from events.store.database.engine import moment, now_plus
 from events.store.routing import home
 from events.store.tables import event_deliveries, in_state, waits
 
-LEFT_TO_OTHERS = timedelta(seconds=-12)  # how long it is due before a relay sends it: longer than workers look apart
+# How long a delivery is due before a relay sends it: longer than the time between two looks of a worker.
+LEFT_TO_OTHERS = timedelta(seconds=-12)
 _DELIVERY = event_deliveries.c
-_TIMES = 4  # different delays, up to about ten seconds: what nobody has is held, so others take it soon
+# The number of different delays, up to about ten seconds: deliveries that no worker can run are held, so the others are
+# taken soon.
+_TIMES = 4
 
 
 def passed_on(connection: Connection, unread: str = "") -> dict[str, Any]:
-    """The values of such a delivery. `unread`: the form of its event that can't read it.
+    """Return the values of a delivery that is passed on. `unread`: the form of the event that couldn't read it.
 
-    Never the same: a broker that takes turns would give what is sent together to the same workers again and again.
+    The delays are random: a broker that takes turns would give deliveries that are sent together to the same workers
+    again and again.
     """
     first = random.uniform(0.5, 2.0)
     after = [now_plus(connection, timedelta(seconds=first * 2**passes)) for passes in range(_TIMES)]
@@ -35,25 +39,31 @@ def passed_on(connection: Connection, unread: str = "") -> dict[str, Any]:
 
 
 def may_be_sent(dialect: str) -> ColumnElement[bool]:
-    """Nobody has passed it on, or nobody who can run it has taken it since; needs the moment `left_to_others`."""
+    """The delivery was never passed on, or no worker that can run it has taken it in time; needs the moment
+    `left_to_others`.
+    """
     return or_(_DELIVERY.passes == literal_column("0"), _DELIVERY.due_at <= moment(dialect, "left_to_others"))
 
 
 def is_of() -> ColumnElement[bool]:
-    """It is of one of `these` pairs of handler and event type, or, of older code that wrote no type, of `names`."""
+    """The delivery's handler and event type are one of the pairs `these`; without a type, its handler is one of
+    `names`.
+
+    Older code wrote no event type.
+    """
     mine = tuple_(_DELIVERY.handler, _DELIVERY.event_type).in_(bindparam("these", expanding=True))
     return or_(mine, and_(_DELIVERY.event_type.is_(None), _DELIVERY.handler.in_(bindparam("names", expanding=True))))
 
 
 def of_these(handlers: Collection[Handled]) -> dict[str, Any]:
-    """The parameters of a statement with `is_of`."""
+    """Return the parameters of a statement with `is_of`."""
     return {"these": sorted(handlers), "names": sorted({name for name, _ in handlers})}
 
 
 def is_readable() -> ColumnElement[bool]:
-    """Nobody with one of these `forms`, pairs of event type and fingerprint, has found that it can't read the event.
+    """No worker with one of these `forms`, pairs of event type and fingerprint, has found that it can't read the event.
 
-    Else all who can't would take it from each other, again and again, and come before the one who can.
+    Otherwise all workers that can't read it would take it from each other, again and again, ahead of a worker that can.
     """
     tried = tuple_(_DELIVERY.event_type, _DELIVERY.unread).in_(bindparam("forms", expanding=True))
     return or_(_DELIVERY.unread.is_(None), ~tried)
@@ -61,7 +71,9 @@ def is_readable() -> ColumnElement[bool]:
 
 @cache
 def passed(dialect: str) -> "Select[Any]":
-    """The `most` deliveries of `queues` that were passed on and are due, which `is_of` and `is_readable` find."""
+    """Select the `most` deliveries of `queues` that were passed on and are due, and that `is_of` and `is_readable`
+    allow.
+    """
     return (
         select(
             _DELIVERY.event_id,

@@ -1,4 +1,4 @@
-"""What went missing: lost wake-ups, ended leases, dead letters without a copy. Keeps events.ledger.Recovery."""
+"""Recovers what got lost: wake-ups, leases that ended, dead letters without a copy. Keeps events.ledger.Recovery."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -14,6 +14,7 @@ from events.store.database.availability import AWAY, is_away
 from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
 from events.store.delivery_keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
 from events.store.failed_attempts import fail, interrupt
+from events.store.fencing import is_still
 from events.store.marked_by_others import is_any_unsettled
 from events.store.operating.dead_letters import find, sizes_of
 from events.store.routing import AT_LAST, AT_ONCE, bring_home, has_changed
@@ -22,14 +23,16 @@ from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
-_AT_ONCE = 1_000_000  # characters of dead letters, to be copied: in memory they take some ten times as much
-_REMEMBERED_FOR = timedelta(minutes=10)  # who resumed a handler
-# Which message a delivery was sent in; what older code sent has no number, and was a message of its own.
+# The most characters of dead letters that are copied at once: in memory they take some ten times as much.
+_AT_ONCE = 1_000_000
+_REMEMBERED_FOR = timedelta(minutes=10)  # how long the operator that resumed a handler is remembered
+# The message in which a delivery was sent. Deliveries that older code sent have no number, and each was a message by
+# itself.
 _MESSAGE = func.coalesce(cast(_DELIVERY.message, Text), cast(_DELIVERY.event_id, Text) + _DELIVERY.handler)
 
 
 class SqlRecovery:
-    """Deliveries that were sent or running, and of which nothing was heard."""
+    """Deliveries that were sent or running, and of which no worker has reported since."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -52,8 +55,9 @@ class SqlRecovery:
 
     def overdue(self) -> dict[str, int]:
         with look(self._engine) as connection:
-            # To count messages takes long, and mostly nothing is overdue. It takes two statements: the planner never
-            # knows how much is sent, and as one its plan may be to look for what is overdue anew for each row.
+            # Counting messages takes long, and mostly none is overdue. So there are two statements: the planner never
+            # knows how many deliveries are sent, and for one statement its plan may search for overdue deliveries anew
+            # for each row.
             late = (
                 select(_DELIVERY.queue)
                 .where(in_state(State.SENT))
@@ -85,7 +89,8 @@ class SqlRecovery:
             return sum(connection.execute(sending.where(unlocked(which))).rowcount for which in (lost, of_the_silent))
 
     def unpause(self, limit: int) -> int:
-        # By the deliveries, not by the switches: whatever left them paused, they are found for as long as they are.
+        # The query starts from the deliveries, not from the handlers: so a paused delivery is found for as long as it
+        # is paused, whatever left it so.
         with look(self._engine) as connection:
             old = and_(_HANDLER.paused.is_(False), _HANDLER.changed_at < now_plus(connection, -_REMEMBERED_FOR))
             resumed = list(connection.scalars(_RESUMED))
@@ -98,15 +103,15 @@ class SqlRecovery:
             return 0
         with transaction(self._engine) as connection:
             waiting = and_(in_state(State.PAUSED), ~is_paused(_DELIVERY.handler, event_deliveries))
-            some = (
+            held = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
                 .where(waiting, _DELIVERY.handler.in_(resumed))
                 .limit(limit)
                 .with_for_update(skip_locked=True, of=event_deliveries)
             )
-            found = locked(connection, some)
+            keys = locked(connection, held)
             again = update(event_deliveries).where(is_key(key_table(self._dialect)), waiting)
-            return connection.execute(again.values(state=State.PENDING), found).rowcount
+            return connection.execute(again.values(state=State.PENDING), keys).rowcount
 
     def bring_home(self, limit: int) -> int:
         return bring_home(self._engine, limit)
@@ -122,24 +127,30 @@ class SqlRecovery:
             now = now_plus(connection)
             in_outage = _DELIVERY.due_at >= now_plus(connection, -outage) if outage else false()
             query = (
-                select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts, _DELIVERY.attempts_before,
-                       _DELIVERY.worker, _DELIVERY.grouped, in_outage.label("in_outage"))
+                select(
+                    _DELIVERY.event_id,
+                    _DELIVERY.handler,
+                    _DELIVERY.attempts,
+                    _DELIVERY.attempts_before,
+                    _DELIVERY.worker,
+                    _DELIVERY.grouped,
+                    in_outage.label("in_outage"),
+                )
                 .where(in_state(State.RUNNING), _DELIVERY.due_at <= now_plus(connection, -ended_ago))
                 .limit(limit)
                 .with_for_update(skip_locked=True)
-            )  # fmt: skip
+            )
             rows = connection.execute(query).all()
             most = {handler: max_attempts(connection, handler) for handler in {row.handler for row in rows}}
             for row in rows:
-                this = and_(_DELIVERY.event_id == row.event_id, _DELIVERY.handler == row.handler,
-                            in_state(State.RUNNING), _DELIVERY.attempts == row.attempts)  # fmt: skip
+                this = is_still((row.event_id, row.handler, row.attempts))
                 attempt = row.attempts - row.attempts_before
                 last = attempt >= most[row.handler]
                 lost = WorkerLost(f"worker {row.worker} died, or let its lease run out, during attempt {attempt}")
                 failure = failure_without_trace(lost)
                 if row.in_outage and interrupt(connection, this, f"{failure.error_type}: {failure.error}", AWAY):
                     continue
-                if row.grouped:  # nobody knows whether it was to blame
+                if row.grouped:  # which delivery of the group was to blame is unknown
                     alone = {"alone": True, "attempts_before": _DELIVERY.attempts_before + 1}
                     fail(connection, this, failure, Outcome.HANDED_BACK, now, row.attempts, **alone)
                 elif last:
@@ -153,28 +164,32 @@ class SqlRecovery:
         uncopied = select(*key).where(in_state(State.DEAD), _DELIVERY.copied.is_(False))
         newest = uncopied.order_by(_DELIVERY.finished_at.desc(), _DELIVERY.event_id).limit(limit)
         with look(self._engine) as connection:
-            # What somebody has locked couldn't be marked, and would be copied again and again.
+            # A letter that another transaction has locked couldn't be marked, and would be copied again and again.
             free = [tuple(row) for row in connection.execute(newest.with_for_update(skip_locked=True))]
             if not free:
                 return []
             sizes = connection.scalars(sizes_of(DeadLetterFilter(limit=limit), key.in_(free)))
-            some = len([total for total in accumulate(sizes) if total <= _AT_ONCE])
-            return find(connection, DeadLetterFilter(limit=max(some, 1)), key.in_(free))
+            count = len([total for total in accumulate(sizes) if total <= _AT_ONCE])
+            return find(connection, DeadLetterFilter(limit=max(count, 1)), key.in_(free))
 
     def mark_copied(self, letters: Collection[DeadLetter]) -> None:
         with transaction(self._engine) as connection:
-            # What died again since is another death, not yet copied. One that can't be sent dies without an attempt.
+            # A letter that died again since has a new death, not yet copied. A delivery that can't be sent dies without
+            # an attempt, so replays count, too.
             keys, death = key_table(self._dialect), _DELIVERY.attempts + _DELIVERY.replays
             connection.execute(
                 update(event_deliveries)
                 .where(unlocked(and_(is_key(keys), death == keys.c.number, in_state(State.DEAD))))
                 .values(copied=True),
-                key_values(self._dialect, [(one.event_id, one.handler, one.attempts + one.replays) for one in letters]),
+                key_values(
+                    self._dialect,
+                    [(letter.event_id, letter.handler, letter.attempts + letter.replays) for letter in letters],
+                ),
             )
 
 
 def _resumed() -> "Select[Any]":
-    """Handlers that aren't paused, and of which a delivery is: by an index, from one handler to the next."""
+    """Select handlers that aren't paused, but have a paused delivery: by an index, from one handler to the next."""
     paused = in_state(State.PAUSED)
     first = select(func.min(_DELIVERY.handler).label("handler")).where(paused).cte("held", recursive=True)
     step = first.alias("step")
@@ -189,7 +204,7 @@ _RESUMED = _resumed()
 
 @cache
 def _missing(dialect: str) -> "Select[bool, bool, bool, bool, bool, bool]":
-    """See Missing. Each is looked up by an index of its own."""
+    """The columns of Missing, each by an index of its own."""
     ended = in_state(State.RUNNING), _DELIVERY.due_at <= moment(dialect, "ended")
     forgotten = _HANDLER.paused.is_(False), _HANDLER.changed_at < moment(dialect, "forgotten")
     overdue = in_state(State.SENT), _DELIVERY.due_at <= moment(dialect)

@@ -1,7 +1,7 @@
-"""Where a delivery that waits belongs: into its handler's queue, or nowhere while no living worker has its handler.
+"""Finds where a waiting delivery belongs: in its handler's queue, or nowhere while no living worker has its handler.
 
-What belongs nowhere is pending and HELD: due so late that nobody looks at it. Deliveries end up in a wrong place when a
-subscription changes; the relay finds them where it meets them, and looks for the others after each change.
+A delivery that belongs nowhere is pending and HELD: due so late that no relay looks at it. Deliveries end up in a wrong
+place when a subscription changes. The relay corrects those that it meets, and looks for the others after each change.
 """
 
 from datetime import timedelta
@@ -36,13 +36,14 @@ from events.store.tables import event_deliveries, event_subscriptions, in_state,
 from events.store.waiting_queues import heads
 
 _DELIVERY, _SUBSCRIPTION = event_deliveries.c, event_subscriptions.c
-# Fan-outs and sends that read the subscription before it changed commit within that time.
+# For AT_ONCE after a change, and again after AT_LAST, its deliveries are looked for: fan-outs and sends that read the
+# subscription before the change commit within that time.
 AT_ONCE, AT_LAST = timedelta(seconds=5), timedelta(minutes=1)
 _NEVER = literal(HELD, UtcDateTime)
 
 
 def home() -> "ScalarSelect[Any]":
-    """The queue of a delivery's handler for its event; NULL if no living worker has it, or it isn't subscribed."""
+    """Select the queue of a delivery's handler for its event; NULL without a living worker or a subscription."""
     kind = func.coalesce(_DELIVERY.event_type, _SUBSCRIPTION.event_type)  # older rows may have none
     theirs = and_(_SUBSCRIPTION.handler == _DELIVERY.handler, _SUBSCRIPTION.event_type == kind)
     query = select(func.min(_SUBSCRIPTION.queue)).where(theirs, _SUBSCRIPTION.orphaned_at.is_(None))
@@ -51,7 +52,7 @@ def home() -> "ScalarSelect[Any]":
 
 @cache
 def sending_home(dialect: str) -> Update:
-    """Pending deliveries, whose keys are the parameters, go where they belong."""
+    """Put pending deliveries, whose keys are the parameters, where they belong."""
     keys = key_table(dialect)
     due_at = case((home().is_(None), _NEVER), else_=_DELIVERY.due_at)
     going = update(event_deliveries).where(is_key(keys), in_state(State.PENDING))
@@ -59,7 +60,9 @@ def sending_home(dialect: str) -> Update:
 
 
 def has_changed(dialect: str) -> ColumnElement[bool]:
-    """A subscription, and what waits for its handler may be in a wrong place; needs the moments `soon` and `late`."""
+    """A subscription changed, so deliveries of its handler may be in a wrong place; needs the moments `soon` and
+    `late`.
+    """
     changed_at = _SUBSCRIPTION.changed_at
     return or_(changed_at > moment(dialect, "soon"), changed_at < moment(dialect, "late"))
 
@@ -75,7 +78,8 @@ def bring_home(engine: Engine, limit: int) -> int:
             return 0
         queues = list(connection.scalars(select(heads().c.queue)))
     belongs = and_(_DELIVERY.handler.in_({row[0] for row in changed}), home().is_not(None))
-    # Only these can have had another queue, and to look for what waits of one handler is to look at all that waits.
+    # Only these handlers can have had another queue. To search the waiting deliveries of one handler takes as long as
+    # to search all.
     elsewhere = and_(_DELIVERY.handler.in_({row[0] for row in changed if row[1]}), _DELIVERY.queue != home())
     held = and_(_DELIVERY.due_at == _NEVER, belongs)
     back = {"queue": home(), "due_at": _DELIVERY.created_at, "passes": 0}
@@ -89,13 +93,13 @@ def bring_home(engine: Engine, limit: int) -> int:
             (and_(in_state(State.PENDING, State.PAUSED, State.RUNNING), elsewhere), moved),
             (and_(in_state(State.SENT), elsewhere), moved | {"state": waits(), "due_at": now_plus(connection)}),
         ):
-            some = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).limit(limit)
-            these = tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(some.with_for_update(skip_locked=True))
+            misplaced = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).limit(limit)
+            these = tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(misplaced.with_for_update(skip_locked=True))
             count += connection.execute(update(event_deliveries).where(these).values(values)).rowcount
             astray = or_(astray, which)
         if count:
             wake_relays(connection)
-        # Not before all are home: what somebody has locked was passed over.
+        # The change is settled only when all deliveries are where they belong: locked deliveries were skipped.
         elif not connection.scalar(select(exists().where(astray))):
             old = changed_at < now_plus(connection, -AT_LAST)
             free = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).in_(

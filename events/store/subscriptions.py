@@ -1,8 +1,8 @@
-"""Which handlers want which events. Keeps the contract of events.ledger.Subscriptions.
+"""Keeps which handlers want which events. Keeps the contract of events.ledger.Subscriptions.
 
-Workers only add and change: what one worker's code lacks may be another's. While workers of several versions live, the
-newest definition counts, which is the one that was seen last for the first time: old code that starts late changes
-nothing, and old code that is all that lives has its way again. What is masked stays masked.
+Workers only add and change subscriptions: those that one worker's code lacks may belong to another. While workers of
+several versions live, the newest definition counts: the one whose first appearance was the latest. So old code that
+starts late changes nothing; but if only old code lives, its definition counts again. A masked field stays masked.
 """
 
 import json
@@ -22,17 +22,17 @@ from events.store.workers import alive
 _SUBSCRIPTION = event_subscriptions.c
 _KEY = ("handler", "event_type")
 _JSON = ("masked", "definitions")
-_REMEMBERED = 50  # definitions
+_REMEMBERED = 50  # definitions that are remembered for each subscription
 _BATCH = 1000
-# That other programs' clocks may be, some of which count whole seconds. And a role without pg_read_all_stats doesn't
-# see since when the transactions of others are open, most of which take less.
+# The most by which other programs' clocks may be off; some of them count whole seconds. Also, a role without
+# pg_read_all_stats doesn't see since when others' transactions are open; most of these take less than this.
 _OFF = timedelta(seconds=10)
 _OLDEST_OPEN = """
     SELECT least(statement_timestamp(), min(xact_start)) FROM pg_catalog.pg_stat_activity
     WHERE datname = current_database() AND backend_type IS DISTINCT FROM 'autovacuum worker'
 """
-_LOCK = 7_310_579_604_113  # any number, the same for all who change subscriptions
-DEFAULT_MAX_ATTEMPTS = 8  # of a handler whose subscription is gone
+_LOCK = 7_310_579_604_113  # any number; all transactions that change subscriptions use it
+DEFAULT_MAX_ATTEMPTS = 8  # for a handler whose subscription is gone
 
 Key = tuple[str, str]  # handler, event type
 
@@ -50,10 +50,10 @@ class SqlSubscriptions:
         with transaction(self._engine) as connection:
             one_at_a_time(connection)
             known = _rows(connection)
-            if all(_stands(known.get(key), one) for key, one in wanted.items()):
+            if all(_stands(known.get(key), subscription) for key, subscription in wanted.items()):
                 return
             living = alive(connection, ALIVE)
-            changes = [_changes(known.get(key), one, living) for key, one in wanted.items()]
+            changes = [_changes(known.get(key), subscription, living) for key, subscription in wanted.items()]
             since = _beginning(connection) if wanted.keys() - known.keys() else None
             moves = False
             for change in filter(None, changes):
@@ -65,7 +65,7 @@ class SqlSubscriptions:
                 news = {name: upsert.excluded[name] for name in (*change, "updated_at") if name not in _KEY}
                 connection.execute(upsert.on_conflict_do_update(index_elements=_KEY, set_=news))
         while moves and bring_home(self._engine, _BATCH):
-            pass  # the relay goes on with what was not to be seen yet
+            pass  # the relay brings deliveries home that are not visible yet
 
     def keep(self, subscriptions: Collection[Subscription]) -> None:
         wanted = _by_key(subscriptions)
@@ -73,11 +73,12 @@ class SqlSubscriptions:
             known = _rows(connection)
             others = [key for key, row in known.items() if key not in wanted and row["orphaned_at"] is None]
             orphans = _had_by_none(connection, others)
-        if not all(_stands(known.get(key), one) for key, one in wanted.items()):
+        if not all(_stands(known.get(key), subscription) for key, subscription in wanted.items()):
             self.subscribe(subscriptions)
         if orphans:
             with transaction(self._engine) as connection:
-                one_at_a_time(connection)  # a worker that has just started has said so, or does it after us
+                # A worker that has just started has subscribed before us, or will do so after us.
+                one_at_a_time(connection)
                 for handler, event_type in _had_by_none(connection, orphans):
                     this = and_(_SUBSCRIPTION.handler == handler, _SUBSCRIPTION.event_type == event_type)
                     marked = update(event_subscriptions).where(this, _SUBSCRIPTION.orphaned_at.is_(None))
@@ -86,7 +87,7 @@ class SqlSubscriptions:
     def paces(self) -> dict[str, Pace]:
         query = select(
             _SUBSCRIPTION.handler, _SUBSCRIPTION.most, _SUBSCRIPTION.batch, _SUBSCRIPTION.linger, _SUBSCRIPTION.pace
-        ).order_by(_SUBSCRIPTION.updated_at)  # what was said last counts, should a handler's events differ
+        ).order_by(_SUBSCRIPTION.updated_at)  # the newest row counts, if the event types of a handler differ
         with look(self._engine) as connection:
             return {
                 row.handler: Pace(row.most, row.batch, timedelta(seconds=row.linger), row.pace)
@@ -94,15 +95,16 @@ class SqlSubscriptions:
             }
 
     def masked(self) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+        fields_of: dict[str, set[str]] = {}
         query = select(_SUBSCRIPTION.event_type, cast(_SUBSCRIPTION.masked, Text))
         with look(self._engine) as connection:
             for event_type, fields in connection.execute(query):
-                found.setdefault(event_type, set()).update(json.loads(fields))
-        return found
+                fields_of.setdefault(event_type, set()).update(json.loads(fields))
+        return fields_of
 
     def event_types(self) -> dict[str, bool]:
-        # Of handlers that are away for a while events still come; but what is public say those that are there.
+        # Events of handlers that are away for a while still come, so their types count; but which events are public,
+        # only handlers that are present decide, if there are any.
         said = cast(_SUBSCRIPTION.public, Integer)
         there = func.max(case((_SUBSCRIPTION.orphaned_at.is_(None), said)))
         query = select(_SUBSCRIPTION.event_type, func.coalesce(there, func.max(said)))
@@ -113,28 +115,29 @@ class SqlSubscriptions:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)
             theirs = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).where(_SUBSCRIPTION.handler == handler)
-            free = theirs.correlate(None).with_for_update(skip_locked=True)  # a handler doesn't wait for a hint
+            # The pace is a hint, and not worth waiting for a lock.
+            free = theirs.correlate(None).with_for_update(skip_locked=True)
             key = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
             connection.execute(update(event_subscriptions).where(key.in_(free)).values(pace=seconds))
 
 
 def one_at_a_time(connection: Connection) -> None:
-    """Until this transaction ends nobody else changes subscriptions. On SQLite there is one writer in any case."""
+    """Lock the subscriptions until this transaction ends: no other changes them. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def max_attempts(connection: Connection, handler: str) -> int:
-    """What the handler's subscription says."""
+    """Return the max_attempts of the handler's subscription, or the default if it is gone."""
     query = select(func.max(_SUBSCRIPTION.max_attempts)).where(_SUBSCRIPTION.handler == handler)
     return connection.scalar(query) or DEFAULT_MAX_ATTEMPTS
 
 
 def _beginning(connection: Connection) -> datetime:
-    """Of what is stored before this a handler that subscribes now gets nothing that another program has processed.
+    """Return the time from which a handler that subscribes now gets events that another program has processed.
 
-    An event is of the time at which its transaction began, and may be seen only much later: on PostgreSQL what is open
-    now counts as new. On SQLite nobody else is writing.
+    An event has the time at which its transaction began, but may become visible much later. So on PostgreSQL the events
+    of all open transactions count as new. On SQLite no other transaction is writing.
     """
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC) - _OFF
@@ -143,8 +146,8 @@ def _beginning(connection: Connection) -> datetime:
 
 
 def _by_key(subscriptions: Collection[Subscription]) -> dict[Key, Subscription]:
-    ordered = sorted(subscriptions, key=lambda one: (one.handler, one.event_type))
-    return {(one.handler, one.event_type): one for one in ordered}
+    by_key = {(subscription.handler, subscription.event_type): subscription for subscription in subscriptions}
+    return {key: by_key[key] for key in sorted(by_key)}
 
 
 def _rows(connection: Connection) -> dict[Key, dict[str, Any]]:
@@ -155,29 +158,40 @@ def _rows(connection: Connection) -> dict[Key, dict[str, Any]]:
     }
 
 
-def _stands(row: Mapping[str, Any] | None, one: Subscription) -> bool:
-    """Nothing is to be changed."""
+def _stands(row: Mapping[str, Any] | None, subscription: Subscription) -> bool:
+    """Whether the row needs no change."""
     if row is None or row["orphaned_at"] is not None:
         return False
-    return bool(row["definition"] == one.definition) and set(one.masked) <= set(row["masked"])
+    return bool(row["definition"] == subscription.definition) and set(subscription.masked) <= set(row["masked"])
 
 
-def _changes(row: Mapping[str, Any] | None, one: Subscription, living: Sequence[WorkerInfo]) -> dict[str, Any] | None:
-    """The columns of the row as they are to be, None if they are; `moves`: its deliveries may be in a wrong place."""
+def _changes(
+    row: Mapping[str, Any] | None, subscription: Subscription, living: Sequence[WorkerInfo]
+) -> dict[str, Any] | None:
+    """Return the columns of the row that has to be written, None if it stays as it is.
+
+    `moves`: its deliveries may be in a wrong place now.
+    """
     ours: dict[str, Any] = {
-        "queue": one.queue, "max_attempts": one.max_attempts, "most": one.most, "batch": one.batch,
-        "linger": one.linger.total_seconds(), "public": one.public, "definition": one.definition,
-    }  # fmt: skip
-    key = {"handler": one.handler, "event_type": one.event_type}
+        "queue": subscription.queue,
+        "max_attempts": subscription.max_attempts,
+        "most": subscription.most,
+        "batch": subscription.batch,
+        "linger": subscription.linger.total_seconds(),
+        "public": subscription.public,
+        "definition": subscription.definition,
+    }
+    key = {"handler": subscription.handler, "event_type": subscription.event_type}
     if row is None:
-        first = {"masked": json.dumps(one.masked), "definitions": json.dumps([one.definition])}
+        definitions = json.dumps([subscription.definition])
+        first = {"masked": json.dumps(subscription.masked), "definitions": definitions}
         return key | ours | first | {"moves": True}
     order = list(row["definitions"])
-    if one.definition not in order:
-        order.append(one.definition)  # newer code than any before
-    elif _is_said(row, living) and order.index(one.definition) < _place(order, row["definition"]):
+    if subscription.definition not in order:
+        order.append(subscription.definition)  # this code is newer than all code before
+    elif _is_said(row, living) and order.index(subscription.definition) < _place(order, row["definition"]):
         ours = {name: row[name] for name in ours}
-    masked = sorted({*row["masked"], *one.masked})
+    masked = sorted({*row["masked"], *subscription.masked})
     changed = ours | {"masked": masked, "definitions": order[-_REMEMBERED:], "orphaned_at": None}
     if all(row[name] == value for name, value in changed.items()):
         return None
@@ -190,13 +204,13 @@ def _place(order: Sequence[str], definition: str | None) -> int:
 
 
 def _is_said(row: Mapping[str, Any], living: Sequence[WorkerInfo]) -> bool:
-    """A living worker has the definition of the row."""
+    """Whether a living worker has the definition of the row."""
     return any(
         worker.definitions.get(row["handler"], {}).get(row["event_type"]) == row["definition"] for worker in living
     )
 
 
 def _had_by_none(connection: Connection, keys: Collection[Key]) -> list[Key]:
-    """Of these, what no worker has of all that live; nobody can tell while none lives."""
+    """Return those keys whose handler no living worker has; none while no worker lives, as that proves nothing."""
     living = alive(connection, ALIVE) if keys else ()
     return [key for key in keys if living and not any(worker.has(*key) for worker in living)]

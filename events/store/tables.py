@@ -55,7 +55,8 @@ event_store = Table(
     Column("event_data", Json, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("timestamp", UtcDateTime, nullable=False, server_default=utc_now()),
-    Column("processed", Boolean, nullable=False, server_default=false()),  # fanned out by us, or marked by others
+    # Fanned out by us, or marked by another program.
+    Column("processed", Boolean, nullable=False, server_default=false()),
     Column("created_at", UtcDateTime, nullable=False, server_default=utc_now()),
     Column("schema_version", Integer, nullable=False, server_default=text("1")),
     Column("metadata", Json, nullable=False, server_default=text("'{}'")),
@@ -72,8 +73,9 @@ Index(
     postgresql_where=is_unprocessed,
     sqlite_where=is_unprocessed,
 )
-# By type. Written otherwise than the one above, so that PostgreSQL can't take that one to look for the next events of a
-# type: it has all those in front that nobody wants, and how many these are the planner doesn't know.
+# For queries by type. The condition is written differently from the one above, so that PostgreSQL can't use its index
+# to find the next events of a type: that index begins with all events that no handler wants, and the planner doesn't
+# know how many these are.
 is_new = event_store.c.processed.is_not(true())
 Index(
     "event_store_new",
@@ -84,7 +86,7 @@ Index(
     sqlite_where=is_new,
 )
 is_processed = event_store.c.processed == true()
-Index(  # by age; publishing doesn't pay for it
+Index(  # by age; a new event is not in this index, so publishing costs nothing more
     "event_store_processed",
     event_store.c.created_at,
     event_store.c.id,
@@ -106,8 +108,8 @@ def has_mark(mark: Mark) -> ColumnElement[bool]:
     return event_store.c.fanned_out == literal_column(str(mark.value))
 
 
-# Another program has marked it as processed. What we fan out is not in the index, neither before nor after that. It is
-# written otherwise than `is_processed`, so that PostgreSQL can't look for it among all that is.
+# Another program has marked the event as processed. Events that we fan out are in this index neither before nor after.
+# The condition is written differently from `is_processed`, so that PostgreSQL can't search all processed events for it.
 is_marked_by_others = and_(
     event_store.c.processed.is_not(false()), event_store.c.fanned_out != literal_column(str(Mark.FANNED_OUT.value))
 )
@@ -135,7 +137,7 @@ Index(  # and "what else did that request cause?"
     sqlite_where=is_correlated(),
     _table=event_store,
 )
-Index(  # "what did they mean by this id?"
+Index(  # "which event has this id at its sender?"
     "event_store_sent_as",
     sender_event_id(),
     postgresql_where=sender_event_id().is_not(None),
@@ -182,8 +184,8 @@ def in_state(*states: State) -> ColumnElement[bool]:
 
 
 def _partial_index(name: str, where: str, *columns: str) -> None:
-    Index(name, *(event_deliveries.c[column] for column in columns), postgresql_where=text(where),
-          sqlite_where=text(where))  # fmt: skip
+    indexed = (event_deliveries.c[column] for column in columns)
+    Index(name, *indexed, postgresql_where=text(where), sqlite_where=text(where))
 
 
 _partial_index("event_deliveries_pending", "state = 'pending'", "queue", "due_at")
@@ -211,9 +213,9 @@ event_subscriptions = Table(
     Column("public", Boolean, nullable=False, server_default=false()),  # the event may come from other services
     Column("definition", String(32)),  # see Subscription.definition
     Column("definitions", Json, nullable=False, server_default=text("'[]'")),  # in the order of their first appearance
-    Column("orphaned_at", UtcDateTime),  # since then no living worker has the handler, while others live
+    Column("orphaned_at", UtcDateTime),  # the time since which no living worker has the handler, while others live
     Column("changed_at", UtcDateTime),  # its deliveries may be in the wrong queue: see `routing`
-    # When it first subscribed: events that others processed before are not for it. NULL: not known.
+    # The time of the first subscription: events that others processed before are not for the handler. NULL: not known.
     Column("subscribed_at", UtcDateTime),
     PrimaryKeyConstraint("handler", "event_type", name="event_subscriptions_pkey"),
 )
@@ -289,13 +291,13 @@ event_actions = Table(
 )
 Index("event_actions_event", event_actions.c.event_id, event_actions.c.handler, event_actions.c.acted_at)
 
-# Messages that aren't wake-ups, kept with their bytes until an operator replays or discards them.
+# Messages that are not wake-ups, kept with their bytes until an operator replays or discards them.
 event_parked = Table(
     "event_parked",
     metadata,
     Column("id", Id, nullable=False),
     Column("queue", String(255), nullable=False),
-    Column("reason", String(64), nullable=False),  # one of a few words, to count by
+    Column("reason", String(64), nullable=False),  # a word of a small set, to count by
     Column("detail", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("properties", Json, nullable=False),  # headers, content type and encoding, as far as JSON holds them
@@ -305,10 +307,18 @@ event_parked = Table(
     Column("closed_at", UtcDateTime),  # replayed or discarded
     PrimaryKeyConstraint("id", name="event_parked_pkey"),
 )
-Index("event_parked_open", event_parked.c.parked_at, postgresql_where=text("state = 'parked'"),
-      sqlite_where=text("state = 'parked'"))  # fmt: skip
-Index("event_parked_closed", event_parked.c.closed_at, postgresql_where=text("state <> 'parked'"),
-      sqlite_where=text("state <> 'parked'"))  # fmt: skip
+Index(
+    "event_parked_open",
+    event_parked.c.parked_at,
+    postgresql_where=text("state = 'parked'"),
+    sqlite_where=text("state = 'parked'"),
+)
+Index(
+    "event_parked_closed",
+    event_parked.c.closed_at,
+    postgresql_where=text("state <> 'parked'"),
+    sqlite_where=text("state <> 'parked'"),
+)
 
 # The living workers, and what each understands: a worker writes its row at start, and renews it.
 event_workers = Table(
@@ -317,7 +327,7 @@ event_workers = Table(
     Column("name", String(255), nullable=False),  # node name and a token, as host names may be reused
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("version", String(64), nullable=False),  # of this package
+    Column("version", String(64), nullable=False),  # the version of this package
     Column("pool", String(32), nullable=False),
     Column("concurrency", Integer, nullable=False),
     Column("pool_size", Integer, nullable=False),  # database connections that each of its processes may keep

@@ -1,4 +1,4 @@
-"""Reads which traces events and failed attempts belong to. Keeps the contract of events.ledger.Traces."""
+"""Reads the traces of events and of failed attempts. Keeps the contract of events.ledger.Traces."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -13,7 +13,7 @@ from events.store.tables import event_attempts, event_store
 _EVENT, _ATTEMPT = event_store.c, event_attempts.c
 
 
-class _traceparent(of_metadata):  # noqa: N801 - an SQL expression
+class _traceparent(of_metadata):  # noqa: N801 - an SQL function
     inherit_cache = True
     key = "traceparent"
 
@@ -24,21 +24,21 @@ class _tracestate(of_metadata):  # noqa: N801
 
 
 class SqlTraces:
-    """Asked only while there is somebody to give spans to."""
+    """Used only while tracing is on."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def of_events(self, event_ids: Collection[UUID]) -> dict[UUID, Carrier]:
         query = select(_EVENT.id, _traceparent(), _tracestate()).where(_EVENT.id.in_(list(event_ids)))
-        found: dict[UUID, Carrier] = {}
+        carriers: dict[UUID, Carrier] = {}
         with look(self._engine) as connection:
             for event_id, parent, state in connection.execute(query):
-                if isinstance(parent, str):  # the metadata of a foreign program may hold anything
-                    found[event_id] = {"traceparent": parent}
+                if isinstance(parent, str):  # another program may have written anything into the metadata
+                    carriers[event_id] = {"traceparent": parent}
                     if isinstance(state, str):
-                        found[event_id]["tracestate"] = state
-        return found
+                        carriers[event_id]["tracestate"] = state
+        return carriers
 
     def before(self, event_id: UUID, handler: str, token: int) -> str | None:
         query = (

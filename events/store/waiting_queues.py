@@ -1,4 +1,4 @@
-"""Which queues deliveries wait for."""
+"""Finds the queues that deliveries wait for."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ _DELIVERY = event_deliveries.c
 
 
 def heads() -> Any:
-    """Each queue that deliveries wait for, and when its earliest is due: columns queue and due_at.
+    """Select each queue that deliveries wait for, and the time at which its earliest is due: columns queue and due_at.
 
-    By the index from one queue to the next, whatever stands in each: a backlog makes it no slower.
+    The index is read from one queue to the next, whatever each holds: a backlog makes this query no slower.
     """
     pending = in_state(State.PENDING)
     first = select(func.min(_DELIVERY.queue).label("queue")).where(pending).cte("queues", recursive=True)

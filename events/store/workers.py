@@ -1,4 +1,4 @@
-"""Which workers live, and what each understands. Keeps the contract of events.ledger.WorkerRegistry."""
+"""Keeps which workers live, and what each understands. Keeps the contract of events.ledger.WorkerRegistry."""
 
 import json
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class SqlWorkers:
             now = now_plus(connection)
             old = now_plus(connection, -_FORGOTTEN_AFTER)
             known = select(_WORKER.name).where((_WORKER.name == worker.name) | (_WORKER.seen_at < old)).correlate(None)
-            free = known.with_for_update(skip_locked=True)  # the lock may be that of a process that never ends
+            free = known.with_for_update(skip_locked=True)  # the lock may belong to a process that never ends
             connection.execute(delete(event_workers).where(_WORKER.name.in_(free)))
             connection.execute(event_workers.insert().values(**values | {"started_at": now, "seen_at": now}))
 
@@ -58,7 +58,7 @@ class SqlWorkers:
         )
 
     def _clock_ahead(self) -> float:
-        """Seconds that this machine's clock is ahead of the database's. On SQLite there is one clock."""
+        """Return the seconds by which this machine's clock is ahead of the database's. On SQLite there is one clock."""
         if self._engine.dialect.name == "sqlite":
             return 0.0
         with look(self._engine) as connection:

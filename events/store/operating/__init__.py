@@ -1,4 +1,4 @@
-"""What operators ask of the ledger, one contract of events.ledger.operator_ports a file.
+"""What operators ask of the ledger: each file keeps one contract of events.ledger.operator_ports.
 
 May import: the rest of store. Open first: `dead_letters`.
 """

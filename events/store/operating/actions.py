@@ -1,4 +1,6 @@
-"""What operators did: a row for each delivery that they changed, and one for what they did to a handler as a whole."""
+"""Remembers the actions of operators: a row for each delivery that changed, and one row for an action on a whole
+handler.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -12,8 +14,8 @@ from events.store.tables import event_actions
 
 
 def remember(connection: Connection, action: Action, actor: str, of: Sequence[tuple[UUID | None, str]]) -> None:
-    """Write down what an operator did to these deliveries (event id, handler), or to a handler as a whole (no id)."""
+    """Write down an operator's action on these deliveries (event id, handler), or on a handler as a whole (no id)."""
     if of:
         rows = [{"id": uuid7(), "event_id": event_id, "handler": handler} for event_id, handler in of]
-        what = {"action": action.value, "actor": actor[:255], "acted_at": now_plus(connection)}
-        connection.execute(insert(event_actions).values(what), rows)
+        shared = {"action": action.value, "actor": actor[:255], "acted_at": now_plus(connection)}
+        connection.execute(insert(event_actions).values(shared), rows)

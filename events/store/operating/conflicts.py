@@ -1,4 +1,4 @@
-"""Work of operators and of upkeep that may get into each other's way: then it is done once more."""
+"""Repeats work of operators and of upkeep that was stopped by a conflict with other such work."""
 
 import random
 import time
@@ -15,16 +15,16 @@ _TRIES = 6
 
 
 def in_turn(engine: Engine, work: Callable[[Connection], Answer]) -> Answer:
-    """Do `work` in a transaction of its own; again, from the beginning, if a deadlock or the like ended it.
+    """Do `work` in a transaction of its own, and repeat it from the beginning if a deadlock or the like ended it.
 
-    What holds rows of two operators is not ordered, so PostgreSQL may have to choose one of them to give way.
+    Two operators lock their rows in no common order, so PostgreSQL may have to stop one of them.
     """
     for left in reversed(range(_TRIES)):
         try:
             with transaction(engine) as connection:
                 return work(connection)
         except DBAPIError as error:
-            # SQLite has waited long already when it says that it is locked.
+            # When SQLite says that it is locked, it has waited long already.
             if not left or engine.dialect.name == "sqlite" or not is_contention(error):
                 raise
         time.sleep(random.uniform(0.01, 0.1))

@@ -1,4 +1,4 @@
-"""Which deliveries a DeadLetterFilter means."""
+"""Turns a DeadLetterFilter into conditions of a query."""
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
@@ -9,7 +9,9 @@ _DELIVERY, _ACTION = event_deliveries.c, event_actions.c
 
 
 def matching(wanted: DeadLetterFilter, state: State | None = None) -> list[ColumnElement[bool]]:
-    """All of these are true of them. `state`: where the filter's own would not do."""
+    """Return the conditions that are all true for the deliveries of the filter. `state` replaces the filter's own
+    state.
+    """
     state = state or (State.DISCARDED if wanted.discarded else State.DEAD)
     conditions: list[ColumnElement[bool]] = [in_state(state)]
     if state is State.DISCARDED:
@@ -29,7 +31,7 @@ def matching(wanted: DeadLetterFilter, state: State | None = None) -> list[Colum
         conditions.append(_is(_DELIVERY.error_type, wanted.error_type))
     if wanted.place is not None:
         conditions.append(_is(_DELIVERY.place, wanted.place))
-    event = event_store.alias().c  # its own, since whoever asks may have joined the table
+    event = event_store.alias().c  # an alias, since the query that uses the conditions may have joined the table
     its_event = event.id == _DELIVERY.event_id
     if wanted.event_type is not None:
         unknown = _DELIVERY.event_type.is_(None)  # fanned out by older code
@@ -41,7 +43,7 @@ def matching(wanted: DeadLetterFilter, state: State | None = None) -> list[Colum
 
 
 def _is_replaced() -> ColumnElement[bool]:
-    """Whether a corrected copy took the delivery's place, which is the last that an operator did to it."""
+    """Whether the last action on the delivery was to replace it by a corrected copy."""
     last = (
         select(_ACTION.action)
         .where(_ACTION.event_id == _DELIVERY.event_id, _ACTION.handler == _DELIVERY.handler)
@@ -53,5 +55,5 @@ def _is_replaced() -> ColumnElement[bool]:
 
 
 def _is(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """Of a column that may be NULL where a DeadLetter has "". Written so that an index on it is of use."""
+    """Compare a column that may be NULL where a DeadLetter has "". An index on the column stays usable."""
     return column == text if text else or_(column.is_(None), column == "")

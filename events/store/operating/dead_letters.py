@@ -10,7 +10,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Select,
-    and_,
     func,
     insert,
     literal,
@@ -34,7 +33,7 @@ _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 
 
 class SqlDeadLetterBox:
-    """Deliveries in state `dead`, and those that were discarded."""
+    """Deliveries in state `dead`, and discarded deliveries."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -72,7 +71,7 @@ class SqlDeadLetterBox:
             wake_relays(connection)
             again = {
                 "state": waits(),
-                "queue": func.coalesce(home(), _DELIVERY.queue),  # which may have changed since
+                "queue": func.coalesce(home(), _DELIVERY.queue),  # the handler's queue may have changed since
                 "due_at": now_plus(connection),
                 "passes": 0,
                 "attempts_before": _DELIVERY.attempts,
@@ -107,24 +106,34 @@ class SqlDeadLetterBox:
             gone = {"state": State.DISCARDED, "finished_at": now}
             if not self._change(connection, State.DEAD, mine, Action.EDIT, actor, gone):
                 return False
-            told = json.loads(
+            metadata = json.loads(
                 connection.scalars(select(stored_json(_EVENT.metadata)).where(_EVENT.id == event_id)).one()
             )
-            told |= {"causation_id": str(event_id), "corrects": str(event_id)}
-            changed = {"id": corrected_id, "event_data": data, "metadata": json.dumps(told), "processed": True,
-                       "fanned_out": Mark.FANNED_OUT.value}  # fmt: skip
+            metadata |= {"causation_id": str(event_id), "corrects": str(event_id)}
+            changed = {
+                "id": corrected_id,
+                "event_data": data,
+                "metadata": json.dumps(metadata),
+                "processed": True,
+                "fanned_out": Mark.FANNED_OUT.value,
+            }
             values = [literal(value, _EVENT[name].type).label(name) for name, value in changed.items()]
             kept = [_EVENT.aggregate_id, _EVENT.event_type, _EVENT.version, _EVENT.timestamp, _EVENT.schema_version]
             event = select(*values, now.label("created_at"), *kept).where(_EVENT.id == event_id)
             connection.execute(
                 insert(event_store).from_select([column.name for column in event.selected_columns], event)
             )
-            one = and_(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
-            queue = func.coalesce(home(), _DELIVERY.queue)
-            copy = select(literal(corrected_id, _DELIVERY.event_id.type), _DELIVERY.handler, queue,
-                          _DELIVERY.event_type, waits(), now, now).where(one)  # fmt: skip
-            columns = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
-            connection.execute(insert(event_deliveries).from_select(columns, copy))
+            copied = {
+                "event_id": literal(corrected_id, _DELIVERY.event_id.type),
+                "handler": _DELIVERY.handler,
+                "queue": func.coalesce(home(), _DELIVERY.queue),
+                "event_type": _DELIVERY.event_type,
+                "state": waits(),
+                "due_at": now,
+                "created_at": now,
+            }
+            copy = select(*copied.values()).where(_DELIVERY.event_id == event_id, _DELIVERY.handler == handler)
+            connection.execute(insert(event_deliveries).from_select(list(copied), copy))
             remember(connection, Action.EDIT, actor, [(corrected_id, handler)])
             return True
 
@@ -139,26 +148,28 @@ class SqlDeadLetterBox:
         actor: str,
         values: dict[str, Any],
     ) -> int:
-        # Asked of each row as it is when it is locked: what another operator has just changed is left alone.
-        condition, found = [*matching(wanted, state)], {}
-        if wanted.limit is not None:  # the oldest first: who stops it and begins again goes on with the next ones
-            some = (
+        # The condition is checked for each row as it is when it is locked: a row that another operator has just changed
+        # is left alone.
+        condition, keys = [*matching(wanted, state)], {}
+        # The oldest first: an operator that stops the command and starts it again goes on with the next letters.
+        if wanted.limit is not None:
+            oldest = (
                 select(_DELIVERY.event_id, _DELIVERY.handler)
                 .where(*condition)
                 .order_by(_DELIVERY.finished_at, _DELIVERY.event_id, _DELIVERY.handler)
                 .limit(wanted.limit)
                 .with_for_update(of=event_deliveries)
             )
-            found = locked(connection, some)
+            keys = locked(connection, oldest)
             condition.append(is_key(key_table(connection.dialect.name)))
         changing = update(event_deliveries).where(*condition).values(**values)
-        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler), found).all()
+        changed = connection.execute(changing.returning(_DELIVERY.event_id, _DELIVERY.handler), keys).all()
         remember(connection, action, actor, [(row.event_id, row.handler) for row in changed])
         return len(changed)
 
 
 def find(connection: Connection, wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> list[DeadLetter]:
-    """Dead letters with their events, newest first; of an event that was deleted its columns are empty."""
+    """Return dead letters with their events, newest first; the columns of a deleted event are empty."""
     query = select(
         _DELIVERY.event_id,
         _DELIVERY.handler,
@@ -208,7 +219,7 @@ def _groups(connection: Connection, wanted: DeadLetterFilter) -> list[FailureGro
 
 
 def sizes_of(wanted: DeadLetterFilter, *also: ColumnElement[bool]) -> Select[Any]:
-    """How many characters each has of what may be long, in the order of `find`."""
+    """Select for each letter the number of characters of its long texts, in the order of `find`."""
     texts = (stored_json(_EVENT.event_data), stored_json(_EVENT.metadata), _DELIVERY.error, _DELIVERY.traceback)
     total = sum((func.coalesce(func.length(text), 0) for text in texts), literal(0))
     return _of(select(total), wanted, *also)

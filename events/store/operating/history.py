@@ -1,4 +1,4 @@
-"""Reads what became of events. Keeps the contract of events.ledger.History."""
+"""Reads the history of events. Keeps the contract of events.ledger.History."""
 
 import json
 from collections.abc import Collection
@@ -36,28 +36,36 @@ from events.store.tables import (
 Record = TypeVar("Record", DeliveryRecord, AttemptRecord, ActionRecord)
 
 _EVENT, _DELIVERY = event_store.c, event_deliveries.c
-_MOST_CORRELATED = 10_000  # events of one request
-_MOST_SENT_AS = 1_000  # events of one id: there are as many as there are senders who use it
+_MOST_CORRELATED = 10_000  # the most events of one request that a search finds
+# The most events of one sender's id that a search finds: there are as many as senders that use the id.
+_MOST_SENT_AS = 1_000
 _FOUND = (
     _EVENT.id.label("event_id"),
     _EVENT.event_type,
     func.coalesce(_EVENT.aggregate_id, "").label("aggregate_id"),
     _EVENT.created_at.label("published_at"),
 )
-_TEXTS = {"error_type", "error", "traceback", "place"}  # empty where the ledger has none
+_TEXTS = {"error_type", "error", "traceback", "place"}  # columns whose NULL is shown as ""
 _ATTEMPT = event_attempts.c
-_OF_LAST = select(_ATTEMPT.run).where(  # of an attempt that didn't end well; it may be one that doesn't count
-    _ATTEMPT.event_id == _DELIVERY.event_id, _ATTEMPT.handler == _DELIVERY.handler,
-    _ATTEMPT.attempt == _DELIVERY.attempts,
-).scalar_subquery()  # fmt: skip
-_NUMBERS: dict[str, ColumnElement[int]] = {  # of attempts, by the table of the record: see events.ledger.records
+# The number of an attempt that didn't end well; it may be an attempt that doesn't count.
+_OF_LAST = (
+    select(_ATTEMPT.run)
+    .where(
+        _ATTEMPT.event_id == _DELIVERY.event_id,
+        _ATTEMPT.handler == _DELIVERY.handler,
+        _ATTEMPT.attempt == _DELIVERY.attempts,
+    )
+    .scalar_subquery()
+)
+# The column with an attempt's number, by the table of the record: see events.ledger.records.
+_NUMBERS: dict[str, ColumnElement[int]] = {
     event_attempts.name: _ATTEMPT.run,
     event_deliveries.name: func.coalesce(_OF_LAST, _DELIVERY.attempts - _DELIVERY.attempts_before),
 }
 
 
 class SqlHistory:
-    """Events with their deliveries, attempts and what operators did."""
+    """Events with their deliveries and attempts, and the actions of operators."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -80,14 +88,14 @@ class SqlHistory:
                 return None
             names = [str(event_id)]
             if sender := sender_of(event_id, _object(row.metadata)):
-                names.append(sender[1])  # by which it is known where it came from
+                names.append(sender[1])  # the id that the event has at its sender
             caused = select(*_FOUND).where(causation_id().in_(names)).order_by(_EVENT.created_at, _EVENT.id)
             return EventRecord(
                 **dict(row._mapping) | {"mark": Mark(row.mark)},
                 deliveries=_records(connection, event_deliveries, event_id, DeliveryRecord, "handler"),
                 attempts=_records(connection, event_attempts, event_id, AttemptRecord, "ended_at"),
                 actions=_records(connection, event_actions, event_id, ActionRecord, "acted_at"),
-                caused=[Found(**one._mapping) for one in connection.execute(caused)],
+                caused=[Found(**effect._mapping) for effect in connection.execute(caused)],
             )
 
     def find(self, wanted: EventFilter) -> list[Found]:
@@ -103,34 +111,37 @@ class SqlHistory:
     def deliveries(self, event_ids: Collection[UUID]) -> dict[UUID, list[DeliveryRecord]]:
         columns = [_DELIVERY.event_id, *_columns(event_deliveries, DeliveryRecord)]
         query = select(*columns).where(_DELIVERY.event_id.in_(list(event_ids))).order_by(_DELIVERY.handler)
-        found: dict[UUID, list[DeliveryRecord]] = {}
+        deliveries: dict[UUID, list[DeliveryRecord]] = {}
         with look(self._engine) as connection:
             for event_id, *values in connection.execute(query):
-                found.setdefault(event_id, []).append(DeliveryRecord(*values))
-        return found
+                deliveries.setdefault(event_id, []).append(DeliveryRecord(*values))
+        return deliveries
 
 
 def find(connection: Connection, wanted: EventFilter) -> list[Found]:
-    """Newest first. Those that are fanned out and those that are not are found by an index each; the latter by when
-    they occurred, which is when they were published but for programs that say otherwise."""
+    """Return events, newest first.
+
+    Events that are fanned out are found by one index, all others by another. The others are ordered by the time at
+    which they occurred, which is the time of publishing unless another program says otherwise.
+    """
     newest = (_EVENT.created_at.desc(), _EVENT.id.desc())
     conditions = _conditions(wanted)
     if wanted.correlation_id is not None:
         conditions.append(_EVENT.id.in_(_correlated(connection, wanted.correlation_id)))
     if wanted.sender_id is not None:
         conditions.append(_EVENT.id.in_(_sent_as(connection, wanted.sender_id)))
-    new = is_unprocessed if wanted.event_type is None else is_new  # by type there is an index of its own
+    new = is_unprocessed if wanted.event_type is None else is_new  # for one type there is an index of its own
     parts = [
         select(*_FOUND).where(condition, *conditions).order_by(*order).limit(wanted.limit).subquery()
         for condition, order in ((is_processed, newest), (new, (_EVENT.timestamp.desc(),)))
     ]
-    found = union_all(*(select(part) for part in parts)).subquery()
-    query = select(found).order_by(found.c.published_at.desc(), found.c.event_id.desc()).limit(wanted.limit)
+    both = union_all(*(select(part) for part in parts)).subquery()
+    query = select(both).order_by(both.c.published_at.desc(), both.c.event_id.desc()).limit(wanted.limit)
     return [Found(**row._mapping) for row in connection.execute(query)]
 
 
 def _records(connection: Connection, table: Table, event_id: UUID, kind: type[Record], by: str) -> list[Record]:
-    """The event's rows of a table, as values whose fields are named as the columns are."""
+    """Return the event's rows of a table, as values whose fields are named as the columns are."""
     query = select(*_columns(table, kind)).where(table.c.event_id == event_id).order_by(table.c[by], table.c.handler)
     return [kind(**row._mapping) for row in connection.execute(query)]
 
@@ -146,26 +157,31 @@ def _column(table: Table, name: str) -> ColumnElement[Any]:
 
 
 def _correlated(connection: Connection, correlation: str) -> list[UUID]:
-    """All of them, and the one that began it, whose own id it may be."""
+    """Return the ids of all correlated events, and of the event that began the request, whose id the correlation may
+    be.
+    """
     query = select(_EVENT.id).where(is_correlated(), correlation_id() == correlation).limit(_MOST_CORRELATED)
-    found = list(connection.scalars(query))
+    ids = list(connection.scalars(query))
     with suppress(ValueError):
-        found.append(UUID(correlation))
-    return found
+        ids.append(UUID(correlation))
+    return ids
 
 
 def _sent_as(connection: Connection, sender_id: str) -> list[UUID]:
-    """Of whichever sender. People copy UUIDs in any spelling, and programs write them in the usual one."""
+    """Return the ids of the events with this id at any sender.
+
+    People copy UUIDs in any spelling, and programs write them in the usual spelling.
+    """
     spellings = {sender_id, str(as_uuid(sender_id) or sender_id)}
     return list(connection.scalars(select(_EVENT.id).where(sender_event_id().in_(spellings)).limit(_MOST_SENT_AS)))
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Empty for what a foreign program wrote that is none."""
+    """Return the object in a JSON text; an empty object if another program wrote something else."""
     with suppress(ValueError):
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
     return {}
 
 

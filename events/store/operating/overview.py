@@ -1,7 +1,7 @@
-"""Counts what stands in the ledger. Keeps the contract of events.ledger.Overviews.
+"""Counts the rows of the ledger. Keeps the contract of events.ledger.Overviews.
 
-What is not finished is found by partial indexes. To count what is finished a database has to read it all: seconds, with
-millions of rows, so whoever shows it often keeps it for a while.
+Unfinished events and deliveries are found by partial indexes. To count finished ones, a database has to read all of
+them, which takes seconds with millions of rows; so pages that show these counts often keep them for a while.
 """
 
 from collections import Counter
@@ -44,15 +44,14 @@ from events.store.tables import (
 from events.store.waiting_queues import heads
 from events.store.workers import alive
 
-_EVENT, _DELIVERY, _ATTEMPT = event_store.c, event_deliveries.c, event_attempts.c
-_SUBSCRIPTION, _HANDLER = event_subscriptions.c, event_handlers.c
+_EVENT, _DELIVERY, _ATTEMPT, _SUBSCRIPTION = event_store.c, event_deliveries.c, event_attempts.c, event_subscriptions.c
 _UNFINISHED = (State.PENDING, State.SENT, State.RUNNING, State.DEAD, State.PAUSED)
 _NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
 _TYPE = func.coalesce(_DELIVERY.event_type, "")  # older rows may have none
 
 
 class SqlOverviews:
-    """A few grouped queries, of one moment: what a delivery leaves while they run it is still in, and is in once."""
+    """A few grouped queries of one moment: a delivery that changes while they run is counted once, in its old state."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -64,14 +63,16 @@ class SqlOverviews:
             parked = parked_counts(connection)
             subscriptions = connection.execute(
                 select(
-                    _SUBSCRIPTION.handler, _SUBSCRIPTION.event_type, _SUBSCRIPTION.queue, _SUBSCRIPTION.pace,
+                    _SUBSCRIPTION.handler,
+                    _SUBSCRIPTION.event_type,
+                    _SUBSCRIPTION.queue,
+                    _SUBSCRIPTION.pace,
                     _SUBSCRIPTION.orphaned_at,
                 )
-            ).all()  # fmt: skip
+            ).all()
             switched = {row.handler: row for row in connection.execute(select(event_handlers))}
             deliveries = _deliveries(connection, finished=finished)
             errors = _errors(connection) if finished else Counter()
-            subscribed = {row.event_type for row in subscriptions}
             types = _event_types(connection, now, deliveries, errors, finished=finished)
             ages = {row.queue: 0.0 for row in subscriptions}
             ages |= {queue: _age(due_at, now) for queue, due_at in connection.execute(select(heads()))}
@@ -84,7 +85,7 @@ class SqlOverviews:
             finished=finished,
             event_types=types,
             handlers=[_handler(name, subscriptions, switched, deliveries, errors, workers) for name in names],
-            unhandled_types=[one.event_type for one in types if one.waiting and one.event_type not in subscribed],
+            unhandled_types=_unhandled(types, subscriptions),
             oldest_due=ages,
             lag=lag,
             parked=parked,
@@ -103,33 +104,33 @@ class SqlOverviews:
 
     def running(self) -> list[tuple[str, float, str, int]]:
         query = select(_DELIVERY.handler, _DELIVERY.started_at, _DELIVERY.worker).where(in_state(State.RUNNING))
-        found: dict[str, tuple[float, str, int]] = {}
+        oldest: dict[str, tuple[float, str, int]] = {}
         with look(self._engine) as connection:
             now = _now(connection)
             for handler, started_at, worker in connection.execute(query.order_by(_DELIVERY.started_at)):
-                seconds, first, count = found.get(handler, (_age(started_at, now), worker or "?", 0))
-                found[handler] = (seconds, first, count + 1)
-        return [(handler, *told) for handler, told in sorted(found.items())]
+                seconds, first, count = oldest.get(handler, (_age(started_at, now), worker or "?", 0))
+                oldest[handler] = (seconds, first, count + 1)
+        return [(handler, *numbers) for handler, numbers in sorted(oldest.items())]
 
 
 Key = tuple[str, str]  # handler, event type
 
 
 def _deliveries(connection: Connection, *, finished: bool) -> dict[tuple[str, str, str], int]:
-    """By handler, event type and state."""
+    """Count deliveries by handler, event type and state."""
     query = select(_DELIVERY.handler, _TYPE, _DELIVERY.state, func.count()).group_by(
         _DELIVERY.handler, _TYPE, _DELIVERY.state
     )
     if finished:
         return {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
-    found: dict[tuple[str, str, str], int] = {}
-    for state in _UNFINISHED:  # one by one, each by its own index
-        found |= {(row[0], row[1], row[2]): row[3] for row in connection.execute(query.where(in_state(state)))}
-    return found
+    counts: dict[tuple[str, str, str], int] = {}
+    for state in _UNFINISHED:  # a query for each state, each by its own index
+        counts |= {(row[0], row[1], row[2]): row[3] for row in connection.execute(query.where(in_state(state)))}
+    return counts
 
 
 def _errors(connection: Connection) -> Counter[Key]:
-    """Attempts that failed."""
+    """Count failed attempts by handler and event type."""
     same = and_(_ATTEMPT.event_id == _DELIVERY.event_id, _ATTEMPT.handler == _DELIVERY.handler)
     query = (
         select(_ATTEMPT.handler, _TYPE, func.count())
@@ -154,7 +155,8 @@ def _event_types(
 
     waiting = counted(is_new)  # from an index alone
     since = literal(now - timedelta(seconds=LATELY), UtcDateTime)
-    # Those that are not fanned out by when they occurred, for which there is an index: mostly it is the same.
+    # Events that are not fanned out are counted by the time at which they occurred, for which there is an index: mostly
+    # it is the time at which they were stored.
     lately = counted(is_processed, _EVENT.created_at >= since) + counted(is_unprocessed, _EVENT.timestamp >= since)
     done = counted(is_processed) if finished else Counter[str]()
     failed: Counter[str] = Counter()
@@ -208,7 +210,10 @@ def _handler(
 def _orphans(
     handler: str, subscriptions: Any, deliveries: dict[tuple[str, str, str], int], workers: list[WorkerInfo]
 ) -> list[Orphan]:
-    """What it is subscribed to, or what waits for it, and nobody has. Nobody can tell while no worker lives."""
+    """Return the event types that the handler is subscribed to, or that wait for it, and that no living worker has.
+
+    While no worker lives, that proves nothing, and the list is empty.
+    """
     since = {row.event_type: row.orphaned_at for row in subscriptions}
     waiting: Counter[str] = Counter()
     for (name, kind, state), count in deliveries.items():
@@ -221,15 +226,20 @@ def _orphans(
     ]
 
 
+def _unhandled(types: list[EventMetrics], subscriptions: Any) -> list[str]:
+    subscribed = {row.event_type for row in subscriptions}
+    return [kind.event_type for kind in types if kind.waiting and kind.event_type not in subscribed]
+
+
 def _unread(subscriptions: Any, workers: list[WorkerInfo]) -> list[str]:
     had = {row.queue for row in subscriptions if any(worker.has(row.handler, row.event_type) for worker in workers)}
     return sorted(had - {queue for worker in workers for queue in worker.queues})
 
 
 def _first_in_line(connection: Connection) -> datetime | None:
-    """When the first event was stored, of those that somebody wants and that are not fanned out."""
-    found: datetime | None = connection.scalar(first_stored())
-    return found
+    """Return the earliest time at which an event with a subscription was stored that is not fanned out."""
+    stored_at: datetime | None = connection.scalar(first_stored())
+    return stored_at
 
 
 def _now(connection: Connection) -> datetime:

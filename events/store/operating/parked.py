@@ -1,4 +1,4 @@
-"""Messages that are no wake-up of ours. Keeps the contract of events.ledger.ParkingLot."""
+"""Messages that are not wake-ups of ours. Keeps the contract of events.ledger.ParkingLot."""
 
 import json
 from collections.abc import Callable
@@ -43,12 +43,20 @@ class SqlParkingLot:
 
     def find(self, wanted: ParkedFilter) -> list[Parked]:
         query = (
-            select(_PARKED.id, _PARKED.queue, _PARKED.reason, _PARKED.detail, _PARKED.body,
-                   cast(_PARKED.properties, Text).label("properties"), _PARKED.worker, _PARKED.parked_at)
+            select(
+                _PARKED.id,
+                _PARKED.queue,
+                _PARKED.reason,
+                _PARKED.detail,
+                _PARKED.body,
+                cast(_PARKED.properties, Text).label("properties"),
+                _PARKED.worker,
+                _PARKED.parked_at,
+            )
             .where(*_conditions(wanted))
             .order_by(_PARKED.parked_at.desc(), _PARKED.id)
             .limit(wanted.limit)
-        )  # fmt: skip
+        )
         with look(self._engine) as connection:
             return [
                 Parked(**dict(row._mapping) | {"properties": json.loads(row.properties), "body": bytes(row.body)})
@@ -70,7 +78,7 @@ class SqlParkingLot:
             with transaction(self._engine) as connection:
                 mine = select(_PARKED.id).where(_is_open(), _PARKED.id == message.id)
                 if connection.scalar(mine.with_for_update(skip_locked=True)) is None:
-                    continue  # another click has it
+                    continue  # another click is replaying the message
                 if send(message, connection):
                     _close(connection, ParkedState.REPLAYED, _PARKED.id == message.id)
                     count += 1

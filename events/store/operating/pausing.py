@@ -1,8 +1,9 @@
 """Pauses, resumes and retires handlers. Keeps the contract of events.ledger.Switches.
 
-A statement that was begun before a handler was paused may not know of it, and still make or start a delivery. So
-`pause` waits until each transaction that may have asked before has ended: all that ask hold a lock of event_handlers,
-ROW SHARE, which PostgreSQL takes before it fixes what a statement sees (`is_paused`). Nobody waits for `pause`.
+A statement that began before a handler was paused may not see the pause, and still make or start a delivery. So `pause`
+waits until each transaction that may have asked before has ended. All transactions that ask hold a lock of
+event_handlers, ROW SHARE, which PostgreSQL takes before it fixes the rows that a statement sees (`is_paused`). No
+transaction waits for `pause`.
 """
 
 import time
@@ -30,11 +31,11 @@ _MAY_NOT_KNOW = text(
     "AND relation = CAST(CAST(:switches AS text) AS regclass) AND mode = 'RowShareLock' "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-_WAIT = 10.0  # seconds at most for transactions that may not know; each of ours takes milliseconds
+_WAIT = 10.0  # seconds to wait at most for transactions that may not know; each of ours takes milliseconds
 
 
 class SqlSwitches:
-    """Rows of event_handlers, and what waits for them."""
+    """Rows of event_handlers, and the deliveries that wait for these handlers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -42,7 +43,7 @@ class SqlSwitches:
 
     def pause(self, handler: str, actor: str) -> bool:
         changed = self._switch(handler, actor, paused=True)
-        if self._dialect == "postgresql":  # on SQLite one writes at a time
+        if self._dialect == "postgresql":  # on SQLite only one transaction writes at a time
             self._until_all_know(handler)
         return changed
 
@@ -69,16 +70,19 @@ class SqlSwitches:
         return drop(self._engine, handler, actor, limit, event_type)
 
     def _hold(self, handler: str, limit: int, *, others: bool = False) -> int:
-        """`others`: those too that somebody holds; nobody does for long, and what is left is not started anyway."""
+        """Hold back waiting deliveries; `others`: also those that another transaction has locked for a short time.
+
+        The deliveries that remain are not started anyway.
+        """
         may_start = and_(in_state(State.PENDING, State.SENT), is_paused(_DELIVERY.handler, event_deliveries))
         these = some_of(handler, may_start, limit, skip_locked=not others)
         try:
             with transaction(self._engine) as connection:
                 if others and self._dialect == "postgresql":
                     connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
-                found = locked(connection, these)
+                keys = locked(connection, these)
                 held = update(event_deliveries).where(is_key(key_table(self._dialect)), may_start)
-                return connection.execute(held.values(state=State.PAUSED, due_at=was_due()), found).rowcount
+                return connection.execute(held.values(state=State.PAUSED, due_at=was_due()), keys).rowcount
         except DBAPIError as error:
             if not is_contention(error):
                 raise

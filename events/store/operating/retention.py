@@ -1,6 +1,7 @@
-"""Forgets what is finished and old. Keeps the contract of events.ledger.Retention.
+"""Deletes what is finished and old. Keeps the contract of events.ledger.Retention.
 
-It goes along an index by age, a batch at a time, and never reads a table: with millions of rows that is what counts.
+It follows an index by age, one batch at a time, and never reads a whole table: with millions of rows, that matters
+most.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ class SqlRetention:
                 yield pruned
             if len(seen) < batch:
                 break
-            if last == (last := (seen[-1].created_at, seen[-1].id)):  # a time that doesn't even keep its place
+            if last == (last := (seen[-1].created_at, seen[-1].id)):  # the same place again: this time has no order
                 break
         while True:
             parked = self._in_turn(partial(_closed, before, batch, dry_run), dry_run)
@@ -85,7 +86,8 @@ class SqlRetention:
 
     @staticmethod
     def _oldest(connection: Connection, before: datetime, last: Sequence[Any] | None, batch: int, *, lock: bool) -> Any:
-        # As text: what a foreign program wrote may be no time that Python knows, and is still an order to go on in.
+        # As text: another program may have written a time that Python can't read, but which still has its place in the
+        # order.
         sqlite = connection.dialect.name == "sqlite"
         created_at = type_coerce(_EVENT.created_at, StoredText()) if sqlite else cast(_EVENT.created_at, Text)
         query = (
@@ -102,9 +104,9 @@ class SqlRetention:
 
 
 def _finished(ids: Sequence[Any], before: datetime) -> Any:
-    """Of these events, those that nobody has anything left to do with."""
+    """Select those of the events that no relay, worker or operator needs any more."""
     in_use = exists().where(_DELIVERY.event_id == _EVENT.id, ~_is_done(before))
-    # What another program marked as processed, and no relay has looked at, may have handlers yet.
+    # An event that another program marked as processed, and that no relay has looked at, may still have handlers.
     return select(_EVENT.id).where(_EVENT.id.in_(ids), is_processed, ~has_mark(Mark.NOT_YET), ~in_use)
 
 
@@ -120,7 +122,10 @@ def _would_delete(connection: Connection, ids: Sequence[Any], before: datetime) 
 
 
 def _delete(connection: Connection, ids: Sequence[Any], before: datetime) -> Pruned:
-    """Their deliveries are locked first, and then it is asked again: an operator may just have restored one."""
+    """Delete the finished events with their deliveries.
+
+    The deliveries are locked first, then the condition is checked again: an operator may just have restored a delivery.
+    """
     maybe = list(connection.scalars(_finished(ids, before)))
     if not maybe:
         return Pruned()

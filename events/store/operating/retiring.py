@@ -1,4 +1,4 @@
-"""The end of a subscription, and of the deliveries that wait for a handler that wants them no more."""
+"""Ends a subscription, and discards the deliveries that wait for a handler that no longer wants them."""
 
 import time
 from collections.abc import Callable
@@ -19,9 +19,10 @@ from events.store.tables import event_deliveries, event_handlers, event_store, e
 
 _DELIVERY, _HANDLER, _SUBSCRIPTION = event_deliveries.c, event_handlers.c, event_subscriptions.c
 _NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
-_PATIENCE, _PAUSE = 30.0, 0.02  # seconds to wait for fan-outs, and between looks
-_HELD = "2s"  # PostgreSQL waits for a row that somebody holds; with all tries of `in_turn` six times that
-# Transactions that read subscriptions and write deliveries.
+_PATIENCE, _PAUSE = 30.0, 0.02  # seconds to wait for fan-outs at most, and between two looks
+# How long PostgreSQL waits for a row that another transaction has locked; six times that with all tries of `in_turn`.
+_HELD = "2s"
+# Finds the transactions that read subscriptions and write deliveries.
 _FAN_OUTS = text(
     "SELECT virtualtransaction FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = "
     "current_database()) AND pid <> pg_backend_pid() AND relation = CAST(CAST(:deliveries AS text) AS regclass) AND "
@@ -42,7 +43,7 @@ def unsubscribe(engine: Engine, handler: str, actor: str, event_type: str | None
     """See events.ledger.Switches."""
 
     def work(connection: Connection) -> bool:
-        one_at_a_time(connection)  # a worker that starts subscribes after it has said that it lives
+        one_at_a_time(connection)  # a worker that starts announces itself before it subscribes
         check()
         theirs = _SUBSCRIPTION.handler == handler
         gone = theirs if event_type is None else and_(theirs, _SUBSCRIPTION.event_type == event_type)
@@ -74,8 +75,8 @@ def drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str |
 
 
 def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str | None, *, others: bool = False) -> int:
-    """`others`: those too that somebody holds; nobody does for long."""
-    # Not what it is subscribed to again: code that has it may have come back meanwhile.
+    """Discard waiting deliveries; `others`: also those that another transaction has locked for a short time."""
+    # Deliveries of event types that the handler is subscribed to again are kept: a worker with its code may be back.
     kind = func.coalesce(_DELIVERY.event_type, _SUBSCRIPTION.event_type)
     wanted = exists().where(_SUBSCRIPTION.handler == _DELIVERY.handler, _SUBSCRIPTION.event_type == kind)
     unwanted = and_(in_state(*_NOT_BEGUN), ~wanted.correlate(event_deliveries), *_of_type(event_type))
@@ -85,9 +86,9 @@ def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str 
         if others and connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_HELD}'")
         given_up = {"state": State.DISCARDED, "finished_at": now_plus(connection)}
-        found = locked(connection, some_of(handler, unwanted, limit, skip_locked=not others))
+        keys = locked(connection, some_of(handler, unwanted, limit, skip_locked=not others))
         dropped = update(event_deliveries).where(is_key(key_table(connection.dialect.name)), unwanted).values(given_up)
-        ids = list(connection.scalars(dropped.returning(_DELIVERY.event_id), found))
+        ids = list(connection.scalars(dropped.returning(_DELIVERY.event_id), keys))
         remember(connection, Action.RETIRE, actor, [(event_id, handler) for event_id in ids])
         return len(ids)
 
@@ -95,9 +96,9 @@ def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str 
 
 
 def some_of(handler: str, condition: ColumnElement[bool], limit: int, *, skip_locked: bool = True) -> "Select[Any]":
-    """Some of the handler's deliveries, locked."""
-    some = select(_DELIVERY.event_id, _DELIVERY.handler).where(condition, _DELIVERY.handler == handler)
-    return some.limit(limit).with_for_update(skip_locked=skip_locked, of=event_deliveries)
+    """Select and lock up to `limit` of the handler's deliveries."""
+    deliveries = select(_DELIVERY.event_id, _DELIVERY.handler).where(condition, _DELIVERY.handler == handler)
+    return deliveries.limit(limit).with_for_update(skip_locked=skip_locked, of=event_deliveries)
 
 
 def _of_type(event_type: str | None) -> list[ColumnElement[bool]]:
@@ -109,8 +110,10 @@ def _of_type(event_type: str | None) -> list[ColumnElement[bool]]:
 
 
 def _let_fan_outs_end(engine: Engine) -> None:
-    """Those that read the subscriptions before they changed may still make deliveries. On SQLite there are none: they
-    take turns with us."""
+    """Wait until the fan-outs end that read the subscriptions before the change, as they may still make deliveries.
+
+    On SQLite there are none: fan-outs and this process take turns.
+    """
     if engine.dialect.name != "postgresql":
         return
     with look(engine) as connection:

@@ -1,4 +1,4 @@
-"""Events that wait for a handler, and perhaps for ever. Keeps the contract of events.ledger.Unhandled."""
+"""Events that wait for a handler, and perhaps forever. Keeps the contract of events.ledger.Unhandled."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
@@ -17,13 +17,13 @@ _EVENT, _DELIVERY, _SUBSCRIPTION = event_store.c, event_deliveries.c, event_subs
 
 
 class SqlUnhandled:
-    """New events of types that nobody has subscribed to."""
+    """New events of types without a subscription."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def types(self) -> list[UnhandledType]:
-        query = (  # from an index alone
+        query = (  # an index alone answers this query
             select(_EVENT.event_type, func.count().label("count"), func.min(_EVENT.timestamp).label("oldest"))
             .where(_waits_in_vain())
             .group_by(_EVENT.event_type)
@@ -53,12 +53,16 @@ def _waits_in_vain() -> ColumnElement[bool]:
 
 
 def _drop(these: ColumnElement[bool], batch: int, connection: Connection) -> int:
-    """The next of them. Nobody can subscribe meanwhile: whoever did before gets them, whoever does later does not."""
+    """Delete the next events, and return their number.
+
+    No handler can subscribe meanwhile: a handler that subscribed before gets the events, a handler that subscribes
+    later does not.
+    """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
         connection.exec_driver_sql(f"LOCK TABLE {named(event_subscriptions.name)} IN SHARE MODE")
-    some = select(_EVENT.id).where(these).order_by(*IN_LINE).limit(batch)
-    ids = list(connection.scalars(some.with_for_update(skip_locked=True, of=event_store)))
+    oldest = select(_EVENT.id).where(these).order_by(*IN_LINE).limit(batch)
+    ids = list(connection.scalars(oldest.with_for_update(skip_locked=True, of=event_store)))
     if not ids:
         return 0
     fanned_out = exists().where(_DELIVERY.event_id == _EVENT.id)
