@@ -96,7 +96,7 @@ def test_a_file_that_is_there_stays_as_it_is_and_the_doctor_says_so(folder: Path
         warning = found(pipeline)
     assert warning.level is Level.WARNING
     assert "events.db-wal" in warning.found
-    assert warning.cure.startswith(f"chmod o-rwx {folder}/events.db ")
+    assert warning.cure.startswith(f"run chmod o-rwx {folder}/events.db ")
     # And a group that shares it is nobody else
     for one in folder.iterdir():
         one.chmod(0o660)
