@@ -8,7 +8,17 @@ import typer
 
 from events.cli import completion, correcting, dead_actions, filters, ids
 from events.cli.help_pages import App
-from events.cli.output import AsJson, heading, hint, moment, print_fields, print_json, print_table, remark, say_lines
+from events.cli.output import (
+    AsJson,
+    heading,
+    hint,
+    print_fields,
+    print_json,
+    print_table,
+    remark,
+    say_lines,
+    shown_time,
+)
 from events.ledger import DeadLetter
 from events.pipeline import get_pipeline
 
@@ -83,10 +93,19 @@ def groups(
     if not found:
         remark("no discarded deliveries" if discarded else "no dead letters")
     rows = [
-        [group.key, group.handler, group.error_type.rpartition(".")[2], group.place, group.count,
-         moment(group.first_died_at), moment(group.last_died_at), group.replayed, group.example]
+        [
+            group.key,
+            group.handler,
+            group.error_type.rpartition(".")[2],
+            group.place,
+            group.count,
+            shown_time(group.first_died_at),
+            shown_time(group.last_died_at),
+            group.replayed,
+            group.example,
+        ]
         for group in found
-    ]  # fmt: skip
+    ]
     columns = ["group", "handler", "error", "in", "count", "first (UTC)", "last (UTC)", "replayed", "example"]
     title = "What was discarded, by how it failed" if discarded else "Dead letters that failed alike"
     print_table(title, columns, rows, right=["count", "replayed"], texts=["error", "example"])
@@ -122,9 +141,9 @@ def show(
                 ("queue", letter.queue),
                 ("attempts", f"{letter.counted} (replayed {letter.replays} times)"),
                 ("worker", letter.worker),
-                ("published", moment(letter.published_at)),
-                ("first start", moment(letter.first_started_at)),
-                ("died", moment(letter.died_at)),
+                ("published", shown_time(letter.published_at)),
+                ("first start", shown_time(letter.first_started_at)),
+                ("died", shown_time(letter.died_at)),
                 ("data", letter.event_data),
                 ("metadata", letter.metadata),
                 ("in", letter.place),
@@ -138,7 +157,14 @@ def show(
 
 def _print_letters(title: str, found: Sequence[DeadLetter], when: str) -> None:
     rows = [
-        [letter.event_id, letter.event_type, letter.handler, _attempts(letter), moment(letter.died_at), _reason(letter)]
+        [
+            letter.event_id,
+            letter.event_type,
+            letter.handler,
+            _attempts(letter),
+            shown_time(letter.died_at),
+            _reason(letter),
+        ]
         for letter in found
     ]
     columns = ["event id", "event", "handler", "attempts", when, "error"]

@@ -53,9 +53,13 @@ def replay(
         handler=handler, event=event, aggregate=aggregate, error=error, since=since, before=before, event_ids=these
     )
     _act(
-        "replay", wanted, everything, group, dry_run,
+        "replay",
+        wanted,
+        everything,
+        group,
+        dry_run,
         lambda chosen, told: letters.replay(chosen, actor or filters.actor(), rate=rate, progress=told),
-    )  # fmt: skip
+    )
 
 
 def discard(
@@ -84,10 +88,14 @@ def discard(
         handler=handler, event=event, aggregate=aggregate, error=error, since=since, before=before, event_ids=these
     )
     _act(
-        "discard", wanted, everything, group, dry_run,
+        "discard",
+        wanted,
+        everything,
+        group,
+        dry_run,
         lambda chosen, told: letters.discard(chosen, actor or filters.actor(), progress=told),
         lambda count: confirming.confirm(f"Discard {count:,} dead letters?", yes=yes),
-    )  # fmt: skip
+    )
 
 
 def restore(
@@ -123,9 +131,13 @@ def restore(
         discarded=True,
     )
     _act(
-        "restore", wanted, everything, group, dry_run,
+        "restore",
+        wanted,
+        everything,
+        group,
+        dry_run,
         lambda chosen, told: letters.restore(chosen, actor or filters.actor(), progress=told),
-    )  # fmt: skip
+    )
 
 
 def _act(

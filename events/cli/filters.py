@@ -82,10 +82,12 @@ Before = Annotated[datetime | None, typer.Option("--before", parser=when, metava
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group", metavar="GROUP", help="Only of this failure group: see `events dead groups`.",
+        "--group",
+        metavar="GROUP",
+        help="Only of this failure group: see `events dead groups`.",
         autocompletion=completion.groups,
     ),
-]  # fmt: skip
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most this many, newest first.")]
 Actor = Annotated[
     str | None, typer.Option("--actor", metavar="WHO", help="Who does it, for the history; default: USER@HOST.")

@@ -148,9 +148,6 @@ def shown_time(value: datetime | None) -> str:
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
 
 
-moment = shown_time  # the name that events.cli.dead uses
-
-
 def _cells(columns: Sequence[Column], row: Sequence[object]) -> list[list[str]]:
     return [_text(cell) if column.wraps else _lines(cell) for column, cell in zip(columns, row, strict=True)]
 

@@ -1,6 +1,6 @@
 """Settings, read from the environment once at start.
 
-May import: errors, text. Open first: `settings`, with the table that README.md shows.
+May import: errors, text. Open first: `settings`, with the table that docs/settings.md shows.
 """
 
 from events.settings.durations import duration

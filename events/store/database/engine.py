@@ -55,12 +55,15 @@ _NOTICE_ITS_END = {
     "keepalives_count": _COUNT,
     "tcp_user_timeout": _UNANSWERED,
 }
-_LET_IT_NOTICE = "; ".join(f"SET {name} = {value}" for name, value in {
-    "tcp_keepalives_idle": _IDLE,
-    "tcp_keepalives_interval": _INTERVAL,
-    "tcp_keepalives_count": _COUNT,
-    "tcp_user_timeout": _UNANSWERED,
-}.items())  # fmt: skip
+_LET_IT_NOTICE = "; ".join(
+    f"SET {name} = {value}"
+    for name, value in {
+        "tcp_keepalives_idle": _IDLE,
+        "tcp_keepalives_interval": _INTERVAL,
+        "tcp_keepalives_count": _COUNT,
+        "tcp_user_timeout": _UNANSWERED,
+    }.items()
+)
 
 
 def make_engine(settings: Settings, connections: tuple[int, int] | None = None) -> Engine:

@@ -46,7 +46,7 @@ _STARTS = [
     (Touch.TRANSACTION, r"create\s+(or\s+replace\s+)?((local|global)\s+)?temp\w*\b.*\bon\s+commit\s+drop\b"),
     (Touch.CONNECTION, r"create\s+(or\s+replace\s+)?((local|global)\s+)?temp\w*\b"),
     (Touch.CONNECTION, r"create\b[^(]*\btemp\s*\.\s*\w"),  # of SQLite
-]  # fmt: skip
+]
 _STARTS_OF = [(touch, re.compile(pattern, re.S)) for touch, pattern in _STARTS]
 _ANYWHERE = [
     (
@@ -68,8 +68,10 @@ IN_BODIES = (
     r"\mset\s+(local|session|role|constraints|transaction|search_path|time)\M|"
     r"(^|;|\mbegin|\mthen|\melse|\mloop|'|\$)\s*set\s"
 )
-_BEYOND = re.compile(r"\bset\s+(?!local|constraints|transaction)\w+\s*(=|\bto\b)|\bset\s+(session|role)\b|\blisten\b|"
-                     r"\breset\s|\bdiscard\b|advisory_(un)?lock|setseed|\bfalse\s*\)")  # fmt: skip
+_BEYOND = re.compile(
+    r"\bset\s+(?!local|constraints|transaction)\w+\s*(=|\bto\b)|\bset\s+(session|role)\b|\blisten\b|"
+    r"\breset\s|\bdiscard\b|advisory_(un)?lock|setseed|\bfalse\s*\)"
+)
 
 
 def touch_of(statement: str, values: Any, names: Mapping[str, Touch]) -> Touch:

@@ -21,8 +21,14 @@ _KINDS = {  # the types that a column may have, and the type that the ledger nee
     "schema_version": (_INTEGER, "integer"),
     "metadata": (_JSON, "jsonb"),
 }
-_DEFAULTS = {"version": "1", "timestamp": "now()", "processed": "false", "created_at": "now()",
-             "schema_version": "1", "metadata": "'{}'"}  # fmt: skip
+_DEFAULTS = {
+    "version": "1",
+    "timestamp": "now()",
+    "processed": "false",
+    "created_at": "now()",
+    "schema_version": "1",
+    "metadata": "'{}'",
+}
 _UTC = r"(Etc/)?(UTC|UCT|GMT|Universal|Zulu|Greenwich)"
 _SESSION = "SELECT setting, source FROM pg_catalog.pg_settings WHERE name = 'TimeZone'"
 _SETTINGS = f"""

@@ -116,8 +116,10 @@ class LedgerCheck:
                 "events are published into the ledger in schema %s of %s, to which search_path leads there, but "
                 "workers read the one in schema %s: they never see them; drop the ledger that is too many, or have "
                 "search_path find the workers' first",
-                where.schema, _shown(engine), own.schema,
-            )  # fmt: skip
+                where.schema,
+                _shown(engine),
+                own.schema,
+            )
         elif own is None or _are_different(own, where):
             log.warning(
                 "events are published into the ledger in %s, but %s is %s: workers that run with that never see them; "
