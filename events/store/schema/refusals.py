@@ -37,8 +37,8 @@ _CURES: tuple[tuple[str, str], ...] = (
     (r"42501|permission denied", "use a role that may do that"),
     (
         r"3F000|no schema has been selected",
-        "make the schema that the search_path names, or mend the search_path (it may be in the URL, or of the role or "
-        "database); if the schema is there: GRANT USAGE, CREATE ON SCHEMA NAME TO {role}",
+        "make the schema that the search_path names, or mend that (it may be in the URL, or of the role or "
+        "database); if it is there: GRANT USAGE, CREATE ON SCHEMA NAME TO {role}",
     ),
     (
         r"25006|read-only transaction",
