@@ -1,10 +1,10 @@
 """Events to and from other services: a folder for each kind of server, which a URL in EVENTS_BRIDGES names.
 
-`contract` says what a bridge keeps, and `tests/conformance/bridge` asks every bridge for it; `forwarding` is the
-handler that sends, `receiving` the loop that takes, `cloudevents` the form in which events travel. The folders are not
-imported here: each needs a client that may not be installed.
+`contract` says what every bridge must do, and `tests/conformance/bridge` tests every bridge for it. `forwarding` is the
+handler that sends, `receiving` the loop that receives, `cloudevents` the form in which events travel. This file imports
+none of the folders, as each needs a client that may not be installed.
 
-Only `rabbitmq` looks at another edge, transport, for publisher confirms.
+Only `rabbitmq` imports another edge: transport, for publisher confirms.
 
 May import: handling, ledger, settings and the words below. Open first: `contract`.
 """

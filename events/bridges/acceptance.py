@@ -1,7 +1,8 @@
-"""Which messages become events, and which. What a partner may send is what the contract says: integration events.
+"""Decides which messages become events. Partners may send the events of the contract: integration events.
 
-A domain event is private: whoever has a partner's token could else run the handlers of one that it has heard of. The
-URL of a bridge may name some, `?accept=CardAdded`, or all, `?accept=*`, which is right between services of one team.
+A domain event is private: else a partner with a token could run the handlers of any domain event whose name it has
+heard. The URL of a bridge may accept some of them, `?accept=CardAdded`, or all, `?accept=*`, which is right between
+services of one team.
 """
 
 import logging
@@ -23,20 +24,27 @@ log = logging.getLogger("events.bridges")
 
 
 class Acceptance:
-    """Which messages become events, and which.
+    """Decides which messages become events, and writes these.
 
     Args:
-        subscribed: event types that handlers anywhere are subscribed to, and whether they are public.
-        max_bytes: limits the data of each.
-        own_source: what this service calls itself; what it has sent is not taken for another's. Empty if it is unnamed.
-        source: the same; if it is unnamed, what everybody is called who is.
-        accepted_by: what the bridge of this name and place takes besides public events; None if it isn't configured.
+        subscribed: returns the event types to which handlers of any service are subscribed, and whether each is public.
+        max_bytes: the largest data that an event may have, in bytes.
+        own_source: the name of this service (EVENTS_SOURCE), which tells its own events that come back; "" if it has
+            none.
+        source: the source of events that this service sends: its name, or else the name of all services without one.
+        accepted_by: returns the event types that the bridge with this name and place accepts besides public events;
+            None if no such bridge is configured.
     """
 
     def __init__(
-        self, log: EventLog, subscribed: Callable[[], Mapping[str, bool]], max_bytes: int, own_source: str = "",
-        source: str = "", accepted_by: Callable[[str, str], Collection[str] | None] = lambda *_: None,
-    ) -> None:  # fmt: skip
+        self,
+        log: EventLog,
+        subscribed: Callable[[], Mapping[str, bool]],
+        max_bytes: int,
+        own_source: str = "",
+        source: str = "",
+        accepted_by: Callable[[str, str], Collection[str] | None] = lambda *_: None,
+    ) -> None:
         self._log = log
         self._subscribed = subscribed
         self._max_bytes = max_bytes
@@ -46,27 +54,27 @@ class Acceptance:
         self._known: Mapping[str, bool] = {}
 
     def refresh(self) -> Collection[str]:
-        """Ask the ledger anew; the event types that it knows."""
+        """Ask the ledger anew for subscriptions. Returns the event types that it knows."""
         self._known = self._subscribed()
         return self._known.keys()
 
     def envelope(self, received: Received, bridge: str, accept: Collection[str]) -> Arrival:
-        """Raises Unacceptable, OwnEvent."""
+        """The event of a message. Raises Unacceptable, or OwnEvent."""
         return incoming(received, bridge, lambda name: self._admit(name, accept), self._max_bytes, self._own_source)
 
     def write(self, connection: Connection, arrivals: Sequence[Arrival]) -> None:
-        """Those that are not stored. Raises Unacceptable if one of them has the id of another event."""
-        ids = [one.former for one in arrivals if one.former is not None]
+        """Store the events that are not stored yet. Raises Unacceptable if one has the id of another event."""
+        ids = [arrival.former for arrival in arrivals if arrival.former is not None]
         known = self._log.stored(connection, ids) if ids else {}
         try:
-            new = [one for one in arrivals if not is_known(one, known, self._source)]
+            new = [arrival for arrival in arrivals if not is_known(arrival, known, self._source)]
             if new:
                 self._log.append(connection, new)
         except EventIdTaken as error:
             raise Unacceptable(ID_TAKEN, f"of its source and id is another event: {error.found}") from error
 
     def publish_parked(self, message: Parked, connection: Connection) -> bool:
-        """A message that was parked, again, now that the cause may be gone: False if it still can't be accepted."""
+        """Accept a parked message, now that the cause may be gone. Returns False if it still can't be accepted."""
         self.refresh()
         bridge = str(message.properties["bridge"])
         try:
@@ -77,20 +85,21 @@ class Acceptance:
         return True
 
     def _accepted(self, message: Parked) -> Collection[str]:
-        """What its own bridge takes besides public events: as configured now, or else as it was when the message came.
+        """The event types that the message's bridge accepts besides public events.
 
-        A message that doesn't say which bridge that was, and what it took, may be anybody's.
+        They are those of today's configuration or, if the bridge is configured no longer, of when the message came. A
+        message that says neither its bridge nor event types gets none: it may be any sender's.
         """
-        kept = message.properties
-        now = self._accepted_by(str(kept["bridge"]), str(kept["from"])) if "from" in kept else None
-        return kept.get("accept", ()) if now is None else now
+        stored = message.properties
+        now = self._accepted_by(str(stored["bridge"]), str(stored["from"])) if "from" in stored else None
+        return stored.get("accept", ()) if now is None else now
 
     def _admit(self, event_type: str, accept: Collection[str]) -> None:
-        """Raises Unacceptable."""
+        """Raises Unacceptable if events of this type may not come in."""
         event_class = event_named(event_type)
         if len(event_type) > MAX_NAME or not (event_class is not None or event_type in self._known):
             raise Unacceptable(UNKNOWN, f"no event named {event_type[:200]!r} is known or subscribed to here")
-        # A class that is loaded decides: a subscription may be of older code, which said otherwise.
+        # A loaded class decides: a subscription may be of older code, in which the event was public, or private.
         public = self._known.get(event_type, False) if event_class is None else is_public(event_class)
         if not (public or event_type in accept or "*" in accept):
             raise Unacceptable(
@@ -101,7 +110,8 @@ class Acceptance:
 
 
 def _unparked(message: Parked) -> Received:
-    kept = message.properties
+    """The message as it came in."""
+    stored = message.properties
     return Received(
-        message.body, kept["headers"], kept["address"], kept.get("position", ""), kept.get("event_type", "")
+        message.body, stored["headers"], stored["address"], stored.get("position", ""), stored.get("event_type", "")
     )

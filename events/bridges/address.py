@@ -1,4 +1,4 @@
-"""What the URL of a bridge says. Query parameters of ours are taken out of it; the rest is the client's.
+"""Reads the URL of a bridge. Our query parameters are taken out of the URL; the others are left for the client.
 
     redis+streams://host/0?name=orders&direction=both&forward=OrderPlaced,OrderPaid&maxlen=50000
 
@@ -6,13 +6,13 @@
 |---|---|---|
 | `name` | the scheme up to `+` | the handler is `bridge.<name>`; keep it, as deliveries are stored under it |
 | `direction` | `out` | `out`, `in` or `both` |
-| `forward` | EVENTS_FORWARD | event types that it forwards; `*` for all |
-| `accept` | | inbound: event types that it takes besides public ones; `*` for all |
+| `forward` | EVENTS_FORWARD | event types that the bridge forwards; `*` for all |
+| `accept` | | inbound: event types that the bridge accepts besides public events; `*` for all |
 | `format` | `flat` | `flat` or `structured` (CloudEvents JSON); of HTTP also `webhook`: `{type, timestamp, data}` |
-| `prefix` | `events` | what addresses begin with |
-| `group` | EVENTS_QUEUE | who shares what comes in; each service that reads the same needs its own |
-| `redeliver` | `60s` | what was received and not acknowledged for so long goes to another |
-| `ca` | the system's | with TLS: a file of certificates in PEM, one of which has signed the server's |
+| `prefix` | `events` | the beginning of addresses |
+| `group` | EVENTS_QUEUE | processes of one group share the messages; each service that reads them needs its own group |
+| `redeliver` | `60s` | messages not acknowledged for so long go to another process |
+| `ca` | the system's | with TLS: a file of certificates in PEM, one of which signed the server's certificate |
 """
 
 import re
@@ -30,17 +30,18 @@ COMMON = ("name", "direction", "forward", "accept", "format", "prefix", "group",
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One configured bridge.
+    """The URL of a configured bridge, taken apart.
 
     Attributes:
-        scheme: which kind it is.
-        url: without the parameters that are ours.
-        forward: event types, `*` for all; empty for those that are declared public.
-        accept: event types that may come in besides those that are declared public, `*` for all.
-        form: what messages look like, see events.bridges.cloudevents.
-        ca: a file of certificates to trust; "" for the system's, or what SSL_CERT_FILE names.
-        options: the kind's own parameters.
-        timeout: seconds after which a silent server is taken for lost.
+        scheme: the scheme of the URL, which names the kind of bridge.
+        url: the URL without our own parameters.
+        forward: event types to forward, `*` for all; empty for all public events.
+        accept: event types that may come in besides public events, `*` for all.
+        form: the form of messages, see events.bridges.cloudevents.
+        redeliver: seconds after which messages that were not acknowledged go to another process.
+        ca: a file of certificates to trust; "" for the system's, or those that SSL_CERT_FILE names.
+        options: the parameters that only this kind of bridge has.
+        timeout: seconds after which a silent server counts as lost.
     """
 
     scheme: str
@@ -55,18 +56,18 @@ class Address:
     group: str = "events"
     redeliver: float = 60.0
     ca: str = ""
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # they may hold a token
     timeout: float = 5.0
 
     @property
     def place(self) -> str:
-        """Where it leads, and what it reads there, without secrets: tells it from another bridge that has its name."""
+        """The server and the names on it, without secrets: tells the bridge from another bridge of the same name."""
         own = {**self.options, "prefix": self.prefix, "group": self.group}
         return redact(f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(sorted(own.items()))}")
 
     @property
     def sealed(self) -> bool:
-        """Bodies are signed, and what stands beside them is not."""
+        """Whether only bodies are signed, so that headers can't be trusted."""
         return bool(self.options.get("secret"))
 
     def number(self, option: str, default: int) -> int:
@@ -78,7 +79,7 @@ class Address:
 
 
 def scheme_of(url: str) -> str:
-    """In lower case. Raises ConfigurationError if it is no URL with a host."""
+    """The scheme of a URL in lower case. Raises ConfigurationError if the text is no URL with a host."""
     match = re.match(r"([A-Za-z][\w+.-]*)://[^/?#]", url)
     if match is None:
         raise wrong(url, "", "it is no URL; use scheme://host:port/, such as redis+streams://localhost/0")
@@ -86,11 +87,11 @@ def scheme_of(url: str) -> str:
 
 
 def parse(url: str, says: Scheme, own: Collection[str], settings: Settings) -> Address:
-    """The address that a URL stands for.
+    """The address of a URL.
 
     Args:
-        says: what the URL's scheme says.
-        own: query parameters that only bridges of its kind have.
+        says: the properties of the URL's scheme.
+        own: query parameters that only this kind of bridge has.
 
     Raises:
         ConfigurationError: the URL makes no sense; the message names the cure.
@@ -135,9 +136,9 @@ def parse(url: str, says: Scheme, own: Collection[str], settings: Settings) -> A
     )
 
 
-def wrong(url: str, what: str, cure: str) -> ConfigurationError:
-    """The complaint about a bridge's URL; `what` may be a parameter of it."""
-    shown = redact(f"?{what}")[1:] + ": " if what else ""
+def wrong(url: str, parameter: str, cure: str) -> ConfigurationError:
+    """The error about a bridge's URL. `parameter`: the wrong parameter with its value; "" if none is to blame."""
+    shown = redact(f"?{parameter}")[1:] + ": " if parameter else ""
     return ConfigurationError(f"bridge {redact(url)}: {shown}{cure}")
 
 
@@ -155,12 +156,12 @@ def _seconds(url: str, value: str) -> float:
 def _certificates(url: str, says: Scheme, path: str) -> str:
     if not says.tls:
         raise wrong(url, f"ca={path}", f"{scheme_of(url)}:// has no TLS; use the scheme that has")
-    if not path:  # of a variable that isn't set, perhaps
+    if not path:  # perhaps the value of a variable that isn't set
         raise wrong(url, "ca=", "it is empty; name a file of certificates in PEM, or leave it out")
-    import ssl  # here, since the module is loaded by every command
+    import ssl  # here, as every command imports this module
 
     try:
         ssl.create_default_context(cafile=path)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # or ssl.SSLError, a subclass
         raise wrong(url, f"ca={path}", f"{error.strerror or error}; name a file of certificates in PEM") from None
     return path

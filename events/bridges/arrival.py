@@ -1,4 +1,4 @@
-"""What came in, as a row that the ledger can take."""
+"""Messages that came in, as rows for the ledger."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,11 +11,11 @@ class Arrival(Envelope):
     """The row of a message that came in.
 
     Attributes:
-        source: who sent it; the bridge and its address if the message doesn't say.
-        former: the id that it would have were it one of ours, or received by older code.
-        named: the message says its source.
-        forwarded: somebody else than its source sent it.
-        sent_as: the id that it has at its source; "" if the message says none.
+        source: the service that the event is of; the bridge and its address if the message doesn't say.
+        former: the id that the row would have if this service had published it, or if older code had received it.
+        named: whether the message says its source.
+        forwarded: whether another service than its source sent it.
+        sent_as: the id that the event has at its source; "" if the message says none.
     """
 
     source: str = ""
@@ -26,7 +26,7 @@ class Arrival(Envelope):
 
 
 class OwnEvent(Exception):
-    """A message that this very service has sent."""
+    """The message is an event of this very service, which has come back."""
 
     def __init__(self) -> None:
         super().__init__("it is an event of this service itself, by its source (EVENTS_SOURCE)")

@@ -1,10 +1,11 @@
 """Events as other services read and write them: JSON, and the attributes of CloudEvents 1.0.
 
-Flat, which is the default: the body is the event's own fields, and `eventId, eventType, aggregateId, dateTimeOccurred,
-timestamp`; an own field of such a name stays what it is. CloudEvents attributes stand beside it, in whatever the
-protocol has (binary mode). Structured: the body is one CloudEvent, whose `data` is the event's own fields.
+The flat form is the default. Its body holds the event's own fields, and `eventId, eventType, aggregateId,
+dateTimeOccurred, timestamp`; if the event has a field of such a name, the body holds the field. CloudEvents attributes
+stand in the headers of the protocol (binary mode). In the structured form the body is one CloudEvent, whose `data`
+holds the event's own fields.
 
-What comes in may be of either form, or of another program's: any of the names above is read, attributes first.
+Messages that come in may have either form, or that of another program: all names above are read, attributes first.
 """
 
 import json
@@ -50,21 +51,21 @@ from events.ledger import KEY as MASKED
 from events.text import storable
 from events.tracing import HEADERS, carried
 
-FLAT, STRUCTURED_FORM, WEBHOOK = "flat", "structured", "webhook"  # what `?format=` may say
-FORWARDER = "forwardedby"  # an attribute: who sends on what came from somebody else
+FLAT, STRUCTURED_FORM, WEBHOOK = "flat", "structured", "webhook"  # values of `?format=`
+FORWARDER = "forwardedby"  # an attribute: the service that forwards an event of another service
 _EXCLUDED = set(RESERVED)
 
 
 def outgoing(
     event: DomainEvent, source: str, *, form: str = FLAT, masked: bool = False, sealed: bool = False
 ) -> Message:
-    """The message of an event. What came from elsewhere keeps its source and its id, whoever sends it on.
+    """The message of an event. An event of another service keeps its source and its id.
 
     Args:
-        source: what we call ourselves.
+        source: the name of this service.
         form: FLAT, STRUCTURED_FORM or WEBHOOK.
-        masked: fields that nobody is shown are sent, too; else they are left out.
-        sealed: only the body can be trusted where it arrives, as it is signed: it says all that is beside it.
+        masked: whether masked fields are sent, too; else they are left out.
+        sealed: whether only the body is signed, and can be trusted: the body then also says the attributes.
     """
     data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True)
     if event.masked_fields and not masked:
@@ -91,19 +92,19 @@ def outgoing(
 
 
 def _around(data: str, said: Mapping[str, str]) -> bytes:
-    """One JSON object of what is said and, as a member, the data."""
+    """The JSON object with these members and, as the member `data`, the data."""
     return merged(json.dumps(said, ensure_ascii=False), object_of({"data": data})).encode()
 
 
 def _attributes(event: DomainEvent, source: str) -> dict[str, str]:
-    """Of CloudEvents 1.0."""
+    """The attributes of CloudEvents 1.0."""
     extra = event.metadata.model_extra or {}
     sender = sender_of(event.event_id, extra)
-    whose, sent_as = sender or (source, str(event.event_id))
+    origin, sent_as = sender or (source, str(event.event_id))
     attributes = {
         "specversion": "1.0",
         "id": sent_as,
-        "source": whose,
+        "source": origin,
         "type": event.event_name,
         "time": event.occurred_at.isoformat().replace("+00:00", "Z"),
         "schemaversion": str(event.schema_version),
@@ -124,20 +125,22 @@ def incoming(
 ) -> Arrival:
     """The row of a message.
 
-    Its id is made of its source and the id that it has there; without an id of the message's place and position, and
-    without a position it is random. The same message always has the same id, then, except in the last case.
+    The id of the row is made of the event's source and its id there; without such an id, of the message's place and
+    position; without a position, it is random. So a message that comes again has the same id, except in the last case.
 
     Args:
-        admit: raises Unacceptable for event types that are not to come in.
+        admit: raises Unacceptable for event types that may not come in.
+        max_bytes: the largest data that an event may have, in bytes.
+        own_source: the name of this service; "" if it has none.
     Raises:
-        Unacceptable: it is no event, none that may come in, or its data is wrong.
-        OwnEvent: its source is `own_source`.
+        Unacceptable: the message is no event, is an event that may not come in, or has wrong data.
+        OwnEvent: the source of the event is `own_source`.
     """
     try:
         return _envelope(received, bridge, admit, max_bytes, own_source)
     except (Unacceptable, OwnEvent):
         raise
-    except Exception as error:  # whatever nobody has thought of: it would come again and again, and fail each time
+    except Exception as error:  # an unforeseen error: else the message would come again and again, and fail each time
         raise Unacceptable(WRONG, f"{type(error).__name__}: {error}") from error
 
 
@@ -155,13 +158,13 @@ def _envelope(
         raise OwnEvent
     admit(event_type)
     check_words({name: value for name, value in said.items() if name in ("eventId", "aggregateId", *SEALED)})
-    if FLAT_NAMES[0] in data:  # whoever turns one form into the other leaves them there
+    if FLAT_NAMES[0] in data:  # programs that change one form into the other leave these members there
         data = {name: value for name, value in data.items() if name in own or name not in (*FLAT_NAMES, *SEALED)}
     sent_as = first_word(attributes.get("id"), said.get("eventId"), received.headers.get("webhook-id"))
     if len(sent_as) > MAX_NAME:
         raise Unacceptable(WRONG, f"its id has {len(sent_as):,} characters, over {MAX_NAME}")
     times = (form.time, attributes.get("time"), said.get("dateTimeOccurred"), said.get("timestamp"))
-    when = next((one for one in times if one is not None and one != ""), "")
+    when = next((given for given in times if given is not None and given != ""), "")
     envelope = Envelope(
         id=_id(sent_as, source, received.position, f"{bridge}:{received.address}"),
         aggregate_id=first_word(attributes.get("subject"), said.get("aggregateId")),
@@ -177,7 +180,7 @@ def _envelope(
         try:
             aggregate_id = aggregate_of(decode(envelope)) or aggregate_id
         except NewerEvent:
-            pass  # a worker with newer code may be coming: the ledger's own business
+            pass  # the row waits in the ledger for a worker with newer code
         except EventDataError as error:
             raise Unacceptable(WRONG, str(error)) from error
     if storable(aggregate_id) != aggregate_id or len(aggregate_id) > MAX_NAME:
@@ -188,14 +191,28 @@ def _envelope(
     if event_class is not None and event_class.masked_fields:
         metadata[MASKED] = list(event_class.masked_fields)
     return Arrival(
-        envelope.id, aggregate_id, event_type, envelope.event_data, 1, envelope.timestamp, envelope.schema_version,
-        _text(metadata, max_bytes), bool(when), source, former_id(source, sent_as) if sent_as else None,
-        named=bool(attributes.get("source")), forwarded=FORWARDER in attributes, sent_as=sent_as,
-    )  # fmt: skip
+        id=envelope.id,
+        aggregate_id=aggregate_id,
+        event_type=event_type,
+        event_data=envelope.event_data,
+        version=1,
+        timestamp=envelope.timestamp,
+        schema_version=envelope.schema_version,
+        metadata=_text(metadata, max_bytes),
+        timed=bool(when),
+        source=source,
+        former=former_id(source, sent_as) if sent_as else None,
+        named=bool(attributes.get("source")),
+        forwarded=FORWARDER in attributes,
+        sent_as=sent_as,
+    )
 
 
 def _type_of(form: Form, received: Received) -> str:
-    """By an attribute, by the body, or by its address; by this first if the event that it names has such a field."""
+    """The event type that an attribute says, or the body, or the address.
+
+    If the event that the address names has a field `eventType`, the body says the field, and not the event type.
+    """
     by_address = event_named(received.event_type)
     in_body = "" if by_address is not None and "eventType" in keys(by_address) else form.beside.get("eventType")
     if event_type := first_word(form.attributes.get("type"), in_body, received.event_type):
@@ -206,9 +223,8 @@ def _type_of(form: Form, received: Received) -> str:
 def _metadata(
     event_id: UUID, attributes: Mapping[str, str], headers: Mapping[str, str], bridge: str, source: str
 ) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "correlation_id": attributes.get("correlationid") or str(event_id), KEY: bridge, "source": source,
-    }  # fmt: skip
+    correlation_id = attributes.get("correlationid") or str(event_id)
+    metadata: dict[str, Any] = {"correlation_id": correlation_id, KEY: bridge, "source": source}
     if causation := attributes.get("causationid"):
         metadata["causation_id"] = causation
     trace = {name: value for name in HEADERS if (value := headers.get(name) or attributes.get(name))}
@@ -228,7 +244,7 @@ def _version(given: str) -> int:
 
 
 def _text(value: Mapping[str, Any], max_bytes: int) -> str:
-    """JSON that every database takes."""
+    """The JSON of a value, if every database can store it. Raises Unacceptable."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())

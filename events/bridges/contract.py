@@ -1,5 +1,7 @@
-"""Bridges: our events to other services, and theirs to us. The contract, in words; each kind of server has a folder in
-`events/bridges` that keeps it, and `tests/conformance/bridge` is the suite that says whether it does.
+"""The contract of bridges, which take our events to other services, and theirs to us.
+
+Each kind of server has a folder in `events/bridges` that keeps the contract, and the suite `tests/conformance/bridge`
+tests that it does.
 
 A bridge is made from its URL (`address`). Outbound it is a batch handler named `bridge.<name>`: retries, dead letters,
 pausing and metrics are those of any handler (`forwarding`). Inbound it is a loop that receives, writes to the ledger
@@ -12,24 +14,24 @@ from datetime import datetime
 from typing import Any, ClassVar, Protocol
 from urllib.parse import quote, unquote
 
-HANDLER = "bridge."  # what handlers' names, and the queues of parked messages, begin with
-KEY = "bridge"  # in an event's metadata: the bridge that it came through, to which it is not sent back
-AT_ONCE = 100  # messages in a batch, either way
+HANDLER = "bridge."  # the beginning of the names of bridges' handlers, and of the queues of parked messages
+KEY = "bridge"  # in an event's metadata: the bridge through which it came, and to which it isn't sent back
+AT_ONCE = 100  # messages in a batch, inbound and outbound
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a kind of bridge can do. What it can't is no fault, but said: the suite asks for no more than this.
+    """The promises that a kind of bridge makes. A promise that it can't make is no fault: the suite tests only these.
 
     Attributes:
-        durable: what was sent waits for a subscriber that is away, and outlives a restart of the server.
+        durable: messages wait for a subscriber that is away, and outlive a restart of the server.
         ordered: the events of one aggregate arrive in the order in which they were sent, as long as nothing fails;
-            of several types only those that share an address.
-        headers: attributes stand beside the body; without, they are in the body or lost.
-        ids: the same message has the same position whenever it comes, so that one without an id has one all the same.
-        acknowledged: `send` returns when the server has everything, and what isn't acknowledged comes again.
-        retained: what was sent before anybody has ever subscribed waits, too.
-        direct: there is no server between: `send` returns when the other side has committed, or is told that it hasn't.
+            events of several types only if these share an address.
+        headers: messages have headers for the attributes; else attributes are in the body, or lost.
+        ids: a message has the same position each time that it comes, so that a message without an id gets one by it.
+        acknowledged: `send` returns when the server has all messages, and messages not acknowledged come again.
+        retained: messages that were sent before there was any subscriber wait, too.
+        direct: there is no server between the two sides: `send` returns when the other side has committed, or raises.
     """
 
     durable: bool = True
@@ -43,13 +45,13 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What the scheme of a URL says about the server that the URL leads to.
+    """The properties of a URL's scheme.
 
     Attributes:
-        protocol: as AsyncAPI names it: `redis`, `amqps`, `kafka-secure`.
-        port: that is meant if the URL names none; None if nobody can tell whether the server listens.
+        protocol: the name that AsyncAPI has for the protocol: `redis`, `amqps`, `kafka-secure`.
+        port: the port of URLs that name none; None if `events doctor` can't test whether the server listens.
         tls: connections are encrypted, so that the URL may name a file of certificates, `?ca=`.
-        forms: what messages can look like, `?format=`; see events.bridges.cloudevents.
+        forms: the forms that messages can have, `?format=`; see events.bridges.cloudevents.
     """
 
     protocol: str
@@ -63,12 +65,12 @@ class Message:
     """An event on its way out. A bridge decides about the address and the headers, never about the body.
 
     Attributes:
-        event_id, event_type, aggregate_id: of the event; for the address, the key, the server's own deduplication.
+        event_id, event_type, aggregate_id: those of the event; for address, key, and deduplication by the server.
         body: UTF-8 JSON.
-        content_type: of the body.
+        content_type: the media type of the body.
         attributes: CloudEvents attributes by their plain names (`id`, `source`, `type`); none if the body has them.
-        trace: `traceparent` and `tracestate`, as far as there are any.
-        occurred_at: when the event happened, aware.
+        trace: `traceparent` and `tracestate`, if the event has them.
+        occurred_at: the time at which the event happened, with a time zone.
     """
 
     event_id: str
@@ -81,11 +83,11 @@ class Message:
     occurred_at: datetime | None = None
 
     def headers(self, prefix: str = "ce-", *, quoted: bool = False) -> dict[str, str]:
-        """All that stands beside the body, for protocols that have room for it.
+        """The headers of the message, for protocols that have headers.
 
         Args:
-            prefix: what the names of attributes begin with; the bridge's `attribute_prefix`.
-            quoted: percent-encoded, as the HTTP and NATS bindings want it, where headers are ASCII.
+            prefix: the beginning of the names of attributes; the bridge's `attribute_prefix`.
+            quoted: whether values are percent-encoded, as in the HTTP and NATS bindings, where headers are ASCII.
         """
         named = {f"{prefix}{name}": value for name, value in self.attributes.items()} | dict(self.trace)
         if quoted:
@@ -95,15 +97,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it came in. Nothing of it can be trusted: it may be anybody's, and anything.
+    """A message as it came in. Nothing in it can be trusted: any sender may have written anything.
 
     Attributes:
-        body: its bytes.
-        headers: text to text, names in lower case, values no longer percent-encoded.
-        address: channel, stream, subject, topic: where it was found.
-        position: the same whenever this very message comes again, and no other's; "" if there is no such thing.
-        event_type: what the address says about it; "" if nothing. What the message itself says comes first.
-        token: the bridge's own, to acknowledge it by.
+        body: the bytes of the body.
+        headers: values by names; names are in lower case, values no longer percent-encoded.
+        address: the channel, stream, subject, topic or path where the message was found.
+        position: a text that is the same each time that this message comes, and that no other message has; "" if the
+            server has none.
+        event_type: the event type that the address says; "" if it says none. An event type in the message counts first.
+        token: the bridge's own value, by which it acknowledges the message.
     """
 
     body: bytes
@@ -115,64 +118,64 @@ class Received:
 
 
 class Publisher(Protocol):
-    """Sends. Made and used in one process (a fork makes its own), by any number of its threads at once."""
+    """Sends messages. It is used by one process (a fork makes its own), and by any number of threads at once."""
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Give all of them to the server, in this order and pipelined: one wait for the batch, not one a message.
+        """Send all messages to the server, in this order and pipelined: `send` waits once for the whole batch.
 
-        When it returns, the server has them; where Features says that they aren't acknowledged, they have left.
-        It connects when first needed, and again after a failure; it waits no longer than the address's timeout.
+        When it returns, the server has the messages; or they have left, if Features says that they aren't acknowledged.
+        It connects when it is first called, and again after a failure; it waits no longer than the address's timeout.
 
         Raises:
-            TransportError: any of them may not have arrived. All are sent again later, so others arrive twice.
-            Unsendable: one of them never can: too large, an address that the protocol doesn't allow.
-            PartlySent: these failed, each for its reason; the others have arrived, and are not sent again.
+            TransportError: any message may not have arrived. All are sent again later, so that some arrive twice.
+            Unsendable: a message can never be sent: it is too large, or the protocol doesn't allow its address.
+            PartlySent: these messages failed, each for its reason; the others have arrived, and are not sent again.
         """
 
     def close(self) -> None:
-        """Let go of connections and threads. What `send` returned from is not lost by it. Twice does nothing."""
+        """End connections and threads. Messages for which `send` has returned are not lost. May be called twice."""
 
 
 class Subscriber(Protocol):
-    """Receives. Used by one thread, except for `close`."""
+    """Receives messages. It is used by one thread."""
 
     def receive(self, timeout: float) -> Sequence[Received]:
-        """What there is, up to about AT_ONCE; waits up to `timeout` seconds for the first, and then returns none.
+        """The messages that are there, about AT_ONCE at most; none if the first doesn't come within `timeout` seconds.
 
-        It connects when first needed, and again after a failure. What was received and not acknowledged comes again,
-        to this process or another, after a failure or after the address's `redeliver`.
+        It connects when it is first called, and again after a failure. Messages that were received and not acknowledged
+        come again, to this process or another, after a failure or after the address's `redeliver`.
 
         Raises:
             TransportError: the server is away; call again after a while.
         """
 
     def acknowledge(self, received: Sequence[Received]) -> None:
-        """These are in our ledger: the server may forget them. Called after the commit, and never before.
+        """Tell the server that these messages are in our ledger, and may be forgotten. Called only after the commit.
 
         Raises:
-            TransportError: some may come again, which their ids make harmless.
+            TransportError: some messages may come again, which their ids make harmless.
         """
 
     def close(self) -> None:
-        """Let go of everything; what is not acknowledged is left to others. After `receive` has returned."""
+        """End the connection; messages not acknowledged are left to others. Called when `receive` has returned."""
 
 
 class Bridge(Protocol):
-    """One URL. Making it checks the URL, and connects to nothing.
+    """The bridge of a URL. Its constructor checks the URL, and doesn't connect.
 
-    A module in the folder of its kind of server defines one such class, called `Bridge`, and is imported when a URL
-    first names it: only then its client has to be installed. A bridge of another package is found by an entry point of
-    the group `events.bridges`, named after the URL's scheme.
+    A module in the folder of its kind of server defines one such class, called `Bridge`. The module is imported when a
+    URL first names its scheme: only then its client has to be installed. A bridge of another package is found by an
+    entry point of the group `events.bridges` that has the name of the scheme.
 
-    Where events go is said here alone: the publisher sends to `address`, and the subscriber, AsyncAPI, the catalog and
-    `events doctor` ask the bridge.
+    Only the bridge says where events go: the publisher sends to `address`, and the subscriber, AsyncAPI, the catalog
+    and `events doctor` ask the bridge.
 
     Attributes:
-        features: what this kind of bridge can do.
-        schemes: of URLs that name this kind of bridge, in lower case.
-        options: query parameters of its own; those of all bridges are in events.bridges.address.
-        attribute_prefix: what the names of CloudEvents attributes begin with beside the body: `ce-` for HTTP, `ce_` for
-            Kafka; "" if `features` say that there are no headers.
+        features: the promises that this kind of bridge makes.
+        schemes: the schemes of URLs that name this kind of bridge, in lower case.
+        options: query parameters that only this kind has; those of all bridges are in events.bridges.address.
+        attribute_prefix: the beginning of headers that hold CloudEvents attributes: `ce-` for HTTP, `ce_` for Kafka; ""
+            if `features` say that there are no headers.
     """
 
     features: ClassVar[Features]
@@ -181,29 +184,33 @@ class Bridge(Protocol):
     attribute_prefix: ClassVar[str]
 
     def address(self, event_type: str) -> str:
-        """Where events of this type go: the channel, stream, subject, routing key, topic or path.
+        """The channel, stream, subject, routing key, topic or path to which events of this type go.
 
         Raises:
             Unsendable: the server allows no such address.
         """
 
     def bindings(self, event_type: str) -> Mapping[str, Any]:
-        """What AsyncAPI's binding of the protocol says about that address, by the binding's name; {} if there is none.
+        """AsyncAPI's channel bindings for that address, by the name of the protocol; {} if the protocol has none.
 
         Raises:
             Unsendable: as `address` does.
         """
 
     def publisher(self) -> Publisher:
-        """A new one."""
+        """A new publisher."""
 
     def subscriber(self, wanted: Callable[[], Collection[str]]) -> Subscriber:
-        """A new one. `wanted`: the event types that this service knows, which may become more while it runs; a bridge
-        that has to name what it subscribes to asks again now and then."""
+        """A new subscriber.
+
+        Args:
+            wanted: returns the event types that this service knows. They may become more while the service runs, so a
+                bridge that has to name its subscriptions calls this again now and then.
+        """
 
 
 def quoted_value(value: str) -> str:
-    """Percent-encoded as in the HTTP binding of CloudEvents: what is no printable ASCII, space, `"` and `%`."""
+    """The value, percent-encoded as in CloudEvents' HTTP binding: space, `"`, `%`, and all but printable ASCII."""
     return quote(value, safe="!#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 

@@ -1,7 +1,7 @@
-"""The forms in which an event may come in, and what is said beside its data: by CloudEvents attributes, or by the body.
+"""The forms in which an event may come in: where its data stands, and where its attributes stand.
 
-Flat, whose body is the event's own fields and `eventId, eventType, ...`; a CloudEvent in binary mode, whose attributes
-stand beside the body, or in structured mode; or Standard Webhooks' `{type, timestamp, data}`.
+They are: flat, whose body holds the event's own fields and `eventId, eventType, ...`; a CloudEvent in binary mode,
+whose attributes are headers, or in structured mode; and Standard Webhooks' `{type, timestamp, data}`.
 """
 
 import base64
@@ -18,7 +18,7 @@ from events.ledger import unwrapped_value
 
 STRUCTURED = "application/cloudevents+json"
 FLAT_NAMES = ("eventId", "eventType", "aggregateId", "dateTimeOccurred", "timestamp")
-SEALED = {  # where only the body is signed, it also says what else stands beside it
+SEALED = {  # members of a flat body for attributes: if only the body is signed, it says these, too
     "eventSource": "source",
     "eventSchemaVersion": "schemaversion",
     "eventCorrelationId": "correlationid",
@@ -44,10 +44,11 @@ class Form:
     """A message, taken apart.
 
     Attributes:
-        attributes: of CloudEvents, by their plain names.
-        data: the event's own fields; in a flat body the others, too.
-        time: what the body says of it as a whole, whatever that is; None if it is flat, or doesn't say.
-        beside: what a flat body says beside the event's own fields, unless the event has fields of such names.
+        attributes: CloudEvents attributes by their plain names.
+        data: the event's own fields; of a flat body all members.
+        beside: those members of a flat body whose names are not for an event's own fields, such as `eventId`; but the
+            event may have fields of such names.
+        time: the event's time as a body that isn't flat says it, of any type; None if the body is flat, or says none.
     """
 
     attributes: Mapping[str, str]
@@ -57,7 +58,7 @@ class Form:
 
 
 def form_of(received: Received) -> Form:
-    """Raises Unacceptable: it is no JSON object, or a CloudEvent that lacks what each must have."""
+    """The form of a message. Raises Unacceptable if the body is no JSON object, or a CloudEvent lacks attributes."""
     body = _object(received.body)
     attributes = {_PREFIX.sub("", name): value for name, value in received.headers.items() if is_attribute(name)}
     if received.headers.get("content-type", "").lower().startswith(STRUCTURED) or _is_cloud_event(body):
@@ -68,7 +69,9 @@ def form_of(received: Received) -> Form:
     if _is_binary(received.headers):
         _check_cloud_event(attributes)
     said = attributes.get("type") or received.event_type
-    if "eventType" not in body and body.keys() >= _WEBHOOK and said in ("", body["type"]):  # else fields of an event
+    if (
+        "eventType" not in body and body.keys() >= _WEBHOOK and said in ("", body["type"])
+    ):  # else these are fields of an event
         check_words({name: body.get(name) for name in _SAID})
         attributes |= _words({name: value for name, value in body.items() if name not in ("timestamp", "data")})
         return Form(attributes, _data_of(body), {}, body["timestamp"])
@@ -76,71 +79,72 @@ def form_of(received: Received) -> Form:
 
 
 def sealed_in(beside: Mapping[str, Any]) -> dict[str, str]:
-    """The attributes that a flat body says, by their plain names."""
+    """The CloudEvents attributes that a flat body says, by their plain names."""
     return _words({plain: beside.get(name) for name, plain in SEALED.items()})
 
 
 def _is_binary(headers: Mapping[str, str]) -> bool:
-    """Whether it is said to be a CloudEvent beside its body; half of one would be another event each time it comes.
+    """Whether the headers say that the message is a CloudEvent. Then it must have all attributes that CloudEvents have:
+    without an id it would be another event each time that it comes.
 
-    AMQP has an id and a type of its own, which are read as these attributes, and make no CloudEvent of a message.
+    AMQP has an id and a type of its own. They are read as attributes, but don't make a message a CloudEvent.
     """
     return any(is_attribute(name) and name not in _OF_AMQP for name in headers)
 
 
 def _is_cloud_event(body: Mapping[str, Any]) -> bool:
-    """As a whole. A flat body may have a field of that name, which is the event's own business."""
+    """Whether the body is a CloudEvent. In a flat body `specversion` is a field of the event."""
     return "specversion" in body and "eventType" not in body
 
 
 def is_attribute(header: str) -> bool:
-    """Whether it is an attribute of a CloudEvent, on any protocol."""
+    """Whether a header holds an attribute of a CloudEvent, on any protocol."""
     return _PREFIX.match(header) is not None
 
 
 def word(value: Any) -> str:
-    """A text, or a whole number as one, as which many have their ids, also as `17.0`; "" for anything else."""
+    """A text; or a whole number, also `17.0`, as a text, since many ids are numbers; "" for any other value."""
     if isinstance(value, str):
         return value
-    if isinstance(value, float):  # of larger ones nobody knows which whole number they were
+    if isinstance(value, float):  # above 2**53 a float may stand for another whole number
         return str(int(value)) if value.is_integer() and abs(value) <= _EXACT else ""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def check_words(said: Mapping[str, Any]) -> None:
-    """Raises Unacceptable: what can't be used would be left out without a word, and the event be another one."""
+    """Raises Unacceptable if a value is no text or whole number: without the value it would be another event."""
     for name, value in said.items():
         if value is not None and value != "" and not word(value):
-            what = "its id" if name in ("id", "eventId") else f"its {name}"
-            raise Unacceptable(WRONG, f"{what} is no text or whole number: {str(value)[:100]!r}")
+            member = "its id" if name in ("id", "eventId") else f"its {name}"
+            raise Unacceptable(WRONG, f"{member} is no text or whole number: {str(value)[:100]!r}")
 
 
 def first_word(*values: Any) -> str:
-    """The first of them that says anything."""
-    return next((found for value in values if (found := word(value))), "")
+    """The first text or whole number among these, as text; "" if there is none."""
+    return next((text for value in values if (text := word(value))), "")
 
 
 def _words(members: Mapping[str, Any]) -> dict[str, str]:
-    return {name: found for name, value in members.items() if (found := word(value))}
+    return {name: text for name, value in members.items() if (text := word(value))}
 
 
 def _check_cloud_event(attributes: Mapping[str, str]) -> None:
     version = attributes.get("specversion", "")
     if version != _SPECVERSION:
-        what = f"its specversion is {version[:50]!r}" if version else "it says no specversion"
-        raise Unacceptable(UNREADABLE, f"it is a CloudEvent, and {what}; {_SPECVERSION} is known here")
+        fault = f"its specversion is {version[:50]!r}" if version else "it says no specversion"
+        raise Unacceptable(UNREADABLE, f"it is a CloudEvent, and {fault}; {_SPECVERSION} is known here")
     if missing := [name for name in _REQUIRED if not attributes.get(name)]:
         raise Unacceptable(UNREADABLE, f"it is a CloudEvent without {' and '.join(missing)}, which each must have")
 
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        found = unwrapped_value(json.loads(text, parse_constant=_refuse))
+        value = unwrapped_value(json.loads(text, parse_constant=_refuse))
     except (ValueError, RecursionError) as error:
         raise Unacceptable(UNREADABLE, f"its body is no JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise Unacceptable(UNREADABLE, "its body is JSON, but no object")
-    return found
+    return value
 
 
 def _refuse(constant: str) -> Any:
@@ -148,7 +152,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _data_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The member `data`, or `data_base64`, which is JSON all the same."""
+    """The member `data`; or `data_base64`, whose bytes are JSON here."""
     if "data_base64" not in body:
         data = unwrapped_value(body.get("data", {}))
     elif "data" in body:

@@ -1,6 +1,6 @@
-"""Outbound: a bridge is a batch handler. Forwarding an event is one more delivery, with retries and dead letters.
+"""Outbound: a bridge is a batch handler. Forwarding an event is a delivery like others, with retries and dead letters.
 
-It touches no database of its own. An event that came through a bridge is not sent back to it.
+A bridge uses no database of its own. An event that came through a bridge is not sent back through that bridge.
 """
 
 import logging
@@ -25,14 +25,14 @@ log = logging.getLogger("events.bridges")
 
 
 class _Patient(Retry):
-    """A server that asks for a shorter pause than we make doesn't use up the tries by it."""
+    """Never pauses shorter than the backoff: else a server that asks for short pauses would use up the attempts."""
 
     def delay_after(self, error: BaseException, attempt: int) -> timedelta | None:
         asked = super().delay_after(error, attempt)
         return None if asked is None else max(asked, self.backoff_after(attempt))
 
 
-# A server that is away comes back: about 16 hours of tries, the later ones five minutes apart.
+# A server that is away comes back: attempts go on for about 16 hours, the later ones five minutes apart.
 PATIENT = _Patient(
     max_attempts=200, backoff=timedelta(seconds=1), max_backoff=timedelta(minutes=5), never=(Unsendable,)
 )
@@ -42,21 +42,22 @@ def forwarded(event_class: type[DomainEvent], names: Collection[str]) -> bool:
     """Whether a bridge forwards events of this class.
 
     Args:
-        names: event types, `*` for all; none for those that are public (events.integration).
+        names: event types, `*` for all; empty for all public events (events.integration).
     """
     if not names:
         return is_public(event_class)
     return "*" in names or event_class.event_name in names
 
 
-_PAUSES = Backoff(first=0.5, longest=15.0)  # after a failure, in which a process doesn't try again
+_PAUSES = Backoff(first=0.5, longest=15.0)  # after a failure: so long a process doesn't try again
 
 
 class Forwarding:
-    """`forward` is the handler of a bridge. Each process has a publisher of its own, made when it is first needed.
+    """The handler of a bridge is `forward`. Each process has its own publisher, made when it is first needed.
 
-    While the server is away it fails at once, except now and then: the worker's slots are not to wait for each event.
-    Then no event is to blame, and what failed together stays together; of a first failure nobody knows that yet.
+    While the server is away, `forward` mostly fails at once, and only now and then tries to send: events must not hold
+    the worker's slots until a timeout. After the first failure the server is known to be away: no event is to blame,
+    and the deliveries of a failed batch stay together.
     """
 
     def __init__(self, address: Address, bridge: Bridge, source: str) -> None:
@@ -72,13 +73,13 @@ class Forwarding:
         """Send these events to the bridge's server.
 
         Raises:
-            PartlySent: some have failed, each for itself; or all have, of a server that is still away.
-            Unsendable: none of them can ever be sent.
+            PartlySent: some events have failed, each for its reason; or all have, as the server is still away.
+            Unsendable: none of the events can ever be sent.
             TransportError: the server is away.
         """
-        to = self._address
+        form, sealed = self._address.form, self._address.sealed
         messages = [
-            outgoing(event, self._source, form=to.form, masked=is_public(type(event)), sealed=to.sealed)
+            outgoing(event, self._source, form=form, masked=is_public(type(event)), sealed=sealed)
             for event in events
             if not self._came_from_there(event)
         ]
@@ -89,7 +90,7 @@ class Forwarding:
             raise _none_sent(messages, TransportError(f"tried again in {left:.1f} s, after: {self._why}"))
         try:
             publisher.send(messages)
-        except PartlySent as error:  # others got through: the server is there
+        except PartlySent as error:  # other events were sent: the server is there
             self._failures = 0
             if len(messages) == len(error.failed) == 1:
                 raise next(iter(error.failed.values())) from None
@@ -115,38 +116,39 @@ class Forwarding:
         extra = event.metadata.model_extra or {}
         if extra.get(KEY) != self._address.name:
             return False
-        is_a_copy = SENT_AS in extra and sender_of(event.event_id, extra) is None  # of which nobody there knows
+        is_a_copy = SENT_AS in extra and sender_of(event.event_id, extra) is None  # which is unknown there
         return not is_a_copy
 
     def _of_this_process(self) -> Publisher:
         with self._lock:
-            if self._publisher is None or self._process != os.getpid():  # a fork must not share its parent's connection
+            if self._publisher is None or self._process != os.getpid():  # a fork must not use its parent's connection
                 self._publisher, self._process = self._bridge.publisher(), os.getpid()
             return self._publisher
 
 
 def _none_sent(messages: Sequence[Message], error: TransportError) -> TransportError:
-    """Each failed by itself, so that the ledger doesn't take them apart to find out which is to blame."""
+    """An error of each message, so that the ledger doesn't split the batch to find out which message is to blame."""
     return error if len(messages) == 1 else PartlySent({message.event_id: error for message in messages})
 
 
 def bridge_handlers(
     bridges: Iterable[tuple[Address, Bridge]], known: Collection[type[DomainEvent]], source: str
 ) -> list[Handler]:
-    """The handlers of outbound bridges. `known`: all event classes of this process, for handlers must be loaded."""
+    """The handlers of outbound bridges. `known`: the event classes of this process, with all handlers loaded."""
     names = {event.event_name for event in known}
     handlers = []
     for address, bridge in bridges:
         if not address.outbound:
             continue
-        chosen = sorted((one for one in known if forwarded(one, address.forward)), key=lambda one: one.event_name)
+        chosen = [event for event in known if forwarded(event, address.forward)]
         if unknown := sorted(set(address.forward) - names - {"*"}):
             log.warning("bridge %s: no event is named %s here", address.name, ", ".join(unknown))
         if not chosen:
             log.warning("bridge %s forwards nothing: no event here is public, or named by EVENTS_FORWARD", address.name)
             continue
         forwarding = Forwarding(address, bridge, source)
-        handlers.append(_handler(address, forwarding.forward, tuple(chosen)))
+        events = tuple(sorted(chosen, key=lambda event: event.event_name))
+        handlers.append(_handler(address, forwarding.forward, events))
     return handlers
 
 

@@ -1,4 +1,4 @@
-"""Bridges by the scheme of their URL. Each is a module, imported when a URL first names it, and its client with it."""
+"""Opens bridges by the scheme of their URL. A bridge's module and client are imported when a URL names it."""
 
 import importlib
 from importlib.metadata import entry_points
@@ -9,7 +9,7 @@ from events.bridges.contract import Bridge
 from events.errors import ConfigurationError
 from events.settings import Settings
 
-_MODULES = {  # scheme to module, and to the extra that brings its client; the rest is said by `schemes` of the class
+_MODULES = {  # by scheme: the module, and the extra that installs its client; the rest is in `schemes` of the class
     "http": ("http.bridge", "http"),
     "https": ("http.bridge", "http"),
     "kafka": ("kafka.bridge", "kafka"),
@@ -25,18 +25,18 @@ _MODULES = {  # scheme to module, and to the extra that brings its client; the r
     "rediss+pubsub": ("redis.pubsub", ""),
     "rediss+streams": ("redis.streams", ""),
 }
-_GROUP = "events.bridges"  # of entry points, for bridges of other packages
+_GROUP = "events.bridges"  # the group of entry points for bridges of other packages
 
 
 def open_bridge(url: str, settings: Settings) -> tuple[Address, Bridge]:
-    """The bridge that a URL stands for; connects to nothing. Raises ConfigurationError, with the cure."""
+    """The bridge of a URL, which isn't connected yet. Raises ConfigurationError, with the cure."""
     kind = _kind(url)
     address = parse(url, kind.schemes[scheme_of(url)], kind.options, settings)
     return address, kind(address)
 
 
 def opened(settings: Settings) -> list[tuple[Address, Bridge]]:
-    """Those of EVENTS_BRIDGES. Raises ConfigurationError if one is wrong, or two have one name."""
+    """The bridges of EVENTS_BRIDGES. Raises ConfigurationError if a URL is wrong, or two bridges have one name."""
     bridges = [open_bridge(url, settings) for url in settings.bridges]
     names = [address.name for address, _ in bridges]
     for address, _ in bridges:
@@ -46,21 +46,23 @@ def opened(settings: Settings) -> list[tuple[Address, Bridge]]:
 
 
 def configured(name: str, settings: Settings) -> tuple[Address, Bridge]:
-    """The one of EVENTS_BRIDGES that has this name. Raises ConfigurationError."""
-    found = {address.name: (address, bridge) for address, bridge in opened(settings)}
-    if name not in found:
-        known = ", ".join(found) or "none"
+    """The bridge of EVENTS_BRIDGES with this name. Raises ConfigurationError if there is none."""
+    by_name = {address.name: (address, bridge) for address, bridge in opened(settings)}
+    if name not in by_name:
+        known = ", ".join(by_name) or "none"
         raise ConfigurationError(f"EVENTS_BRIDGES has no bridge named {name!r}, only {known}; give its URL")
-    return found[name]
+    return by_name[name]
 
 
 def accepted_by(name: str, place: str, settings: Settings) -> tuple[str, ...] | None:
-    """What the one of this name that leads to this place takes besides public events; None if EVENTS_BRIDGES has none.
+    """The event types that a bridge accepts besides public events; None if EVENTS_BRIDGES has no such bridge.
 
-    The name alone doesn't tell whose it is: by itself that is the scheme, of a partner's bridge as of a team's.
+    Args:
+        name: the name of the bridge. It is not enough: by default it is the scheme, of a partner's bridge and of ours.
+        place: the `Address.place` of the bridge.
     """
-    found = (address for address, _ in opened(settings) if (address.name, address.place) == (name, place))
-    return next((address.accept for address in found), None)
+    addresses = (address for address, _ in opened(settings))
+    return next((address.accept for address in addresses if (address.name, address.place) == (name, place)), None)
 
 
 def _kind(url: str) -> Any:
@@ -74,11 +76,11 @@ def _kind(url: str) -> Any:
                 raise
             cure = f"its client is not installed: pip install 'celery-domain-events[{extra}]'"
             raise wrong(url, "", cure) from error
-    others = {found.name: found for found in entry_points(group=_GROUP)}
+    others = {entry_point.name: entry_point for entry_point in entry_points(group=_GROUP)}
     if scheme in others:
         kind = others[scheme].load()
         if scheme not in getattr(kind, "schemes", ()):
             raise wrong(url, "", f"{others[scheme].value} has to say {scheme} in `schemes`; see events.bridges.Bridge")
         return kind
-    known = ", ".join(f"{one}://" for one in sorted({*_MODULES, *others}))
+    known = ", ".join(f"{name}://" for name in sorted({*_MODULES, *others}))
     raise wrong(url, "", f"there is no bridge for {scheme}://; there are {known}")

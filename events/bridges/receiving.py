@@ -1,8 +1,7 @@
-"""Inbound: what others send becomes events of ours. Receive, write, acknowledge: in this order, a batch at a time.
+"""Inbound: messages of other services become events. Receive, write, acknowledge: in this order, a batch at a time.
 
-A message that comes again has the same id and so changes nothing. One that can't become an event, or says something
-else under an id that is known, is parked with its bytes, in the same step, and acknowledged: nothing is asked for again
-and again.
+A message that comes again has the same id, and so changes nothing. A message that can't become an event, or whose id is
+that of another event, is parked with its bytes in the same step, and acknowledged: no message comes again for ever.
 """
 
 import json
@@ -27,22 +26,22 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.bridges")
 
-_WAIT = 1.0  # seconds for a message, after which it looks whether it shall stop
-_OUT_OF_ORDER = (ProgrammingError, InternalError)  # a table is missing, or may only be read
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # between tries while the server or the database is away
+_WAIT = 1.0  # seconds to wait for a message, before the loop looks whether it shall stop
+_OUT_OF_ORDER = (ProgrammingError, InternalError)  # errors of a table that is missing, or read-only
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between tries while the server or the database is away
 
 
 class Receiver:
-    """The loop of one inbound bridge; run by one thread.
+    """The loop of an inbound bridge. One thread runs it.
 
     Args:
-        name: of the bridge.
-        accept: event types that it takes besides public ones, `*` for all.
-        events: where accepted messages are written.
-        lot: where the others are parked.
-        inbox: knows whether an error means that the database is away.
-        worker: shown with parked messages.
-        place: where the bridge leads, which is kept with them.
+        name: the name of the bridge.
+        accept: event types that the bridge accepts besides public events, `*` for all.
+        events: the log to which accepted messages are written.
+        lot: the lot where the other messages are parked.
+        inbox: tells whether an error means that the database is away.
+        worker: the name of this process, kept with parked messages.
+        place: the `Address.place` of the bridge, kept with parked messages.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Receiver:
         self._failures = 0
 
     def run(self) -> None:
-        """Until `stop`. Outlives a server and a database that are away, and says so now and then."""
+        """Run the loop until `stop`. While the server or the database is away, it waits, and warns now and then."""
         try:
             while not self._stopping.is_set():
                 self._guarded(self.step)
@@ -82,13 +81,18 @@ class Receiver:
             self._subscriber.close()
 
     def stop(self) -> None:
-        """End after the batch in hand; from any thread, or a signal handler."""
+        """End the loop after the batch in hand. May be called from any thread, or a signal handler."""
         self._stopping.set()
 
     def step(self, wait: float = _WAIT) -> int:
-        """One batch, for which it waits so many seconds; how many messages.
+        """Receive, write and acknowledge a batch.
 
-        Raises what is in the way: nothing of the batch is lost by it.
+        Args:
+            wait: seconds to wait for the first message.
+        Returns:
+            The number of messages.
+        Raises:
+            Exception: any error of the server or the database; no message of the batch is lost.
         """
         received = self._subscriber.receive(wait)
         if received and self._written(received):
@@ -112,7 +116,7 @@ class Receiver:
         self._failures += 1
 
     def _written(self, received: Sequence[Received]) -> bool:
-        """All of it is committed. While the database is away the batch is held, until we shall stop: then it isn't."""
+        """Write the batch; while the database is away, try again. Returns False if the loop shall stop before that."""
         while True:
             try:
                 self._write(received)
@@ -128,35 +132,45 @@ class Receiver:
     def _write(self, received: Sequence[Received]) -> None:
         accepted, refused = self._sorted(received)
         if refused:
-            self._acceptance.refresh()  # somebody may have subscribed to it a moment ago
+            self._acceptance.refresh()  # a handler may have been subscribed a moment ago
             accepted, refused = self._sorted(received)
         if accepted:
             refused += self._append(accepted)
-        for one, why in refused:
-            parked = _parked(one, self._name, why, self._worker, {"from": self._place, "accept": list(self._accept)})
-            self._lot.park(parked)
-            self._hooks.parked(parked.reason)
-            log.error("a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
-                      self._name, one.address, why.reason, brief(why), parked.id)  # fmt: skip
+        for message, error in refused:
+            self._park(message, error)
+
+    def _park(self, message: Received, error: Unacceptable) -> None:
+        bridge = {"from": self._place, "accept": list(self._accept)}
+        parked = _parked(message, self._name, error, self._worker, bridge)
+        self._lot.park(parked)
+        self._hooks.parked(parked.reason)
+        log.error(
+            "a message of bridge %s from %s can't be accepted: %s: %s; `events parked show %s` has it",
+            self._name,
+            message.address,
+            error.reason,
+            brief(error),
+            parked.id,
+        )
 
     def _sorted(
         self, received: Sequence[Received]
     ) -> tuple[list[tuple[Received, Arrival]], list[tuple[Received, Unacceptable]]]:
-        """Those that become events, in their order, and those that can't."""
+        """The messages that become events, in their order, and the messages that can't."""
         accepted, refused = [], []
-        for one in received:
+        for message in received:
             try:
-                accepted.append((one, self._acceptance.envelope(one, self._name, self._accept)))
+                accepted.append((message, self._acceptance.envelope(message, self._name, self._accept)))
             except Unacceptable as error:
-                refused.append((one, error))
+                refused.append((message, error))
             except OwnEvent:
                 log.debug("bridge %s: an event of our own came back", self._name)
         return accepted, refused
 
     def _append(self, accepted: Sequence[tuple[Received, Arrival]]) -> list[tuple[Received, Unacceptable]]:
-        """In one transaction; if that is refused for what is in it, one by one, to find whose fault it is.
+        """Store all events in one transaction; if a message makes it fail, each event alone. Returns refused messages.
 
-        A table that is missing or read-only is no message's fault: they wait until somebody has put it right.
+        A table that is missing or read-only is no message's fault: the messages wait until the table is mended.
         """
         try:
             with self._events.begin() as connection:
@@ -169,15 +183,16 @@ class Receiver:
                 if isinstance(error, Unacceptable):
                     return [(accepted[0][0], error)]
                 return [(accepted[0][0], Unacceptable(NOT_STORED, brief(error, 1000)))]
-            return [one for pair in accepted for one in self._append([pair])]
+            return [refused for pair in accepted for refused in self._append([pair])]
 
 
-def _parked(received: Received, bridge: str, error: Unacceptable, worker: str, taken: Mapping[str, Any]) -> Parked:
-    """The record of a message; the same message has the same id, so that it is parked once.
+def _parked(received: Received, bridge: str, error: Unacceptable, worker: str, origin: Mapping[str, Any]) -> Parked:
+    """The record of a message. A message that comes again has the same id, so that it is parked once.
 
-    `taken`: which bridge it was, and what that took: when it is replayed no other's leave counts.
+    The id is made of the content, too, as on some servers the sender chooses the position.
 
-    What it says belongs to that: on some servers its sender says its position.
+    Args:
+        origin: the place of the bridge, and the event types that it accepts: these count when the message is replayed.
     """
     said = sorted((name, value) for name, value in received.headers.items() if is_attribute(name))
     content = sha256(json.dumps([said, received.event_type]).encode() + received.body).hexdigest()
@@ -189,9 +204,7 @@ def _parked(received: Received, bridge: str, error: Unacceptable, worker: str, t
         "position": received.position,
         "event_type": received.event_type,
         "content_type": received.headers.get("content-type"),
-        **taken,
+        **origin,
     }
-    return Parked(
-        uuid5(NAMESPACE_URL, place) if received.position else uuid4(),
-        f"{HANDLER}{bridge}", error.reason, str(error), received.body, properties, worker,
-    )  # fmt: skip
+    record_id = uuid5(NAMESPACE_URL, place) if received.position else uuid4()
+    return Parked(record_id, f"{HANDLER}{bridge}", error.reason, str(error), received.body, properties, worker)

@@ -1,5 +1,8 @@
-"""What is stored already of what comes in, under another id than it gets today: events of ours that come back to us
-through others, and what older code received, which took a sender's UUID for its own."""
+"""Finds arrivals that are stored already, under another id than they get today.
+
+These are events of this service that come back through other services, and events that older code received: it took
+the UUID that the sender gave for the id of the row.
+"""
 
 import json
 from collections.abc import Mapping
@@ -14,39 +17,40 @@ from events.ledger import SENT_AS, Envelope, check_repeat, differences, sender_o
 
 
 def is_known(arrival: Arrival, stored: Mapping[UUID, Envelope], our_source: str) -> bool:
-    """Whether it is stored under its former id.
+    """Whether the event is stored under its former id.
 
     Args:
-        stored: events by their ids.
-        our_source: of what we send.
+        stored: stored events by their ids.
+        our_source: the source of events that this service sends.
     Raises:
-        EventIdTaken: older code received another event of its source and its id.
+        EventIdTaken: older code received another event of the same source and id.
     """
-    there = stored.get(arrival.former) if arrival.former is not None else None
-    if there is None:
+    former = stored.get(arrival.former) if arrival.former is not None else None
+    if former is None:
         return False
-    told = _told(there)
-    if sender_of(there.id, told) is not None:
-        return False  # somebody calls his event as we call another's
-    if told.get(KEY) and SENT_AS not in told and told.get("source") == arrival.source:  # older code received it
-        check_repeat(arrival, there)
+    metadata = _metadata(former)
+    if sender_of(former.id, metadata) is not None:
+        return False  # another service gave its event the id that we gave to an event of a third service
+    if metadata.get(KEY) and SENT_AS not in metadata and metadata.get("source") == arrival.source:  # by older code
+        check_repeat(arrival, former)
         return True
-    # Those may be ours that have our name, which we may have in common with others, or nobody's, or were only sent on.
+    # The event may be ours if its source is our name (other services may have that name, too), if it has no source, or
+    # if another service has forwarded it.
     may_be_ours = arrival.source == our_source or (arrival.timed and (arrival.forwarded or not arrival.named))
-    return may_be_ours and not (differences(arrival, there) and differences(arrival, _as_sent(there, told)))
+    return may_be_ours and not (differences(arrival, former) and differences(arrival, _as_sent(former, metadata)))
 
 
-def _told(event: Envelope) -> dict[str, Any]:
+def _metadata(event: Envelope) -> dict[str, Any]:
     try:
-        told = json.loads(event.metadata)
-    except ValueError:  # a foreign program's
+        metadata = json.loads(event.metadata)
+    except ValueError:  # a foreign program wrote it
         return {}
-    return told if isinstance(told, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def _as_sent(event: Envelope, told: Mapping[str, Any]) -> Envelope:
-    """Masked fields may have been left out."""
-    masked = told.get(MASKED)
+def _as_sent(event: Envelope, metadata: Mapping[str, Any]) -> Envelope:
+    """The event without its masked fields, as it may have been sent."""
+    masked = metadata.get(MASKED)
     if not isinstance(masked, list):
         return event
     try:

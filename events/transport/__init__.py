@@ -1,4 +1,4 @@
-"""How wake-ups travel: `memory` without a broker, `broker` for Redis and RabbitMQ. Both send the same `message`.
+"""The transports of wake-ups: `memory` without a broker, `broker` for Redis and RabbitMQ. Both send the same `message`.
 
 May import: relay (the contract of a transport), ledger, settings and the words below. Open first: `message`.
 """

@@ -1,4 +1,4 @@
-"""Wake-ups over Redis or RabbitMQ, by kombu."""
+"""Sends wake-ups over Redis or RabbitMQ, by kombu."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ from events.transport.refusals import told
 from events.transport.revival import SUSPICIOUS, Revival
 from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
 
-_OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # raised before the broker is asked
+_OF_THE_MESSAGE = (ValueError, TypeError, struct.error, FrameSyntaxError)  # raised before kombu asks the broker
 
 
 class BrokerTransport:
     """Keeps the contract of events.relay.Transport. Used by one relay, in one thread.
 
-    On RabbitMQ every message is confirmed by the broker, and refused if no queue takes it. On Redis 500 are one
-    pipeline. After any error the connection is closed: an answer that comes late must not be taken for another's.
+    RabbitMQ confirms every message, and refuses a message that no queue takes. On Redis 500 messages are one pipeline.
+    After any error the connection is closed: a late answer must not be taken for the answer to another message.
     """
 
     features = TransportFeatures(copies_dead_letters=True)
@@ -39,7 +39,7 @@ class BrokerTransport:
         self._confirmed = is_rabbitmq(settings)
         self._connection: Connection | None = None
         self._confirms: Confirms | None = None
-        self._nacked: list[int] = []  # by their numbers, of what is being sent
+        self._nacked: list[int] = []  # numbers of messages in this batch that RabbitMQ has refused
         self._declared: set[str] = set()
         self._revival = Revival(settings)
 
@@ -48,7 +48,7 @@ class BrokerTransport:
         try:
             refused = self._send(groups)
         except Unsendable as error:
-            # Which one it was is found without the broker, whose trouble is not to be taken for a message's.
+            # The groups that can't be sent are found without the broker: its trouble must not be blamed on a group.
             unsendable = {group: error for group in groups if not _fits_the_wire(group)}
             if not unsendable:
                 raise TransportError(str(error)) from error
@@ -58,7 +58,7 @@ class BrokerTransport:
             raise NotTaken(refused | unsendable)
 
     def _send(self, groups: Sequence[Group]) -> dict[Group, TransportError]:
-        """What a queue has refused, being full; all the others have arrived."""
+        """Send these groups. Returns those that a full queue has refused; all others have arrived."""
         queues = {group[0].queue for group in groups}
         with self._producing("send wake-ups", *queues) as producer:
             for queue in queues:
@@ -87,7 +87,7 @@ class BrokerTransport:
 
     def send_parked(self, message: Parked) -> None:
         with self._producing("send a parked message") as producer:
-            if message.properties.get("raw"):  # it was no message of kombu's, only bytes in a Redis list
+            if message.properties.get("raw"):  # not a message of kombu's, only bytes in a Redis list
                 producer.channel.client.lpush(message.queue, message.body)
                 return
             self._declare(producer, work_queue(message.queue, self._settings))
@@ -108,13 +108,13 @@ class BrokerTransport:
         with self._producing(f"look at queue {queue}") as producer:
             try:
                 return int(producer.channel.queue_declare(queue, passive=True).message_count)
-            except NotFound:  # somebody deleted it; the channel is closed with that answer, and declared anew later
+            except NotFound:  # the queue was deleted, and is declared anew later; the answer has closed the channel
                 self.close()
                 return 0
             except ChannelError:
                 if self._confirmed:
                     raise
-                return 0  # Redis knows no empty list
+                return 0  # Redis deletes a list that is empty
 
     def held(self) -> Sequence[Group]:
         return ()
@@ -128,7 +128,16 @@ class BrokerTransport:
                 connection.release()
 
     @contextmanager
-    def _producing(self, what: str, *queues: str) -> Iterator[Producer]:
+    def _producing(self, action: str, *queues: str) -> Iterator[Producer]:
+        """A producer on the kept connection.
+
+        Args:
+            action: for the error, such as "send wake-ups".
+            queues: these are examined if the error is one that a dead queue causes.
+        Raises:
+            TransportError: the broker is away, or refused messages.
+            Unsendable: a message is too large, or can't be encoded.
+        """
         try:
             if self._connection is None:
                 timeout = self._settings.broker_timeout.total_seconds()
@@ -148,10 +157,10 @@ class BrokerTransport:
             reason = redact(f"{type(error).__name__}: {told(error)}")
             too_large = isinstance(error, PreconditionFailed) and "larger than" in str(error)
             kind = Unsendable if too_large or isinstance(error, _OF_THE_MESSAGE) else TransportError
-            raise kind(f"can't {what} by {redact(self._settings.broker_url)}: {reason}") from error
+            raise kind(f"can't {action} by {redact(self._settings.broker_url)}: {reason}") from error
 
     def _declare(self, producer: Producer, queue: Queue) -> None:
-        """Queues are declared before the first message after each connect, with the dead-letter queue behind them."""
+        """Declare a queue, once for each connection; on RabbitMQ the dead-letter queue behind it, too."""
         if queue.name in self._declared:
             return
         if self._confirmed and queue.name != (dead := dead_letter_queue(self._settings)).name:
@@ -184,10 +193,10 @@ class BrokerTransport:
 
 
 def _fits_the_wire(group: Group) -> bool:
-    """Whether AMQP, and Redis, can hold the message and the name of its queue."""
+    """Whether AMQP and Redis can carry the message and the name of its queue."""
     try:
         message = wakeup_message(group)
-        dumps("ssF", (group[0].queue, message.correlation_id, message.headers))  # short strings, and a table
+        dumps("ssF", (group[0].queue, message.correlation_id, message.headers))  # AMQP: two short strings, and a table
         message.body.encode()
     except _OF_THE_MESSAGE:
         return False

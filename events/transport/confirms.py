@@ -1,4 +1,4 @@
-"""RabbitMQ's publisher confirms, many outstanding at a time: to wait for each would be a round trip a message.
+"""RabbitMQ's publisher confirms, many of them outstanding: waiting for each would cost a round trip for each message.
 
 https://www.rabbitmq.com/docs/confirms#publisher-confirms
 """
@@ -8,20 +8,20 @@ from typing import Any
 
 from amqp.exceptions import MessageNacked
 
-WINDOW = 500  # messages that may be unconfirmed
+WINDOW = 500  # messages that may be unconfirmed at a time
 
 
 class Confirms:
-    """Counts what one channel publishes, and waits until the broker has taken charge of all of it.
+    """Counts the messages that a channel publishes, and waits until the broker has taken charge of all of them.
 
     Args:
-        channel: of py-amqp, in use by nobody else; all that is published on it goes by `publish`.
-        timeout: seconds of silence after which the broker is taken for lost.
-        on_return: told of a message that no queue takes, as py-amqp tells it; without, that is an error.
-        on_nack: told the number of a message that the broker refuses; without, that is an error.
+        channel: a channel of py-amqp for these confirms alone; every message on it is published by `publish`.
+        timeout: seconds of silence after which the broker counts as lost.
+        on_return: py-amqp calls it with a message that no queue takes; if None, such a message is an error.
+        on_nack: called with the number of a message that the broker refuses; if None, such a message is an error.
 
     Attributes:
-        published: so many messages; RabbitMQ numbers them from 1 in the order of their publishing.
+        published: the number of messages published; RabbitMQ numbers them from 1 in this order.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Confirms:
         channel.events["basic_return"].add(on_return or self._on_return)
 
     def publish(self, send: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Call `send` with what else is given; it publishes one message on this channel.
+        """Call `send` with the arguments; `send` publishes one message on this channel.
 
         Raises:
-            TimeoutError, AMQPError, MessageNacked (of amqp.exceptions): as `wait` does, where WINDOW messages are out.
+            TimeoutError, AMQPError, MessageNacked (of amqp.exceptions): as `wait`, if WINDOW messages are unconfirmed.
         """
         if len(self._open) >= WINDOW:
             self.wait(WINDOW // 2)
@@ -55,7 +55,7 @@ class Confirms:
         self._open.add(self.published)
 
     def wait(self, until: int = 0) -> None:
-        """Wait until no more than so many messages are unconfirmed.
+        """Wait until at most `until` messages are unconfirmed.
 
         Raises:
             TimeoutError, AMQPError, MessageNacked (of amqp.exceptions): the broker refused a message, returned it, or
@@ -67,19 +67,20 @@ class Confirms:
             raise self._error
 
     def _on_ack(self, number: int, multiple: bool) -> None:
-        self._open -= self._meant(number, multiple)
+        self._open -= self._numbers(number, multiple)
 
     def _on_nack(self, number: int, multiple: bool) -> None:
         if self._told_nack is None:
             self._error = MessageNacked(f"message {number}{' and those before it' if multiple else ''}")
             return
-        refused = self._meant(number, multiple)
+        refused = self._numbers(number, multiple)
         self._open -= refused
-        for one in sorted(refused):
-            self._told_nack(one)
+        for refused_number in sorted(refused):
+            self._told_nack(refused_number)
 
-    def _meant(self, number: int, multiple: bool) -> set[int]:
-        return {one for one in self._open if one <= number} if multiple else {number}
+    def _numbers(self, last: int, multiple: bool) -> set[int]:
+        """The messages that an answer of the broker is about. `multiple`: all unconfirmed messages up to `last`."""
+        return {number for number in self._open if number <= last} if multiple else {last}
 
     def _on_return(self, error: Exception, *_: Any) -> None:
         self._error = error

@@ -1,6 +1,6 @@
-"""A connection of kombu's that gives up in time: by default it would try for ever, and wait for ever for an answer.
+"""Connects to the broker by kombu, within a time limit: by default kombu tries, and waits for an answer, for ever.
 
-Workers have Celery's own connections; these are of relays, of whoever looks after a queue, and of `events doctor`.
+Workers have Celery's own connections. These connections are for relays, for `revival`, and for `events doctor`.
 """
 
 from kombu import Connection
@@ -13,10 +13,10 @@ def connect(settings: Settings, timeout: float, *, read_timeout: float | None = 
     """A connection to the broker of these settings, tried twice at most.
 
     Args:
-        timeout: seconds for connecting, and for each answer.
-        read_timeout: seconds for each answer of RabbitMQ, where they aren't `timeout`.
+        timeout: seconds to wait for the connection, and for each answer.
+        read_timeout: seconds to wait for each answer of RabbitMQ; by default `timeout`.
     Raises:
-        kombu.exceptions.OperationalError: the broker is away, or refuses us.
+        kombu.exceptions.OperationalError: the broker is away, or refuses the connection.
     """
     options = (
         {"read_timeout": read_timeout or timeout, "write_timeout": timeout, "max_retries": 1}

@@ -1,7 +1,7 @@
 """No broker: a kombu transport within one process. The relay thread puts wake-ups, the worker's event loop takes them.
 
-It has an event loop, unlike kombu's own memory transport, without which Celery's prefork pool hangs at its end.
-What is in it dies with the process; the ledger knows, and gives it to another worker.
+Unlike kombu's own memory transport it works with an event loop, without which Celery's prefork pool hangs at its end.
+Wake-ups in memory die with the process; the ledger knows them, and another worker gets them.
 """
 
 import os
@@ -20,19 +20,19 @@ from events.relay import TransportFeatures
 from events.transport.message import group_of, wakeup_message
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
-_held: dict[Group, None] = {}  # sent and not acknowledged, oldest first
+_held: dict[Group, None] = {}  # groups that were sent and not acknowledged, the oldest first
 _wake_pipes: set[int] = set()
 _on_room: list[Callable[[], None]] = []
 
 
 def _wake() -> None:
     for pipe in tuple(_wake_pipes):
-        with suppress(OSError):  # full, so it wakes anyway; or just closed
+        with suppress(OSError):  # the pipe is full, so the loop wakes anyway; or it was just closed
             os.write(pipe, b"!")
 
 
 class Channel(virtual.Channel):  # type: ignore[misc]
-    """Queues of this process; kombu calls these."""
+    """The queues of this process. Kombu calls these methods."""
 
     do_restore = False
 
@@ -54,7 +54,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         return size
 
     def _new_queue(self, queue: str, **_: Any) -> None:
-        _queues[queue]  # made by the look
+        _queues[queue]  # a defaultdict makes the queue when it is read
 
     def _has_queue(self, queue: str, **_: Any) -> bool:
         return queue in _queues
@@ -71,8 +71,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         self._let_go(delivery_tag)
         super().basic_ack(delivery_tag, multiple)
         _wake()
-        for room in _on_room:
-            room()
+        for call in _on_room:
+            call()
 
     def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
         if not requeue:
@@ -81,7 +81,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         _wake()
 
     def deliver_waiting(self) -> None:
-        """Hand out what waits, as far as the consumer's prefetch limit lets us."""
+        """Hand waiting messages to consumers, up to their prefetch limit."""
         with suppress(Empty):
             while True:
                 self.drain_events()
@@ -97,13 +97,13 @@ class KombuMemory(virtual.Transport):  # type: ignore[misc]
     Channel = Channel
     driver_type = driver_name = "ledger"
     implements = virtual.Transport.implements.extend(asynchronous=True)
-    can_parse_url = True  # so that kombu looks for no host in it
+    can_parse_url = True  # so that kombu doesn't look for a host in the URL
 
     def driver_version(self) -> str:
         return "1"
 
     def as_uri(self, *_: Any) -> str:
-        """What Celery and Flower say they are connected to."""
+        """The name of the broker that Celery and Flower show."""
         return "the ledger (no broker)"
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
@@ -112,7 +112,7 @@ class KombuMemory(virtual.Transport):  # type: ignore[misc]
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _wake_pipes.add(self._write)
         loop.add_reader(self._read, self._deliver_all)
-        _wake()  # what came before there was a loop
+        _wake()  # for messages that came before the loop
 
     def close_connection(self, connection: Any) -> None:
         self._forget_loop()
@@ -138,7 +138,7 @@ TRANSPORT_ALIASES["ledger"] = f"{__name__}:{KombuMemory.__name__}"
 
 
 class MemoryTransport:
-    """Keeps the contract of events.relay.Transport. `on_room` is called whenever a message was acknowledged."""
+    """Keeps the contract of events.relay.Transport, within this process."""
 
     URL = "ledger://"
     name = "memory"
@@ -148,6 +148,7 @@ class MemoryTransport:
         self._connection: Connection | None = None
 
     def on_room(self, call: Callable[[], None]) -> None:
+        """Call this whenever a message was acknowledged, which makes room for another. Replaces an earlier call."""
         _on_room[:] = [call]
 
     def send(self, groups: Sequence[Group]) -> None:
@@ -180,12 +181,12 @@ class MemoryTransport:
         return tuple(_held)
 
     def forget(self) -> Sequence[Group]:
-        """What is held, which nobody gets any more."""
-        left = tuple(_held)
+        """Drop all groups that are held. Returns them, as no worker will get them."""
+        dropped = tuple(_held)
         _held.clear()
         for queue in _queues.values():
             queue.clear()
-        return left
+        return dropped
 
     def close(self) -> None:
         if self._connection is not None:

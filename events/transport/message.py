@@ -1,7 +1,7 @@
-"""Wake-ups and dead letters as messages.
+"""Makes the messages of wake-ups and dead letters.
 
-A wake-up is a Celery task message (protocol 2) built by hand: `apply_async` spends most of its time on showing
-arguments. Any Celery worker and Flower read it as any other task. Its id is the same for every attempt of a delivery.
+A wake-up is a Celery task message (protocol 2) built by hand: `apply_async` spends most of its time on making texts of
+arguments. Celery workers and Flower read it as any other task. Its id is the same for every attempt of a delivery.
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """
 
@@ -16,8 +16,8 @@ from uuid import UUID, uuid5
 
 from events.ledger import DeadLetter, Group, Wakeup
 
-HEADER = "events"  # our own header: what `group_of` reads, so that nobody has to decode the body
-GARBAGE = "events-garbage"  # header of what stood in a Redis list and is no message: see events.transport.redis
+HEADER = "events"  # our own header, which `group_of` reads without decoding the body
+GARBAGE = "events-garbage"  # header of bytes in a Redis list that were no message: see events.transport.redis
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 _EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -37,20 +37,21 @@ def task_id(event_id: UUID, handler: str) -> str:
 
 
 def wakeup_message(group: Group) -> Message:
-    """The Celery task of one delivery, or of a group: named after the handler.
+    """The Celery task of one delivery, or of a group. The task has the name of the handler.
 
-    Of one, the event's id is a keyword and the root: Flower finds it by either. Of a group Flower shows how many.
+    In the task of one delivery, the event's id is a keyword argument and the root id: Flower finds the task by either.
+    For a group, Flower shows the number of deliveries.
     """
     first = group[0]
     header: dict[str, Any] = {"handler": first.handler, "queue": first.queue}
     if len(group) == 1:
         event_id = str(first.event_id)
-        arguments: dict[str, Any] = {"event_id": event_id, "attempt": first.token}  # under its older name
+        arguments: dict[str, Any] = {"event_id": event_id, "attempt": first.token}  # the token has its older name here
         identity, root, retries = task_id(first.event_id, first.handler), event_id, first.token - 1
         header |= arguments
         shown = {"event_id": event_id} | ({"attempt": first.attempt} if first.attempt else {})
     else:
-        deliveries = [[str(one.event_id), one.token] for one in group]
+        deliveries = [[str(wakeup.event_id), wakeup.token] for wakeup in group]
         arguments = {"deliveries": deliveries}
         identity = root = task_id(first.event_id, f"{first.handler} {deliveries}")
         retries = 0
@@ -82,7 +83,7 @@ def wakeup_message(group: Group) -> Message:
 
 
 def group_of(headers: Mapping[str, Any] | None) -> Group:
-    """The wake-ups that a message carries; none if it is not one of ours."""
+    """The wake-ups that a message carries; none if the message is not ours."""
     try:
         ours = (headers or {})[HEADER]
         handler, queue = str(ours["handler"]), str(ours["queue"])
@@ -93,7 +94,7 @@ def group_of(headers: Mapping[str, Any] | None) -> Group:
 
 
 def dead_letter_message(letter: DeadLetter) -> Message:
-    """A copy of a dead letter for the broker's dead-letter queue: JSON that tells all the ledger knows."""
+    """A copy of a dead letter for the broker's dead-letter queue: JSON with all that the ledger knows."""
     body = {
         "event_id": str(letter.event_id),
         "event_type": letter.event_type,

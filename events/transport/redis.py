@@ -1,10 +1,11 @@
-"""Kombu's Redis transport, except that a server which refuses things does no lasting harm, and garbage none at all.
+"""Kombu's Redis transport, made to survive a server that refuses commands, and items that are no messages.
 
-Kombu takes an item out of the list before it looks at it: what it can't read is lost, and the worker with it. Here
-such an item becomes a message of its own bytes, with the header GARBAGE, held as unacknowledged like any other.
+Kombu takes an item out of the list before it reads the item: an item that it can't read is lost, and the worker ends.
+Here such an item becomes a message of its bytes, with the header GARBAGE, unacknowledged like any other message.
 
 A server that is full, read-only or has another password takes connections and refuses commands. Kombu's channels then
-stay half open when they are closed, and messages that couldn't be acknowledged keep their place in the worker's hand.
+stay half open when they are closed, and messages that couldn't be acknowledged keep their place within the prefetch
+limit of the worker.
 """
 
 import base64
@@ -23,13 +24,16 @@ from events.watchdog import Pulse
 
 log = logging.getLogger("events.transport")
 
-# Beats each time that a consumer of this process asks Redis for messages: while it has room, every second.
+# Beats each time that a consumer of this process asks Redis for messages: every second, while the worker has room.
 asked = Pulse()
 
 
 class QoS(kombu_redis.QoS):  # type: ignore[misc]
-    """What a worker has in hand. Kombu frees a message's place only if Redis could be told; else the worker ends up
-    with no room and nothing to do. What Redis wasn't told it delivers again, and the ledger knows better."""
+    """The messages that a worker has taken and not acknowledged.
+
+    Kombu frees a message's place only if Redis took the acknowledgement; so the worker would end up with no room and
+    nothing to do. Here the place is always freed. Redis delivers such a message again, and the ledger drops the repeat.
+    """
 
     def ack(self, delivery_tag: str) -> None:
         try:
@@ -45,7 +49,7 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]
-    """Reads what a BRPOP brought in its own, careful way."""
+    """Checks each item of a BRPOP before kombu reads the item."""
 
     QoS = QoS
 
@@ -54,7 +58,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         super().__init__(*arguments, **options)
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        """Kombu makes one for each message that it takes, and one for each that it acknowledges."""
+        """One client for the channel: kombu would make a client for each message taken, and for each acknowledged."""
         if asynchronous:
             client = super()._create_client(asynchronous=True)
             client.set_response_callback("BRPOP", self._readable)
@@ -64,14 +68,17 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         return self._kept_client
 
     def _get_pool(self, asynchronous: bool = False) -> Any:
-        """A task may end just when its connection has broken: to acknowledge it is then a connection error like any
-        other, and not an AttributeError, which Celery takes for the end of the worker."""
+        """The pool; raises ConnectionResetError if the connection is closed.
+
+        A task may end just when the connection has broken. Its acknowledgement would raise AttributeError, by which
+        Celery ends the worker; a connection error makes Celery connect anew.
+        """
         if self.connection is None or self.connection.client is None:
             raise ConnectionResetError("the connection to Redis is closed")
         return super()._get_pool(asynchronous=asynchronous)
 
     def close(self) -> None:
-        """Whatever Redis says to that: its connections are closed, those too that closing has opened."""
+        """Close all connections, even if Redis refuses commands; those, too, that closing has opened."""
         try:
             super().close()
         except Exception as error:
@@ -89,7 +96,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         asked.beat()
 
     def _readable(self, answer: Any, **_: Any) -> tuple[bytes, bytes] | None:
-        """What redis-py is to make of Redis' answer: one that kombu can read, whatever was in the list."""
+        """The answer of Redis, as redis-py shall return it: kombu can read it, whatever was in the list."""
         if not answer:
             return None
         key, item = answer
@@ -98,10 +105,10 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         return key, json.dumps(_garbage(item, queue=key.decode().rsplit(self.sep, 1)[0])).encode()
 
     def _is_message(self, item: bytes) -> bool:
-        """Whether kombu can make a message of it; it may hold anything, but has the shape that kombu itself writes."""
+        """Whether kombu can make a message of the item: it has the shape that kombu writes, whatever the content."""
         try:
             payload: dict[str, Any] = loads(item.decode())
-            # The places where kombu looks without asking, while it makes a message and keeps it as unacknowledged.
+            # Kombu reads these without a check, when it makes the message and when it keeps it as unacknowledged.
             fits = (
                 isinstance(payload["properties"]["delivery_tag"], str)
                 and isinstance(payload["properties"]["delivery_info"], dict)
@@ -111,17 +118,17 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
                 and isinstance(payload["body"], str)
             )
             if fits and payload["properties"].get("body_encoding") == "base64":
-                base64.b64decode(payload["body"], validate=True)  # kombu leaves out what is no base64
+                base64.b64decode(payload["body"], validate=True)  # kombu would leave out characters that are no base64
             if fits:
                 self.Message(payload, channel=self)
             return fits
-        except Exception as error:  # whatever it is, it is no message
+        except Exception as error:  # whatever the error, the item is no message
             log.debug("no message of kombu's: %s", error)
             return False
 
 
 def _garbage(item: bytes, queue: str) -> dict[str, Any]:
-    """A message of kombu's that has these bytes."""
+    """A message of kombu's with these bytes as its body."""
     return {
         "body": base64.b64encode(item).decode(),
         "headers": {GARBAGE: True},
@@ -136,12 +143,12 @@ def _garbage(item: bytes, queue: str) -> dict[str, Any]:
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]
-    """Named in full where a worker connects: `events.transport.redis:Transport`."""
+    """The transport of workers, which name it as `events.transport.redis:Transport`."""
 
     Channel = Channel
 
     def close_connection(self, connection: Any) -> None:
-        """All of it, whichever channel fails to close."""
+        """Close all channels, even if one fails to close."""
         try:
             super().close_connection(connection)
         except Exception as error:

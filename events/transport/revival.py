@@ -1,8 +1,8 @@
-"""Queues that RabbitMQ can't bring back to life though it answers: found and deleted, so that they are made anew.
+"""Finds and deletes queues that RabbitMQ can't bring back to life though it answers, so that they are made anew.
 
-Killed within half a second of declaring a quorum queue, RabbitMQ starts again with its name and nothing behind it:
-whoever sends to it or consumes from it waits for ever, or gets an "internal error" each time. What was in it is in the
-ledger, which sends it again.
+If RabbitMQ is killed within half a second of declaring a quorum queue, it starts again with the queue's name and
+nothing behind it: senders and consumers of the queue wait for ever, or get an "internal error" each time. The wake-ups
+of the queue are in the ledger, and the relay sends them again.
 """
 
 import logging
@@ -17,15 +17,19 @@ from events.transport.connecting import connect
 
 log = logging.getLogger("events.transport")
 
-SUSPICIOUS = (TimeoutError, InternalError, MessageNacked)  # what users of a dead queue meet, among other causes
+SUSPICIOUS = (
+    TimeoutError,
+    InternalError,
+    MessageNacked,
+)  # the errors that a dead queue causes; they have other causes, too
 _ANSWERS_WITHIN = 10.0  # seconds; a cluster that lost a node has a new leader by then
-_TRY_EVERY = 1.0
-_DELETES_WITHIN = 60.0
-_TRUSTED_FOR = 30.0  # seconds after a look in which it answered
+_TRY_EVERY = 1.0  # seconds
+_DELETES_WITHIN = 60.0  # seconds
+_TRUSTED_FOR = 30.0  # seconds in which a queue that has answered is not examined again
 
 
 class Revival:
-    """Looks into queues that seem dead, in a thread of its own and one at a time; nobody has to wait for it."""
+    """Examines queues that seem dead, one after the other, in a thread of its own: no caller waits."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -34,7 +38,7 @@ class Revival:
         self._looked: dict[str, float] = {}
 
     def suspect(self, queue: str) -> None:
-        """Look into this queue soon; from any thread."""
+        """Examine this queue soon. May be called from any thread."""
         with self._lock:
             if queue in self._suspects or time.monotonic() - self._looked.get(queue, -_TRUSTED_FOR) < _TRUSTED_FOR:
                 return
@@ -49,7 +53,7 @@ class Revival:
             try:
                 if not revive(self._settings, queue):
                     self._looked[queue] = time.monotonic()
-            except Exception as error:  # the broker itself is away: whoever uses it says so
+            except Exception as error:  # the broker itself is away, which its users report
                 log.debug("can't look into queue %s: %s", queue, error)
             with self._lock:
                 self._suspects.pop(0)
@@ -58,14 +62,14 @@ class Revival:
 
 
 def revive(settings: Settings, queue: str) -> bool:
-    """Delete the queue if RabbitMQ knows it, nobody consumes it, and it doesn't answer; whether it was so.
+    """Delete the queue if RabbitMQ knows it, it has no consumer, and it doesn't answer. Returns whether it was deleted.
 
     Raises:
         OSError, amqp.exceptions.AMQPError: the broker itself is away.
     """
     if not _is_known_and_unused(settings, queue) or _answers(settings, queue):
         return False
-    if not _is_known_and_unused(settings, queue):  # another was faster
+    if not _is_known_and_unused(settings, queue):  # another process has deleted it, or uses it
         return False
     with _connection(settings, _DELETES_WITHIN) as connection:
         connection.default_channel.queue_delete(queue)
@@ -86,10 +90,10 @@ def _answers(settings: Settings, queue: str) -> bool:
     while (left := deadline - time.monotonic()) > 0:
         with _connection(settings, left) as connection:
             try:
-                connection.default_channel.basic_get(queue)  # what it gets goes back when the connection closes
+                connection.default_channel.basic_get(queue)  # the message goes back when the connection closes
                 return True
             except TimeoutError:
-                connection.collect()  # an orderly end would wait as long again, for the channel and for the connection
+                connection.collect()  # an orderly end would wait as long again, twice: for channel and connection
             except InternalError:
                 connection.collect()
                 time.sleep(_TRY_EVERY)
@@ -97,5 +101,5 @@ def _answers(settings: Settings, queue: str) -> bool:
 
 
 def _connection(settings: Settings, seconds: float) -> Connection:
-    """Waits so long for an answer about a queue that may be dead; for the broker itself, as always."""
+    """A connection that waits `seconds` for an answer about a queue, and as always for the connection itself."""
     return connect(settings, settings.broker_timeout.total_seconds(), read_timeout=seconds)

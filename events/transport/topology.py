@@ -1,13 +1,13 @@
-"""The queues and exchanges, the same for the relay that sends and the workers that consume.
+"""Declares the queues and exchanges, the same for the relay that sends and for the workers that consume.
 
-Wake-ups go through the anonymous exchange, straight to the queue of their name: there is no binding to lose.
+Wake-ups go through the anonymous exchange, straight to the queue with their routing key: no binding can be lost.
 """
 
 from kombu import Exchange, Queue
 
 from events.settings import Settings
 
-_REDELIVERIES = 20  # by RabbitMQ itself, before it gives the message to the dead-letter queue; the ledger sends another
+_REDELIVERIES = 20  # by RabbitMQ itself, before the message goes to the dead-letter queue; the relay sends another
 
 
 def is_rabbitmq(settings: Settings) -> bool:
@@ -15,7 +15,7 @@ def is_rabbitmq(settings: Settings) -> bool:
 
 
 def work_queue(name: str, settings: Settings) -> Queue:
-    """A queue of wake-ups. On RabbitMQ durable and replicated; what it can't keep it refuses rather than drops."""
+    """A queue of wake-ups. On RabbitMQ it is durable and replicated; if it is full, it refuses messages, drops none."""
     arguments: dict[str, object] | None = None
     if is_rabbitmq(settings):
         arguments = {"x-queue-type": settings.rabbitmq_queue_type, "x-dead-letter-exchange": f"{settings.queue}.dlx"}
@@ -29,9 +29,9 @@ def work_queue(name: str, settings: Settings) -> Queue:
 
 
 def dead_letter_queue(settings: Settings) -> Queue:
-    """Where copies of dead letters wait for whoever looks at the broker; no worker consumes it.
+    """The queue with copies of dead letters, for operators who look at the broker; no worker consumes it.
 
-    A list on Redis; on RabbitMQ a queue behind an exchange.
+    On Redis it is a list, on RabbitMQ a queue behind an exchange.
     """
     name = f"{settings.queue}.dead"
     if not is_rabbitmq(settings):

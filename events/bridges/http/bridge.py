@@ -1,8 +1,9 @@
 """HTTP: webhooks. Needs the extra `[http]`. At least once, both ways; there is no server between the two sides.
 
-Outbound each event is a POST to the URL, `http://` or `https://`, several at a time (`?parallel=`); those of one
-aggregate one after the other, in order. Any 2xx is an acknowledgement. 408, 425, 429 and 5xx are tried again, when
-`Retry-After` says if it does; any other answer makes a dead letter at once. Each event has its own outcome.
+Outbound each event is a POST to the URL, `http://` or `https://`, several at a time (`?parallel=`); the events of one
+aggregate go one after the other, in order. Any 2xx is an acknowledgement. After 408, 425, 429 and 5xx the event is sent
+again, at the time that `Retry-After` says, if it does; after any other answer it is a dead letter at once. Each event
+has its own outcome.
 
 `?secret=whsec_...` signs as https://www.standardwebhooks.com describes, `?token=` sends `Authorization: Bearer`.
 Inbound is in events.bridges.http.subscriber.
@@ -31,11 +32,11 @@ from events.retry import RetryAfter
 from events.text import redact
 
 _FORMS = ("flat", "structured", "webhook")
-_PARALLEL = 8
-_AGAIN = (408, 425, 429)
-_BATCH_ENDS = 20.0  # seconds after which a batch begins nothing more: handlers have a time limit
+_PARALLEL = 8  # requests at a time
+_AGAIN = (408, 425, 429)  # statuses after which an event is sent again
+_BATCH_ENDS = 20.0  # seconds after which a batch begins no more requests: handlers have a time limit
 _LOOK_EVERY = 0.2  # seconds between looks for requests that are late
-_LONGEST_WAIT = 86_400.0  # seconds that a server may ask for
+_LONGEST_WAIT = 86_400.0  # seconds that a server may ask us to wait
 
 
 class Bridge:
@@ -71,39 +72,39 @@ class Bridge:
         return Publisher(self._address)
 
     def subscriber(self, _wanted: Callable[[], Collection[str]]) -> Subscriber:
-        _check_inbound(self._address)  # of `events bridge URL`, which asks for no direction
+        _check_inbound(self._address)  # for `events bridge URL`, which doesn't check the direction
         return Subscriber(self._address, key_of(self._address))
 
 
 def _check(address: Address) -> None:
-    """Raises ConfigurationError for what would only fail later."""
+    """Raises ConfigurationError for mistakes in a URL that would only show when it is used."""
     try:
-        urlsplit(address.url).port  # noqa: B018 - it is read
+        urlsplit(address.url).port  # noqa: B018 - reading the property checks the port
     except ValueError as error:
         raise wrong(address.url, "", f"{error}".lower()) from None
     for option in {"token", "secret"} & address.options.keys():
-        if not address.options[option]:  # of a variable that isn't set, perhaps: nobody is to be let in by it
+        if not address.options[option]:  # perhaps the value of a variable that isn't set: it must let no client in
             raise wrong(address.url, f"{option}=", "it is empty; give one, or leave it out")
     if not re.fullmatch("[!-~]*", address.options.get("token", "")):
         raise wrong(address.url, "token=***", "use printable ASCII without spaces; a plus sign is written %2B")
 
 
 def _check_inbound(address: Address) -> None:
-    """Raises ConfigurationError for what makes sense only in the URL of somebody else."""
+    """Raises ConfigurationError for parts of a URL that make sense only in the URL of another server."""
     if address.scheme == "https":
         raise wrong(address.url, "", "we serve no TLS; use http:// behind a proxy that does")
     parts = urlsplit(address.url)
-    if parts.query:  # which would mean nothing, while a misspelt secret leaves the door open
+    if parts.query:  # it would be ignored, and a misspelt secret would leave the door open
         names = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-        shown = urlunsplit(parts._replace(query=""))  # a secret by another name is hidden by nobody
+        shown = urlunsplit(parts._replace(query=""))  # `redact` doesn't hide a secret with another name
         raise wrong(shown, "", f"it has no parameter {names}; the lock is ?token= or ?secret=")
-    if "@" in parts.netloc:  # else whoever reaches the port would be let in without them
+    if "@" in parts.netloc:  # else any client would be let in without them
         cure = "a user and a password are no lock here; use ?token=, sent as Authorization: Bearer, or ?secret="
         raise wrong(address.url, "", cure)
 
 
 def key_of(address: Address) -> bytes:
-    """What messages are signed by; none without a secret. Raises ConfigurationError."""
+    """The key that signs messages; empty without a secret. Raises ConfigurationError."""
     secret = address.options.get("secret", "").replace(" ", "+")  # a plus sign in a URL is read as a space
     if not secret:
         return b""
@@ -117,24 +118,24 @@ def key_of(address: Address) -> bytes:
 
 
 def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
-    """As Standard Webhooks wants it, version 1."""
+    """The signature of a message by Standard Webhooks, version 1."""
     signed = b".".join((message_id.encode(), timestamp.encode(), body))
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
 
 
 class _Batch:
-    """What became of one, told by the threads that send it."""
+    """The outcome of a batch, which the threads that send it write down."""
 
     def __init__(self) -> None:
         self.failed: dict[str, Exception] = {}
         self.arrived = 0
-        self.stop: Exception | None = None  # why nothing more of it is begun
+        self.stop: Exception | None = None  # why the batch begins no more requests
         self.ends = time.monotonic() + _BATCH_ENDS
         self.watch = Watch()
 
 
 class Publisher:
-    """Connections that are kept, for all threads of this process."""
+    """Posts events over kept connections, which all threads of this process share."""
 
     def __init__(self, address: Address) -> None:
         parts = urlsplit(address.url)
@@ -229,7 +230,7 @@ class Publisher:
 
 
 def _asked_for(headers: Mapping[str, str]) -> float:
-    """Seconds to wait, of `Retry-After`; 0 if it says none, or that they are over: then the usual ones are right."""
+    """The seconds that `Retry-After` asks for; 0 if it asks for none, or they are over; then our backoff counts."""
     value = headers.get("retry-after", "").strip()
     if re.fullmatch("[0-9]+", value):
         return min(float(value), _LONGEST_WAIT)

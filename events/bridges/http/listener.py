@@ -1,4 +1,4 @@
-"""A port, and the connections to it. No client can hold a thread for long, and not many can hold one at once."""
+"""Listens on a port. No client can hold a thread for long, and only some connections can hold a thread at a time."""
 
 import io
 import logging
@@ -18,9 +18,11 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.bridges")
 
-_MOST = 256  # connections, each with a thread; more are told to come again
-_SLOWEST = 10.0  # seconds for a request to arrive, from its first line to its last byte; as long may pass before it
-_PAUSE = 0.1  # seconds, when no connection can be accepted: else trying again would take a whole CPU
+_MOST = 256  # connections, each with a thread; clients of others are told to send again
+_SLOWEST = (
+    10.0  # seconds in which a request must arrive, from first line to last byte; so long a connection may be idle
+)
+_PAUSE = 0.1  # seconds, when no connection can be accepted: trying again at once would take a whole CPU
 _FULL = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
     "Content-Length: {}\r\n\r\n{}"
@@ -31,15 +33,16 @@ class Listener(ThreadingHTTPServer):
     """Takes POST requests at one path.
 
     Args:
-        take: is given headers and body, in the connection's thread; when it returns the answer is 202. Raises Refused.
-        limit: of a body, in bytes.
+        take: called with headers and body, in the connection's thread. When it returns, the answer is 202. It may raise
+            Refused.
+        limit: the largest body, in bytes.
         per_peer: connections that one client may have open at a time.
     """
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    allow_reuse_port = False  # two of us on one port would share what comes by chance
+    allow_reuse_port = False  # two processes on one port would share the requests at random
 
     def __init__(
         self, host: str, port: int, path: str, limit: int, take: Callable[[Message, bytes], None], per_peer: int
@@ -57,24 +60,24 @@ class Listener(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.1,), name="events-http-in", daemon=True).start()
 
     def close(self) -> None:
-        """Accept nothing more. Connections that are kept end with their next answer."""
+        """Accept no more connections. Kept connections end with their next answer."""
         self.closing = True
         self.shutdown()
         self.server_close()
 
     def wait(self, seconds: float) -> None:
-        """Until every request has its answer, or these seconds are over."""
+        """Wait until every request has its answer, or these seconds are over."""
         with self._changed:
             self._changed.wait_for(lambda: self._in_hand == 0, seconds)
 
     def count(self, difference: int) -> None:
-        """A request has begun, or has its answer."""
+        """Count the requests that have no answer yet: +1 when a request begins, -1 when it has its answer."""
         with self._changed:
             self._in_hand += difference
             self._changed.notify_all()
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # past HTTPServer's own, which asks DNS for our name
+        TCPServer.server_bind(self)  # HTTPServer's own method would ask DNS for our name
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
@@ -95,7 +98,7 @@ class Listener(ThreadingHTTPServer):
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread for it
+        except BaseException:  # no thread could be started
             self._slots.give_back(peer)
             raise
 
@@ -110,7 +113,7 @@ class Listener(ThreadingHTTPServer):
 
 
 class _Clock(io.RawIOBase):
-    """Reads from a socket until a time is over, however often something comes."""
+    """Reads from a socket until a time is over, however many bytes still come."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -131,7 +134,7 @@ class _Clock(io.RawIOBase):
 
 
 class _Request(BaseHTTPRequestHandler):
-    """One connection, and its requests one after the other."""
+    """Handles the requests of a connection, one after the other."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -153,7 +156,7 @@ class _Request(BaseHTTPRequestHandler):
                 self.server.count(-1)
 
     def parse_request(self) -> bool:
-        """Its first line is here."""
+        """Read the headers; the first line is read already."""
         self._begun = True
         self.server.count(+1)
         self._clock.restart()
@@ -183,7 +186,7 @@ class _Request(BaseHTTPRequestHandler):
         return "events"
 
     def log_message(self, *_: Any) -> None:
-        """Nobody wants a line for each."""
+        """Log nothing: a line for each request would be too many."""
 
     def _body(self) -> bytes:
         length = length_of(self.headers, self.server.limit)

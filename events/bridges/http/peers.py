@@ -1,4 +1,4 @@
-"""Who has how many connections: one client must not use up those of all."""
+"""Counts the connections of each client, so that one client can't use up all of them."""
 
 import ipaddress
 import threading
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Slots:
-    """So many connections, and no more than `per_peer` for one peer. Safe for threads."""
+    """Allows `most` connections, and `per_peer` connections of one peer. Safe for threads."""
 
     def __init__(self, most: int, per_peer: int) -> None:
         self._most, self._per_peer = most, per_peer
@@ -15,7 +15,7 @@ class Slots:
         self._taken: Counter[str] = Counter()
 
     def take(self, peer: str) -> str:
-        """One more is open; or else why that may not be."""
+        """Count a new connection. Returns "", or why the connection must be refused."""
         with self._lock:
             if self._taken.total() >= self._most:
                 return f"{self._most} connections are open, and more are refused"
@@ -28,7 +28,7 @@ class Slots:
             return ""
 
     def give_back(self, peer: str) -> None:
-        """It is closed."""
+        """Count a connection as closed."""
         with self._lock:
             self._taken[peer] -= 1
             if not self._taken[peer]:
@@ -36,11 +36,11 @@ class Slots:
 
 
 def peer_of(address: str) -> str:
-    """Who is behind it: an IPv4 address, or a network of IPv6, of which one client may have all addresses."""
+    """The client of an address: an IPv4 address, or the IPv6 network whose addresses one client may have."""
     with suppress(ValueError):
-        found = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(found, ipaddress.IPv6Address):
-            if found.ipv4_mapped is not None:
-                return str(found.ipv4_mapped)
-            return str(ipaddress.ip_network((found, 64), strict=False))
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(parsed, ipaddress.IPv6Address):
+            if parsed.ipv4_mapped is not None:
+                return str(parsed.ipv4_mapped)
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address

@@ -1,7 +1,7 @@
-"""Requests over connections that are kept, each within a time of its own.
+"""Sends requests over kept connections, each within a time limit of its own.
 
-urllib3's time-outs begin anew with each byte that comes, so a server that sends one now and then would be waited for
-without end. Here whoever waits for a batch also looks at the clock, and ends the connections of those that are late.
+The time-outs of urllib3 begin anew with each byte that comes: for a server that sends a byte now and then it would wait
+without end. Here the thread that waits for a batch also looks at the clock, and ends the connections of late requests.
 """
 
 import http.client
@@ -18,14 +18,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from events.errors import TransportError
 
-_ENDED = (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)  # what the end of a connection looks like
+_ENDED = (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)  # the errors of a connection that has ended
 _SILENT = urllib3.exceptions.ReadTimeoutError
-_TELL = 500  # bytes of an answer that are kept
+_TELL = 500  # bytes of an answer that are kept for the error
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said. `text`: one line, its body's beginning or, without one, the reason."""
+    """The answer of a server. `text`: the beginning of the body as one line or, without a body, the reason phrase."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,12 +33,12 @@ class Answer:
 
 
 class _Request:
-    """One that is under way."""
+    """A request that is under way."""
 
     def __init__(self, ends: float) -> None:
         self.ends = ends
         self.late = False
-        self.kept = True  # the connection is an old one, which the server may just be closing
+        self.kept = True  # whether the connection is an old one, which the server may just be closing
         self.socket: socket.socket | None = None
 
 
@@ -62,18 +62,29 @@ class Watch:
             self._requests.discard(request)
 
     def cut(self, *, everything: bool = False) -> None:
-        """End those that are late, or all, and those that are still to come; from any thread."""
+        """End late requests. May be called from any thread.
+
+        Args:
+            everything: whether all requests are ended, and those that still begin, too.
+        """
         with self._lock:
             self._over = self._over or everything
             for request in self._requests:
                 request.late = request.late or self._over or time.monotonic() > request.ends
                 if request.late and request.socket is not None:
                     with suppress(OSError):
-                        socket.socket.shutdown(request.socket, socket.SHUT_RDWR)  # past TLS, which isn't thread-safe
+                        socket.socket.shutdown(request.socket, socket.SHUT_RDWR)  # not by TLS, which isn't thread-safe
 
 
 class Client:
-    """Posts to one URL. `ca`: a file of certificates to trust instead of the system's."""
+    """Posts to one URL.
+
+    Args:
+        shown: the URL for errors, without secrets.
+        timeout: seconds for a request with its answer.
+        parallel: connections that are kept.
+        ca: a file of certificates to trust instead of the system's; "" for the system's.
+    """
 
     def __init__(self, url: str, shown: str, timeout: float, parallel: int, ca: str = "") -> None:
         self._url, self._shown, self._timeout = url, shown, timeout
@@ -82,10 +93,12 @@ class Client:
         self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
     def post(self, body: bytes, headers: Mapping[str, str], watch: Watch) -> Answer:
-        """The answer, whatever it is. A kept connection that the server closes meanwhile costs nothing but a new one.
+        """Post the body. If the server has closed a kept connection, the body is posted again on a new connection.
 
+        Returns:
+            The answer, whatever its status.
         Raises:
-            TransportError: there is none, or not in time.
+            TransportError: there is no answer, or not in time.
         """
         for last in (False, True):
             _thread.request = request = watch.begin(self._timeout)
@@ -112,11 +125,11 @@ class Client:
         )
         said, whole = b"", False
         try:
-            if request.late:  # its head may be half of one
+            if request.late:  # the connection was ended, perhaps within the headers
                 raise TimeoutError
-            with suppress(urllib3.exceptions.HTTPError):  # the status is known, and is what counts
+            with suppress(urllib3.exceptions.HTTPError):  # the status is known, and only the status counts
                 said = answer.read(_TELL) or b""
-                whole = not answer.read(1)  # nobody needs the rest, and it may be endless
+                whole = not answer.read(1)  # the rest is of no use, and may be endless
         finally:
             if not whole:
                 answer.close()
@@ -125,24 +138,24 @@ class Client:
 
 
 def printable(text: str) -> str:
-    """One line that a terminal and a database can take, of what somebody else wrote."""
-    return "".join(one if one.isprintable() else " " for one in text).strip()
+    """The text of another program as one line that terminals and databases can take."""
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 
-_thread = threading.local()  # its `request`, as urllib3 doesn't tell which connection it takes
+_thread = threading.local()  # its `request` is the one of this thread: urllib3 doesn't tell which connection it takes
 
 
 class _FinalAnswer(http.client.HTTPResponse):
-    """The answer that counts. Python takes the first of several, and the last then for that of the next request."""
+    """The final answer to a request. Python takes an interim answer (1xx) for it, and the final one for the next."""
 
     def begin(self) -> None:
         super().begin()
         while 102 <= self.status < 200:  # such as "103 Early Hints"
-            self.headers = None  # type: ignore[assignment]  # else it has begun already
+            self.headers = None  # type: ignore[assignment]  # else `begin` returns at once
             super().begin()
 
 
-class Connection(HTTPConnection):  # errors show its name
+class Connection(HTTPConnection):  # errors show the name of the class
     response_class = _FinalAnswer
 
     def connect(self) -> None:
@@ -157,7 +170,7 @@ class Connection(HTTPConnection):  # errors show its name
         request: _Request | None = getattr(_thread, "request", None)
         if request is not None:
             request.socket, request.kept = self.sock, request.kept and kept
-            if request.late:  # since before there was a connection that could be ended
+            if request.late:  # it was ended before it had a connection
                 raise TimeoutError
 
 

@@ -1,8 +1,9 @@
 """HTTP inbound: `events bridge 'http://0.0.0.0:8080/events?token=...'` takes CloudEvents by POST, in all their modes.
 
-It answers when the events are committed here: 202; those that are parked, too. 400: it can't be parsed, in one line;
-401: the token or the signature is wrong; 408: it came too slowly; 413: over `?limit=` bytes, 1 MiB by default;
-503: not now, send it again. TLS is the business of a proxy in front. Only one process can have a port.
+The answer is 202 when all events of a request are committed here, as events or as parked messages. 400: the request
+can't be parsed; a line says why. 401: the token or the signature is wrong. 408: the request came too slowly. 413: it
+has over `?limit=` bytes, 1 MiB by default. 503: it can't be taken now; send it again. TLS is for a proxy in front. Only
+one process can have a port.
 """
 
 import errno
@@ -24,14 +25,14 @@ from events.errors import TransportError
 log = logging.getLogger("events.bridges")
 
 HTTP_PORT = 80  # unless the URL says another
-_LIMIT = 1024 * 1024  # bytes of a request
-_PER_PEER = 128  # connections of one client, or of the proxy through which all come
-_MOST_WAITING = 200  # requests; more are told to come again
-_GOODBYE = 3.0  # seconds that requests have for their answers when we end
+_LIMIT = 1024 * 1024  # bytes of a request's body
+_PER_PEER = 128  # connections of one client, or of the proxy through which all clients come
+_MOST_WAITING = 200  # requests; the senders of others are told to send again
+_GOODBYE = 3.0  # seconds in which open requests get their answers when the bridge ends
 
 
 def path_of(address: Address) -> str:
-    """What requests ask for on the server, ours or theirs, without parameters, which may be secrets."""
+    """The path of requests, on our server or another, without parameters, which may be secrets."""
     return urlsplit(address.url).path or "/"
 
 
@@ -40,7 +41,7 @@ class Waiting:
 
     def __init__(self, received: Sequence[Received]) -> None:
         self.received: Sequence[Received] = received
-        self.gone = False  # it was told to come again
+        self.gone = False  # its sender was told to send again
         self._ended = threading.Event()
         self._accepted = False
 
@@ -56,7 +57,11 @@ class Waiting:
 
 
 class Subscriber:
-    """Keeps the contract of events.bridges.Subscriber. `key`: messages must be signed by it."""
+    """Keeps the contract of events.bridges.Subscriber.
+
+    Args:
+        key: the key that must have signed all requests; empty for none.
+    """
 
     def __init__(self, address: Address, key: bytes) -> None:
         self.address = address
@@ -72,21 +77,21 @@ class Subscriber:
 
     def receive(self, timeout: float) -> Sequence[Received]:
         self._listen()
-        self._end(accepted=False)  # they were not written: who sent them does it again
+        self._end(accepted=False)  # the requests in hand were not written: their senders send again
         until = time.monotonic() + timeout
         count = 0
         while count < AT_ONCE:
             try:
                 left = until - time.monotonic()
-                one = self.waiting.get(timeout=left) if left > 0 and not count else self.waiting.get_nowait()
+                request = self.waiting.get(timeout=left) if left > 0 and not count else self.waiting.get_nowait()
             except queue.Empty:
                 break
-            if not one.gone:
-                self._held.append(one)
-                count += len(one.received)
-        return [received for one in self._held for received in one.received]
+            if not request.gone:
+                self._held.append(request)
+                count += len(request.received)
+        return [received for request in self._held for received in request.received]
 
-    def acknowledge(self, received: Sequence[Received]) -> None:  # noqa: ARG002 - always all that is held
+    def acknowledge(self, received: Sequence[Received]) -> None:  # noqa: ARG002 - these are always all that is held
         self._end(accepted=True)
 
     def close(self) -> None:
@@ -100,7 +105,7 @@ class Subscriber:
             server.wait(_GOODBYE)
 
     def take(self, headers: Message, body: bytes) -> None:
-        """A request, in its own thread; returns when its events are committed. Raises Refused."""
+        """Take a request, in its own thread. Returns when its events are committed. Raises Refused."""
         check(headers, body, self.token, self.key)
         waiting = Waiting(messages(headers, body, self.path, self.limit, signed=bool(self.key)))
         if not waiting.received:  # an empty batch
@@ -111,19 +116,19 @@ class Subscriber:
             raise Refused(503, "too many are waiting; send it again") from None
         if self.closed:
             self.refuse_all()
-        if not waiting.accepted(0.8 * self.address.timeout):  # before a sender with the same patience has lost its own
+        if not waiting.accepted(0.8 * self.address.timeout):  # before a sender with the same timeout gives up
             raise Refused(503, "it can't be stored now; send it again")
 
     def refuse_all(self) -> None:
-        """Who is still waiting is told to come again."""
+        """Tell the senders of all waiting requests to send again."""
         with suppress(queue.Empty):
             while True:
                 self.waiting.get_nowait().end(accepted=False)
 
     def _end(self, *, accepted: bool) -> None:
         held, self._held = self._held, []
-        for one in held:
-            one.end(accepted=accepted)
+        for request in held:
+            request.end(accepted=accepted)
 
     def _listen(self) -> None:
         if self._server is not None:

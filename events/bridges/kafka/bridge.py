@@ -1,10 +1,10 @@
 """Kafka: `kafka://host:9092,host:9092`, `kafka+tls://` for TLS; needs the extra `[kafka]`. At least once, both ways.
 
-Events go to the topic `events.{EventName}`, or all to one (`?topic=`), with the aggregate's id as key, so that one
-aggregate's events stay in one partition and in order. The producer is idempotent, and waits for all replicas.
+Events go to the topic `events.{EventName}`, or all to one topic (`?topic=`), with the aggregate's id as key, so that
+one aggregate's events stay in one partition and in order. The producer is idempotent, and waits for all replicas.
 
-Inbound is a consumer group. Offsets are committed after our own commit, and never by themselves. With a user in the URL
-it is SASL (`?mechanism=PLAIN`). Other parameters are librdkafka's: `?compression.type=zstd`.
+Inbound is a consumer group. Offsets are committed after our own commit, and never by librdkafka itself. A user in the
+URL logs in by SASL (`?mechanism=PLAIN`). Other parameters are librdkafka's: `?compression.type=zstd`.
 """
 
 import threading
@@ -37,8 +37,8 @@ from events.text import redact
 _HOPELESS = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.TOPIC_EXCEPTION)
 _AWAY = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._RESOLVE)
 _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._PARTITION_EOF)
-# If the name of a header is no UTF-8, the client fails without saying so: called in Python's fast way, which does not
-# look, it ends the process. In this way it raises SystemError.
+# If the name of a header is no UTF-8, the client fails without setting an error. Python's fast way of calling a method
+# doesn't check for that, and the process ends; called in this way, the method raises SystemError.
 _headers_of = methodcaller("headers")
 
 
@@ -68,7 +68,7 @@ class Bridge:
 
 
 class Publisher:
-    """Sends a batch, then waits for a report about each of it. The producer is shared by threads."""
+    """Sends a batch, then waits for a report about each message. Threads share the producer."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -80,10 +80,10 @@ class Publisher:
         topics = [topic_of(self._address, message.event_type) for message in messages]
         reports: dict[int, KafkaError | None] = {}
 
-        def report(number: int, error: KafkaError | None, _: object) -> None:  # by whichever thread polls
+        def report(number: int, error: KafkaError | None, _: object) -> None:  # called by any thread that polls
             reports[number] = error
 
-        until = time.monotonic() + self._address.timeout + 1.0  # librdkafka gives up by itself a little earlier
+        until = time.monotonic() + self._address.timeout + 1.0  # librdkafka gives up a little earlier
         with reachable(self._address, "send to", self._trouble):
             producer = self._connected()
             for number, (topic, message) in enumerate(zip(topics, messages, strict=True)):
@@ -103,11 +103,11 @@ class Publisher:
             producer.flush(1.0)
 
     def _produced(self, producer: Producer, topic: str, message: Message, report: Callable[..., None]) -> bool:
-        """False if there was no room, which others' messages and ours take until they have arrived."""
+        """Queue a message. Returns False if the producer's queue is full of messages that have not arrived yet."""
         headers: list[tuple[str, str | bytes | None]] = [*message.headers(Bridge.attribute_prefix).items()]
         try:
-            producer.produce(topic, message.body, message.aggregate_id.encode() or None, headers=headers,
-                             on_delivery=report)  # fmt: skip
+            key = message.aggregate_id.encode() or None
+            producer.produce(topic, message.body, key, headers=headers, on_delivery=report)
         except KafkaException as error:
             report(error.args[0], None)
         except BufferError:
@@ -117,7 +117,7 @@ class Publisher:
 
     def _judge(self, messages: Sequence[Message], topics: list[str], reports: dict[int, KafkaError | None]) -> None:
         failed: dict[str, TransportError] = {}
-        answered = False  # by brokers, about any of it
+        answered = False  # whether brokers have answered about any message
         for number, (topic, message) in enumerate(zip(topics, messages, strict=True)):
             error = reports.get(number, KafkaError(KafkaError._MSG_TIMED_OUT))
             answered = answered or error is None or error.code() > 0 or error.code() in _MISSING
@@ -125,9 +125,9 @@ class Publisher:
                 why = f"can't send to {redact(self._address.url)}: topic {topic!r}: {self._trouble.explained(error)}"
                 failed[message.event_id] = (Unsendable if error.code() in _HOPELESS else TransportError)(why)
         if len(reports) < len(messages):
-            self.close()  # what is still under way would be sent after its repetition
+            self.close()  # else messages still under way would arrive after their repetition
         with self._lock:
-            self._producer = None  # it remembers for minutes which topics aren't there; other threads end with it
+            self._producer = None  # it remembers missing topics for minutes; other threads still use it to their end
         if answered:
             raise PartlySent(failed)
         raise next(iter(failed.values()))
@@ -141,7 +141,7 @@ class Publisher:
 
 
 class Subscriber:
-    """One consumer of the group. It holds its batch until that is acknowledged."""
+    """A consumer of the group. It holds its batch until the batch is acknowledged."""
 
     def __init__(self, address: Address, wanted: Callable[[], Collection[str]]) -> None:
         self._address = address
@@ -154,7 +154,7 @@ class Subscriber:
         self._trouble = Trouble()
 
     def receive(self, timeout: float) -> Sequence[Received]:
-        if self._held:  # what is not acknowledged has not been written: nothing later may be committed before it
+        if self._held:  # messages not acknowledged aren't written: no later offset may be committed before theirs
             return list(self._held)
         with reachable(self._address, "receive from", self._trouble):
             consumer = self._connected()
@@ -164,7 +164,7 @@ class Subscriber:
             try:
                 self._held = self._taken(consumer, timeout)
             except BaseException:
-                self.close()  # what was taken would be passed over; another one begins at what is committed
+                self.close()  # else the taken messages would be skipped; a new consumer begins at the committed offsets
                 raise
             error = None if self._held else self._error
             if error is not None:
@@ -175,11 +175,11 @@ class Subscriber:
             return list(self._held)
 
     def acknowledge(self, received: Sequence[Received]) -> None:
-        """It doesn't wait for the answer, for which librdkafka would wait without end."""
+        """Commit without waiting for the answer: librdkafka would wait for it without end."""
         self._held = []
         last: dict[tuple[str, int], int] = {}
-        for one in received:
-            topic, partition, offset = one.token
+        for message in received:
+            topic, partition, offset = message.token
             last[topic, partition] = max(offset, last.get((topic, partition), 0))
         offsets = [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in last.items()]
         with reachable(self._address, "acknowledge to", self._trouble):
@@ -197,18 +197,18 @@ class Subscriber:
             with suppress(Exception):
                 consumer.close()
 
-        # In a thread, for it waits without end for brokers that don't answer.
+        # In a thread, as librdkafka waits without end for brokers that don't answer.
         closing = threading.Thread(target=close, name="events-kafka-closing", daemon=True)
         closing.start()
         closing.join(self._address.timeout + 1.0)
 
     def _taken(self, consumer: Consumer, timeout: float) -> list[Received]:
         first = consumer.poll(timeout)
-        found = [] if first is None else [first, *consumer.consume(AT_ONCE - 1, 0)]
-        for one in found:
-            if (error := one.error()) and error.code() not in _MISSING:
-                self._error = error  # told when what came with it is acknowledged
-        return [self._received(one) for one in found if not one.error()]
+        taken = [] if first is None else [first, *consumer.consume(AT_ONCE - 1, 0)]
+        for message in taken:
+            if (error := message.error()) and error.code() not in _MISSING:
+                self._error = error  # raised when the messages that came with it are acknowledged
+        return [self._received(message) for message in taken if not message.error()]
 
     def _connected(self) -> Consumer:
         if self._consumer is None:
@@ -229,8 +229,8 @@ class Subscriber:
             self._error = error
 
     def _on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        """Without it, what was acknowledged comes again, at worst."""
-        self._error = next((one.error for one in offsets if one.error), error) or self._error
+        """Keep the error of a commit: at worst, acknowledged messages come again."""
+        self._error = next((offset.error for offset in offsets if offset.error), error) or self._error
 
     def _received(self, message: Any) -> Received:
         topic, partition, offset = token = message.topic(), message.partition(), message.offset()

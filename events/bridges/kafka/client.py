@@ -1,4 +1,4 @@
-"""How the bridge to Kafka talks to librdkafka: its settings, the names of topics, and what it says is wrong."""
+"""Configures librdkafka for the bridge to Kafka, names the topics, and explains librdkafka's errors."""
 
 import logging
 import re
@@ -15,13 +15,13 @@ from events.errors import TransportError, Unsendable
 from events.text import redact
 
 log = logging.getLogger("events.bridges.kafka")
-log.addHandler(logging.NullHandler())  # librdkafka's own words; errors are said by us
+log.addHandler(logging.NullHandler())  # librdkafka's own lines are for debugging; the bridge reports the errors
 
 SCHEMES = {"kafka": Scheme("kafka", 9092), "kafka+tls": Scheme("kafka-secure", 9092, tls=True)}
-LOOK_EVERY = 10.0  # seconds between looks for events that became known
+LOOK_EVERY = 10.0  # seconds between looks for event types that became known
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_SESSION = (6.0, 45.0)  # seconds; what brokers allow at least, and librdkafka's own default
-_OURS = {  # what the promise of the bridge hangs on, and what to do instead
+_SESSION = (6.0, 45.0)  # seconds; the least that brokers allow, and librdkafka's default
+_OURS = {  # settings on which the promise of the bridge depends: why they can't be changed
     "acks": "all replicas have to have an event before it counts as sent",
     "request.required.acks": "all replicas have to have an event before it counts as sent",
     "delivery.report.only.error": "the bridge has to hear what has arrived",
@@ -34,7 +34,7 @@ _OURS = {  # what the promise of the bridge hangs on, and what to do instead
 
 
 def check(address: Address) -> None:
-    """Raises ConfigurationError, with the cure; connects to nothing."""
+    """Check the URL without connecting. Raises ConfigurationError, with the cure."""
     topic = address.options.get("topic")
     if topic is not None and not _TOPIC.fullmatch(topic):
         raise wrong(address.url, f"topic={topic}", "use 1 to 249 letters, digits, '.', '_' or '-'")
@@ -57,7 +57,7 @@ def producing(address: Address, **more: Any) -> dict[str, Any]:
         "acks": "all",
         "linger.ms": 5,
         "message.timeout.ms": int(address.timeout * 1000),
-        # Half of it, so that a topic that isn't there is said to be so.
+        # Half the timeout, so that the error of a missing topic says so, and not that the message timed out.
         "topic.metadata.propagation.max.ms": int(address.timeout * 500),
     }
     return _settings(address, ours | more)
@@ -71,7 +71,7 @@ def consuming(address: Address, **more: Any) -> dict[str, Any]:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "session.timeout.ms": int(session * 1000),
-        "heartbeat.interval.ms": 1_000,  # also how soon a topic that is new is noticed
+        "heartbeat.interval.ms": 1_000,  # within this time a new topic is noticed, too
         "max.poll.interval.ms": int(max(session, address.redeliver) * 1000),
         "allow.auto.create.topics": True,
         "topic.metadata.refresh.interval.ms": int(LOOK_EVERY * 1000),
@@ -80,7 +80,7 @@ def consuming(address: Address, **more: Any) -> dict[str, Any]:
 
 
 def _settings(address: Address, ours: dict[str, Any]) -> dict[str, Any]:
-    """Of librdkafka, with what the URL says last."""
+    """The settings of librdkafka; those of the URL come last, and count."""
     parts = urlsplit(address.url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     tls = SCHEMES[address.scheme].tls
@@ -103,17 +103,17 @@ def _settings(address: Address, ours: dict[str, Any]) -> dict[str, Any]:
 
 
 class Trouble:
-    """What librdkafka says about connections. The error of a message or a group is only what follows from it."""
+    """The last error of a connection. It is the cause of the errors of messages and groups, which don't name it."""
 
     def __init__(self) -> None:
         self._cause = ""
 
     def forget(self) -> None:
-        """What is connected anew has troubles of its own."""
+        """Forget the error, before connecting anew."""
         self._cause = ""
 
     def note(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which the others are the reason of
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # this error follows from the others
             self._cause = error.str()
 
     def explained(self, error: KafkaError) -> str:
@@ -121,16 +121,16 @@ class Trouble:
 
 
 @contextmanager
-def reachable(address: Address, what: str, trouble: Trouble) -> Iterator[None]:
-    """What goes wrong with Kafka as the contract says it."""
+def reachable(address: Address, action: str, trouble: Trouble) -> Iterator[None]:
+    """Raise the errors of Kafka as TransportError. `action`: for the error, such as "send to"."""
     try:
         yield
     except KafkaException as error:
-        raise TransportError(f"can't {what} {redact(address.url)}: {trouble.explained(error.args[0])}") from error
+        raise TransportError(f"can't {action} {redact(address.url)}: {trouble.explained(error.args[0])}") from error
 
 
 def topic_of(address: Address, event_type: str) -> str:
-    """Raises Unsendable: Kafka allows no such name."""
+    """The topic of an event type. Raises Unsendable if Kafka allows no such name."""
     topic = address.options.get("topic") or f"{address.prefix}.{event_type}"
     if not _TOPIC.fullmatch(topic):
         raise Unsendable(f"{topic!r} is no name for a topic of Kafka: 1 to 249 letters, digits, '.', '_' or '-'")
@@ -138,7 +138,7 @@ def topic_of(address: Address, event_type: str) -> str:
 
 
 def topics_of(address: Address, event_types: Iterable[str]) -> list[str]:
-    """Without those of events that have a name which Kafka doesn't allow: they can't come from there."""
+    """The topics of event types. Types with a name that Kafka doesn't allow have none: their events can't come in."""
     topics = set()
     for event_type in event_types:
         try:

@@ -1,6 +1,6 @@
-"""The answers of a stream to what is published: one subscription for as long as the connection lasts.
+"""Receives the acknowledgements of a stream, by one subscription for the life of a connection.
 
-nats-py has the like, but there an error that the server answers is never heard of, and each context subscribes anew.
+nats-py can do that, too, but it drops the errors that the server answers, and each of its contexts subscribes anew.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from events.errors import TransportError, Unsendable
 
 _TOO_LARGE = 10054  # JetStream's number for a message that is larger than its stream takes
-_NOBODY = "503"
+_NOBODY = "503"  # the status of the answer if no stream has the subject
 
 
 class NoStream(Exception):
@@ -22,7 +22,7 @@ class NoStream(Exception):
 
 
 class Acks:
-    """Of one connection; used on its loop."""
+    """The acknowledgements on one connection; used on the event loop."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class Acks:
         await self._client.subscribe(f"{self._inbox}.*", cb=self._arrived)
 
     async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> "asyncio.Future[None]":
-        """Done when the stream has it; fails with TransportError, or with Unsendable."""
+        """Publish a message. The future is done when the stream has it, or fails with TransportError or Unsendable."""
         reply = f"{self._inbox}.{next(self._numbers)}"
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda _: self._waiting.pop(reply, None))
@@ -59,7 +59,7 @@ class Acks:
 
 
 def _error(answer: bytes) -> TransportError | None:
-    """None if it says that the message is in a stream."""
+    """The error that an answer says; None if the answer says that the message is in a stream."""
     try:
         said: Any = json.loads(answer)
         error = said.get("error")

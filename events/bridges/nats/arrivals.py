@@ -1,4 +1,4 @@
-"""Messages of a subscription of NATS, on their way from the client's thread to the one that receives."""
+"""Hands messages of a NATS subscription from the client's thread to the thread that receives."""
 
 import contextlib
 import logging
@@ -13,14 +13,16 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.bridges")
 
-_KEPT, _KEPT_BYTES = 100_000, 64 * 2**20  # of messages that wait in memory
+_KEPT, _KEPT_BYTES = 100_000, 64 * 2**20  # limits for the messages that wait in memory
 
 
 class Arrivals:
     """Messages that wait to be received.
 
     Args:
-        most: bytes that wait at most; what comes on top is lost. None for a sender who sends what it is asked for.
+        prefix: the beginning of subjects, before the event type.
+        most: the largest number of bytes that may wait; more messages are lost. None for a consumer that sends only the
+            messages it is asked for.
     """
 
     def __init__(self, prefix: str, most: int | None = _KEPT_BYTES) -> None:
@@ -48,15 +50,15 @@ class Arrivals:
                 )
 
     def take(self, timeout: float) -> list[Msg]:
-        """Waits for the first, and takes what else is there."""
-        found: list[Msg] = []
+        """The messages that are there, AT_ONCE at most. Waits `timeout` seconds for the first."""
+        messages: list[Msg] = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._queue.get(timeout=timeout))
-            while len(found) < AT_ONCE:
-                found.append(self._queue.get_nowait())
+            messages.append(self._queue.get(timeout=timeout))
+            while len(messages) < AT_ONCE:
+                messages.append(self._queue.get_nowait())
         with self._lock:
-            self._bytes -= sum(len(message.data) for message in found)
-        return found
+            self._bytes -= sum(len(message.data) for message in messages)
+        return messages
 
     def received(self, message: Msg, position: str = "", token: Any = None) -> Received:
         headers = {name.lower(): unquoted_value(value) for name, value in (message.headers or {}).items()}

@@ -1,6 +1,6 @@
-"""NATS's client is asyncio: all its connections in a process live on one event loop, in a thread of its own.
+"""Connects to NATS. Its client is asyncio: all connections of a process use one event loop, in a thread of its own.
 
-`core` and `jetstream` say what is sent and received; here is how anything is.
+`core` and `jetstream` send and receive; this module has the parts that both need.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ log = logging.getLogger("events.bridges")
 
 Answer = TypeVar("Answer")
 
-ATTRIBUTES = "ce-"  # what the names of CloudEvents attributes begin with
+ATTRIBUTES = "ce-"  # the beginning of headers that hold CloudEvents attributes
 _FAILURES = (nats.errors.Error, OSError, asyncio.TimeoutError, concurrent.futures.CancelledError)
-_GOODBYE = 0.5  # seconds for a connection that has failed
-_HEADERS_END = 64  # bytes, at most, that stand around the headers of a message
+_GOODBYE = 0.5  # seconds for closing a connection that has failed
+_HEADERS_END = 64  # bytes, at most, that the protocol needs around the headers of a message
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -47,7 +47,7 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _forget() -> None:
-    """In a new child: the parent may have held the lock just then, in a thread that the child doesn't have."""
+    """Begin anew in a forked child: a thread of the parent may have held the lock, and the child has no such thread."""
     global _lock, _loop
     _lock, _loop = threading.Lock(), None
 
@@ -56,16 +56,16 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def check(address: Address) -> None:
-    """Raises ConfigurationError for what a NATS URL can't say."""
+    """Raises ConfigurationError if the URL has a parameter that bridges to NATS don't have."""
     if "?" in address.url:
         parameters = address.url.partition("?")[2]
         raise wrong(address.url, parameters, "there is no such parameter of a NATS bridge")
 
 
 class _Sturdy(Client):
-    """Goes on reading where nats-py's reader would end, and its connection hear nothing, and not say so.
+    """Goes on after errors by which nats-py's reader would end: the connection would hear nothing, and not say so.
 
-    Where TLS is wanted it is TLS or nothing: nats-py tells the password in plain to a server that asks for none.
+    If the URL wants TLS, it refuses a server that doesn't ask for TLS: nats-py would send the password unencrypted.
     """
 
     def __init__(self, *, tls: bool) -> None:
@@ -85,21 +85,21 @@ class _Sturdy(Client):
             return None
 
     async def flush(self, timeout: int = 10) -> None:
-        """nats-py's own returns without an answer where its reader or its writer has ended: all may be lost then."""
+        """Raises ConnectionError if nats-py's reader or writer has ended: else `flush` returns without an answer."""
         if any(task is None or task.done() for task in (self._reading_task, self._flusher_task)):
             raise ConnectionError("the connection has ended")
         await super().flush(timeout)
 
     async def _process_pong(self) -> None:
-        with contextlib.suppress(asyncio.InvalidStateError):  # who waited for it has given up, by a time limit
+        with contextlib.suppress(asyncio.InvalidStateError):  # the caller that waited for the answer has given up
             await super()._process_pong()
 
 
 class Line:
-    """A connection that is made when it is needed, and made anew after any failure.
+    """A connection that is made when it is first needed, and made anew after any failure.
 
     Args:
-        greet: what is done on each new connection, before anything else.
+        greet: called with each new connection, before it is used.
     """
 
     def __init__(self, address: Address, greet: Callable[[Client], Awaitable[None]] | None = None) -> None:
@@ -111,30 +111,38 @@ class Line:
 
     @property
     def where(self) -> str:
-        """The server, as it may be shown."""
+        """The URL of the server, without secrets."""
         return redact(self._address.url)
 
-    def run(self, what: str, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
-        """What `work` returns, which runs on the loop. Raises TransportError, Unsendable; from any thread."""
+    def run(self, action: str, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
+        """Run `work` on the event loop, and wait for its result. May be called from any thread.
+
+        Args:
+            action: for the error, such as "send to".
+            work: is given the connected client.
+        Raises:
+            TransportError: the server is away, or didn't answer in time.
+            Unsendable: the message is too large, or its subject is not allowed.
+        """
         with self.listening() as said:
             future = asyncio.run_coroutine_threadsafe(self._run(work), _event_loop())
             try:
                 return future.result(3 * self._address.timeout)
             except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
-                raise Unsendable(f"can't {what} {self.where}: {error}") from error
+                raise Unsendable(f"can't {action} {self.where}: {error}") from error
             except _FAILURES as error:
                 future.cancel()
                 self.drop()
                 text = str(error) or f"no answer within {self._address.timeout:g} s"
                 why = "; ".join(dict.fromkeys([f"{type(error).__name__}: {text}", *said]))
-                raise TransportError(f"can't {what} {self.where}: {why}") from error
+                raise TransportError(f"can't {action} {self.where}: {why}") from error
             except BaseException:  # a time limit interrupts the wait, not the coroutine
                 future.cancel()
                 raise
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[list[str]]:
-        """What the server complains of meanwhile, such as what we are not allowed to do: it answers nothing else."""
+        """The complaints of the server meanwhile. It says only in this way that an action is not permitted."""
         said: list[str] = []
         self._listeners[id(said)] = said
         try:
@@ -143,7 +151,7 @@ class Line:
             del self._listeners[id(said)]
 
     def drop(self) -> "concurrent.futures.Future[None]":
-        """Let go of the connection; the next `run` makes another."""
+        """Close the connection; the next `run` makes a new one."""
         client, self._client = self._client, None
 
         async def close() -> None:
@@ -166,15 +174,15 @@ class Line:
 
     async def _connect(self) -> Client:
         timeout = max(1, round(self._address.timeout))
-        url = re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda found: "tls:" if found[1] else "nats:", self._address.url)
+        url = re.sub(r"^nats(\+tls)?(\+jetstream)?:", lambda match: "tls:" if match[1] else "nats:", self._address.url)
         client = _Sturdy(tls=url.startswith("tls:"))
         try:
             await asyncio.wait_for(
                 client.connect(
                     url,
                     connect_timeout=timeout,
-                    allow_reconnect=False,  # what it would keep and send later, the ledger sends again anyhow
-                    max_reconnect_attempts=1,  # or it would wait until the timeout for a server that refuses
+                    allow_reconnect=False,  # else it sends kept messages later, and the ledger sends them, too
+                    max_reconnect_attempts=1,  # else it waits until the timeout for a server that refuses
                     reconnect_time_wait=0,
                     ping_interval=timeout,
                     error_cb=self._heard,
@@ -186,7 +194,7 @@ class Line:
             if self._greet is not None:
                 await self._greet(client)
         except BaseException:
-            await _close(client, _GOODBYE)  # of half a connection, too, which finds no end
+            await _close(client, _GOODBYE)  # half a connection, too, would never end
             raise
         return client
 
@@ -197,19 +205,22 @@ class Line:
 
 
 async def settle(client: Client, timeout: float) -> None:
-    """Wait until the server has read all that was sent. The PING of nats-py's `flush` overtakes what waits to be
-    sent; a second one doesn't, as the first has come back."""
+    """Wait until the server has read all messages sent.
+
+    The PING of nats-py's `flush` overtakes messages that wait to be sent. A second PING, after the answer to the first,
+    does not.
+    """
     for _ in range(2):
         await client.flush(max(1, round(timeout)))
 
 
 async def _close(client: Client, timeout: float) -> None:
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(client.close(), timeout)  # what is left to send may find no end
+        await asyncio.wait_for(client.close(), timeout)  # sending the rest may take for ever
 
 
 def subject(prefix: str, event_type: str) -> str:
-    """Of an event. What NATS has no room for in a subject is percent-encoded."""
+    """The subject of an event type. Characters that NATS doesn't allow in subjects are percent-encoded."""
     encoded = quote(event_type, safe=".-_!$&'()+,:;=@[]^`{|}~")
     if "" in encoded.split("."):  # a part of a subject can't be empty
         encoded = encoded.replace(".", "%2E")
@@ -217,8 +228,8 @@ def subject(prefix: str, event_type: str) -> str:
 
 
 def headers_of(client: Client, messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Their headers. Raises Unsendable if one of the messages is larger than the server takes."""
-    found = []
+    """The headers of messages. Raises Unsendable if a message is larger than the server allows."""
+    all_headers = []
     for message in messages:
         headers = message.headers(ATTRIBUTES, quoted=True)
         size = len(message.body) + sum(len(name) + len(value) + 4 for name, value in headers.items()) + _HEADERS_END
@@ -227,5 +238,5 @@ def headers_of(client: Client, messages: Sequence[Message]) -> list[dict[str, st
                 f"event {message.event_type} {message.event_id} has {size:,} bytes, and the NATS server takes "
                 f"{client.max_payload:,} (max_payload)"
             )
-        found.append(headers)
-    return found
+        all_headers.append(headers)
+    return all_headers

@@ -1,7 +1,7 @@
-"""NATS core: `nats://host:4222`, or `nats+tls://`. At most once: who isn't subscribed at that moment misses it.
+"""NATS core: `nats://host:4222`, or `nats+tls://`. At most once: a subscriber that is away misses the message.
 
 Events go to the subject `events.{EventName}`, with CloudEvents attributes as headers. Inbound, the subscribers of one
-queue group share what comes. A message has no position: one without an id is a new event each time.
+queue group share the messages. A message has no position: a message without an id is a new event each time.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -42,7 +42,7 @@ class Bridge:
 
 
 class Publisher:
-    """Sends a batch, then waits for one answer: that the server has read all of it."""
+    """Sends a batch, then waits for one answer, by which the server has read all messages."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -52,23 +52,23 @@ class Publisher:
         subjects = [subject(self._address.prefix, message.event_type) for message in messages]
 
         async def publish(client: Client) -> None:
-            for to, message, headers in zip(subjects, messages, headers_of(client, messages), strict=True):
-                await client.publish(to, message.body, headers=headers)
+            for target, message, headers in zip(subjects, messages, headers_of(client, messages), strict=True):
+                await client.publish(target, message.body, headers=headers)
             await settle(client, self._address.timeout)
 
-        with self._line.listening() as said:
+        with self._line.listening() as complaints:
             self._line.run("send to", publish)
-        if not said:
+        if not complaints:
             return
-        failed = {  # what it doesn't allow, the server complains of, and answers no less
+        failed = {  # the server complains of subjects that it doesn't permit, and answers all the same
             message.event_id: TransportError(f"can't send to {self._line.where}: {complaint}")
-            for to, message in zip(subjects, messages, strict=True)
-            for complaint in said
-            if f'"{to}"'.lower() in complaint.lower()
+            for target, message in zip(subjects, messages, strict=True)
+            for complaint in complaints
+            if f'"{target}"'.lower() in complaint.lower()
         }
         if failed:
             raise PartlySent(failed)
-        raise TransportError(f"can't send to {self._line.where}: {said[0]}")
+        raise TransportError(f"can't send to {self._line.where}: {complaints[0]}")
 
     def close(self) -> None:
         self._line.close()
@@ -90,14 +90,14 @@ class Subscriber:
         return [self._arrivals.received(message) for message in self._arrivals.take(timeout)]
 
     def acknowledge(self, received: Sequence[Received]) -> None:
-        pass  # there is no such thing
+        pass  # NATS core has no acknowledgements
 
     def close(self) -> None:
         self._line.close()
 
     async def _subscribe(self, client: Client) -> None:
-        with self._line.listening() as said:
+        with self._line.listening() as complaints:
             await client.subscribe(f"{self._address.prefix}.>", queue=self._address.group, cb=self._arrivals.put)
             await settle(client, self._address.timeout)
-        if said:  # it is not allowed, and would hear nothing
+        if complaints:  # the subscription is not permitted, and would receive nothing
             raise PermissionError("the subscription is refused")

@@ -1,8 +1,8 @@
 """NATS JetStream: `nats+jetstream://host:4222`, for TLS `nats+tls+jetstream://`. At least once, both ways.
 
-Events go to the subject `events.{EventName}`, with the event's id as `Nats-Msg-Id`, by which the server knows repeats
-within its window. The stream (`?stream=`, by default named as the prefix) is made if it is missing, and keeps about
-`?maxlen=` messages, 1,000,000 by default. Inbound is a durable pull consumer, named after the group.
+Events go to the subject `events.{EventName}`, with the event's id as `Nats-Msg-Id`, by which the server drops repeats
+within its window. The stream (`?stream=`, by default the prefix) is made if it is missing, and keeps about `?maxlen=`
+messages, 1,000,000 by default. Inbound is a durable pull consumer, named after the group.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from events.bridges.nats.client import ATTRIBUTES, Line, check, headers_of, subj
 from events.errors import PartlySent, TransportError, Unsendable
 
 _REQUEST_LASTS = 20.0  # seconds that the server keeps a request for messages open
-_HEARTBEAT = 4.0  # seconds, at most, between its words that it does; a third of a request's time is its limit
-_HEARTBEATS_MISSED = 2.5
-_ACK = "$JS.ACK."  # what the reply subject of a stream's message begins with
-_OVER = ("404", "408")  # ends of a request that mean no harm; and of 409, which is many things, these:
-_OVER_TOO = ("batch completed", "message size exceeds maxbytes")
-_ALIVE = "100"
+_HEARTBEAT = 4.0  # seconds, at most, between the server's heartbeats; it allows a third of the request's time
+_HEARTBEATS_MISSED = 2.5  # heartbeats after which the request counts as lost
+_ACK = "$JS.ACK."  # the beginning of the reply subject of a stream's messages
+_OVER = ("404", "408")  # statuses by which a request ends in order
+_OVER_TOO = ("batch completed", "message size exceeds maxbytes")  # descriptions of 409 that mean the same
+_ALIVE = "100"  # the status of a heartbeat
 
 
 class Bridge:
@@ -63,7 +63,7 @@ class Bridge:
 
 
 class Publisher:
-    """Sends a batch, then waits until the stream has acknowledged each of it."""
+    """Sends a batch, then waits until the stream has acknowledged each message."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -82,23 +82,23 @@ class Publisher:
             for message, headers in zip(messages, headers_of(client, messages), strict=True):
                 if message.event_id:
                     headers["Nats-Msg-Id"] = message.event_id
-                to = subject(self._address.prefix, message.event_type)
-                answers.append(await acks.publish(to, message.body, headers))
+                target = subject(self._address.prefix, message.event_type)
+                answers.append(await acks.publish(target, message.body, headers))
             if answers:
                 await asyncio.wait(answers, timeout=self._address.timeout)
-            heard_of = any(answer.done() for answer in answers)
+            answered = any(answer.done() for answer in answers)
             for answer in answers:
-                answer.cancel()  # does nothing to those that are done
-            if answers and not heard_of:
+                answer.cancel()  # changes only answers that have not come
+            if answers and not answered:
                 raise TimeoutError(f"the stream acknowledged nothing within {self._address.timeout:g} s")
             return answers
 
-        with self._line.listening() as said:
+        with self._line.listening() as complaints:
             answers = self._line.run("send to", publish)
         failed = {
             message.event_id: error
             for message, answer in zip(messages, answers, strict=True)
-            if (error := self._error(message, answer, said)) is not None
+            if (error := self._error(message, answer, complaints)) is not None
         }
         if failed:
             raise PartlySent(failed)
@@ -111,10 +111,10 @@ class Publisher:
         self._acks = Acks(client)
         await self._acks.subscribe()
 
-    def _error(self, message: Message, answer: "asyncio.Future[None]", said: list[str]) -> TransportError | None:
+    def _error(self, message: Message, answer: "asyncio.Future[None]", complaints: list[str]) -> TransportError | None:
         if answer.cancelled():
             late = f"not acknowledged within {self._address.timeout:g} s"
-            error: BaseException | None = TransportError("; ".join([late, *dict.fromkeys(said)]))
+            error: BaseException | None = TransportError("; ".join([late, *dict.fromkeys(complaints)]))
         else:
             error = answer.exception()
             self._stream_is_gone = self._stream_is_gone or isinstance(error, NoStream)
@@ -125,7 +125,7 @@ class Publisher:
 
 
 class Subscriber:
-    """Asks the consumer for a batch, and for the next one when that has come."""
+    """Asks the consumer for a batch, and for the next batch when all messages have come."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -139,35 +139,35 @@ class Subscriber:
         if self._refused:
             self._give_up()
         self._line.run("receive from", self._ask)
-        found = []
+        received = []
         for message in self._arrivals.take(timeout):
             if message.reply.startswith(_ACK):
                 self._asked_for, self._heard = self._asked_for - 1, time.monotonic()
-                about = message.metadata
-                position = f"{about.stream} {about.sequence.stream} {about.timestamp.isoformat()}"
-                found.append(self._arrivals.received(message, position, message))
-            elif message.subject == self._inbox:  # else it is of a connection that is gone
-                self._told(message)
-        if not found and self._refused:
+                metadata = message.metadata
+                position = f"{metadata.stream} {metadata.sequence.stream} {metadata.timestamp.isoformat()}"
+                received.append(self._arrivals.received(message, position, message))
+            elif message.subject == self._inbox:  # else the message is of a connection that is gone
+                self._note_status(message)
+        if not received and self._refused:
             self._give_up()
         silent = time.monotonic() - self._heard
-        if not found and self._asked_for > 0 and silent > _HEARTBEATS_MISSED * self._heartbeat:
+        if not received and self._asked_for > 0 and silent > _HEARTBEATS_MISSED * self._heartbeat:
             self._refused = f"not a word about our request for {silent:.0f} s"
             self._give_up()
-        return found
+        return received
 
     def acknowledge(self, received: Sequence[Received]) -> None:
         async def acknowledge(client: Client) -> int:
             gone = 0
-            for one in received:
+            for message in received:
                 try:
-                    await one.token.ack()
+                    await message.token.ack()
                 except nats.errors.ConnectionClosedError:
                     gone += 1
             await client.flush(max(1, round(self._address.timeout)))
             return gone
 
-        # On another connection the numbers might be those of a stream that was made anew, and others' messages.
+        # On a new connection the same numbers may mean other messages, if the stream was made anew.
         if gone := self._line.run("acknowledge to", acknowledge):
             raise TransportError(f"the connection to {self._line.where} of {gone} messages is gone: they come again")
 
@@ -192,12 +192,14 @@ class Subscriber:
         await client.subscribe(self._inbox, cb=self._arrivals.put)
 
     async def _ask(self, client: Client) -> None:
-        """nats-py's own `fetch` waits for a full batch, even if one message is there."""
+        """Ask for a batch. nats-py's own `fetch` would wait for a full batch, even if a message is there."""
         if self._asked_for > 0:
             return
         request = {
-            "batch": AT_ONCE, "expires": int(_REQUEST_LASTS * 1e9), "idle_heartbeat": int(self._heartbeat * 1e9),
-        }  # fmt: skip
+            "batch": AT_ONCE,
+            "expires": int(_REQUEST_LASTS * 1e9),
+            "idle_heartbeat": int(self._heartbeat * 1e9),
+        }
         await client.publish(self._next, json.dumps(request).encode(), self._inbox)
         self._asked_for, self._heard = AT_ONCE, time.monotonic()
 
@@ -205,8 +207,8 @@ class Subscriber:
     def _heartbeat(self) -> float:
         return min(_HEARTBEAT, self._address.timeout)
 
-    def _told(self, message: Msg) -> None:
-        """A word of the server about our request."""
+    def _note_status(self, message: Msg) -> None:
+        """Note the status of our request, which the server has sent."""
         headers = {str(getattr(name, "value", name)): value for name, value in (message.headers or {}).items()}
         status, why = headers.get("Status", ""), headers.get("Description", "")
         self._heard = time.monotonic()
@@ -217,7 +219,7 @@ class Subscriber:
             self._refused = f"{status} {why}".strip() or "an answer without words"
 
     def _give_up(self) -> NoReturn:
-        """The consumer is gone, or refuses: it is looked for, and made, on a new connection."""
+        """Drop the connection: the consumer is gone, or refuses. A new connection looks for it, or makes it. Raises."""
         why, self._refused = self._refused, ""
         self._line.drop()
         raise TransportError(f"can't receive from {self._line.where}, consumer {self._address.group!r}: {why}")

@@ -1,6 +1,6 @@
-"""What has to be there on a JetStream server: a stream with our subjects, and the durable consumer of a group.
+"""Makes the stream with our subjects on a JetStream server, and the durable consumer of a group, if they are missing.
 
-What is missing is made. What somebody else has made is used as it is, unless that would lose events.
+A stream or a consumer that is there already is used as it is, unless it would lose events.
 """
 
 import logging
@@ -15,11 +15,11 @@ from events.bridges.address import Address, wrong
 
 log = logging.getLogger("events.bridges")
 
-_MAX_LENGTH = 1_000_000
+_MAX_LENGTH = 1_000_000  # messages
 
 
 class Unfit(nats.errors.Error):
-    """What is there can't be used; the message says what to do."""
+    """The stream or the consumer on the server can't be used; the message names the cure."""
 
 
 def check(address: Address) -> None:
@@ -39,50 +39,54 @@ def subjects(address: Address) -> str:
 
 
 async def make_stream(client: Client, address: Address) -> str:
-    """The name of the stream that takes our subjects, made if there is none. Raises Unfit."""
+    """The name of the stream with our subjects; made if there is none. Raises Unfit if the stream would lose events."""
     context = client.jetstream(timeout=address.timeout)
     name = stream_name(address)
     try:
-        found = (await context.stream_info(name)).config
+        config = (await context.stream_info(name)).config
     except NotFoundError:
         return await _new_stream(context, address, name)
-    if not any(_overlap(one.split("."), subjects(address).split(".")) for one in found.subjects or ()):
+    ours = subjects(address).split(".")
+    if not any(_overlap(pattern.split("."), ours) for pattern in config.subjects or ()):
         if other := await _of_our_subjects(context, address):
             return other
         raise Unfit(
-            f"stream {name!r} has the subjects {', '.join(found.subjects or ()) or '(none)'}: add {subjects(address)} "
+            f"stream {name!r} has the subjects {', '.join(config.subjects or ()) or '(none)'}: add {subjects(address)} "
             f"to it, or name another by ?stream="
         )
-    if found.no_ack:
+    if config.no_ack:
         raise Unfit(f"stream {name!r} acknowledges nothing, so that events may be lost: edit it (--ack)")
     return name
 
 
 async def make_consumer(client: Client, address: Address, stream: str) -> None:
-    """The durable consumer, named after the group, made if there is none. Raises Unfit for one of no use."""
+    """Make the durable consumer, named after the group, if it is missing. Raises Unfit if it can't be used."""
     context = client.jetstream(timeout=address.timeout)
     ours = ConsumerConfig(
-        durable_name=address.group, ack_policy=AckPolicy.EXPLICIT, ack_wait=address.redeliver,
-        max_deliver=-1, filter_subject=subjects(address),
-    )  # fmt: skip
+        durable_name=address.group,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=address.redeliver,
+        max_deliver=-1,
+        filter_subject=subjects(address),
+    )
     try:
-        found = (await context.consumer_info(stream, address.group)).config
+        theirs = (await context.consumer_info(stream, address.group)).config
     except NotFoundError:
         await context.add_consumer(stream, ours)
         return
     name = f"consumer {address.group!r} of stream {stream!r}"
     cure = "delete it, or use another ?group="
-    if found.deliver_subject:
+    if theirs.deliver_subject:
         raise Unfit(f"{name} is a push consumer, from which nobody can pull: {cure}")
-    if found.ack_policy != AckPolicy.EXPLICIT:
-        policy = getattr(found.ack_policy, "value", found.ack_policy)
+    if theirs.ack_policy != AckPolicy.EXPLICIT:
+        policy = getattr(theirs.ack_policy, "value", theirs.ack_policy)
         raise Unfit(f"{name} has ack policy {policy!r}, which may lose events, instead of 'explicit': {cure}")
-    if found.max_deliver is not None and found.max_deliver > 0:
-        log.warning("%s loses what was not acknowledged %d times: edit it (--max-deliver=-1)", name, found.max_deliver)
-    if found.filter_subject not in (None, "", ours.filter_subject):
-        log.warning("%s brings %s alone, not all of %s", name, found.filter_subject, ours.filter_subject)
-    if found.ack_wait is not None and found.ack_wait != ours.ack_wait:
-        log.warning("%s redelivers after %g s, whatever ?redeliver= says (%g s)", name, found.ack_wait, ours.ack_wait)
+    if theirs.max_deliver is not None and theirs.max_deliver > 0:
+        log.warning("%s loses what was not acknowledged %d times: edit it (--max-deliver=-1)", name, theirs.max_deliver)
+    if theirs.filter_subject not in (None, "", ours.filter_subject):
+        log.warning("%s brings %s alone, not all of %s", name, theirs.filter_subject, ours.filter_subject)
+    if theirs.ack_wait is not None and theirs.ack_wait != ours.ack_wait:
+        log.warning("%s redelivers after %g s, whatever ?redeliver= says (%g s)", name, theirs.ack_wait, ours.ack_wait)
 
 
 async def _new_stream(context: JetStreamContext, address: Address, name: str) -> str:
@@ -103,10 +107,10 @@ async def _of_our_subjects(context: JetStreamContext, address: Address) -> str:
         return ""
 
 
-def _overlap(one: list[str], other: list[str]) -> bool:
+def _overlap(left: list[str], right: list[str]) -> bool:
     """Whether there is a subject that both patterns match."""
-    if not one or not other:
-        return not one and not other
-    if ">" in (one[0], other[0]):
+    if not left or not right:
+        return not left and not right
+    if ">" in (left[0], right[0]):
         return True
-    return (one[0] == other[0] or "*" in (one[0], other[0])) and _overlap(one[1:], other[1:])
+    return (left[0] == right[0] or "*" in (left[0], right[0])) and _overlap(left[1:], right[1:])

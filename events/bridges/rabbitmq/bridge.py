@@ -1,14 +1,14 @@
 """RabbitMQ: `rabbitmq+topic://user:password@host:5672/vhost`, `rabbitmqs+topic://` for TLS. At least once, both ways.
 
 Events go to a durable topic exchange, `domain_events` (`?exchange=`), with the event's name as routing key; RabbitMQ
-confirms each batch. An event that no queue takes comes back: by default it is tried again, and is a dead letter in the
-end (`?mandatory=fail`); `?mandatory=log` is for exchanges to which nobody need be listening.
+confirms each batch. An event that no queue takes comes back: by default it is sent again, and is a dead letter in the
+end (`?mandatory=fail`); `?mandatory=log` is for exchanges that may have no queue.
 
-To a topic exchange `*Event` is a word and no pattern: a queue that is bound by it gets nothing that is called
-otherwise. So events whose names match it are sent to that very word, too (`?bcc=`).
+To a topic exchange `*Event` is a word, and not a pattern: a queue with that binding gets only messages with the routing
+key `*Event`. So events whose names match are sent with that routing key, too (`?bcc=`).
 
-Inbound reads a durable quorum queue (`?queue=`, by default exchange and group), bound to the events that are known
-here, or to the patterns of `?bind=`. A consumer whose connection ends gives back what it has not acknowledged.
+Inbound reads a durable quorum queue (`?queue=`, by default exchange and group), bound to the event types that are known
+here, or to the patterns of `?bind=`. When a connection ends, the queue gets back all messages not acknowledged.
 """
 
 import logging
@@ -30,8 +30,8 @@ from events.transport import Confirms
 
 log = logging.getLogger("events.bridges")
 
-_PREFETCH = 2 * AT_ONCE  # one batch in our hand, one on its way
-_BIND_EVERY = 10.0  # seconds between looks for events that became known
+_PREFETCH = 2 * AT_ONCE  # messages: one batch in hand, one batch on its way
+_BIND_EVERY = 10.0  # seconds between looks for event types that became known
 _LONGEST_HEARTBEAT = 30.0  # seconds
 
 
@@ -70,7 +70,7 @@ class Bridge:
 
 
 class Publisher:
-    """One connection, used in turn: a batch has it for some milliseconds."""
+    """Sends batches over one connection, one after the other: a batch takes some milliseconds."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -82,9 +82,9 @@ class Publisher:
         self._connection: Any = None
         self._channel: Any = None
         self._confirms: Any = None
-        self._sent: dict[int, Message] = {}  # by the number that confirms have
-        self._failed: dict[str, str] = {}  # event id to why
-        self._returned: dict[str, str] = {}  # event id to its routing key
+        self._sent: dict[int, Message] = {}  # by the number in RabbitMQ's confirms
+        self._failed: dict[str, str] = {}  # reasons by event id
+        self._returned: dict[str, str] = {}  # routing keys by event id
 
     def send(self, messages: Sequence[Message]) -> None:
         keys = [client.key_of(message.event_type) for message in messages]
@@ -92,7 +92,7 @@ class Publisher:
             try:
                 self._publish(messages, keys)
             except Blocked:
-                raise  # only an open connection hears when that is over
+                raise  # and keep the connection, on which RabbitMQ tells when the block is over
             except BaseException:
                 self._drop()
                 raise
@@ -110,8 +110,8 @@ class Publisher:
             self._channel = self._connection.channel()
             self._confirms = Confirms(self._channel, self._address.timeout, self._on_return, self._on_nack)
         self._heed_blocked()
-        for memory in (self._sent, self._failed, self._returned):
-            memory.clear()
+        for of_last_batch in (self._sent, self._failed, self._returned):
+            of_last_batch.clear()
         try:
             for message, key in zip(messages, keys, strict=True):
                 outgoing = client.as_sent(message, self._words)
@@ -123,11 +123,11 @@ class Publisher:
             raise
         except PreconditionFailed as error:
             if len(messages) > 1:
-                raise  # each comes again, alone
+                raise  # each message is sent again alone
             raise Unsendable(f"{redact(self._address.url)} refuses {messages[0].event_type}: {error}") from error
 
     def _lives(self) -> bool:
-        """Whether the server has not said good-bye while nothing was sent."""
+        """Whether the connection is still open: the server may have closed it while nothing was sent."""
         try:
             while True:
                 self._connection.drain_events(timeout=0)
@@ -137,7 +137,7 @@ class Publisher:
             return False
 
     def _heed_blocked(self) -> None:
-        """What is sent now would be taken later, each time that it is sent."""
+        """Raises Blocked if the server takes no messages: else it would later take all repeats that were sent."""
         if self._connection.blocked:
             raise Blocked(f"{redact(self._address.url)} takes no messages: it is short of memory or disk")
 
@@ -150,16 +150,16 @@ class Publisher:
             self._failed[message.event_id] = f"{redact(self._address.url)}: {why}"
 
     def _tell_failed(self, sent: set[str]) -> None:
-        returned = {one: key for one, key in self._returned.items() if one in sent}
+        returned = {event_id: key for event_id, key in self._returned.items() if event_id in sent}
         why = f"no queue is bound to exchange {self._exchange!r} of {redact(self._address.url)} for {{}}"
         failed = dict(self._failed)
         if self._fails:
-            failed |= {one: why.format(key) for one, key in returned.items()}
+            failed |= {event_id: why.format(key) for event_id, key in returned.items()}
         elif returned:
             keys = ", ".join(sorted(set(returned.values())))
             self._throttle.warn(f"{why.format(keys)}: {len(returned)} events went to nobody")
         if failed:
-            raise PartlySent({one: TransportError(reason) for one, reason in failed.items()})
+            raise PartlySent({event_id: TransportError(reason) for event_id, reason in failed.items()})
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -167,14 +167,14 @@ class Publisher:
 
 
 class Subscriber:
-    """One consumer of the queue. It holds its batch until that is acknowledged."""
+    """A consumer of the queue. It holds its batch until the batch is acknowledged."""
 
     def __init__(self, address: Address, wanted: Callable[[], Collection[str]]) -> None:
         self._address = address
         self._wanted = wanted
         self._exchange = client.exchange_of(address)
         self._queue = client.queue_of(address)
-        # The server gives what a silent consumer has to another after two of these.
+        # After two heartbeats of silence, the server gives a consumer's messages to another.
         self._heartbeat = max(1.0, min(address.redeliver / 2, _LONGEST_HEARTBEAT))
         self._connection: Any = None
         self._channel: Any = None
@@ -187,7 +187,7 @@ class Subscriber:
             if time.monotonic() - self._bound_at >= _BIND_EVERY:
                 self._bind()
             self._connection.heartbeat_tick()
-            if not self._held:  # else: what is not acknowledged has not been written, and comes first
+            if not self._held:  # else the held messages were not written, and come first
                 self._drain(timeout)
                 self._held, self._arrived = self._arrived[:AT_ONCE], self._arrived[AT_ONCE:]
             return list(self._held)
@@ -196,20 +196,20 @@ class Subscriber:
         with self._connected("acknowledge to"):
             if not self._held:
                 raise ConnectionError("the connection of these messages is gone")
-            for one in received:
-                self._channel.basic_ack(one.token)
+            for message in received:
+                self._channel.basic_ack(message.token)
             self._held = []
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):
-                connection.close()  # in order: what was acknowledged has arrived
+                connection.close()  # an orderly end: all acknowledgements have arrived
             client.drop(connection)
 
     @contextmanager
-    def _connected(self, what: str) -> Iterator[None]:
-        with client.reachable(self._address, what):
+    def _connected(self, action: str) -> Iterator[None]:
+        with client.reachable(self._address, action):
             try:
                 if self._connection is None:
                     self._connection = client.connect(self._address, self._heartbeat)
@@ -228,9 +228,9 @@ class Subscriber:
         self._channel.basic_consume(self._queue, callback=self._on_message, on_cancel=self._on_cancel)
 
     def _bind(self) -> None:
-        """Again and again, for an exchange that is deleted and made anew has forgotten it."""
+        """Bind the queue; repeated now and then, as an exchange that is deleted and made anew loses its bindings."""
         for pattern in client.bindings_of(self._address) or self._wanted():
-            if len(pattern.encode()) <= client.LONGEST_NAME:  # what is longer can't be sent
+            if len(pattern.encode()) <= client.LONGEST_NAME:  # no event with a longer name can be sent
                 self._channel.queue_bind(self._queue, self._exchange, pattern)
         self._bound_at = time.monotonic()
 
@@ -238,7 +238,7 @@ class Subscriber:
         raise ConnectionError(f"queue {self._queue!r} was deleted, with what was in it; it is made anew")
 
     def _drain(self, timeout: float) -> None:
-        """Wait for the first, and take what else is there."""
+        """Wait for the first message, and take the others that are there."""
         deadline = time.monotonic() + timeout
         while len(self._arrived) < AT_ONCE:
             left = deadline - time.monotonic() if not self._arrived else 0.0

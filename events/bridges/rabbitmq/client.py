@@ -1,4 +1,4 @@
-"""How the bridge to RabbitMQ connects: by py-amqp, but without waits that never end, and no message can break it."""
+"""Connects to RabbitMQ by py-amqp, but without waits that never end, and so that no message can end the connection."""
 
 import logging
 import re
@@ -24,26 +24,37 @@ from events.text import redact
 log = logging.getLogger("events.bridges")
 
 SCHEMES = {"rabbitmq+topic": Scheme("amqp", 5672), "rabbitmqs+topic": Scheme("amqps", 5671, tls=True)}
-ATTRIBUTES = "cloudEvents_"  # what the names of CloudEvents attributes begin with
+ATTRIBUTES = "cloudEvents_"  # the beginning of headers that hold CloudEvents attributes
 LONGEST_NAME = 255  # bytes
-_EXCHANGE = "domain_events"  # unless the URL says another
+_EXCHANGE = "domain_events"  # unless the URL names another
 _METHOD, _HEADER = 1, 2  # kinds of frames
-_DELIVER = "sLbss"  # the consumer's tag, number, redelivered, exchange, routing key
+_DELIVER = "sLbss"  # types of: consumer tag, delivery tag, redelivered, exchange, routing key
 
 
 def connect(address: Address, heartbeat: float = 0) -> Any:
-    """A connection, and on it the exchange."""
+    """A connection to the server, with the exchange declared.
+
+    Args:
+        heartbeat: seconds between heartbeats; 0 for none.
+    Raises:
+        TransportError: the exchange is of another kind.
+        AMQPError, OSError: the server is away, or refuses the connection.
+    """
     parts = urlsplit(address.url)
     host = parts.hostname or ""
     scheme = SCHEMES[address.scheme]
     connection = Connection(
         host=f"{f'[{host}]' if ':' in host else host}:{parts.port or scheme.port}",
-        userid=unquote(parts.username or "guest"), password=unquote(parts.password or "guest"),
-        virtual_host=unquote(parts.path[1:]) or "/", heartbeat=heartbeat,
-        # Without a name it would take any server's certificate.
+        userid=unquote(parts.username or "guest"),
+        password=unquote(parts.password or "guest"),
+        virtual_host=unquote(parts.path[1:]) or "/",
+        heartbeat=heartbeat,
+        # Without the host's name py-amqp would accept the certificate of any server.
         ssl={"server_hostname": host, "ca_certs": address.ca or None} if scheme.tls else False,
-        connect_timeout=address.timeout, read_timeout=address.timeout, write_timeout=address.timeout,
-    )  # fmt: skip
+        connect_timeout=address.timeout,
+        read_timeout=address.timeout,
+        write_timeout=address.timeout,
+    )
     try:
         connection.connect()
         connection.channel().exchange_declare(exchange_of(address), "topic", durable=True, auto_delete=False)
@@ -59,10 +70,16 @@ def connect(address: Address, heartbeat: float = 0) -> Any:
 
 
 def declare_queue(connection: Any, address: Address) -> Any:
-    """The channel on which it is declared. A server that was older when the queue was made gave it no delivery limit,
-    and refuses to have it made unlimited."""
+    """Declare the queue. Returns the channel.
+
+    RabbitMQ before 4 made queues without a delivery limit; RabbitMQ 4 refuses to declare such a queue as unlimited, so
+    it is declared without a limit then.
+
+    Raises:
+        TransportError: there is a queue of this name that is of another kind.
+    """
     plain: dict[str, Any] = {"x-queue-type": "quorum"}
-    unlimited = plain | {"x-delivery-limit": -1}  # by itself it drops what has come back 20 times
+    unlimited = plain | {"x-delivery-limit": -1}  # by default it drops a message that has come back 20 times
     for arguments in [unlimited, plain] if _major_version(connection) >= 4 else [plain]:
         channel = connection.channel()
         try:
@@ -80,7 +97,7 @@ def _major_version(connection: Any) -> int:
 
 
 def drop(connection: Any) -> None:
-    """Without an orderly end, which would wait for a server that may be gone."""
+    """Close a connection without an orderly end, which would wait for a server that may be gone."""
     if connection is not None:
         with suppress(Exception):
             connection.collect()
@@ -91,7 +108,7 @@ def exchange_of(address: Address) -> str:
 
 
 def key_of(event_type: str) -> str:
-    """The routing key of its events. Raises Unsendable: RabbitMQ allows no such key."""
+    """The routing key of an event type. Raises Unsendable if RabbitMQ allows no such key."""
     if len(event_type.encode()) > LONGEST_NAME:
         raise Unsendable(f"{event_type!r} is too long for a routing key: {LONGEST_NAME} bytes")
     return event_type
@@ -102,58 +119,63 @@ def queue_of(address: Address) -> str:
 
 
 def bindings_of(address: Address) -> list[str]:
-    """Patterns that somebody wants instead of the names of events."""
-    return [one.strip() for one in address.options.get("bind", "").split(",") if one.strip()]
+    """The patterns of `?bind=`, by which the queue is bound instead of by event types; empty if the URL has none."""
+    return [pattern.strip() for pattern in address.options.get("bind", "").split(",") if pattern.strip()]
 
 
 def copied_to(address: Address) -> list[str]:
-    """What queues are bound by as if it were a pattern: see `as_sent`."""
-    return [one.strip() for one in address.options.get("bcc", "*Event").split(",") if one.strip()]
+    """The binding keys, such as `*Event`, that look like patterns but are words to RabbitMQ: see `as_sent`."""
+    return [pattern.strip() for pattern in address.options.get("bcc", "*Event").split(",") if pattern.strip()]
 
 
 def as_sent(message: Message, patterns: Sequence[str]) -> Any:
-    """The message for py-amqp, which goes to those `patterns`, too, that the event's name matches if `*` is a part of a
-    word.
+    """The message for py-amqp. Patterns that match the event's name, with `*` as part of a word, are further keys.
 
-    RabbitMQ takes these keys, and then away, from the header BCC. Each queue gets the message once, by however many
-    keys it is bound. A name of one word goes to no other queue by such a key, which is a word as well.
+    RabbitMQ reads these routing keys from the header BCC, and removes the header. Each queue gets the message once, by
+    however many of the keys it is bound. Where key and name are one word each, a queue that is bound by a real pattern
+    such as `*` gets no more messages by the key.
     """
     headers: dict[str, Any] = dict(message.headers(ATTRIBUTES))
     content_type = headers.pop("content-type")
-    keys = [one for one in patterns if re.fullmatch(re.escape(one).replace(r"\*", "[^.]*"), message.event_type)]
+    keys = [key for key in patterns if re.fullmatch(re.escape(key).replace(r"\*", "[^.]*"), message.event_type)]
     if keys:
         headers["BCC"] = keys
     return amqp.Message(
-        message.body, content_type=content_type, delivery_mode=2, message_id=message.event_id, type=message.event_type,
-        timestamp=_seconds(message.occurred_at), application_headers=headers,
-    )  # fmt: skip
+        message.body,
+        content_type=content_type,
+        delivery_mode=2,
+        message_id=message.event_id,
+        type=message.event_type,
+        timestamp=_seconds(message.occurred_at),
+        application_headers=headers,
+    )
 
 
 def _seconds(moment: datetime | None) -> int | None:
-    """AMQP's timestamp, which begins in 1970; None for what is older."""
+    """The time as AMQP's timestamp, which begins in 1970; None for earlier times."""
     return int(moment.timestamp()) if moment is not None and moment.timestamp() >= 0 else None
 
 
 @contextmanager
-def reachable(address: Address, what: str) -> Iterator[None]:
-    """What goes wrong with RabbitMQ as the contract says it."""
+def reachable(address: Address, action: str) -> Iterator[None]:
+    """Raise the errors of RabbitMQ as TransportError. `action`: for the error, such as "send to"."""
     try:
         yield
     except (AMQPError, OSError) as error:
-        raise TransportError(f"can't {what} {redact(address.url)}: {type(error).__name__}: {error}") from error
+        raise TransportError(f"can't {action} {redact(address.url)}: {type(error).__name__}: {error}") from error
 
 
 def received(message: Any, exchange: str) -> Received:
-    """AMQP's own id and type are those of the event, if its headers have none."""
+    """The message as it came in. AMQP's own id and type are those of the event, if the headers have none."""
     properties = message.properties
     headers = {_text(name).lower(): _text(value) for name, value in (message.headers or {}).items()}
-    for name, of_ours in (("message_id", "cloudevents_id"), ("type", "cloudevents_type")):
-        if name in properties and not {of_ours, of_ours.replace("_", ":")} & headers.keys():
-            headers[of_ours] = _text(properties[name])
+    for name, header in (("message_id", "cloudevents_id"), ("type", "cloudevents_type")):
+        if name in properties and not {header, header.replace("_", ":")} & headers.keys():
+            headers[header] = _text(properties[name])
     if "content_type" in properties:
         headers["content-type"] = _text(properties["content_type"])
     body = message.body if message.body_size else b""
-    if isinstance(body, str):  # py-amqp has decoded it, from what the message says that it is encoded in
+    if isinstance(body, str):  # py-amqp has decoded it, by the encoding that the message says
         body = body.encode("utf-8", "surrogatepass")
     return Received(
         bytes(body), headers, exchange, "", message.delivery_info["routing_key"], token=message.delivery_tag
@@ -165,12 +187,12 @@ def _text(value: Any) -> str:
 
 
 class Connection(amqp.Connection):  # type: ignore[misc]
-    """A server that stops in the middle of a frame is one that is away.
+    """A connection that counts a server as away when it stops in the middle of a frame.
 
-    py-amqp would wait for the rest without end, or, asked not to wait at all, spin until it is there.
+    py-amqp would wait for the rest of the frame without end; with a time limit of 0 it would spin until the rest comes.
 
     Attributes:
-        blocked: the server takes no messages, for it is short of memory or disk.
+        blocked: whether the server takes no messages, as it is short of memory or disk.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -187,7 +209,7 @@ class Connection(amqp.Connection):  # type: ignore[misc]
         return super().blocking_read(timeout)
 
     def _something_came(self) -> bool:
-        if getattr(self.sock, "pending", int)():  # decrypted already
+        if getattr(self.sock, "pending", int)():  # bytes that TLS has decrypted already
             return True
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
@@ -201,10 +223,10 @@ class Connection(amqp.Connection):  # type: ignore[misc]
 
 
 def tolerant(connection: Any, callback: Callable[..., Any]) -> Callable[[Any], bool]:
-    """How py-amqp puts frames together; but a message of which it can't read the properties or the address has none.
+    """A frame handler of py-amqp that leaves out properties and addresses of messages if they can't be read.
 
-    They are anybody's: text that is no UTF-8, a time in the year 56,000. It would fail each time that the message comes
-    again, before anybody could park it.
+    Any sender may write them: text that is no UTF-8, a time in the year 56,000. py-amqp would fail each time that the
+    message comes again, before the receiver could park it.
     """
     read = frame_handler(connection, callback)
 
@@ -224,7 +246,7 @@ def _with_properties(header: bytes) -> bytes:
         amqp.Message().inbound_header(header)
     except Exception as error:
         log.warning("the properties of a message can't be read, and are left out: %s", error)
-        return header[:12] + b"\0\0"  # class and size, and no property
+        return header[:12] + b"\0\0"  # class and size, without properties
     return header
 
 

@@ -1,4 +1,4 @@
-"""Consumer groups of Redis Streams: made, rid of consumers that are dead, and asked what was cut off unread."""
+"""Looks after consumer groups of Redis Streams: makes them, removes dead consumers, and warns of lost entries."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -12,9 +12,9 @@ from events.throttle import Throttle
 
 log = logging.getLogger("events.bridges")
 
-_DEAD_AFTER = 3600.0  # seconds; one that only sleeps, and had nothing in hand, is made anew when it reads again
+_DEAD_AFTER = 3600.0  # seconds; Redis makes a consumer that only slept anew when it reads again
 
-# In one step: what a consumer takes in between would go with it.
+# In one step: else entries that the consumer takes in between would be removed with it.
 _FORGET_DEAD = """
 for _, found in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local consumer = {}
@@ -27,20 +27,23 @@ end
 
 
 class Groups:
-    """The group of an address, on all its streams."""
+    """The consumer group of a bridge, on all its streams."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._told: dict[str, int] = {}  # entries that were cut off a stream unread, as far as that was said
+        self._told: dict[str, int] = {}  # by stream: the number of entries cut off unread that was logged
         self._throttle = Throttle(log)
 
     def look_after(self, connection: redis.Redis, wanted: Sequence[str], known: Collection[str]) -> list[str]:
-        """The streams that can be read, of those that are wanted; `known`: those that were there last time.
+        """Make the group on all streams, where it is missing. Returns the wanted streams that can be read.
 
-        One that can't be read, because it is of another type or we may not, is no reason to read none of the others.
+        A stream can't be read if it is another type of value, or if we have no permission; the others are read then.
 
+        Args:
+            wanted: the streams to read.
+            known: the streams that had the group last time.
         Raises:
-            ResponseError: none of them can be read.
+            ResponseError: none of the wanted streams can be read.
         """
         refused = {}
         for stream in wanted:
@@ -49,22 +52,22 @@ class Groups:
             try:
                 connection.xgroup_create(stream, self._address.group, id="0", mkstream=True)
             except redis.ResponseError as error:
-                if "BUSYGROUP" not in str(error):  # which says that it is there
+                if "BUSYGROUP" not in str(error):  # BUSYGROUP: the group is there
                     refused[stream] = error
         if refused and len(refused) == len(wanted):
             raise next(iter(refused.values()))
         for stream, why in refused.items():
             self._throttle.warn(f"bridge {self._address.name} can't read {stream}: {type(why).__name__}: {why}")
-        found = [stream for stream in wanted if stream not in refused]
-        for stream in found:
+        readable = [stream for stream in wanted if stream not in refused]
+        for stream in readable:
             if stream not in known:
                 self._forget_dead(connection, stream)
             self._tell_of_cut(connection, stream)
-        return found
+        return readable
 
     def _forget_dead(self, connection: redis.Redis, stream: str) -> None:
-        """Remove consumers that have nothing in hand and have not asked for long: each kill -9 leaves one."""
-        with suppress(redis.ResponseError):  # we may not, or the stream is gone: neither is in the way of reading
+        """Remove consumers that hold no entries and have not read for long: each kill -9 leaves such a consumer."""
+        with suppress(redis.ResponseError):  # no permission, or the stream is gone: reading goes on
             connection.eval(_FORGET_DEAD, 1, stream, self._address.group, int(_DEAD_AFTER * 1000))
 
     def _tell_of_cut(self, connection: redis.Redis, stream: str) -> None:
@@ -75,18 +78,23 @@ class Groups:
             self._told[stream] = cut
             log.warning(
                 "bridge %s: about %d entries of %s were cut off before group %s had read them: its senders need a "
-                "larger ?maxlen=", self._address.name, cut, stream, group)  # fmt: skip
+                "larger ?maxlen=",
+                self._address.name,
+                cut,
+                stream,
+                group,
+            )
 
 
 def _cut_unread(connection: redis.Redis, stream: str, group: str) -> int:
-    """About how many entries are gone that the group has not read; 0 where Redis (6) can't say."""
-    about: dict[str, Any] = connection.xinfo_stream(stream)
+    """About how many entries are gone that the group has not read; 0 if Redis can't say, as Redis 6."""
+    info: dict[str, Any] = connection.xinfo_stream(stream)
     groups: list[dict[str, Any]] = connection.xinfo_groups(stream)
-    ours = next((one for one in groups if one["name"] == group.encode()), {})
-    first, read = about.get("first-entry"), ours.get("entries-read")
+    ours = next((row for row in groups if row["name"] == group.encode()), {})
+    first, read = info.get("first-entry"), ours.get("entries-read")
     if not first or read is None or _place(first[0]) <= _place(ours["last-delivered-id"]):
-        return 0  # what was read last is still there, so nothing behind it can be missing
-    return max(0, int(about.get("entries-added", 0)) - int(about["length"]) - int(read))
+        return 0  # the entry read last is still there, so no later entry is missing
+    return max(0, int(info.get("entries-added", 0)) - int(info["length"]) - int(read))
 
 
 def _place(entry: bytes) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""Redis Pub/Sub: `redis+pubsub://host:6379/0`, or `rediss+pubsub://` for TLS. At most once: who isn't subscribed at
-that moment misses it, and so does who reads too slowly for Redis.
+"""Redis Pub/Sub: `redis+pubsub://host:6379/0`, or `rediss+pubsub://` for TLS. At most once: a subscriber that is away,
+or reads too slowly for Redis, misses messages.
 
-Events go to the channel `events:{EventName}`. There is nothing beside a body: CloudEvents attributes need
-`?format=structured`. Inbound every subscriber gets everything, and a message without an id is a new event each time.
+Events go to the channel `events:{EventName}`. Messages have no headers: CloudEvents attributes need
+`?format=structured`. Inbound every subscriber gets all messages, and a message without an id is a new event each time.
 """
 
 import time
@@ -73,7 +73,7 @@ class Subscriber:
         self._address = address
         self._client: redis.Redis | None = None
         self._subscription: Any = None
-        self._broken: Exception | None = None  # what ended the connection, behind what had still arrived
+        self._broken: Exception | None = None  # the error that ended the connection, after messages that had arrived
         self._heard, self._pinged = 0.0, False
 
     def receive(self, timeout: float) -> Sequence[Received]:
@@ -89,36 +89,38 @@ class Subscriber:
                 raise
 
     def acknowledge(self, received: Sequence[Received]) -> None:
-        pass  # there is no such thing
+        pass  # Pub/Sub has no acknowledgements
 
     def close(self) -> None:
         subscription, self._subscription, self._broken = self._subscription, None, None
         connection, self._client = self._client, None
-        for one in (subscription, connection):
+        for closing in (subscription, connection):
             with suppress(Exception):
-                if one is not None:
-                    one.close()
+                if closing is not None:
+                    closing.close()
 
     def _subscribe(self) -> None:
-        self._client = client(self._address, again=False)  # connecting anew is ours: what was missed shall be said
+        self._client = client(
+            self._address, again=False
+        )  # without hidden reconnects: missed messages must show as an error
         self._subscription = self._client.pubsub()  # type: ignore[no-untyped-call]
         self._subscription.psubscribe(f"{self._address.prefix}:*")
         deadline = time.monotonic() + self._address.timeout
-        while (said := self._subscription.get_message(timeout=self._address.timeout)) is None:
+        while (answer := self._subscription.get_message(timeout=self._address.timeout)) is None:
             if time.monotonic() > deadline:
                 raise TimeoutError("the subscription was not answered")
-        if said["type"] != "psubscribe":
-            raise redis.RedisError(f"the subscription was answered by {said['type']}")
+        if answer["type"] != "psubscribe":
+            raise redis.RedisError(f"the subscription was answered by {answer['type']}")
         self._heard, self._pinged = time.monotonic(), False
 
     def _arrived(self, timeout: float) -> list[Received]:
-        found: list[Received] = []
+        arrived: list[Received] = []
         wait, deadline = timeout, time.monotonic() + timeout
-        while len(found) < AT_ONCE:
+        while len(arrived) < AT_ONCE:
             try:
                 message = self._subscription.get_message(timeout=wait)
             except (redis.RedisError, OSError) as error:
-                if not found:
+                if not arrived:
                     raise
                 self._broken = error
                 break
@@ -129,14 +131,14 @@ class Subscriber:
             if message is not None and message["type"] == "pmessage":
                 channel = message["channel"].decode("utf-8", "replace")
                 kind = channel.removeprefix(f"{self._address.prefix}:")
-                found.append(Received(message["data"], {}, channel, event_type=kind))
-            elif message is None and (found or time.monotonic() >= deadline):
+                arrived.append(Received(message["data"], {}, channel, event_type=kind))
+            elif message is None and (arrived or time.monotonic() >= deadline):
                 break
-            wait = 0.0 if found else max(0.0, deadline - time.monotonic())
-        return found
+            wait = 0.0 if arrived else max(0.0, deadline - time.monotonic())
+        return arrived
 
     def _check_line(self) -> None:
-        """A line that is broken without a word is as silent as one on which nothing is sent: ask, now and then."""
+        """Send PING now and then: a connection may be silent because it is broken, or because no message is sent."""
         silent = time.monotonic() - self._heard
         if not self._pinged and silent > self._address.timeout:
             self._subscription.ping()

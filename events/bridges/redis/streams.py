@@ -1,10 +1,10 @@
 """Redis Streams: `redis+streams://host:6379/0`, or `rediss+streams://` for TLS. At least once, both ways.
 
-Events go to the stream `events:{EventName}`, or all to one (`?stream=name`): the body in the field `data`, attributes
-in fields of their own. Streams are cut to about `?maxlen=` entries, 100,000 by default, read or not.
+Events go to the stream `events:{EventName}`, or all to one stream (`?stream=name`): the body in the field `data`,
+attributes in fields of their own. Streams are cut to about `?maxlen=` entries, 100,000 by default, read or not.
 
-Inbound a consumer group reads, from the beginning of the stream when it is new. What a consumer that died had taken is
-claimed by another after `?redeliver=`.
+Inbound a consumer group reads; a new group begins at the beginning of the stream. If a consumer dies, another claims
+its entries after `?redeliver=`.
 """
 
 import os
@@ -25,11 +25,11 @@ from events.bridges.redis.groups import Groups
 from events.errors import PartlySent, TransportError
 from events.text import redact
 
-_MAX_LENGTH = 100_000
-_ASK_EVERY = 10.0  # seconds between looks for streams that are new, and for what others left
+_MAX_LENGTH = 100_000  # entries
+_ASK_EVERY = 10.0  # seconds between looks for new streams, and for entries that other consumers left
 _LONGEST_BLOCK = 2.0  # seconds that Redis is asked to wait for an entry
-_PATIENCE = _LONGEST_BLOCK  # seconds that an answer may take on top of the timeout
-_GONE = ("NOGROUP", "UNBLOCKED")  # what Redis says when a stream was deleted
+_PATIENCE = _LONGEST_BLOCK  # seconds that an answer may take beyond the timeout
+_GONE = ("NOGROUP", "UNBLOCKED")  # the beginning of Redis' error when a stream was deleted
 _DATA = b"data"
 
 
@@ -64,16 +64,17 @@ class Bridge:
 
 
 def stream_of(address: Address, event_type: str) -> str:
-    """The one that the URL names, or one for each type."""
+    """The stream of an event type: the one that the URL names, or one for each type."""
     return address.options.get("stream") or f"{address.prefix}:{event_type}"
 
 
 def client(address: Address, waiting: float = 0.0, *, again: bool = True) -> redis.Redis:
-    """Connects when first used; may be shared by threads.
+    """A client, which connects when it is first used. Threads may share it.
 
     Args:
-        waiting: seconds that an answer may take by design.
-        again: once more, on a new connection, as the old may be of a server that was restarted; not after a timeout.
+        waiting: seconds that Redis may hold an answer back, beyond the timeout.
+        again: whether a command is repeated once on a new connection, as the server may have been restarted; but not
+            after a timeout.
     """
     return redis.Redis.from_url(
         address.url.replace("+streams", "", 1).replace("+pubsub", "", 1),
@@ -82,23 +83,27 @@ def client(address: Address, waiting: float = 0.0, *, again: bool = True) -> red
         health_check_interval=0 if waiting else 25,
         retry=Retry(NoBackoff(), int(again), supported_errors=(redis.ConnectionError,)),
         protocol=2,  # answers of one shape, whatever the server's version
-        **({"ssl_ca_certs": address.ca} if address.ca else {}),  # which only the class for TLS takes
+        **({"ssl_ca_certs": address.ca} if address.ca else {}),  # only the class for TLS takes this argument
     )
 
 
 @contextmanager
-def reachable(address: Address, what: str) -> Iterator[None]:
-    """What goes wrong with Redis as the contract says it."""
+def reachable(address: Address, action: str) -> Iterator[None]:
+    """Raise the errors of Redis as TransportError. `action`: for the error, such as "send to"."""
     try:
         yield
     except (redis.RedisError, OSError) as error:
-        raise TransportError(f"can't {what} {redact(address.url)}: {type(error).__name__}: {error}") from error
+        raise TransportError(f"can't {action} {redact(address.url)}: {type(error).__name__}: {error}") from error
 
 
 def send_pipeline(address: Address, connection: redis.Redis, pipeline: Any, messages: Sequence[Message]) -> None:
-    """One command for each message. Raises PartlySent for those that are refused, TransportError if any may be lost.
+    """Send a pipeline of one command for each message.
 
-    redis-py's own errors repeat the command, with the event's data: these are not for logs.
+    redis-py's own way to raise errors would repeat the command with the event's data, which must not stand in logs.
+
+    Raises:
+        PartlySent: Redis refuses these messages.
+        TransportError: any message may be lost.
     """
     with reachable(address, "send to"):
         answers = pipeline.execute(raise_on_error=False)
@@ -137,7 +142,7 @@ class Publisher:
 
 
 class Subscriber:
-    """One consumer of the group. First whatever it left itself, then what others left, then what is new."""
+    """A consumer of the group. It reads entries that it left itself, then those that others left, then new entries."""
 
     def __init__(self, address: Address, wanted: Callable[[], Collection[str]]) -> None:
         self._address = address
@@ -146,29 +151,31 @@ class Subscriber:
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._streams: list[str] = []
         self._asked = 0.0
-        self._others: list[tuple[str, bytes]] = []  # streams to be searched for what others left, and how far
-        self._own = True  # whether something may be left that we took and did not acknowledge
-        self._held = False  # whether what was received last is not acknowledged yet
+        self._others: list[
+            tuple[str, bytes]
+        ] = []  # streams still to be searched for entries that others left, and the cursor
+        self._own = True  # whether there may be entries that we took and did not acknowledge
+        self._held = False  # whether the last batch is not acknowledged yet
         self._groups = Groups(address)
 
     def receive(self, timeout: float) -> Sequence[Received]:
         with self._connected("receive from") as connection:
             try:
                 self._look_around(connection)
-                self._own = self._own or self._held  # has not been written, then, and comes before what is behind it
-                found = self._left(connection) or self._new(connection, timeout)
+                self._own = self._own or self._held  # a batch not written comes before later entries
+                received = self._left(connection) or self._new(connection, timeout)
             except redis.ResponseError as error:
                 if not str(error).startswith(_GONE):
                     raise
-                self._streams = []  # somebody deleted a stream, or all the server's data: made anew next time
+                self._streams = []  # a stream was deleted, or all data of the server: made anew next time
                 return []
-            self._held = bool(found)
-            return found
+            self._held = bool(received)
+            return received
 
     def acknowledge(self, received: Sequence[Received]) -> None:
         with self._connected("acknowledge to") as connection, connection.pipeline(transaction=False) as pipeline:
-            for stream in {one.address for one in received}:
-                entries = [one.token for one in received if one.address == stream]
+            for stream in {message.address for message in received}:
+                entries = [message.token for message in received if message.address == stream]
                 pipeline.xack(stream, self._address.group, *entries)
             pipeline.execute()
         self._held = False
@@ -178,12 +185,14 @@ class Subscriber:
         with suppress(Exception):
             for stream in self._streams:
                 if self._client and not self._client.xpending_range(stream, group, "-", "+", 1, self._consumer):
-                    self._client.xgroup_delconsumer(stream, group, self._consumer)  # else its entries would go, too
+                    self._client.xgroup_delconsumer(
+                        stream, group, self._consumer
+                    )  # else its entries would be removed, too
         self._drop()
 
     @contextmanager
-    def _connected(self, what: str) -> Iterator[redis.Redis]:
-        with reachable(self._address, what):
+    def _connected(self, action: str) -> Iterator[redis.Redis]:
+        with reachable(self._address, action):
             try:
                 if self._client is None:
                     self._client = client(self._address, waiting=_PATIENCE)
@@ -209,12 +218,12 @@ class Subscriber:
         self._others = [(stream, b"0-0") for stream in self._streams]
 
     def _left(self, connection: redis.Redis) -> list[Received]:
-        """What this consumer took before a failure, or another long ago."""
+        """Entries that this consumer took before a failure, or that another consumer took long ago."""
         while self._own:
             answer = self._read(connection, "0", None)
-            if found := self._received(connection, answer):
-                return found
-            self._own = any(entries for _, entries in answer)  # these were cut off, and behind them may be others
+            if received := self._received(connection, answer):
+                return received
+            self._own = any(entries for _, entries in answer)  # all these were cut off; there may be more after them
         idle = int(self._address.redeliver * 1000)
         while self._others:
             stream, cursor = self._others[-1]
@@ -222,15 +231,16 @@ class Subscriber:
             self._others[-1] = (stream, answer[0])
             if answer[0] == b"0-0":
                 self._others.pop()
-            whole = [one for one in answer[1] if one[0] is not None]
+            whole = [entry for entry in answer[1] if entry[0] is not None]
             if len(whole) < len(answer[1]):
-                self._own = True  # Redis 6 doesn't say which of them were cut off; asked for what is ours, it does
-            if found := self._received(connection, [(stream.encode(), whole)]):
-                return found
+                # Redis 6 doesn't say here which entries were cut off; reading our own entries tells.
+                self._own = True
+            if received := self._received(connection, [(stream.encode(), whole)]):
+                return received
         return []
 
     def _new(self, connection: redis.Redis, timeout: float) -> list[Received]:
-        if not self._streams:  # nothing is known that could be asked for
+        if not self._streams:  # no stream is known that could be read
             time.sleep(timeout)
             return []
         deadline = time.monotonic() + timeout
@@ -248,11 +258,11 @@ class Subscriber:
         return answer or []
 
     def _received(self, connection: redis.Redis, answer: Any) -> list[Received]:
-        found = []
+        received = []
         for stream, entries in answer:
             name = stream.decode()
             for entry, fields in entries:
-                if not fields:  # cut off the stream before anybody read it: there is nothing to come again
+                if not fields:  # the entry was cut off the stream unread: its data is gone
                     connection.xack(name, self._address.group, entry)
                     continue
                 headers = {
@@ -262,5 +272,5 @@ class Subscriber:
                 }
                 kind = name.removeprefix(f"{self._address.prefix}:") if "stream" not in self._address.options else ""
                 body = fields.get(_DATA, b"")
-                found.append(Received(body, headers, name, entry.decode(), kind, token=entry))
-        return found
+                received.append(Received(body, headers, name, entry.decode(), kind, token=entry))
+        return received
