@@ -49,13 +49,13 @@ class Post:
 
 handled: dict[UUID, DomainEvent] = {}
 post = Post()
-forward = Forwarding(Address("fake", "fake://h", "there"), post, "/us")  # type: ignore[arg-type]
+forwarding = Forwarding(Address("fake", "fake://h", "there"), post, "/us")  # type: ignore[arg-type]
 
 
 @handles(Labelled, LabelledInSecret)
 def keep_and_forward(event: Labelled | LabelledInSecret) -> None:
     handled[event.event_id] = event
-    forward([event])
+    forwarding.forward([event])
 
 
 @pytest.fixture
