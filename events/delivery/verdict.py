@@ -1,8 +1,9 @@
 """Decides about a delivery whose attempt failed: it gets another attempt or another worker, or is a dead letter."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from events.delivery.outages import Outages
@@ -75,13 +76,12 @@ class Judge:
         if isinstance(error, EventDataError):
             delay = None
         failure = failure_of(error, handler.home, self._hooks.traceparent(claim))
-        write: Callable[[], bool]
         if delay is None:
             result = Result(Outcome.DEAD, error)
-            write = lambda: self._inbox.bury(claim, failure)  # noqa: E731
+            write = partial(self._inbox.bury, claim, failure)
         else:
             result = Result(Outcome.RETRY, error, delay)
-            write = lambda: self._inbox.retry(claim, failure, delay)  # noqa: E731
+            write = partial(self._inbox.retry, claim, failure, delay)
         try:
             recorded = write()
         except Exception as trouble:

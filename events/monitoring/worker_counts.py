@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from events.hooks import Watcher
@@ -169,5 +170,5 @@ def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("events-tally")
     number, name = tempfile.mkstemp()
-    os.unlink(name)  # noqa: PTH108
+    Path(name).unlink()
     return number

@@ -63,7 +63,7 @@ class SqlWorkers:
             return 0.0
         with look(self._engine) as connection:
             before = datetime.now(UTC)
-            theirs: datetime = connection.scalar(select(now_plus(connection)))  # type: ignore[assignment]
+            theirs = connection.execute(select(now_plus(connection))).scalar_one()
             after = datetime.now(UTC)
         return round(((before + (after - before) / 2) - theirs).total_seconds(), 3)
 

@@ -184,10 +184,10 @@ def _handler(
     for (handler, _, state), count in deliveries.items():
         if handler == name:
             states[state] += count
-    rates: Counter[str] = Counter()
+    rates: dict[str, float] = {}
     for worker in workers:
         for outcome, a_second in worker.activity.get(name, {}).items():
-            rates[outcome] += a_second  # type: ignore[assignment]
+            rates[outcome] = rates.get(outcome, 0.0) + a_second
     switch = switched.get(name)
     pace = theirs[0].pace if theirs else None
     return HandlerMetrics(

@@ -52,7 +52,7 @@ class SqlRetention:
 
     def prune(self, older_than: timedelta, batch: int, *, dry_run: bool = False) -> Iterator[Pruned]:
         with transaction(self._engine, eager=False) as connection:
-            before: datetime = connection.scalar(select(now_plus(connection, -older_than)))  # type: ignore[assignment]
+            before = connection.execute(select(now_plus(connection, -older_than))).scalar_one()
         last: Sequence[Any] | None = None
         while True:
             seen, pruned = self._in_turn(partial(self._batch, before, last, batch, dry_run), dry_run)

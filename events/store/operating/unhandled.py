@@ -1,7 +1,7 @@
 """Events that wait for a handler, and perhaps forever. Keeps the contract of events.ledger.Unhandled."""
 
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, select
@@ -40,7 +40,7 @@ class SqlUnhandled:
 
     def drop(self, event_types: Collection[str], older_than: timedelta, batch: int) -> Iterator[int]:
         with look(self._engine) as connection:
-            before: datetime = connection.scalar(select(now_plus(connection, -older_than)))  # type: ignore[assignment]
+            before = connection.execute(select(now_plus(connection, -older_than))).scalar_one()
         for event_type in event_types:
             these = and_(_waits_in_vain(), _EVENT.event_type == event_type, _EVENT.created_at < before)
             while count := in_turn(self._engine, partial(_drop, these, batch)):
