@@ -11,6 +11,7 @@ from events.cli import confirming, filters, ids
 from events.cli.output import complain, console, refused, say
 from events.ledger import DeadLetterFilter
 from events.pipeline import get_pipeline
+from events.text import plural
 
 All = Annotated[bool, typer.Option("--all", help="All that match the filters.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
@@ -94,7 +95,7 @@ def discard(
         group,
         dry_run,
         lambda chosen, told: letters.discard(chosen, actor or filters.actor(), progress=told),
-        lambda count: confirming.confirm(f"Discard {count:,} dead letters?", yes=yes),
+        lambda count: confirming.confirm(f"Discard {plural(count, 'dead letter')}?", yes=yes),
     )
 
 

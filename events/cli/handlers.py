@@ -12,7 +12,7 @@ from events.cli.help_pages import App
 from events.cli.output import AsJson, console, hint, print_json, print_table, remark, say, shown_time
 from events.ledger import HandlerMetrics, State, retire_command
 from events.pipeline import get_pipeline
-from events.text import deliveries
+from events.text import deliveries, deliveries_wait
 
 app = App(help="Handlers: list, pause, resume, retire.")
 
@@ -117,7 +117,7 @@ def orphaned(handler: HandlerMetrics) -> list[str]:
     return [
         f"no living worker has {handler.handler} for {orphan.event_type or 'some event'}"
         + (f", since {shown_time(orphan.since)}" if orphan.since else "")
-        + f": {deliveries(orphan.waiting)} {'waits' if orphan.waiting == 1 else 'wait'}; start a worker that has "
+        + f": {deliveries_wait(orphan.waiting)}; start a worker that has "
         f"the handler, or run: {retire_command(handler, orphan)}"
         for orphan in handler.orphans
     ]

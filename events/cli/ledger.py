@@ -13,7 +13,7 @@ from events.handling import load_handlers
 from events.ledger import EventMetrics, Overview, State, WorkerInfo
 from events.pipeline import Pipeline, get_pipeline
 from events.store import migration_sql, pending
-from events.text import deliveries, plural, redact
+from events.text import deliveries_wait, plural, redact
 
 
 def migrate(
@@ -113,7 +113,7 @@ def status(as_json: AsJson = False) -> None:
     say(f"database {where['database']}, broker {where['broker']}")
     say(
         f"{plural(overview.events, 'event')}, {overview.waiting_events:,} of them not yet fanned out; "
-        f"{deliveries(overview.deliveries(State.PENDING))} wait, "
+        f"{deliveries_wait(overview.deliveries(State.PENDING))}, "
         f"{overview.deliveries(State.SENT, State.RUNNING):,} are on the way, "
         f"{overview.deliveries(State.DEAD):,} are dead"
     )

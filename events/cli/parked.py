@@ -54,7 +54,7 @@ def list_(
         for message in messages
     ]
     columns = ["id", "queue", "reason", "bytes", "parked (UTC)", "detail"]
-    title = f"{len(messages):,} of {plural(total, f'{state} message')}" if messages else ""
+    title = f"{len(messages):,} of {plural(total, f'{state} message')}"
     print_table(title, columns, rows, right=["bytes"], texts=["detail"])
     if messages:
         verb = "restore ID" if discarded else "replay ID | events parked discard ID"

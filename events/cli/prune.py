@@ -51,7 +51,7 @@ def prune(
 
     Dead letters and unfinished deliveries stay, whatever their age. Events that wait for a handler (`events unhandled
     list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once. Ctrl-C
-    stops the command between two transactions. On a terminal, the command asks first; in cron, where there
+    undoes the transaction that runs, and none before it. On a terminal, the command asks first; in cron, where there
     is no terminal, it doesn't need --yes.
 
     Example: events prune --older-than 30d

@@ -84,7 +84,7 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def _server(pipeline: Pipeline, running: Relay, signs: Signs) -> "Server":
-    """Serves metrics and health of this relay. Imported here, since importing one command imports all of them."""
+    """The server of this relay's metrics and health. Its imports are here, as importing a command imports them all."""
     from events.monitoring import RelayCounts, broker_probe, server_of
 
     relay_counts = RelayCounts()

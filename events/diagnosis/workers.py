@@ -14,7 +14,7 @@ from events.handling import all_handlers, load_handlers, other_events, without_h
 from events.ledger import ALIVE, DeadLetterFilter, HandlerMetrics, Overview, State, retire_command
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
-from events.text import deliveries, plural
+from events.text import deliveries, deliveries_wait, plural
 
 _SLACK = 10.0  # seconds that a worker may take to tell the ledger that it ended a handler
 _CELERYCONFIG = "celeryconfig.py"
@@ -100,12 +100,13 @@ def handlers(pipeline: Pipeline) -> list[Finding]:
     for handler in overview.handlers:
         findings += _orphans(handler) if overview.workers else _without_worker(handler)
         if handler.queue in overview.unread:
-            says = f"no worker reads queue {handler.queue!r} of handler {handler.handler}; {_wait(handler.waiting)}"
+            waiting = deliveries_wait(handler.waiting)
+            says = f"no worker reads queue {handler.queue!r} of handler {handler.handler}; {waiting}"
             cure = f"start a worker that reads this queue: celery -A events worker -Q {handler.queue}"
             findings.append(error("queues", says, cure))
         if handler.paused:
             held = handler.deliveries.get(State.PAUSED, 0)
-            says = f"{handler.changed_by} paused handler {handler.handler}; {_wait(held)}"
+            says = f"{handler.changed_by} paused handler {handler.handler}; {deliveries_wait(held)}"
             findings.append(warning("handlers", says, f"run: events handlers resume {handler.handler}"))
     findings += [*_unhandled(overview), *_idle_workers(overview)]
     subscribed = sum(bool(handler.queue) for handler in overview.handlers)
@@ -116,7 +117,7 @@ def _unhandled(overview: Overview) -> list[Finding]:
     waiting = {metrics.event_type: metrics.waiting for metrics in overview.event_types}
     cure = "start a worker that has a handler for these events, stop publishing them, or run: events unhandled drop"
     return [
-        warning("events", f"no handler ever subscribed to {event_type}; {waiting[event_type]} such events wait", cure)
+        warning("events", f"no handler ever subscribed to {event_type}; {_events_wait(waiting[event_type])}", cure)
         for event_type in overview.unhandled_types
     ]
 
@@ -136,7 +137,8 @@ def _without_worker(handler: HandlerMetrics) -> list[Finding]:
         return []
     state = "is subscribed" if handler.queue else "is no longer subscribed"
     since = min((orphan.since for orphan in handler.orphans if orphan.since), default=None)
-    says = f"handler {handler.handler} {state}, and no living worker has it{_since(since)}; {_wait(handler.waiting)}"
+    waiting = deliveries_wait(handler.waiting)
+    says = f"handler {handler.handler} {state}, and no living worker has it{_since(since)}; {waiting}"
     cure = f"start a worker that has the handler (EVENTS_HANDLERS), or run: events handlers retire {handler.handler}"
     return [(error if handler.waiting else warning)("handlers", says, cure)]
 
@@ -150,12 +152,12 @@ def _orphans(handler: HandlerMetrics) -> list[Finding]:
         says = f"no living worker has handler {handler.handler} for event {orphan.event_type}{_since(orphan.since)}"
         cure = f"start a worker that has the handler for this event, or run: {retire_command(handler, orphan)}"
         level = error if orphan.waiting else warning
-        findings.append(level("handlers", f"{says}; {_wait(orphan.waiting)}", cure))
+        findings.append(level("handlers", f"{says}; {deliveries_wait(orphan.waiting)}", cure))
     return findings
 
 
-def _wait(count: int) -> str:
-    return f"{deliveries(count)} {'waits' if count == 1 else 'wait'}"
+def _events_wait(count: int) -> str:
+    return f"{plural(count, 'such event')} {'waits' if count == 1 else 'wait'}"
 
 
 def _since(time: datetime | None) -> str:

@@ -4,7 +4,7 @@
 May import: nothing of ours. Open first: `redaction`.
 """
 
-from events.text.counting import deliveries, plural
+from events.text.counting import deliveries, deliveries_wait, plural
 from events.text.escaping import printable
 from events.text.lines import first_line
 from events.text.portable import storable, storable_json
@@ -13,6 +13,7 @@ from events.text.redaction import brief, redact
 __all__ = [
     "brief",
     "deliveries",
+    "deliveries_wait",
     "first_line",
     "plural",
     "printable",

@@ -9,3 +9,8 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
 def deliveries(number: int) -> str:
     """ "1 delivery", "2 deliveries"."""
     return plural(number, "delivery", "deliveries")
+
+
+def deliveries_wait(number: int) -> str:
+    """ "1 delivery waits", "2 deliveries wait"."""
+    return f"{deliveries(number)} {'waits' if number == 1 else 'wait'}"

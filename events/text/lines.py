@@ -2,5 +2,5 @@
 
 
 def first_line(text: object) -> str:
-    """The first line that has something in it; "" if there is none."""
-    return str(text).lstrip().partition("\n")[0]
+    """The first line of an error or a cell that isn't blank, without blanks around it; "" if there is none."""
+    return str(text).strip().partition("\n")[0].rstrip()

@@ -82,9 +82,8 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def deliver_waiting(self) -> None:
         """Hand waiting messages to consumers, up to their prefetch limit."""
-        with suppress(Empty):
-            while True:
-                self.drain_events()
+        while self.qos.can_consume() and any(_queues[queue] for queue in self._active_queues):
+            self.drain_events()
 
     def _let_go(self, delivery_tag: Any) -> None:
         with suppress(KeyError):

@@ -73,7 +73,10 @@ def revive(settings: Settings, queue: str) -> bool:
         return False
     with _connection(settings, _DELETES_WITHIN) as connection:
         connection.default_channel.queue_delete(queue)
-    log.warning("queue %s did not answer, though RabbitMQ did: deleted, to be made anew from the ledger", queue)
+    log.warning(
+        "RabbitMQ answers, but its queue %s doesn't: the relay deletes the queue, and makes it anew from the ledger",
+        queue,
+    )
     return True
 
 

@@ -3,9 +3,23 @@
 May import: monitoring, pipeline and what is below. Open first: `app` and `host`, then `tasks` and `ledger_step`.
 """
 
-from events.worker.app import build_app
-from events.worker.celery_app import LedgerApp
-from events.worker.config import check_celeryconfig, required_settings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from events.worker.app import build_app
+    from events.worker.celery_app import LedgerApp
+    from events.worker.config import check_celeryconfig, required_settings
+else:
+    from events.lazily import rooms
+
+    __getattr__ = rooms(
+        __name__,
+        {
+            "app": "build_app",
+            "celery_app": "LedgerApp",
+            "config": "check_celeryconfig required_settings",
+        },
+    )
 
 __all__ = [
     "LedgerApp",

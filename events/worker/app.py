@@ -9,7 +9,7 @@ from celery import signals
 
 from events.bridges import REASONS as OF_BRIDGES
 from events.handling import all_handlers
-from events.monitoring import RelayCounts, WorkerCounts
+from events.monitoring import WorkerCounts
 from events.pipeline import Pipeline
 from events.worker import config, revoking  # noqa: F401 - revoking registers commands of remote control
 from events.worker.bridges_step import BridgesStep
@@ -40,9 +40,9 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     handlers = list(all_handlers())
     longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
     pairs = [(event.event_name, handler.name) for handler in handlers for event in handler.events]
-    host = Host(pipeline=pipeline, tally=WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES)), moved=RelayCounts())
+    host = Host(pipeline=pipeline, worker_counts=WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES)))
     app = LedgerApp(host)
-    for watcher in (host.tally, host.moved, OutcomeLines()):
+    for watcher in (host.worker_counts, host.relay_counts, OutcomeLines()):
         pipeline.hooks.add(watcher)
     app.conf.update(config.default_settings(settings))
     app.conf.update(config.application_settings())
@@ -61,7 +61,7 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
         app.give_way()
         pipeline.deliverers.clear()  # their heartbeat threads live only in the parent
         leave_signals_to_parent(host.draining)
-        host.tally.enter(getattr(current_process(), "index", None))
+        host.worker_counts.enter(getattr(current_process(), "index", None))
         # At its end a child waits until the main process has read all its results: for 30 s, if the main process is
         # ending, too. A message whose result isn't read is not acknowledged, but the ledger knows that it is done.
         billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS

@@ -16,14 +16,14 @@ from events.worker.draining import Drain, Draining
 
 @dataclass(slots=True, kw_only=True)
 class Host:
-    """Made by `build_app` before the pool forks, so that `draining`, `run_token` and `tally` are common to all
-    processes of this worker. From `pulse` on, it is the main process's alone."""
+    """Made by `build_app` before the pool forks: all processes of this worker share `draining`, `run_token` and
+    `worker_counts`. The other fields, from `relay_counts` on, are the main process's alone."""
 
     pipeline: Pipeline
-    tally: WorkerCounts
-    moved: RelayCounts
+    worker_counts: WorkerCounts
     draining: Draining = field(default_factory=Draining)
     run_token: str = field(default_factory=lambda: secrets.token_hex(4))  # no other worker's, whatever its host name
+    relay_counts: RelayCounts = field(default_factory=RelayCounts)
     pulse: Pulse = field(default_factory=Pulse)  # of Celery's event loop
     signs: dict[str, Callable[[], float]] = field(default_factory=dict)  # that this worker lives: seconds of silence
     lacked: threading.Event = field(default_factory=threading.Event)  # a message's handler is none of this worker's
@@ -34,6 +34,12 @@ class Host:
     def worker_name(self, hostname: str) -> str:
         """This run of the worker, in the ledger. Its processes add a dot and their id."""
         return f"{hostname}/{self.run_token}"
+
+
+def pool_of(pool: Any) -> str:
+    """The short name of a pool of Celery's, or of its class: prefork, solo, thread, gevent or eventlet."""
+    kind = pool if isinstance(pool, type) else type(pool)
+    return str(kind.__module__.rpartition(".")[2])
 
 
 def host_of(app: Any) -> Host:

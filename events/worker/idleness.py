@@ -14,6 +14,7 @@ from celery.worker import state
 from events.relay import Transport
 from events.settings import Settings
 from events.transport import is_rabbitmq, open_transport
+from events.worker.host import pool_of
 
 log = logging.getLogger("events.worker")
 
@@ -41,7 +42,7 @@ class Idleness:
         since = self._has_room_since
         if since is None:
             return 0.0
-        from events.transport.redis import asked  # here: workers with another broker need not load Redis's client
+        from events.transport import asked  # here: workers with another broker need not load Redis's client
 
         return min(asked.silence(), time.monotonic() - since)
 
@@ -51,7 +52,10 @@ class Idleness:
         return 0.0 if since is None else time.monotonic() - since
 
     def look(self, consumer: Any = None) -> None:
-        """Find out whether messages wait while this worker is idle. If the broker doesn't answer, none wait."""
+        """Find out whether messages wait while this worker is idle.
+
+        If the broker doesn't answer, that can't be known, and none count as waiting.
+        """
         received = self._received
         connected = consumer is not None and consumer.connection is not None and not consumer.held
         has_room = messages_wait = False
@@ -69,7 +73,7 @@ class Idleness:
 
     def blocked_by_task(self, worker: Any) -> bool:
         """Whether a task runs in the event loop's own thread, as on the solo pool."""
-        pool = type(worker.pool).__module__.rpartition(".")[2]
+        pool = pool_of(worker.pool)
         return pool in _BLOCKING_POOLS and bool(state.active_requests)
 
     def _messages_wait(self) -> bool:

@@ -23,11 +23,7 @@ def last_words(settings: Settings, worker: str, exit_code: int, program: list[st
     try:
         os.execve(sys.executable, arguments, os.environ | ledger)
     except OSError as error:
-        print(
-            f"events: can't hand back the deliveries that run: {printable(redact(str(error)))}",
-            file=sys.__stderr__,
-            flush=True,
-        )
+        _say(f"can't hand back the deliveries that run: {printable(redact(str(error)))}")
 
 
 def _release(worker: str) -> None:
@@ -37,15 +33,11 @@ def _release(worker: str) -> None:
         ledger.workers.gone(worker)
         _say(f"handed back {deliveries(count)} that still ran")
     except Exception as error:
-        print(
-            f"events: can't hand back the deliveries that ran: {printable(redact(str(error)))}",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"can't hand back the deliveries that ran: {printable(redact(str(error)))}")
 
 
 def _say(line: str) -> None:
-    """Into sys.__stderr__, since Celery replaces sys.stderr by a logger."""
+    """Print to sys.__stderr__: in the worker, Celery has replaced sys.stderr by a logger."""
     print(f"events: {line}", file=sys.__stderr__, flush=True)
 
 

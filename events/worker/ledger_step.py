@@ -12,7 +12,6 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from billiard import active_children
 from celery import bootsteps
 
 from events.handling import all_handled, without_handlers
@@ -22,7 +21,7 @@ from events.watchdog import Watchdog
 from events.worker.draining import Drain
 from events.worker.exits import or_exit
 from events.worker.holding import Holding
-from events.worker.host import host_of
+from events.worker.host import host_of, pool_of
 from events.worker.idleness import Idleness
 from events.worker.signals import SignalListener
 
@@ -64,7 +63,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         or_exit(self._pipeline.check_listening)
         # This closes open connections, too, or the children would inherit them.
         self._pipeline.ledger.make_room(
-            worker.pool_cls.__module__.rpartition(".")[2],
+            pool_of(worker.pool_cls),
             int(worker.concurrency or 1),
             self._pipeline.settings.pool_size,
         )
@@ -161,10 +160,14 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def _kill_children(worker: Any) -> bool:
-    """Kill the children of the prefork pool; False on other pools, which have no children."""
-    if type(worker.pool).__module__.rpartition(".")[2] != "prefork":
+    """Kill the children of the prefork pool, and no other process. Returns False if there is no pool with children."""
+    if worker.pool is None or pool_of(worker.pool) != "prefork":
         return False
-    for process in active_children():
+    try:
+        children = worker.pool.info["processes"]
+    except AttributeError:  # the pool has not started yet, or has ended
+        return False
+    for pid in children:
         with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
     return True

@@ -43,8 +43,8 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
             conditions,
             lambda: host.draining.begun,
             relay=host.relay,
-            relay_counts=host.moved,
-            worker_counts=host.tally,
+            relay_counts=host.relay_counts,
+            worker_counts=host.worker_counts,
         )
         signals.worker_process_init.connect(lambda **_: server.leave_to_parent(), weak=False)
         server.start()

@@ -21,7 +21,7 @@ from events.monitoring import Activity
 from events.pipeline import Pipeline
 from events.release import own_version
 from events.throttle import Throttle
-from events.worker.host import host_of
+from events.worker.host import host_of, pool_of
 
 log = logging.getLogger("events.worker")
 
@@ -43,7 +43,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._stopping = threading.Event()
         self._lacked = self._host.lacked
         self._throttle = Throttle(log)
-        self._activity = Activity(self._host.tally)
+        self._activity = Activity(self._host.worker_counts)
         self._info: WorkerInfo | None = None
         self._seen = time.monotonic()  # when the ledger last heard of this worker
         self._thread: threading.Thread | None = None
@@ -54,7 +54,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
             host=socket.gethostname(),
             pid=os.getpid(),
             version=own_version(),
-            pool=type(worker.pool).__module__.rpartition(".")[2],
+            pool=pool_of(worker.pool),
             concurrency=int(worker.concurrency or 1),
             pool_size=self._pipeline.settings.pool_size,
             queues=sorted(worker.app.amqp.queues.consume_from),

@@ -16,6 +16,7 @@ from events.release import own_version
 from events.settings import Settings
 from events.text import redact
 from events.worker.exits import or_exit
+from events.worker.host import pool_of
 from events.worker.queues import check_queues, idle_queues
 
 log = logging.getLogger("events.worker")
@@ -61,7 +62,7 @@ class FirstLines:
             log.warning("%s", warning)
 
     def _facts(self, worker: Any) -> dict[str, str]:
-        pool = worker.pool_cls.__module__.rpartition(".")[2]
+        pool = pool_of(worker.pool_cls)
         concurrency = 1 if pool == "solo" else worker.concurrency
         most, least = worker.autoscale or (concurrency, concurrency)
         return {

@@ -11,9 +11,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HOUSE = ROOT / "events"
 FOLDERS = sorted(folder.name for folder in HOUSE.iterdir() if (folder / "__init__.py").exists())
-LAZY = {
-    "events.transport.redis",  # loads Redis's client, which a process with another broker does without
-}
 
 
 def test_the_root_holds_what_an_application_meets() -> None:
@@ -42,7 +39,7 @@ def test_others_come_in_by_the_door() -> None:
     passed_by = [
         f"{file.relative_to(ROOT)}:{line}: {module}; import it from events.{module.split('.')[1]}"
         for file, line, module in imports()
-        if module.count(".") > 1 and module.split(".")[1] in FOLDERS and module not in LAZY
+        if module.count(".") > 1 and module.split(".")[1] in FOLDERS
         # Then none from outside reaches behind a door
         if file.relative_to(ROOT).parts[:2] != ("events", module.split(".")[1])
     ]

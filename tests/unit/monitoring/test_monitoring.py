@@ -17,7 +17,6 @@ from events.ledger.records import ALIVE, Claim
 from events.monitoring.cached import Cached
 from events.monitoring.health import Health, Probe
 from events.monitoring.prometheus import METRICS, EventsCollector
-from events.monitoring.relay_counts import RelayCounts
 from events.monitoring.worker_counts import WorkerCounts
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
@@ -157,7 +156,7 @@ def test_a_worker_tells_the_ledger_what_it_does(events_pipeline: InlinePipeline)
     # Given a worker's presence
     tally = WorkerCounts([("Said", "hear")], [])
     amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
-    app = SimpleNamespace(host=Host(pipeline=events_pipeline, tally=tally, moved=RelayCounts()), amqp=amqp)
+    app = SimpleNamespace(host=Host(pipeline=events_pipeline, worker_counts=tally), amqp=amqp)
     worker = SimpleNamespace(app=app, hostname="w1", pool=object(), concurrency=2)
     presence = PresenceStep(worker)
     presence.start(worker)

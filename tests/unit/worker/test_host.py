@@ -2,14 +2,13 @@
 
 from celery import Celery
 
-from events.monitoring.relay_counts import RelayCounts
 from events.monitoring.worker_counts import WorkerCounts
 from events.testing import InlinePipeline
 from events.worker.host import Host
 
 
 def host(pipeline: InlinePipeline) -> Host:
-    return Host(pipeline=pipeline, tally=WorkerCounts([], []), moved=RelayCounts())
+    return Host(pipeline=pipeline, worker_counts=WorkerCounts([], []))
 
 
 def test_celery_has_no_attribute_where_the_host_is() -> None:
