@@ -16,8 +16,7 @@ from events.delivery.tools import Tools
 from events.delivery.verdict import Results
 from events.errors import EventDataError, KeepsToItself, NewerEvent, TransactionMisused
 from events.handling import Handler
-from events.ledger import Claim, Outcome, Result, Shared, decode
-from events.relay import GROUP_TIME
+from events.ledger import GROUP_TIME, Claim, Outcome, Result, Shared, decode
 from events.retry import RetryAfter
 
 _PATIENCE = 2.5  # after so many times GROUP_TIME a group begins no further delivery

@@ -4,8 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from events.ledger import ONE_BY_ONE, Subscriptions
-from events.relay import GROUP_TIME
+from events.ledger import GROUP_TIME, ONE_BY_ONE, Subscriptions
 
 log = logging.getLogger("events.delivery")
 
@@ -50,9 +49,13 @@ class _Pace:
         return self.mean if self.mean > GROUP_TIME / 2 else ONE_BY_ONE
 
     def is_news(self, seconds: float, now: float) -> bool:
-        """Whether the ledger is to be told now: a small change can wait."""
+        """Whether the ledger is to be told now: a small change can wait.
+
+        The mark is told again and again while it stands: another process, which saw no group end badly, may have told
+        a time since.
+        """
         if seconds == self.told:
-            return False
+            return seconds == ONE_BY_ONE and now - self.told_at >= _EVERY
         changed = seconds / self.told if self.told else float("inf")
         if 0.8 < changed < 1.25:
             return False
@@ -94,11 +97,12 @@ class Pacing:
         """A group of the handler did not end well: for a while, its deliveries travel one by one."""
         pace = self._paces.setdefault(handler, _Pace())
         pace.handicap, pace.seen = _HANDICAP, _MANY
-        self._tell(handler, pace)
+        self._tell(handler, pace, again=pace.told == ONE_BY_ONE)
 
-    def _tell(self, handler: str, pace: _Pace) -> None:
+    def _tell(self, handler: str, pace: _Pace, *, again: bool = False) -> None:
+        """Tell the ledger. `again`: that a group was made shows that the ledger doesn't know it any more."""
         now, seconds = time.monotonic(), ONE_BY_ONE if handler in self._apart else pace.to_tell()
-        if not pace.is_news(seconds, now):
+        if not again and not pace.is_news(seconds, now):
             return
         pace.told, pace.told_at = seconds, now
         try:

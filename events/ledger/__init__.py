@@ -60,6 +60,7 @@ from events.ledger.pruned import Pruned
 from events.ledger.publisher_ports import EventLog
 from events.ledger.records import (
     ALIVE,
+    GROUP_TIME,
     HELD,
     ONE_BY_ONE,
     Claim,
@@ -86,6 +87,7 @@ from events.ledger.worker_ports import Inbox, Shared, Subscriptions, WorkerRegis
 __all__ = [
     "ALIVE",
     "CAUSE_SENT_AS",
+    "GROUP_TIME",
     "HELD",
     "KEY",
     "LATELY",

@@ -56,7 +56,8 @@ class DeliveryRecord:
     """The row of a delivery as it is now; for `attempts_before` and `counted` see DeadLetter.
 
     Attributes:
-        attempt: the number of its last attempt, which may be an attempt that doesn't count; 0 before the first.
+        attempt: the number of its last attempt since the last replay, which may be an attempt that doesn't count; 0
+            before the first.
     """
 
     handler: str

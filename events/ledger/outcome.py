@@ -68,7 +68,7 @@ def failure_of(error: BaseException, home: str = "", traceparent: str = "") -> F
 
 
 def failure_without_trace(error: BaseException) -> Failure:
-    """Return an error as it is stored, without a traceback: for errors of our own that were made and never raised."""
+    """Return an error as it is stored, without a traceback: for errors of our own whose text says everything."""
     return Failure(_name_of(error)[:255], _stored_text_of(error), "")
 
 

@@ -74,6 +74,7 @@ class Subscription:
         return hashlib.blake2s(repr(facts).encode(), digest_size=8).hexdigest()
 
 
+GROUP_TIME = 0.04  # seconds that a group may take
 ONE_BY_ONE = math.inf  # in place of seconds: the handler's deliveries share no message, however little time they take
 
 

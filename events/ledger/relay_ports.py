@@ -23,7 +23,8 @@ class Listener(Protocol):
 
 
 class Outbox(Protocol):
-    """What relays read and write to send due deliveries. Each method is one transaction; relays may call at once."""
+    """What relays read and write to send due deliveries. Each method is one transaction, but for `due`,
+    whose block is one, and `listen`. Relays may call at once."""
 
     def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
         """Turn up to `limit` unprocessed events into deliveries. Events without a subscription wait.
@@ -102,7 +103,7 @@ class Outbox(Protocol):
 class DueDeliveries(Protocol):
     """Due deliveries of one queue, in the order in which they are due; locked while the block of Outbox.due runs."""
 
-    found: Sequence[Due]
+    deliveries: Sequence[Due]
 
     def mark(self, groups: Sequence[Group], stale_after: timedelta) -> None:
         """Mark these deliveries as sent, the deliveries of a group as one message; the others stay due.

@@ -101,7 +101,8 @@ class Tail:
         if delivery.state == State.DEAD:
             self._dead.add((*key, delivery.finished_at))
         if what:
-            detail = f"attempt {delivery.attempt}" + (f": {said}" if said and what != "started" else "")
+            parts = [f"attempt {delivery.attempt}"] if delivery.attempt else []
+            detail = ": ".join([*parts, said] if said and what != "started" else parts)
             yield Happening(
                 at or datetime.now(UTC),
                 what,

@@ -8,12 +8,10 @@ May import: ledger, hooks and the words below. Open first: `relay`, the loop.
 """
 
 from events.relay.dispatch import RelayLimits
-from events.relay.grouping import GROUP_TIME
 from events.relay.relay import Relay
 from events.relay.transport import Transport, TransportFeatures
 
 __all__ = [
-    "GROUP_TIME",
     "Relay",
     "RelayLimits",
     "Transport",

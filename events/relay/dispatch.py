@@ -153,9 +153,9 @@ class Dispatch:
         `but`: handlers whose deliveries are left out.
         """
         with self._outbox.due(queue, limit, self._handlers, but) as due:
-            groups = make_groups(due.found, self._paces, in_flight, messages, limit, self._waited_for())
+            groups = make_groups(due.deliveries, self._paces, in_flight, messages, limit, self._waited_for())
             due.mark(groups, self._limits.stale_after)
-        return due.found, groups
+        return due.deliveries, groups
 
     def _waited_for(self) -> set[str]:
         """Handlers that have been untried for so long that the rest of their deliveries waits no longer."""

@@ -6,9 +6,8 @@ measured. So deliveries of slow handlers stay single, and so do few deliveries: 
 
 from collections.abc import Collection, Mapping, Sequence
 
-from events.ledger import Due, Group, Pace
+from events.ledger import GROUP_TIME, Due, Group, Pace
 
-GROUP_TIME = 0.04  # seconds that a group may take
 _AT_LEAST = 4  # messages that the last deliveries of a backlog make, so that several processes have something to do
 _UNTRIED = 32  # deliveries of a handler that are in flight at most, until a worker has measured how long they take
 _UNKNOWN = Pace()  # the pace of a handler whose subscription is gone

@@ -1,5 +1,5 @@
-"""How a relay bears a database that is away, or was: it backs off, and doesn't take a lease for lost that a living
-worker couldn't extend meanwhile."""
+"""How a relay bears a database or a broker that is away, or was: it backs off, and doesn't take a lease for lost that
+a living worker couldn't extend meanwhile."""
 
 import logging
 import time
@@ -68,8 +68,9 @@ class Outage:
         return timedelta(seconds=now - self._begun_at)
 
 
-class BackOff:
-    """Backs off while the database or broker is away, and logs that now and then instead of in every round.
+class FailedRounds:
+    """Counts the rounds that failed: while the database or broker is away, the relay pauses longer and longer, and logs
+    that now and then instead of in every round.
 
     Args:
         explained: returns an error as one line, with its cure: a role without rights, for example, is refused for ever.

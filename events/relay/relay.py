@@ -12,7 +12,7 @@ from datetime import timedelta
 from events.hooks import Hooks
 from events.ledger import Handled, Listener, Outbox, Recovery, Subscriptions
 from events.relay.dispatch import Dispatch, RelayLimits
-from events.relay.outage import BackOff, Outage
+from events.relay.outage import FailedRounds, Outage
 from events.relay.recovering import Recovering
 from events.relay.transport import Transport
 from events.watchdog import Pulse
@@ -85,7 +85,7 @@ class Relay:
     def run(self) -> None:
         """Relay until `stop` is called. While the database or the broker is away, the loop goes on."""
         self._listener = listener = self._outbox.listen()
-        soon, trouble, woken = _SOON, BackOff(self._recovery.explained), True
+        soon, trouble, woken = _SOON, FailedRounds(self._recovery.explained), True
         self._outage.may_have_been()
         try:
             while not self._stopping.is_set():
@@ -158,9 +158,9 @@ class Relay:
             self._dispatch.send(new.sent)
         now, due = time.monotonic(), 0
         if now >= self._next_look:
-            self._next_look = now + self._look_every
-            if self._recovering.look():
-                self._next_look = 0.0
+            self._next_look = 0.0  # if the look fails, or there is more, the next round looks again
+            if not self._recovering.look():
+                self._next_look = now + self._look_every
         if new.waiting or self._more or now >= self._next_due or (look and not new.events):
             due = self._dispatch.send_due()
             self._next_due = time.monotonic() + self._due_every

@@ -24,8 +24,8 @@ _PAGES = 20  # the most pages of misplaced deliveries that one call looks at
 class SqlDueDeliveries:
     """Keeps the contract of events.ledger.DueDeliveries: rows that the transaction of `connection` has locked."""
 
-    def __init__(self, connection: Connection, found: Sequence[Due]) -> None:
-        self.found = found
+    def __init__(self, connection: Connection, deliveries: Sequence[Due]) -> None:
+        self.deliveries = deliveries
         self._connection = connection
 
     def mark(self, groups: Sequence[Group], stale_after: timedelta) -> None:

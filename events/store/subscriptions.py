@@ -114,7 +114,10 @@ class SqlSubscriptions:
     def note_pace(self, handler: str, seconds: float) -> None:
         with transaction(self._engine) as connection:
             relaxed_commit(connection)
-            theirs = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).where(_SUBSCRIPTION.handler == handler)
+            # Workers tell a mark again and again, so a row that has the pace is left as it is.
+            theirs = select(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type).where(
+                _SUBSCRIPTION.handler == handler, _SUBSCRIPTION.pace.is_distinct_from(seconds)
+            )
             # The pace is a hint, and not worth waiting for a lock.
             free = theirs.correlate(None).with_for_update(skip_locked=True)
             key = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)

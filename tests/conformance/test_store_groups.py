@@ -38,10 +38,10 @@ def test_what_is_left_out_of_the_groups_stays_due(store: Store) -> None:
     outbox.fan_out(10)
     # When two of them are sent
     with outbox.due("q", 10) as due:
-        group = (due.found[1].wakeup, due.found[3].wakeup)
+        group = (due.deliveries[1].wakeup, due.deliveries[3].wakeup)
         due.mark([group], HOUR)
     # Then the others wait as before
-    rest = [one.wakeup for one in due.found if one.wakeup not in group]
+    rest = [one.wakeup for one in due.deliveries if one.wakeup not in group]
     assert states(store, group) == ["sent"] * 2
     assert states(store, rest) == ["pending"] * 4
     assert [store.row(wakeup.event_id).message for wakeup in rest] == [None] * 4
@@ -65,10 +65,10 @@ def test_what_was_marked_by_a_block_that_failed_is_due_as_before(store: Store) -
     store.ledger.outbox.fan_out(10)
     # When they are marked, and then something goes wrong before the block ends
     with pytest.raises(ZeroDivisionError), store.ledger.outbox.due("q", 10) as due:
-        due.mark([tuple(one.wakeup for one in due.found)], HOUR)
+        due.mark([tuple(one.wakeup for one in due.deliveries)], HOUR)
         raise ZeroDivisionError
     # Then none of them is sent, and whoever asks next gets all of them
-    wakeups = [one.wakeup for one in due.found]
+    wakeups = [one.wakeup for one in due.deliveries]
     assert states(store, wakeups) == ["pending"] * 3
     assert take(store, 1) == [(wakeup,) for wakeup in wakeups]
 
@@ -79,7 +79,7 @@ def test_when_the_block_has_ended_nothing_can_be_marked_any_more(store: Store) -
     store.publish()
     store.ledger.outbox.fan_out(10)
     with store.ledger.outbox.due("q", 10) as due:
-        (only,) = due.found
+        (only,) = due.deliveries
     # When it is marked all the same; Then that is refused: another relay may have it by now
     with pytest.raises(ResourceClosedError):
         due.mark([(only.wakeup,)], HOUR)
@@ -96,11 +96,11 @@ def test_what_is_found_by_one_relay_is_passed_over_by_another_while_the_block_ru
     with outbox.due("q", 2) as first:
         # When another looks; Then it finds the others at once
         with outbox.due("q", 10) as second:
-            second.mark([tuple(one.wakeup for one in second.found)], HOUR)
-        assert len(first.found) == len(second.found) == 2
-        assert not {one.wakeup for one in first.found} & {one.wakeup for one in second.found}
+            second.mark([tuple(one.wakeup for one in second.deliveries)], HOUR)
+        assert len(first.deliveries) == len(second.deliveries) == 2
+        assert not {one.wakeup for one in first.deliveries} & {one.wakeup for one in second.deliveries}
     # And what the first has left is due to whoever comes next
-    assert [wakeup for (wakeup,) in take(store, 1)] == [one.wakeup for one in first.found]
+    assert [wakeup for (wakeup,) in take(store, 1)] == [one.wakeup for one in first.deliveries]
 
 
 def test_the_grouping_is_told_how_long_each_is_due_and_whether_it_goes_alone(store: Store) -> None:
@@ -111,7 +111,7 @@ def test_the_grouping_is_told_how_long_each_is_due_and_whether_it_goes_alone(sto
     second = store.publish()
     store.ledger.outbox.fan_out(10)
     with store.ledger.outbox.due("q", 10) as due:
-        found = due.found
+        found = due.deliveries
     # Then it is told so, of the one that is due first before the other
     assert [(one.wakeup.event_id, one.wakeup.token, one.alone) for one in found] == [
         (wakeup.event_id, 2, True), (second, 1, False),

@@ -8,7 +8,7 @@ import pytest
 
 import shop
 from events import publish
-from events.relay.grouping import GROUP_TIME
+from events.ledger.records import GROUP_TIME
 from support.size import sized
 from support.system import MODES, System
 from support.waiting import eventually

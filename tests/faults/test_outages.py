@@ -114,7 +114,7 @@ def test_in_a_group_nobody_is_blamed(on_fickle: InlinePipeline, fickle: Database
     outbox = on_fickle.ledger.outbox
     outbox.fan_out(10)
     with outbox.due("events", 10) as due:
-        group = tuple(one.wakeup for one in due.found)
+        group = tuple(one.wakeup for one in due.deliveries)
         due.mark([group], timedelta(seconds=1))
     on_fickle.deliverer("w1").deliver("writes_once", {one.event_id: one.token for one in group})
     # Then all are done, by one counted attempt each

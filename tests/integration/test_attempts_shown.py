@@ -76,6 +76,9 @@ def test_what_does_not_count_is_not_shown_as_an_attempt(store: Store, operator: 
     assert (delivery["attempts"], delivery["attempts_before"]) == (3, 1)
     # When it is replayed, it begins anew, and so do the numbers
     store.ledger.dead.replay(DeadLetterFilter(), "ann")
+    (delivery,) = json.loads(operator.sees("show", event_id, "--json"))["deliveries"]
+    assert delivery["attempt"] == 0
+    assert "attempt" not in operator.sees("tail", "--once", "--since", "1h", "--json").replace("attempts", "")
     tried(store, alone=False)
     tried(store)
     event = store.ledger.history.event(event_id)

@@ -78,3 +78,19 @@ def test_a_child_can_use_the_database_whatever_its_parent_was_doing(engine: Engi
                 os._exit(1)
         # When it uses the database, then it comes to an end, and a good one
         assert exit_code_of(child) == 0
+
+
+def test_a_connection_that_another_thread_took_first_is_counted_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a pool in which another thread takes the last place at the very moment: SQLAlchemy then asks once more
+    engine.dispose()
+    take = iter([False])
+    really = engine.pool._inc_overflow  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine.pool, "_inc_overflow", lambda: next(take, None) is None and really())
+    # When a thread gets a connection, and gives it back
+    with engine.connect():
+        pass
+    assert list(take) == []
+    # Then a fork waits for nobody
+    assert engine.events_fork_safety._in_use == 0  # type: ignore[attr-defined]

@@ -134,7 +134,7 @@ def sent_together(pipeline: InlinePipeline, handler: str) -> Group:
     queue = pipeline.settings.queue
     its = [(handler, event.event_name) for event in handler_named(handler).events]
     with outbox.due(queue, 1000, its) as due:
-        group = tuple(one.wakeup for one in due.found)
+        group = tuple(one.wakeup for one in due.deliveries)
         due.mark([group], HOUR)
     return group
 

@@ -16,7 +16,7 @@ def take(store: Store, size: int, limit: int = 1000, stale_after: timedelta = HO
     """Due deliveries, so many to a message."""
     store.ledger.outbox.fan_out(1000)
     with store.ledger.outbox.due("q", limit) as due:
-        groups = in_groups_of(size, due.found)
+        groups = in_groups_of(size, due.deliveries)
         due.mark(groups, stale_after)
     return groups
 

@@ -71,8 +71,8 @@ class Store:
     ) -> list[Wakeup]:
         """Each in a message of its own."""
         with self.ledger.outbox.due(queue, limit, handlers) as due:
-            due.mark([(one.wakeup,) for one in due.found], stale_after)
-        return [one.wakeup for one in due.found]
+            due.mark([(one.wakeup,) for one in due.deliveries], stale_after)
+        return [one.wakeup for one in due.deliveries]
 
     def take_passed(self, *handlers: str, queue: str = "q", limit: int = 10, form: str = "1:a") -> list[Wakeup]:
         """What others passed on, of these handlers, as code takes it that has this form of their event."""

@@ -1,10 +1,15 @@
-"""`import events` changes nothing for the rest of the process."""
+"""`import events` changes nothing for the rest of the process, and no module loads more than it needs."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import events
+from events.testing import migrated_file
 
 PROGRAM = """
 import atexit, json, logging, os, signal, sys, threading, warnings
@@ -54,6 +59,35 @@ def test_importing_the_package_registers_nothing_in_the_process() -> None:
 
     # Then nothing of the process is changed, and no broker's library is loaded
     assert json.loads(ended.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("events.worker.app", "prometheus_client"),  # only a worker with a port has metrics to serve
+        ("events.worker.last_words", "celery, kombu, prometheus_client"),  # it begins when there is no time left
+        ("events.diagnosis", "celery, prometheus_client, events.worker.app"),
+        ("events.cli", "celery, kombu, amqp, redis, prometheus_client, alembic"),
+        ("events.transport.opening", "redis"),
+    ],
+)
+def test_a_module_loads_no_more_than_it_needs(modules: str, heavy: str) -> None:
+    # Given a process of its own, When it imports the module
+    program = f"import sys, {modules}; print(*sorted({{*{heavy.split(', ')!r}}} & {{*sys.modules}}))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    # Then nothing heavy came with it
+    assert ended.stdout == "\n"
+
+
+def test_the_program_that_hands_back_deliveries_begins_without_a_warning(tmp_path: Path) -> None:
+    # Given a ledger, and warnings that are errors
+    (tmp_path / "events.db").write_bytes(migrated_file())
+    environment = {**os.environ, "EVENTS_DATABASE_URL": f"sqlite:///{tmp_path / 'events.db'}"}
+    program = [sys.executable, "-W", "error", "-m", "events.worker.last_words", "w", "0"]
+    # When a worker becomes that program
+    ended = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    # Then it hands back what ran, and says just that
+    assert ended.stderr == "events: handed back 0 deliveries that still ran\n"
 
 
 def test_the_front_door_lists_what_it_exports() -> None:

@@ -35,18 +35,23 @@ class ForkSafety:
 
         The pool's events would come too late: a connection is opened before its checkout event.
         """
-        safety = self
+        safety, taking = self, threading.local()
 
         class ForkSafePool(LedgerPool):
             __module__ = LedgerPool.__module__
 
             def _do_get(self) -> Any:
+                if getattr(taking, "now", False):  # SQLAlchemy calls it again when another thread took the place
+                    return super()._do_get()
                 safety._taken()
+                taking.now = True
                 try:
                     return super()._do_get()
                 except BaseException:
                     safety._returned()
                     raise
+                finally:
+                    taking.now = False
 
             def _do_return_conn(self, record: Any) -> None:
                 try:

@@ -24,7 +24,7 @@ class LedgerPool(QueuePool):
     __module__ = QueuePool.__module__  # SQLAlchemy names a pool's log by it, and keeps its own log quiet
 
     def __init__(self, creator: Any, pool_size: int = 5, max_overflow: int = 10, **options: Any) -> None:
-        self.room = _room.get() or (pool_size, max_overflow)
+        self.room = _room.get() or (pool_size, max_overflow)  # a pool that is made anew has the room of `make_room`
         self._most = sum(self.room)
         super().__init__(creator, *self.room, **options)
 

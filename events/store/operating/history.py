@@ -17,6 +17,7 @@ from events.ledger import (
     EventRecord,
     Found,
     Mark,
+    Outcome,
     as_uuid,
     sender_of,
 )
@@ -47,13 +48,15 @@ _FOUND = (
 )
 _TEXTS = {"error_type", "error", "traceback", "place"}  # columns whose NULL is shown as ""
 _ATTEMPT = event_attempts.c
-# The number of an attempt that didn't end well; it may be an attempt that doesn't count.
+# The number of the last attempt, if it was handed back and so doesn't count. A replay comes only after an attempt that
+# counted: then the delivery's own columns say the number.
 _OF_LAST = (
     select(_ATTEMPT.run)
     .where(
         _ATTEMPT.event_id == _DELIVERY.event_id,
         _ATTEMPT.handler == _DELIVERY.handler,
         _ATTEMPT.attempt == _DELIVERY.attempts,
+        _ATTEMPT.outcome == Outcome.HANDED_BACK.value,
     )
     .scalar_subquery()
 )

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from events.ledger.records import ONE_BY_ONE, Due, Group, Pace, Wakeup
-from events.relay.grouping import GROUP_TIME, make_groups
+from events.ledger.records import GROUP_TIME, ONE_BY_ONE, Due, Group, Pace, Wakeup
+from events.relay.grouping import make_groups
 
 FAST = Pace(most=50, seconds=GROUP_TIME / 1000)
 FULL = Pace(most=10, batch=True)
