@@ -33,7 +33,6 @@ to success, or ends as a dead letter that `events dead list` shows and `events d
 
 from typing import TYPE_CHECKING
 
-from events.aggregate import AggregateRoot, publish_recorded
 from events.definition import uuid7
 from events.errors import (
     ConfigurationError,
@@ -92,13 +91,19 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
 ]
 
 if TYPE_CHECKING:
+    from events.aggregate import AggregateRoot, publish_recorded
+
     __version__: str
 else:  # unseen by type checkers, which would take any name for one of ours
 
-    def __getattr__(name: str) -> str:
-        """`__version__`, read when it is asked for."""
+    def __getattr__(name: str) -> object:
+        """`__version__`, and the names of events.aggregate, which changes SQLAlchemy's sessions when it is imported."""
         if name == "__version__":
             from events.release import own_version
 
             return own_version()
+        if name in ("AggregateRoot", "publish_recorded"):
+            from events import aggregate
+
+            return getattr(aggregate, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@
     │   ├── WorkerLost          its process died, or its lease ran out
     │   ├── Terminated          its process was ended by remote control
     │   └── TimeLimitExceeded   it ran longer than its time limit
+    ├── ForkedInTransaction     this process was forked within a transaction on SQLite, and may not use that file
     ├── DatabaseAway            the database went away during an attempt, which isn't counted
     ├── LeaseLost               the delivery is no longer ours: effects are rolled back
     ├── TransportError          the broker, or the server of a bridge, refused or didn't answer
@@ -119,6 +120,10 @@ class Terminated(HandlerError):
 
 class TimeLimitExceeded(HandlerError):
     """The handler ran longer than its time limit."""
+
+
+class ForkedInTransaction(EventsError):
+    """This process was forked while its parent was in a transaction on the same SQLite file, which it would spoil."""
 
 
 class DatabaseAway(EventsError):

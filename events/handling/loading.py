@@ -23,6 +23,7 @@ from events.errors import ConfigurationError, EventsError
 
 log = logging.getLogger("events.loading")
 
+_OURS = __name__.partition(".")[0]
 _DEFAULT = "handlers"  # of EVENTS_HANDLERS
 _DEFINES = re.compile(r"\b(?:handles|translates|on_migrate|DomainEvent|IntegrationEvent)\b")
 _HANDLES = re.compile(r"@(?:\w+\.)*handles\b")
@@ -118,7 +119,7 @@ def _place(error: BaseException, name: str) -> str:
     place = last = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file, package = frame.f_code.co_filename, str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package == __package__ or "importlib" in file:
+        if package == _OURS or "importlib" in file:
             continue
         last = f"{file}:{line}"
         if package == name.partition(".")[0] or not file.startswith(LIBRARIES):

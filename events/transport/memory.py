@@ -4,7 +4,6 @@ Unlike kombu's own memory transport it works with an event loop, without which C
 Wake-ups in memory die with the process; the ledger knows them, and another worker gets them.
 """
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,18 +16,18 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from events.errors import TransportError
 from events.ledger import DeadLetter, Group, Parked
 from events.relay import TransportFeatures
+from events.self_pipe import SelfPipe
 from events.transport.message import group_of, wakeup_message
 
 _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
 _held: dict[Group, None] = {}  # groups that were sent and not acknowledged, the oldest first
-_wake_pipes: set[int] = set()
+_wake_pipes: set[SelfPipe] = set()
 _on_room: list[Callable[[], None]] = []
 
 
 def _wake() -> None:
     for pipe in tuple(_wake_pipes):
-        with suppress(OSError):  # the pipe is full, so the loop wakes anyway; or it was just closed
-            os.write(pipe, b"!")
+        pipe.wake()
 
 
 class Channel(virtual.Channel):  # type: ignore[misc]
@@ -108,9 +107,9 @@ class KombuMemory(virtual.Transport):  # type: ignore[misc]
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
         self._forget_loop()
         self._loop = loop
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _wake_pipes.add(self._write)
-        loop.add_reader(self._read, self._deliver_all)
+        self._pipe = SelfPipe()
+        _wake_pipes.add(self._pipe)
+        loop.add_reader(self._pipe.reader, self._deliver_all)
         _wake()  # for messages that came before the loop
 
     def close_connection(self, connection: Any) -> None:
@@ -118,18 +117,16 @@ class KombuMemory(virtual.Transport):  # type: ignore[misc]
         super().close_connection(connection)
 
     def _deliver_all(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._read, 65536)
+        self._pipe.clear()
         for channel in list(self.channels):
             if not channel.closed:
                 channel.deliver_waiting()
 
     def _forget_loop(self) -> None:
         if getattr(self, "_loop", None) is not None:
-            self._loop.remove(self._read)
-            _wake_pipes.discard(self._write)
-            os.close(self._read)
-            os.close(self._write)
+            self._loop.remove(self._pipe.reader)
+            _wake_pipes.discard(self._pipe)
+            self._pipe.close()
             self._loop = None
 
 

@@ -1,5 +1,6 @@
 """A queue of which RabbitMQ kept only the name: made anew, and nothing is lost with it."""
 
+import shutil
 from pathlib import Path
 
 import kombu
@@ -23,10 +24,13 @@ def declare(connection: kombu.Connection, settings: Settings) -> None:
 
 def test_what_is_published_to_a_dead_queue_is_done(broker: Machine, tmp_path: Path) -> None:
     with System("rabbitmq", tmp_path, broker_url=broker.url).in_use() as system:
-        # Given a queue of which only the name is left: RabbitMQ was killed as soon as it had made it
+        # Given a queue of which only the name is left, as if RabbitMQ had been killed as soon as it had made it
         with kombu.Connection(broker.url) as connection:
             declare(connection, system.pipeline.settings)
-            broker.restart()
+        broker.end()
+        (data,) = broker.folder.glob("*/quorum")
+        shutil.rmtree(data)
+        broker.start()
         # When an event is published, and a worker started, which at first can't consume
         event = shop.AsyncWork()
         publish(event)

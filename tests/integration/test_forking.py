@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from events.errors import ForkedInTransaction
 from events.settings.settings import Settings
+from events.store.database import forking
 from events.store.database.engine import make_engine
 from support.waiting import eventually
 
@@ -93,4 +95,88 @@ def test_a_connection_that_another_thread_took_first_is_counted_once(
         pass
     assert list(take) == []
     # Then a fork waits for nobody
-    assert engine.events_fork_safety._in_use == 0  # type: ignore[attr-defined]
+    assert not forking._gate._in_use
+
+
+def test_a_fork_waits_for_a_transaction_of_another_thread_however_long_it_takes(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a thread that is in a transaction, and goes on only when a fork has begun to wait for it
+    begun, waiting = threading.Event(), threading.Event()
+    elsewhere = make_engine(Settings(database_url=f"sqlite:///{tmp_path / 'other.db'}"))
+    are_done = forking._gate._others_are_done
+
+    def looks() -> bool:
+        done = are_done()
+        waiting.set()
+        return done
+
+    monkeypatch.setattr(forking._gate, "_others_are_done", looks)
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO things VALUES (2)"))
+            begun.set()
+            assert waiting.wait(30)
+            with engine.connect() as another, elsewhere.connect() as third:  # which it may still take
+                assert another.scalar(text("SELECT count(*) FROM things")) == 0
+                assert third.scalar(text("SELECT 1")) == 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    begun.wait()
+    # When this thread forks, then the child finds what the other has committed
+    child = os.fork()
+    if child == 0:
+        try:
+            with engine.connect() as connection:
+                os._exit(0 if connection.scalar(text("SELECT count(*) FROM things")) == 1 else 1)
+        finally:
+            os._exit(2)
+    thread.join()
+    assert exit_code_of(child) == 0
+    elsewhere.dispose()
+
+
+def test_a_child_forked_within_a_transaction_may_not_use_the_file(engine: Engine) -> None:
+    # Given a thread that forks within its own transaction, as a handler does that starts a process
+    read, write = os.pipe()
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO things VALUES (2)"))
+        child = os.fork()
+        if child == 0:
+            # When the child uses the database
+            try:
+                with pytest.raises(ForkedInTransaction) as refused:
+                    use(engine)
+                os.write(write, str(refused.value).encode())
+                os._exit(0)
+            finally:
+                os._exit(1)
+        # Then it is told why it can't, and what to do
+        assert exit_code_of(child) == 0
+    os.close(write)
+    assert 'start the child with multiprocessing.get_context("spawn")' in os.read(read, 4096).decode()
+    os.close(read)
+    # And the parent's transaction is stored, and its next one works
+    use(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM things")) == 2
+
+
+def test_a_connection_that_another_thread_returns_is_given_back(engine: Engine) -> None:
+    # Given a connection that one thread takes
+    connection = engine.connect()
+    # When another gives it back
+    thread = threading.Thread(target=connection.close)
+    thread.start()
+    thread.join()
+    # Then a child may connect
+    child = os.fork()
+    if child == 0:
+        try:
+            use(engine)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert exit_code_of(child) == 0

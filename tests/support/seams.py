@@ -47,7 +47,8 @@ OURS = "events_"  # what we hang on objects of others is called so, and clashes 
 # Modules that are in the library's reference of internals, or in none.
 INTERNAL = (
     "billiard.common", "billiard.pool", "billiard.process", "billiard.util", "celery.app.trace", "celery.concurrency",
-    "celery.platforms", "celery.utils", "celery.worker.control", "celery.worker.loops", "flower", "kombu.utils",
+    "celery.platforms", "celery.utils", "celery.worker.control", "celery.worker.loops", "celery.worker.request",
+    "celery.worker.state", "celery.worker.strategy", "flower", "kombu.utils",
     "prometheus_client.utils", "prometheus_client.exposition",
 )  # fmt: skip
 NOT_INTERNAL = {

@@ -16,7 +16,7 @@ FOLDERS = sorted(folder.name for folder in HOUSE.iterdir() if (folder / "__init_
 def test_the_root_holds_what_an_application_meets() -> None:
     modules = [file.stem for file in HOUSE.glob("*.py")]
     assert len(modules) <= 20, modules
-    assert {"event", "errors", "aggregate", "pipeline", "testing", "celery"} <= set(modules)
+    assert {"event", "errors", "pipeline", "testing", "celery"} <= set(modules)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -1,7 +1,6 @@
 """How the relay waits: for a NOTIFY on PostgreSQL, for a changed file on SQLite, and for `wake` on both."""
 
 import logging
-import os
 import select
 import time
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine
 
+from events.self_pipe import SelfPipe
 from events.store.database.lent_transaction import OURS
 from events.text import first_line
 
@@ -30,47 +30,27 @@ def wake_relays(connection: Connection) -> None:
         connection.exec_driver_sql(NOTIFY, execution_options=OURS)
 
 
-class WakePipe:
-    """A pipe that ends a wait from another thread."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def wake(self) -> None:
-        try:
-            os.write(self._write, b"!")
-        except (BlockingIOError, OSError):  # a full pipe wakes its reader anyway; a closed one has no reader
-            return
-
-    def wait(self, timeout: float, *others: int) -> set[int]:
-        """Wait for `wake` or for one of the given file descriptors; returns those that are readable."""
-        ready, _, _ = select.select([self._read, *others], [], [], max(0.0, timeout))
-        if self._read in ready:
-            os.read(self._read, 65536)
-        return set(ready)
-
-    def woken(self, ready: set[int]) -> bool:
-        return self._read in ready
-
-    def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
-
-
 class PollingListener:
     """Waits for `wake` or the time-out: PostgreSQL behind PgBouncer in transaction mode."""
 
     def __init__(self) -> None:
-        self._pipe = WakePipe()
+        self._pipe = SelfPipe()
 
     def wait(self, timeout: timedelta) -> bool:
-        return bool(self._pipe.wait(timeout.total_seconds()))
+        return bool(self._readable(timeout.total_seconds()))
 
     def wake(self) -> None:
         self._pipe.wake()
 
     def close(self) -> None:
         self._pipe.close()
+
+    def _readable(self, timeout: float, *others: int) -> set[int]:
+        """Wait for `wake` or for one of the files with these numbers; returns those that are readable."""
+        ready, _, _ = select.select([self._pipe.reader, *others], [], [], max(0.0, timeout))
+        if self._pipe.reader in ready:
+            self._pipe.clear()
+        return set(ready)
 
 
 class PostgresListener(PollingListener):
@@ -87,7 +67,7 @@ class PostgresListener(PollingListener):
         if connection is None:
             return super().wait(timeout)
         try:
-            ready = self._pipe.wait(timeout.total_seconds(), connection.fileno())
+            ready = self._readable(timeout.total_seconds(), connection.fileno())
             if connection.fileno() in ready:
                 for _ in connection.notifies(timeout=0):
                     pass
@@ -131,7 +111,7 @@ class SqliteListener(PollingListener):
     def wait(self, timeout: timedelta) -> bool:
         deadline = time.monotonic() + timeout.total_seconds()
         while (left := deadline - time.monotonic()) > 0:
-            if self._pipe.woken(self._pipe.wait(min(left, _SQLITE_LOOK))) or self._changed():
+            if self._readable(min(left, _SQLITE_LOOK)) or self._changed():
                 return True
         return False
 

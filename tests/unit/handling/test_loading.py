@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -275,3 +276,19 @@ def test_doctor_finds_the_unrelated_package_that_is_imported_by_the_same_name(
     assert (finding.level, finding.check) == (Level.ERROR, "events")
     assert "Events 0.5" in finding.found
     assert "--force-reinstall" in finding.cure
+
+
+def test_an_error_within_a_call_of_ours_names_the_line_of_the_application(package: Package) -> None:
+    # Given a module of handlers whose second line makes a function of this package fail
+    name = package({"__init__.py": "", "orders.py": "from events import handles, seconds\nWAIT = seconds('soon')\n"})
+    # When it is loaded
+    with pytest.raises(ConfigurationError) as refused:
+        load_handlers([name])
+    # Then the error leads to that line
+    assert re.search(r"orders\.py:2\)", str(refused.value))
+
+
+def test_a_module_that_is_not_there_has_no_place() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_handlers(["nowhere_to_be_found"])
+    assert "No module named 'nowhere_to_be_found'; name importable" in str(refused.value)

@@ -150,3 +150,23 @@ def test_pools_are_known_by_their_modules(pool: str) -> None:
     CELERY.has(BasePool, "maintain_pool", leans)
     CELERY.says(prefork.TaskPool.on_start, "self.maintain_pool = P.maintain_pool", leans=leans)
     CELERY.says(celery.worker.WorkController, "self.pool_cls = ", leans=leans)
+
+
+def test_a_worker_knows_what_it_has_taken() -> None:
+    leans = "the drain, and the look whether a worker is idle"
+    for name in ("requests", "reserved_requests", "active_requests", "total_count"):
+        CELERY.has(celery.worker.state, name, leans)
+    CELERY.keeps(callable(celery.worker.state.maybe_shutdown), "maybe_shutdown() ends a worker that is to end", leans)
+    CELERY.says(
+        celery.worker.state.task_reserved,
+        "add_request(request.id, request)",
+        "add_reserved_request(request)",
+        leans=leans,
+    )
+    CELERY.says(celery.worker.state.task_accepted, "add_active_request(request)", "total_count", leans=leans)
+
+
+def test_a_pool_tells_its_children() -> None:
+    leans = "the end of a worker whose handlers don't end in time"
+    CELERY.has(BasePool, "info", leans)
+    CELERY.says(prefork.TaskPool._get_info, "'processes': [p.pid for p in self._pool._pool]", leans=leans)

@@ -30,6 +30,11 @@ def test_a_virtual_channel_is_made_of_these_methods(name: str, parameters: list[
     KOMBU.takes(virtual.Channel, name, parameters, "the transport of workers without a broker (ledger://)")
 
 
+def test_a_virtual_channel_knows_which_queues_are_consumed() -> None:
+    leans = "the transport of workers without a broker, which asks for messages only while there are some"
+    KOMBU.says(virtual.Channel, "self._active_queues.append(queue)", "self._active_queues.remove(queue)", leans=leans)
+
+
 def test_a_channel_of_redis_makes_its_clients_by_one_method() -> None:
     leans = "one client for all acknowledgements, and answers to BRPOP that are read with care"
     KOMBU.takes(Channel, "_create_client", ["asynchronous"], leans)

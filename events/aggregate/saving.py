@@ -1,20 +1,10 @@
-"""Aggregates record events while they change, and hand them over when they are saved: dispatch after persistence.
-
-    class Library(Base, AggregateRoot):
-        def add(self, card): ...; self.record(CardAddedToLibraryEvent(...))
-
-    with Session.begin() as session:
-        session.add(library)          # the flush that writes the library publishes its events, in the same transaction
-        library.add(card)
-
-For aggregates that are no ORM objects a repository calls `events.publish_recorded(aggregate, session=...)`.
+"""Publishes the events of aggregates when these are saved: dispatch after persistence.
 
 The flush that saves an aggregate publishes its events, so in the same transaction or savepoint. Published events are
 noted for each transaction and savepoint: the release of a savepoint hands its notes to the transaction around it, a
 commit throws the notes away, and a rollback gives the events back to the objects that still have the changes.
 """
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,37 +12,19 @@ from sqlalchemy import Connection
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction, scoped_session
 
-from events.event import DomainEvent
-from events.publishing import (
+from events.aggregate.recording import (
+    AggregateRoot,
     Part,
-    Recording,
     drop,
     give_back,
     ids_of,
     part_of,
     parts_of,
-    publish,
     since_flush,
     state_of,
 )
-
-__all__ = ["AggregateRoot", "publish_recorded"]
-
-_lock = threading.Lock()
-_is_watching = False
-
-
-class AggregateRoot(Recording):
-    """Mixin for classes that change by events. It has no __init__, so it suits ORM models and plain classes alike."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        _watch_sessions()
-
-    def record(self, event: DomainEvent) -> None:
-        """Remember an event until the aggregate is saved. Raises PublishError if it is no event."""
-        _watch_sessions()  # for classes whose other bases call no super().__init_subclass__()
-        super().record(event)
+from events.event import DomainEvent
+from events.publishing import publish
 
 
 def publish_recorded(aggregate: AggregateRoot, *, session: Any = None) -> None:
@@ -68,25 +40,6 @@ def publish_recorded(aggregate: AggregateRoot, *, session: Any = None) -> None:
             part_of(real).saved.append((aggregate, events))
 
 
-def _watch_sessions() -> None:
-    """From now on every ORM session publishes what its aggregates recorded, when they are flushed or committed.
-
-    Begun by the first class of aggregates: a process that has none keeps SQLAlchemy's sessions as they are.
-    """
-    global _is_watching
-    if _is_watching:
-        return
-    with _lock:
-        if not _is_watching:
-            sqlalchemy_event.listen(Session, "after_flush", _saved)
-            sqlalchemy_event.listen(Session, "before_commit", _committing)
-            sqlalchemy_event.listen(Session, "after_commit", _committed)
-            sqlalchemy_event.listen(Session, "after_soft_rollback", _rolled_back)
-            sqlalchemy_event.listen(Session, "after_transaction_end", _ended)
-            _hand_on_when_merged()
-            _is_watching = True
-
-
 def _saved(session: Session, _: Any) -> None:
     _hand_over(session, [*session.new, *session.dirty, *session.deleted])
 
@@ -99,7 +52,7 @@ def _committing(session: Session) -> None:
 def _hand_over(session: Session, flushed: Iterable[object]) -> None:
     part = part_of(session)
     recorded = [aggregate for aggregate, _ in part.recorded if state_of(aggregate).session is session]
-    found = {id(one): one for one in [*flushed, *recorded] if isinstance(one, Recording)}
+    found = {id(one): one for one in [*flushed, *recorded] if isinstance(one, AggregateRoot)}
     told: dict[Connection, list[DomainEvent]] = {}
     saved = []
     for aggregate in found.values():
@@ -160,7 +113,7 @@ def _bounds(transaction: SessionTransaction) -> SessionTransaction:
     return transaction
 
 
-def _is_kept(aggregate: Recording) -> bool:
+def _is_kept(aggregate: AggregateRoot) -> bool:
     """Whether a session knows the object's row, and so reads it anew after a rollback."""
     state = state_of(aggregate)
     return state is not None and bool(state.persistent or state.deleted)
@@ -173,19 +126,33 @@ def _hand_on_when_merged() -> None:
     def merge_with_events(session: Session, state: InstanceState[Any], *args: Any, load: bool, **more: Any) -> object:
         merged = merge(session, state, *args, load=load, **more)
         source = state.obj()
-        if load and isinstance(source, Recording) and isinstance(merged, Recording) and source is not merged:
+        if load and isinstance(source, AggregateRoot) and isinstance(merged, AggregateRoot) and source is not merged:
             _copy(session, source, merged)
         return merged
 
     Session._merge = merge_with_events  # type: ignore[method-assign, assignment]
 
 
-def _copy(session: Session, source: Recording, merged: Recording) -> None:
+def _copy(session: Session, source: AggregateRoot, merged: AggregateRoot) -> None:
     """Copy the events; the source keeps its own until the commit, since it may have to be merged again."""
     known = ids_of(merged.recorded_events)
     for part in parts_of(session).values():
         known |= {event.event_id for _, events in part.saved for event in events}
     if new := [event for event in source.recorded_events if event.event_id not in known]:
         for event in new:
-            Recording.record(merged, event)
+            AggregateRoot.record(merged, event)
         part_of(session).merged.append(source)
+
+
+# Every ORM session of this process publishes what its aggregates recorded, from the import of this module on. That is
+# when the application's models are imported: later, another thread's commit might be at work on SQLAlchemy's lists of
+# listeners. Ours come first, whenever the application registered its own: those see aggregates that are handed over.
+for _event, _listener in (
+    ("after_flush", _saved),
+    ("before_commit", _committing),
+    ("after_commit", _committed),
+    ("after_soft_rollback", _rolled_back),
+    ("after_transaction_end", _ended),
+):
+    sqlalchemy_event.listen(Session, _event, _listener, insert=True)
+_hand_on_when_merged()

@@ -24,7 +24,7 @@ _UNDONE = "_undone_events"
 _PARTS = "events_parts"  # key in session.info
 
 
-class Recording:
+class AggregateRoot:
     """The base of aggregates: it records events."""
 
     def record(self, event: DomainEvent) -> None:
@@ -64,9 +64,9 @@ class Part:
         merged: the objects whose events were copied into the session; they keep their events until the commit.
     """
 
-    recorded: list[tuple[Recording, DomainEvent]] = field(default_factory=list)
-    saved: list[tuple[Recording, Collection[DomainEvent]]] = field(default_factory=list)
-    merged: list[Recording] = field(default_factory=list)
+    recorded: list[tuple[AggregateRoot, DomainEvent]] = field(default_factory=list)
+    saved: list[tuple[AggregateRoot, Collection[DomainEvent]]] = field(default_factory=list)
+    merged: list[AggregateRoot] = field(default_factory=list)
 
 
 def state_of(aggregate: object) -> Any:
@@ -85,12 +85,12 @@ def part_of(session: Session) -> Part:
     return parts_of(session).setdefault(session.get_nested_transaction() or session.get_transaction(), Part())
 
 
-def since_flush(aggregate: Recording) -> list[DomainEvent]:
+def since_flush(aggregate: AggregateRoot) -> list[DomainEvent]:
     """The events that the next update of the object writes, together with its changes."""
     return list(aggregate.__dict__.get(_RECORDED, ()))
 
 
-def drop(aggregate: Recording, events: Collection[DomainEvent]) -> None:
+def drop(aggregate: AggregateRoot, events: Collection[DomainEvent]) -> None:
     """Let the aggregate forget these events."""
     ids = ids_of(events)
     for name in (_RECORDED, _UNDONE):
@@ -100,7 +100,7 @@ def drop(aggregate: Recording, events: Collection[DomainEvent]) -> None:
             aggregate.__dict__.pop(name, None)
 
 
-def give_back(aggregate: Recording, events: Collection[DomainEvent]) -> None:
+def give_back(aggregate: AggregateRoot, events: Collection[DomainEvent]) -> None:
     """Let the aggregate have these events again: their transaction was rolled back, but the object kept its changes."""
     aggregate.__dict__[_UNDONE] = [*aggregate.__dict__.get(_UNDONE, ()), *events]
 
@@ -109,8 +109,8 @@ def ids_of(events: Collection[DomainEvent]) -> set[UUID]:
     return {event.event_id for event in events}
 
 
-@sqlalchemy_event.listens_for(Recording, "expire", propagate=True)
-def _expired(aggregate: Recording, attributes: Collection[str] | None) -> None:
+@sqlalchemy_event.listens_for(AggregateRoot, "expire", propagate=True)
+def _expired(aggregate: AggregateRoot, attributes: Collection[str] | None) -> None:
     """Forget the events: with all attributes, all changes of the aggregate were thrown away."""
     if attributes is None:
         aggregate.forget_recorded()
