@@ -20,7 +20,17 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from events.definition import declaration, masks, origin, uuid7
+from events.definition import (
+    Origin,
+    aggregate_field,
+    check_attributes,
+    check_fields,
+    here,
+    keys_of,
+    replaces,
+    spellings,
+    uuid7,
+)
 from events.errors import DefinitionError
 
 RESERVED = ("event_id", "occurred_at", "metadata")
@@ -68,7 +78,7 @@ class DomainEvent(BaseModel):
     defined_at: ClassVar[str] = ""
     masked_fields: ClassVar[tuple[str, ...]] = ()
 
-    _origin: ClassVar[origin.Origin]  # who made it
+    _origin: ClassVar[Origin]  # who made it
     _is_named: ClassVar[bool] = False  # by name=
 
     event_id: UUID = Field(default_factory=uuid7)
@@ -91,11 +101,11 @@ class DomainEvent(BaseModel):
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
-        declaration.check_attributes(cls, DomainEvent, place := _place_of(cls))
+        check_attributes(cls, DomainEvent, place := _place_of(cls))
         cls.event_name = "" if abstract else name or cls.__name__
         cls.schema_version = version
         cls.defined_at = place
-        cls._origin = origin.here()
+        cls._origin = here()
         cls._is_named = bool(name)
         cls._declared_aggregate_id = aggregate_id
         cls._masks = tuple(dict.fromkeys((*cls._masks, *((masked,) if isinstance(masked, str) else masked))))
@@ -109,13 +119,13 @@ class DomainEvent(BaseModel):
         if generic["origin"] is not None:
             cls._become_parametrised(generic["origin"], open_=bool(generic["parameters"]))
         where = f"event {cls.__name__} ({cls.defined_at})"
-        declaration.check_fields(cls, DomainEvent, where)
-        cls.aggregate_field = declaration.aggregate_field(cls, cls._declared_aggregate_id, own_fields(cls), where)
+        check_fields(cls, DomainEvent, where)
+        cls.aggregate_field = aggregate_field(cls, cls._declared_aggregate_id, own_fields(cls), where)
         if cls.aggregate_field in cls._masks:
             raise DefinitionError(
                 f"{where} masks {cls.aggregate_field!r}, its aggregate's id, which has a column of its own"
             )
-        cls.masked_fields = masks.spellings(cls, cls._masks, own_fields(cls), where)
+        cls.masked_fields = spellings(cls, cls._masks, own_fields(cls), where)
         if cls.masked_fields and not cls.model_config.get("hide_input_in_errors"):
             cls.model_config = cls.model_config | ConfigDict(hide_input_in_errors=True)
             cls.model_rebuild(force=True, raise_errors=False)
@@ -146,7 +156,7 @@ class DomainEvent(BaseModel):
     def __pydantic_on_complete__(cls) -> None:
         if cls.masked_fields:  # the classes that it waited for are defined now, with their aliases
             where = f"event {cls.__name__} ({cls.defined_at})"
-            cls.masked_fields = masks.spellings(cls, cls._masks, own_fields(cls), where)
+            cls.masked_fields = spellings(cls, cls._masks, own_fields(cls), where)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         hidden = {field.partition(".")[0] for field in self._masks}
@@ -183,7 +193,7 @@ def own_fields(event_class: type[DomainEvent]) -> list[str]:
 def keys(event_class: type[DomainEvent]) -> frozenset[str]:
     """All that the event's own fields may be called in JSON."""
     fields = event_class.model_fields
-    return frozenset(key for name in own_fields(event_class) for key in (name, *declaration.keys_of(fields[name])))
+    return frozenset(key for name in own_fields(event_class) for key in (name, *keys_of(fields[name])))
 
 
 def fingerprint(event_class: type[DomainEvent]) -> str:
@@ -224,7 +234,7 @@ def _remember(cls: type[DomainEvent], where: str) -> None:
     if other is not None and _generic(other) is _generic(cls):
         if other.__pydantic_generic_metadata__["args"]:
             _ambiguous.setdefault(cls.event_name, f"{other.__name__} and {cls.__name__} ({cls.defined_at})")
-    elif other is not None and not origin.replaces(cls._origin, other._origin, f"event {cls.event_name!r}"):
+    elif other is not None and not replaces(cls._origin, other._origin, f"event {cls.event_name!r}"):
         raise DefinitionError(
             f"two events are named {cls.event_name!r}: {other.__name__} ({other.defined_at}) and "
             f"{cls.__name__} ({cls.defined_at}); give one of them name=..."

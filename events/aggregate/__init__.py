@@ -12,7 +12,7 @@ For aggregates that are no ORM objects a repository calls `events.publish_record
 To import this folder lets every SQLAlchemy Session of the process publish what its aggregates recorded. `import events`
 does not import it; `from events import AggregateRoot` does.
 
-May import: publishing; and the words. Open first: `recording`, then `saving`.
+May import: publishing and the words below. Open first: `recording`, then `saving`.
 """
 
 from events.aggregate.recording import AggregateRoot

@@ -1,12 +1,11 @@
 """Events to and from other services: a folder for each kind of server, which a URL in EVENTS_BRIDGES names.
 
 `contract` says what every bridge must do, and `tests/conformance/bridge` tests every bridge for it. `forwarding` is the
-handler that sends, `receiving` the loop that receives, `cloudevents` the form in which events travel. This file imports
-none of the folders, as each needs a client that may not be installed.
+handler that sends, `receiving` the loop that receives, `cloudevents` the form in which events travel. The folders are
+imported when a URL asks for them (`opening`), as some need a client that may not be installed.
 
-Only `rabbitmq` imports another edge: transport, for publisher confirms.
-
-May import: handling, ledger, settings and the words below. Open first: `contract`.
+May import: handling, tracing, hooks, ledger and the words below; `rabbitmq` also transport, for publisher confirms.
+Open first: `contract`.
 """
 
 from events.bridges.acceptance import Acceptance

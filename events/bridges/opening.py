@@ -25,6 +25,17 @@ _MODULES = {  # by scheme: the module, and the extra that installs its client; t
     "rediss+pubsub": ("redis.pubsub", ""),
     "rediss+streams": ("redis.streams", ""),
 }
+# What every bridge has, as Bridge says; those of other packages are asked for it before anything is sent.
+_SAID = (
+    "features",
+    "schemes",
+    "options",
+    "attribute_prefix",
+    "address",
+    "bindings",
+    "publisher",
+    "subscriber",
+)
 _GROUP = "events.bridges"  # the group of entry points for bridges of other packages
 
 
@@ -79,8 +90,11 @@ def _kind(url: str) -> Any:
     others = {entry_point.name: entry_point for entry_point in entry_points(group=_GROUP)}
     if scheme in others:
         kind = others[scheme].load()
-        if scheme not in getattr(kind, "schemes", ()):
-            raise wrong(url, "", f"{others[scheme].value} has to say {scheme} in `schemes`; see events.bridges.Bridge")
+        lacking = [name for name in _SAID if not hasattr(kind, name)]
+        if not lacking and scheme not in kind.schemes:
+            lacking = [f"{scheme} in schemes"]
+        if lacking:
+            raise wrong(url, "", f"{others[scheme].value} lacks {', '.join(lacking)}; see events.bridges.Bridge")
         return kind
     known = ", ".join(f"{name}://" for name in sorted({*_MODULES, *others}))
     raise wrong(url, "", f"there is no bridge for {scheme}://; there are {known}")

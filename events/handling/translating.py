@@ -23,7 +23,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid5
 
-from events.definition import origin
+from events.definition import here
 from events.errors import DefinitionError, PublishError
 from events.event import DomainEvent
 from events.handling.arguments import as_limit, as_retry, check_events, check_parentheses, place_of
@@ -88,7 +88,7 @@ def translates(
             most=GROUP,
             publishes=made,
             session=session_class(function, label, where),
-            origin=origin.here(),
+            origin=here(),
         )
         remember(translator)
         return function

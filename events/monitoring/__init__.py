@@ -1,6 +1,6 @@
 """What a process tells about itself: logs, metrics for Prometheus, health, and the port that serves them.
 
-May import: pipeline and what is below. Open first: `prometheus`. (`flower` is the public name of events.flower.)
+May import: pipeline and what is below, and flower, whose public name is here. Open first: `prometheus`.
 """
 
 from typing import TYPE_CHECKING

@@ -13,7 +13,7 @@ DOCUMENTS = sorted(
         README,
         ROOT / "CHANGELOG.md",
         *PAGES,
-        *(page for folder in ("tests", "scripts", "examples") for page in (ROOT / folder).rglob("*.md")),
+        *(page for folder in ("tests", "scripts", "examples", "rigs") for page in (ROOT / folder).rglob("*.md")),
     }
 )
 

@@ -14,7 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CODE = sorted((ROOT / "events").rglob("*.py"))
 TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "tests").rglob("*.md"),
+        *(ROOT / "rigs").rglob("*.md"),
+    ]
+)
 PACKAGES = sorted((ROOT / "events").rglob("__init__.py"))
 
 NOT_OURS = {  # what looks like the name of a module, and is none

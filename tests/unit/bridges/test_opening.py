@@ -50,6 +50,12 @@ class Pigeons:
     def bindings(self, _event_type: str) -> dict[str, Any]:
         return {}
 
+    def publisher(self) -> Any:
+        raise NotImplementedError
+
+    def subscriber(self, wanted: Any) -> Any:
+        raise NotImplementedError
+
 
 @pytest.fixture
 def other_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,8 +72,20 @@ def test_a_bridge_of_another_package_says_all_about_itself() -> None:
 
 @pytest.mark.usefixtures("other_package")
 def test_a_bridge_that_does_not_know_its_scheme_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"Pigeons has to say dove in `schemes`; see events\.bridges\.Bridge"):
+    with pytest.raises(ConfigurationError, match=r"Pigeons lacks dove in schemes; see events\.bridges\.Bridge"):
         open_bridge("dove://h", Settings(broker_url=""))
+
+
+@pytest.mark.usefixtures("other_package")
+@pytest.mark.parametrize(
+    "lacks", ["features", "schemes", "options", "attribute_prefix", "address", "bindings", "publisher", "subscriber"]
+)
+def test_a_bridge_that_lacks_what_bridges_have_is_refused(lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a bridge of another package that is of an older version of ours
+    monkeypatch.delattr(Pigeons, lacks)
+    # When a URL names it, then it is refused before anything is sent, and what it lacks is named
+    with pytest.raises(ConfigurationError, match=rf"Pigeons lacks {lacks}; see events\.bridges\.Bridge"):
+        open_bridge("pigeon://h/?loft=north", Settings(broker_url=""))
 
 
 def test_whoever_has_no_bridge_loads_no_client() -> None:

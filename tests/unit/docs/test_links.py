@@ -10,7 +10,6 @@ import pytest
 from support.documents import DOCS, DOCUMENTS, PAGES, ROOT, anchors, links, name_of, quoted
 
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:")  # a URL
-# The results of scripts/bench; they are named, and shown as a picture, where they stand.
 
 
 def dead(document: Path) -> list[str]:
@@ -51,7 +50,7 @@ def test_anchors_are_the_same_on_a_git_host_and_on_a_site(document: Path) -> Non
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_file_that_it_names_exists(document: Path) -> None:
     """In backticks, as seen from the root: `events/relay/relay.py`."""
-    path_in_here = re.compile(r"(?:events|tests|docs|examples|bench)/[\w./-]*")
+    path_in_here = re.compile(r"(?:events|tests|docs|examples|rigs)/[\w./-]*")
     named = [words for words in quoted(document) if path_in_here.fullmatch(words)]
     assert [path for path in named if not (ROOT / path).exists()] == []
 
