@@ -38,7 +38,7 @@ def test_what_is_published_to_a_dead_queue_is_done(broker: Machine, tmp_path: Pa
         # Then the queue was made anew, and the event is handled once
         assert system.settled(1) == {"succeeded": 1}
         assert set(system.effects().values()) == {1}
-        assert "to be made anew from the ledger" in worker.log.read_text()
+        assert "makes it anew from the ledger" in worker.log.read_text()
 
 
 def test_a_queue_that_answers_is_left_alone(broker: Machine) -> None:

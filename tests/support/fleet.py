@@ -202,11 +202,14 @@ class Fleet:
         """More than any delay, lease, stale window, or silence for which a worker still counts as living."""
         sqlite = self.pipeline.settings.database_url.startswith("sqlite")
         past = "'2000-01-01 00:00:00.000000'" if sqlite else "now() - interval '1 hour'"
+        since = (
+            "strftime('%Y-%m-%d %H:%M:%f000', created_at, '-1 hour')" if sqlite else "created_at - interval '1 hour'"
+        )
         alive = ", ".join(f"'{worker.name}'" for worker in self.workers) or "''"
         held = "'9999-01-01 00:00:00.000000'"
         with self.pipeline.ledger.events.begin() as connection:
             for statement in (
-                f"UPDATE event_deliveries SET due_at = created_at WHERE state = 'pending' AND due_at < {held}",
+                f"UPDATE event_deliveries SET due_at = {since} WHERE state = 'pending' AND due_at < {held}",
                 f"UPDATE event_deliveries SET due_at = {past} WHERE state IN ('sent', 'running')",
                 f"UPDATE event_subscriptions SET changed_at = {past} WHERE changed_at IS NOT NULL",
                 f"UPDATE event_workers SET seen_at = {past} WHERE name NOT IN ({alive})",

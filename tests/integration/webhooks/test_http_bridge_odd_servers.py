@@ -156,7 +156,7 @@ def test_a_body_without_end_is_not_read(opened: Opener) -> None:
     # Then their status is taken, in time
     with Peer(fast) as peer:
         send(opened(peer.url), placed(2))
-    with Peer(slow) as peer, pytest.raises(PartlySent, match=r"answered 500: a+$"):
+    with Peer(slow) as peer, pytest.raises(PartlySent, match=r"answered 500: (a+|No)$"):  # what came in time
         send(opened(peer.url), placed(1))
 
 
