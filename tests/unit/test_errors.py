@@ -47,3 +47,28 @@ def test_each_error_is_in_the_module_of_errors_and_in_its_tree() -> None:
     assert {kind.__module__ for kind in defined} == {"events.errors"}
     # And the tree is drawn as the classes are
     assert drawn() == {kind.__name__: kind.__bases__[0].__name__ for kind in defined}
+
+
+def test_what_is_raised_for_neighbours_alone_is_known() -> None:
+    # Given all modules
+    import_everything()
+
+    def below(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+        for one in kind.__subclasses__():
+            yield one
+            yield from below(one)
+
+    # Then what stands apart from the tree is caught within its own folder, but for RetryAfter, a handler's wish
+    apart = {f"{one.__module__}.{one.__name__}" for one in below(Exception) if not issubclass(one, EventsError)}
+    assert {name for name in apart if name.startswith("events.")} == {
+        "events.bridges.arrival.OwnEvent",
+        "events.bridges.http.reading.Refused",
+        "events.bridges.nats.acks.NoStream",
+        "events.bridges.nats.stream.Unfit",
+        "events.definition.masks._NoWayIn",
+        "events.delivery.outages.GaveUp",
+        "events.flower.complaints.Complaint",
+        "events.flower.jobs.TooMany",
+        "events.retry.RetryAfter",
+        "events.store.database.availability.PoolExhausted",
+    }

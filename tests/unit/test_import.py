@@ -47,7 +47,8 @@ if Session._merge is not merge:
     found.append("Session._merge")
 if hooks != [sys.excepthook, threading.excepthook, logging.getLoggerClass(), list(logging.getLogger().handlers)]:
     found.append("hooks")
-found += [name for name in ("celery", "kombu", "redis", "flower", "prometheus_client") if name in sys.modules]
+heavy = ("celery", "kombu", "redis", "amqp", "nats", "confluent_kafka", "urllib3", "flower", "tornado", "alembic")
+found += [name for name in heavy if name in sys.modules]
 print(json.dumps(found))
 """
 
