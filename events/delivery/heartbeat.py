@@ -104,6 +104,8 @@ class Heartbeat:
                     if (late := run.on_late) is not None and now - run.since >= LATE:
                         run.on_late = None
                         late()
+                        if run.claims[0].lease is not None:
+                            run.extended = -third  # what has run for so long is to be seen as running, row by row
                     if now - run.extended >= third:
                         whole = self._inbox.extend(run.claims, self._lease) == len(run.claims)
                         # This is noted only now: after an outage the lease is extended at once. A delivery whose row

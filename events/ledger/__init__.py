@@ -79,7 +79,7 @@ from events.ledger.records import (
     Wakeup,
     WorkerInfo,
 )
-from events.ledger.relay_ports import DueDeliveries, Listener, Outbox, Recovery
+from events.ledger.relay_ports import Arriving, DueDeliveries, Listener, Outbox, Recovery
 from events.ledger.traces import Carrier, Traces
 from events.ledger.unwrapping import unwrapped, unwrapped_value
 from events.ledger.worker_ports import Inbox, Shared, Subscriptions, WorkerRegistry
@@ -96,6 +96,7 @@ __all__ = [
     "SENT_AS",
     "Action",
     "ActionRecord",
+    "Arriving",
     "AttemptRecord",
     "Carrier",
     "Claim",

@@ -91,7 +91,7 @@ class HandlerMetrics:
 
     @property
     def waiting(self) -> int:
-        """The deliveries that no worker has begun."""
+        """The deliveries that no worker has begun, and those that will be made of events."""
         return sum(self.deliveries.get(state, 0) for state in (State.PENDING, State.SENT, State.PAUSED))
 
     @property
@@ -128,8 +128,10 @@ class Overview:
     Attributes:
         finished: True if finished events and deliveries were counted, too.
         unhandled_types: the types of the events that wait because no handler ever subscribed.
-        oldest_due: by queue, for how many seconds the delivery that has waited longest is due and not sent.
-        lag: for how many seconds the first event in line that has a subscription waits to be fanned out.
+        oldest_due: by queue, for how many seconds the delivery that has waited longest is due and not sent, or its
+            event waits to be fanned out.
+        lag: for how many seconds the first event in line waits to be fanned out though a queue has room for it: no
+            relay runs, or none keeps up.
         parked: the messages that can't be run, by reason.
         workers: the living workers.
         unread: the queues of handlers that living workers have, although none of them reads the queue.

@@ -121,7 +121,7 @@ class Express:
     """Which new deliveries the relay may send at once, ahead of those that wait.
 
     Attributes:
-        events: more new events than this are a backlog, of which none is sent at once.
+        events: more new events than this are a backlog, which is left to `arriving`.
         messages: the number of messages that there is room for.
         in_flight: the most deliveries of a queue that may be sent or running, including the new ones. With more, the
             workers of the queue don't keep up.
@@ -171,6 +171,7 @@ class FannedOut:
     """So many `events` became deliveries: some are marked as `sent` and have to be sent, the others are `waiting`.
 
     Attributes:
+        backlog: more events are new than the express may take, so nothing was done.
         published: the number of events, by type.
         made: the number of deliveries, by event type and handler.
     """
@@ -180,6 +181,7 @@ class FannedOut:
     waiting: int = 0
     published: Counter[str] = field(default_factory=Counter, compare=False)
     made: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
+    backlog: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ class Claim:
 
     Attributes:
         age: seconds between the storing of the event and the claim.
+        lease: the number of the message, if the claim is a lease of that and no write to the delivery's own row.
         taken: the time of the claim, by this process's own time.monotonic().
     """
 
@@ -221,6 +224,7 @@ class Claim:
     attempt: int  # counts from 1 since the last replay: people see this number, and retry policies count by it
     worker: str
     age: float = 0.0
+    lease: int | None = None
     taken: float = field(default_factory=time.monotonic, compare=False)
 
 

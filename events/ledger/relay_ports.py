@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
 from events.ledger.dead_letters import DeadLetter
 from events.ledger.records import Due, Express, Failure, FannedOut, Group, Handled, Missing, Settled, Wakeup
@@ -23,14 +24,31 @@ class Listener(Protocol):
 
 
 class Outbox(Protocol):
-    """What relays read and write to send due deliveries. Each method is one transaction, but for `due`,
-    whose block is one, and `listen`. Relays may call at once."""
+    """What relays read and write to send due deliveries. Each method is one transaction, but for `due`
+    and `arriving`, whose blocks are one each, and `listen`. Relays may call at once."""
 
     def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
         """Turn up to `limit` unprocessed events into deliveries. Events without a subscription wait.
 
-        `express` allows to mark some deliveries as sent at once, where workers keep up, no other delivery waits, and
-        only few are new.
+        `express` allows to mark some deliveries as sent at once, where workers keep up and no other delivery waits. Of
+        a backlog nothing is fanned out then: it is for `arriving`.
+        """
+
+    def arriving(
+        self,
+        limit: int,
+        *,
+        handlers: Collection[Handled] | None = None,
+        queues: Collection[str] | None = None,
+        but: Collection[str] = (),
+    ) -> AbstractContextManager["Arriving"]:
+        """Lock up to `limit` unprocessed events, and store their deliveries at the end of the block; see `due`.
+
+        So the deliveries that are marked in the block are stored as sent, and not written a second time.
+
+        Args:
+            handlers, queues: only deliveries of these may be marked; None for all.
+            but: leave events alone that are wanted in these queues only.
         """
 
     def settle_marked(self, limit: int) -> Settled:
@@ -109,6 +127,26 @@ class DueDeliveries(Protocol):
         """Mark these deliveries as sent, the deliveries of a group as one message; the others stay due.
 
         Wake-ups that no worker has claimed when `stale_after` has passed may have got lost.
+        """
+
+
+class Arriving(Protocol):
+    """The deliveries of new events, which are not stored yet.
+
+    Attributes:
+        deliveries: those that may be sent at once, of any queue, in the order of their events.
+        fanned_out: what was stored; known when the block has ended.
+    """
+
+    deliveries: Sequence[Due]
+    fanned_out: FannedOut
+
+    def mark(self, groups: Sequence[Group], stale_after: timedelta, left: Collection[UUID] = ()) -> None:
+        """See DueDeliveries; called once, if at all. Groups come back in `fanned_out.sent`, without deliveries that
+        were stored before.
+
+        Args:
+            left: events that stay new, with all their deliveries.
         """
 
 

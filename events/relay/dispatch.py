@@ -3,13 +3,13 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from events.hooks import Hooks
-from events.ledger import Due, Express, Group, Handled, Outbox, Pace, Subscriptions
-from events.relay.grouping import is_untried, make_groups
+from events.ledger import Due, Express, FannedOut, Group, Handled, Outbox, Pace, Subscriptions
+from events.relay.grouping import is_untried, make_groups, not_begun, too_early
 from events.relay.sending import Sending
 from events.relay.transport import Transport
 
@@ -19,7 +19,7 @@ _UNTRIED_EVERY = 0.05  # seconds: the same, while there is an untried handler
 _UNTRIED_FOR = 5.0
 _COUNT_SHARE = 20  # deliveries in flight are counted again after this many times the duration of the last count
 _LOOKED_AT = 50  # due deliveries that are looked at for each message that there is room for
-_FEW = 8  # new events that may be sent at once; more of them are a backlog, whose deliveries share messages
+_FEW = 8  # new events that may be sent one by one; more of them are a backlog, whose deliveries share messages
 _KEEPING_UP = 64  # sent and running deliveries of a queue: with more than these, the queue's workers don't keep up
 
 
@@ -69,7 +69,28 @@ class Dispatch:
         self._untried: dict[str, float] = {}  # handlers that no worker has timed yet, and since when they have due ones
         self._counted: dict[str, Counter[str]] = {}
         self._count_at = 0.0
+        self._backlog = False  # whether more events are new than may be sent one by one
+        self._most_new = limits.batch  # events of a backlog that are looked at at once
+        self._each = 1.0  # deliveries that an event makes, as of late
+        self._behind: set[str] = set()  # queues with due deliveries that found no room: new ones come after them
         self.full = False  # whether there may be due deliveries for which there was no room
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether due deliveries wait for room, and new events for them."""
+        return bool(self._behind)
+
+    def fan_out(self) -> FannedOut:
+        """Turn new events into deliveries; those that are `sent` have to be sent.
+
+        Of a backlog no more than there is room for: the rest of it waits as events, which costs nothing.
+        """
+        express = self.express()
+        if express is not None and not self._backlog:
+            new = self._outbox.fan_out(self._limits.batch, express)
+            if not new.backlog:
+                return new
+        return self._fan_out_backlog()
 
     def express(self) -> Express | None:
         """The limits within which new deliveries may be sent as soon as they are fanned out; None if there is no room.
@@ -86,6 +107,42 @@ class Dispatch:
             in_flight = min(in_flight, self._limits.max_in_flight)
         return Express(_FEW, room, in_flight, self._limits.stale_after, self._handlers, self._queues)
 
+    def _fan_out_backlog(self) -> FannedOut:
+        """Fan out straight into messages, queue by queue, as far as there is room."""
+        held = len(self._transport.held())
+        if not self._has_room(held, self._most_held):
+            self.full = True
+            return FannedOut()
+        in_flight = self._in_flight()
+        most = self._limits.max_in_flight
+        full = {queue for queue, counts in in_flight.items() if not self._has_room(counts.total(), most)}
+        waits = full | self._behind | self._sending.resting()
+        self.full = self.full or bool(full)
+        self._renew_paces()
+        rooms = [most - counts.total() for queue, counts in in_flight.items() if queue not in waits]
+        events = max(1, min(int(min([most, *rooms]) / self._each), self._most_new))
+        with self._outbox.arriving(events, handlers=self._handlers, queues=self._queues, but=sorted(waits)) as new:
+            self._note_untried(one.wakeup.handler for one in new.deliveries)
+            left = too_early(new.deliveries, self._paces, in_flight, self._waited_for())
+            more = len({one.wakeup.event_id for one in new.deliveries}) >= events
+            waiting: list[Due] = []
+            groups: list[Group] = []
+            for queue in {one.wakeup.queue for one in new.deliveries} - waits:
+                counts = in_flight.setdefault(queue, Counter())
+                room, messages = most - counts.total(), self._most_held - held - len(groups)
+                now = [one for one in new.deliveries if one.wakeup.queue == queue and one.wakeup.event_id not in left]
+                limit = len(now) if more else None
+                groups += make_groups(now[:room], self._paces, counts, messages, limit, self._waited_for())
+                waiting += now
+            left |= not_begun(waiting, groups, self._paces)
+            new.mark(groups, self._limits.stale_after, left)
+        made = new.fanned_out
+        if made.events:
+            self._each = max(1.0, made.made.total() / made.events)
+        self._most_new = min(self._limits.batch, 2 * max(_FEW, made.events if left else self._most_new))
+        self._backlog = bool(waits or left) or made.events >= events
+        return made
+
     def send(self, groups: Sequence[Group]) -> int:
         """Send these groups, which the ledger has marked as sent. Returns how many deliveries the broker took."""
         for queue, counts in _by_queue(groups).items():
@@ -99,6 +156,7 @@ class Dispatch:
     def send_due(self) -> int:
         """Find due deliveries, mark them, and send them. Returns how many were sent."""
         moved, held = 0, len(self._transport.held())
+        self._behind.clear()
         if 2 * held > self._most_held:
             self.full = True
             return 0
@@ -117,6 +175,7 @@ class Dispatch:
             messages = self._most_held - held
             if messages <= 0 or not self._has_room(counts.total(), self._limits.max_in_flight):
                 self.full = True
+                self._behind.add(queue)
                 continue
             room = self._limits.max_in_flight - counts.total()
             limit = min(room, self._limits.batch, _LOOKED_AT * max(messages, 4))
@@ -137,10 +196,11 @@ class Dispatch:
             if groups:
                 yield groups
             handlers = [delivery.wakeup.handler for delivery in due]
-            untried = {handler for handler in handlers if is_untried(self._paces.get(handler, Pace()))}
-            self._untried |= {handler: time.monotonic() for handler in untried - self._untried.keys()}
+            self._note_untried(handlers)
             left = Counter(handlers)
             left.subtract(wakeup.handler for group in groups for wakeup in group)
+            if len(due) >= limit or any(not self._paces.get(handler, Pace()).linger for handler in +left):
+                self._behind.add(queue)
             if groups or len(due) < limit or not +left:
                 return
             waiting |= (+left).keys()
@@ -156,6 +216,11 @@ class Dispatch:
             groups = make_groups(due.deliveries, self._paces, in_flight, messages, limit, self._waited_for())
             due.mark(groups, self._limits.stale_after)
         return due.deliveries, groups
+
+    def _note_untried(self, handlers: Iterable[str]) -> None:
+        """Note those that no worker has timed yet, and since when they have deliveries."""
+        untried = {handler for handler in handlers if is_untried(self._paces.get(handler, Pace()))}
+        self._untried |= {handler: time.monotonic() for handler in untried - self._untried.keys()}
 
     def _waited_for(self) -> set[str]:
         """Handlers that have been untried for so long that the rest of their deliveries waits no longer."""

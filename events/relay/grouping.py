@@ -4,7 +4,9 @@ A message holds deliveries of one handler, as many as the handler runs within GR
 measured. So deliveries of slow handlers stay single, and so do few deliveries: at low load, an event is a message.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
 
 from events.ledger import GROUP_TIME, Due, Group, Pace
 
@@ -55,6 +57,35 @@ def make_groups(
 def is_untried(pace: Pace) -> bool:
     """Whether no worker has measured the handler yet, so that nothing says whether its deliveries may be grouped."""
     return pace.most > 1 and not pace.batch and pace.seconds is None
+
+
+def too_early(
+    deliveries: Sequence[Due],
+    paces: Mapping[str, Pace],
+    in_flight: Mapping[str, Mapping[str, int]],
+    waited_for: Collection[str],
+) -> set[UUID]:
+    """New events that wait until a handler has been tried. As deliveries they would wait, too, and be written again.
+
+    Args:
+        deliveries: those of the new events, in their order.
+        in_flight: the numbers of deliveries on the way, by queue and handler.
+    """
+    tried = Counter[str]()
+    early: set[UUID] = set()
+    for wakeup in (one.wakeup for one in deliveries):
+        if is_untried(paces.get(wakeup.handler, _UNKNOWN)) and wakeup.handler not in waited_for:
+            tried[wakeup.handler] += 1
+            if tried[wakeup.handler] + in_flight.get(wakeup.queue, {}).get(wakeup.handler, 0) > _UNTRIED:
+                early.add(wakeup.event_id)
+    return early
+
+
+def not_begun(waiting: Sequence[Due], groups: Sequence[Group], paces: Mapping[str, Pace]) -> set[UUID]:
+    """New events of which nothing is sent now, for want of room. What waits for its batch to fill is a delivery."""
+    sent = {wakeup.event_id for group in groups for wakeup in group}
+    of_none = (one.wakeup for one in waiting if not paces.get(one.wakeup.handler, _UNKNOWN).linger)
+    return {wakeup.event_id for wakeup in of_none} - sent
 
 
 def _size(share: int, pace: Pace, limit: int | None) -> int:

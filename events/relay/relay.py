@@ -151,17 +151,18 @@ class Relay:
         Raises:
             sqlalchemy.exc.DBAPIError: the database failed; nothing is lost.
         """
-        new = self._outbox.fan_out(self._limits.batch, self._dispatch.express())
+        due = self._dispatch.send_due() if self._dispatch.is_behind else 0
+        new = self._dispatch.fan_out()
         if new.events:
             self._hooks.fanned_out(new)
         if new.sent:
             self._dispatch.send(new.sent)
-        now, due = time.monotonic(), 0
+        now = time.monotonic()
         if now >= self._next_look:
             self._next_look = 0.0  # if the look fails, or there is more, the next round looks again
             if not self._recovering.look():
                 self._next_look = now + self._look_every
-        if new.waiting or self._more or now >= self._next_due or (look and not new.events):
+        if not due and (new.waiting or self._more or now >= self._next_due or (look and not new.events)):
             due = self._dispatch.send_due()
             self._next_due = time.monotonic() + self._due_every
         self._more = bool(new.waiting or due)

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, literal_column, select, true
 
 from events.store.tables import event_store, event_subscriptions, is_new
 
@@ -13,9 +13,13 @@ _AS_MANY = 3  # for each event wanted, this many are looked at, since other rela
 
 
 @cache
-def new_events(dialect: str) -> "Select[Any]":
-    """Lock the `most` oldest new events of all wanted types that no other relay holds: id, event_type and timestamp."""
-    wanted, most = _wanted(), bindparam("most", type_=Integer)
+def new_events(dialect: str, *, but_some: bool = False) -> "Select[Any]":
+    """Lock the `most` oldest new events of all wanted types that no other relay holds: id, event_type and timestamp.
+
+    Args:
+        but_some: leave out types that are wanted in the queues `but` alone.
+    """
+    wanted, most = _wanted(but_some=but_some), bindparam("most", type_=Integer)
     columns = (_EVENT.id, _EVENT.event_type, _EVENT.timestamp)
     if dialect == "sqlite":  # SQLite has no LATERAL; only one transaction writes at a time, so all rows are free
         mine = event_store.alias("mine")
@@ -42,20 +46,23 @@ def new_events(dialect: str) -> "Select[Any]":
     return taken.order_by(first.c.timestamp, first.c.id).limit(most)
 
 
-def is_anything_new() -> ColumnElement[bool]:
-    """Whether there is a new event of a wanted type."""
-    wanted = _wanted()
+def is_anything_new(*, but_some: bool = False) -> ColumnElement[bool]:
+    """Whether there is a new event of a wanted type. For the argument see `new_events`."""
+    wanted = _wanted(but_some=but_some)
     return exists(select(wanted.c.event_type).where(_first(literal_column("1"), wanted).is_not(None)))
 
 
 def first_stored() -> "Select[Any]":
-    """Select the earliest time at which one of the events that are first in line for their type was stored."""
+    """Select for each wanted type the time at which the event that is first in line for it was stored, or NULL."""
     wanted = _wanted()
-    return select(func.min(_first(_EVENT.created_at, wanted)))
+    return select(wanted.c.event_type, _first(_EVENT.created_at, wanted))
 
 
-def _wanted() -> Any:
-    return select(_SUBSCRIPTION.event_type).distinct().subquery("wanted")
+def _wanted(*, but_some: bool = False) -> Any:
+    types = select(_SUBSCRIPTION.event_type).distinct()
+    if but_some:
+        types = types.where(_SUBSCRIPTION.queue.not_in(bindparam("but", expanding=True)))
+    return types.subquery("wanted")
 
 
 def _first(column: ColumnElement[Any], wanted: Any) -> Any:

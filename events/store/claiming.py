@@ -20,6 +20,7 @@ from sqlalchemy import (
     cast,
     func,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import DBAPIError
@@ -29,6 +30,7 @@ from events.store.database.availability import is_locked
 from events.store.database.engine import is_patient, is_relaxed, look, moment, moments, transaction
 from events.store.database.types import readable, stored_json
 from events.store.delivery_keys import is_key, key_table, key_values, not_started, unlocked
+from events.store.leases import is_leased, leasing
 from events.store.tables import event_deliveries, event_store, in_state, is_paused, was_due
 
 log = logging.getLogger("events.delivery")
@@ -49,8 +51,9 @@ _ENVELOPE = (
 def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
     """Return the rows of the deliveries that were taken, in the order of `tokens`.
 
-    A row has event_id, attempts_before and the columns of the event; these are NULL if the event is gone. If the
-    handler is paused, no delivery is taken, and those that were sent are set aside until it is resumed.
+    A row has event_id, attempts_before and the columns of the event; these are NULL if the event is gone. Of a group it
+    also has the number of the message, as `lease`, if the claim is a lease of that. If the handler is paused, no
+    delivery is taken, and those that were sent are set aside until it is resumed.
     """
     dialect = engine.dialect.name
     keys = key_values(dialect, [(event_id, handler, token - 1) for event_id, token in tokens.items()])
@@ -59,7 +62,8 @@ def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, 
     if dialect == "postgresql":  # PostgreSQL does all of this in one statement and one round trip
         try:
             with look(engine) as connection:
-                rows = connection.execute(_taking_at_once(), values).all()
+                rows = connection.execute(_leasing(), values).all() if len(tokens) > 1 else ()
+                rows = rows or connection.execute(_taking_at_once(), values).all()
                 if len(rows) < len(tokens):
                     connection.execute(_setting_aside(dialect), values)
         except DBAPIError as error:
@@ -105,6 +109,17 @@ def _free() -> Any:
 
 
 @cache
+def _leasing() -> Any:
+    keys = key_table("postgresql")
+    its_own = select(_DELIVERY.event_id, _DELIVERY.attempts_before, _DELIVERY.message).where(_may_be_taken(keys))
+    mine = its_own.cte("mine")
+    leased = leasing(mine).cte("leased")
+    events = select(mine.c.event_id, mine.c.attempts_before, leased.c.message.label("lease"), *_ENVELOPE)
+    events = events.add_columns(_age("postgresql")).select_from(mine.join(leased, true()))
+    return events.outerjoin(event_store, _EVENT.id == mine.c.event_id)
+
+
+@cache
 def _taking_at_once() -> Any:
     keys = key_table("postgresql")
     events = select(*keys.c, *_ENVELOPE, _age("postgresql")).outerjoin_from(
@@ -145,15 +160,19 @@ def _setting_aside(dialect: str) -> Update:
     """Pause deliveries that were sent before the handler was paused, or by a relay that didn't know; no attempt is
     counted.
     """
-    these = unlocked(and_(not_started(dialect), _IS_PAUSED))
+    these = unlocked(and_(not_started(dialect), _IS_PAUSED, ~is_leased()))
     return update(event_deliveries).where(these).values(state=State.PAUSED, due_at=was_due())
+
+
+def _may_be_taken(keys: FromClause) -> ColumnElement[bool]:
+    return and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
 
 
 def _to_running(dialect: str, keys: FromClause) -> Update:
     now = moment(dialect)
     return (
         update(event_deliveries)
-        .where(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
+        .where(_may_be_taken(keys), ~is_leased())
         .values(
             state=State.RUNNING,
             attempts=_DELIVERY.attempts + 1,

@@ -1,7 +1,7 @@
 """Turns events into deliveries, one for each handler that subscribed.
 
 While workers keep up, the deliveries of the few new events are marked as sent in the same statement. This saves three
-more statements, which would find, count and take them. Under a backlog deliveries wait, to be grouped.
+more statements, which would find, count and take them. A backlog is for `arriving`, which groups it.
 """
 
 import secrets
@@ -22,8 +22,10 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    literal_column,
     null,
     select,
+    true,
     tuple_,
     update,
 )
@@ -38,7 +40,8 @@ from events.store.tables import event_deliveries, event_store, event_subscriptio
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
 COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
 MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event_type, _DELIVERY.state)
-_DONE = {"processed": True, "fanned_out": Mark.FANNED_OUT.value}
+_ALWAYS = true()
+DONE = {"processed": True, "fanned_out": Mark.FANNED_OUT.value}
 
 
 def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
@@ -50,7 +53,11 @@ def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
         if not connection.scalar(_IS_ANYTHING_NEW):
             return FannedOut()
     with transaction(engine) as connection:
+        if express is not None:
+            values["most"] = min(limit, express.events + 1)
         ids = [row.id for row in connection.execute(new_events("sqlite"), values)]
+        if express is not None and len(ids) > express.events:
+            return FannedOut(backlog=True)
         values |= key_values("sqlite", [(event_id, "", 0) for event_id in ids])
         rows = connection.execute(_making_of_keys(), values).all()
         connection.execute(_marking_of_keys(), values)
@@ -65,6 +72,7 @@ def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
     else:
         statement = _expressing(of_some=express.handlers is not None, in_some=express.queues is not None)
         values |= {
+            "most": min(limit, express.events + 1),
             "few": express.events,
             "room": express.messages,
             "in_flight": express.in_flight,
@@ -74,8 +82,10 @@ def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
             "queues": list(express.queues or ()),
         }
     with look(engine) as connection:
-        rows = connection.execute(statement, values).all()
-    return told(rows[0].events if rows else 0, rows)
+        first, *others = connection.execute(statement, values).all()
+    if express is not None and first.found > express.events:
+        return FannedOut(backlog=True)
+    return told(first.events, [row for row in (first, *others) if row.event_id is not None])
 
 
 def told(events: int, rows: Sequence[Any]) -> FannedOut:
@@ -109,7 +119,7 @@ def _making_of_keys() -> Any:
 
 @cache
 def _marking_of_keys() -> Any:
-    return update(event_store).where(_EVENT.id.in_(select(key_table("sqlite").c.event_id))).values(**_DONE)
+    return update(event_store).where(_EVENT.id.in_(select(key_table("sqlite").c.event_id))).values(**DONE)
 
 
 @cache
@@ -126,7 +136,6 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     place = func.row_number().over(order_by=(mine.c.timestamp, mine.c.id, _SUBSCRIPTION.handler))
     keeping_up = _keeping_up(in_some)
     at_once = [
-        few,
         _SUBSCRIPTION.batch.is_(False),
         _SUBSCRIPTION.orphaned_at.is_(None),
         ~is_paused(_SUBSCRIPTION.handler, event_subscriptions),
@@ -152,7 +161,7 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
         case((delivery.at_once, now), else_=null()),
         case((delivery.at_once, bindparam("base", type_=BigInteger) + delivery.place), else_=null()),
     )
-    return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows)
+    return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows.where(few), few)
 
 
 def _keeping_up(in_some: bool) -> CTE:
@@ -186,12 +195,21 @@ def deliveries_of(events: Any, *columns: Any) -> "Select[Any]":
     )
 
 
-def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]") -> "Select[Any]":
-    """Return a row for each delivery that was made, in the order of the events, with the number of events."""
-    marked = update(event_store).where(_EVENT.id == mine.c.id).values(**_DONE).returning(_EVENT.id).cte("marked")
+def _marked_and_made(
+    mine: CTE, columns: Sequence[str], rows: "Select[Any]", wanted: "ColumnElement[bool]" = _ALWAYS
+) -> "Select[Any]":
+    """Return a row for each delivery that was made, in the order of the events; one of NULLs if there is none.
+
+    Each has the number of events that were fanned out, and of those that were `found`; see `wanted`.
+    """
+    done = update(event_store).where(_EVENT.id == mine.c.id, wanted).values(**DONE)
+    marked = done.returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])
     made = insert.returning(*MADE).cte("made")
     events = select(func.count()).select_from(marked).scalar_subquery().label("events")
+    found = select(func.count()).select_from(mine).scalar_subquery().label("found")
     in_line = (mine.c.timestamp, mine.c.id, made.c.handler)
-    return select(made, events).join_from(made, mine, mine.c.id == made.c.event_id).order_by(*in_line)
+    one = select(literal_column("1").label("one")).subquery("one")
+    there = made.join(mine, mine.c.id == made.c.event_id)
+    return select(made, events, found).select_from(one.outerjoin(there, true())).order_by(*in_line)

@@ -3,7 +3,7 @@
 Every write after the claim is fenced: see events.store.fencing.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,8 @@ from events.store.database.watched_connections import watch_for
 from events.store.delivery_keys import Key, key_values
 from events.store.failed_attempts import fail, interrupt
 from events.store.fencing import extending, is_still, key_of, still_ours, succeeding, write
+from events.store.leases import succeeding as succeeding_by_lease
+from events.store.leases import unfold, unfold_of
 from events.store.passing_on import passed_on
 from events.store.subscriptions import max_attempts
 from events.store.tables import event_deliveries, in_state, waits
@@ -74,6 +76,7 @@ class SqlInbox:
     def interrupt(self, claim: Claim, error: BaseException, most: int) -> bool:
         why = failure_of(error)
         with transaction(self._engine) as connection:
+            self._unfold(connection, [claim])
             mine = is_still(key_of(claim))
             if not interrupt(connection, mine, f"{why.error_type}: {why.error}", most):
                 return False
@@ -81,9 +84,11 @@ class SqlInbox:
             return True
 
     def take_back(self, handler: str, tokens: Mapping[UUID, int], worker: str) -> int:
-        keys = key_values(self._dialect, [(event_id, handler, token) for event_id, token in tokens.items()])
+        taken = [(event_id, handler, token) for event_id, token in tokens.items()]
+        keys = key_values(self._dialect, taken)
         with transaction(self._engine) as connection:
             wake_relays(connection)
+            unfold(connection, taken, worker)
             back = still_ours(self._dialect).where(_DELIVERY.worker == worker[:255])
             not_counted = {"attempts_before": _DELIVERY.attempts_before + 1}
             return connection.execute(
@@ -99,7 +104,8 @@ class SqlInbox:
                 self._bury((row.event_id, handler, token), failure_without_trace(gone))
             else:
                 attempt = token - row.attempts_before
-                claims.append(Claim(_envelope_of(row), handler, token, attempt, worker, row.age))
+                message = getattr(row, "lease", None)
+                claims.append(Claim(_envelope_of(row), handler, token, attempt, worker, row.age, message))
         return claims
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:
@@ -110,6 +116,7 @@ class SqlInbox:
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
         with transaction(self._background) as connection:
             relaxed_commit(connection)
+            self._unfold(connection, claims, waits=False)
             return connection.execute(
                 extending(self._dialect).values(due_at=now_plus(connection, lease)),
                 key_values(self._dialect, map(key_of, claims)),
@@ -118,9 +125,13 @@ class SqlInbox:
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
         settle(connection)
         values = key_values(self._dialect, map(key_of, claims)) | moments(self._dialect)
-        done = connection.execute(succeeding(self._dialect), values, execution_options=OURS).rowcount
+        first, done = claims[0], 0
+        if leased := [claim for claim in claims if claim.lease is not None]:
+            lease = {"of_lease": leased[0].lease, "of_them": len(leased), "by": leased[0].worker[:255]}
+            done = connection.execute(succeeding_by_lease(), values | lease, execution_options=OURS).rowcount
+        if done < len(claims):
+            done += connection.execute(succeeding(self._dialect), values, execution_options=OURS).rowcount
         if done != len(claims):
-            first = claims[0]
             raise LeaseLost(
                 f"delivery of {first.envelope.id} to {first.handler}: attempt {first.attempt} by {first.worker} took "
                 f"longer than its lease and another owns it now; its effects are rolled back"
@@ -138,6 +149,7 @@ class SqlInbox:
     def retry(self, claim: Claim, failure: Failure, delay: timedelta) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the next delivery may now be due earlier than the relay thinks
+            self._unfold(connection, [claim])
             mine = is_still(key_of(claim))
             return fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), claim.token) == 1
 
@@ -147,31 +159,30 @@ class SqlInbox:
     def _bury(self, key: Key, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
             wake_relays(connection)  # the relay may copy the dead letter
+            unfold(connection, [key])
             return fail(connection, is_still(key), failure, Outcome.DEAD) == 1
 
     def hand_back(self, claims: Collection[Claim], delay: timedelta, *, alone: bool = False) -> int:
-        return self._hand_back([key_of(claim) for claim in claims], delay, alone=alone)
-
-    def _hand_back(self, keys: Collection[Key], delay: timedelta, *, alone: bool) -> int:
         with transaction(self._background) as connection:
-            if not delay:
-                wake_relays(connection)
-            return write(
-                connection,
-                keys,
-                state=waits(),
-                due_at=now_plus(connection, delay),
-                attempts_before=_DELIVERY.attempts_before + 1,
-                **({"alone": True} if alone else {}),
-            )
+            self._unfold(connection, claims)
+            return self._hand_back(connection, map(key_of, claims), delay, alone=alone)
+
+    @staticmethod
+    def _hand_back(connection: Connection, keys: Iterable[Key], delay: timedelta, *, alone: bool) -> int:
+        if not delay:
+            wake_relays(connection)
+        not_counted = {"attempts_before": _DELIVERY.attempts_before + 1} | ({"alone": True} if alone else {})
+        return write(connection, keys, state=waits(), due_at=now_plus(connection, delay), **not_counted)
 
     def pass_on(self, claims: Collection[Claim], unread: str = "") -> int:
         with transaction(self._engine) as connection:
             uncounted = {"attempts_before": _DELIVERY.attempts_before + 1}
+            self._unfold(connection, claims)
             return write(connection, map(key_of, claims), **passed_on(connection, unread), **uncounted)
 
     def release(self, worker_prefix: str) -> int:
         with transaction(self._background) as connection:
+            unfold_of(connection, worker_prefix)
             theirs = and_(in_state(State.RUNNING), _DELIVERY.worker.startswith(worker_prefix, autoescape=True))
             wake_relays(connection)
             return connection.execute(
@@ -183,10 +194,13 @@ class SqlInbox:
     def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
         if len(tokens) > 1:
             keys = [(event_id, handler, token) for event_id, token in tokens.items()]
-            return self._hand_back(keys, timedelta(0), alone=True)
+            with transaction(self._background) as connection:
+                unfold(connection, keys)
+                return self._hand_back(connection, keys, timedelta(0), alone=True)
         ((event_id, token),) = tokens.items()
         mine = is_still((event_id, handler, token))
         with transaction(self._background) as connection:
+            unfold(connection, [(event_id, handler, token)])
             row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
             if row is None:
                 return 0
@@ -197,6 +211,12 @@ class SqlInbox:
             else:
                 fail(connection, mine, failure, Outcome.RETRY, now_plus(connection, delay), token)
         return 1
+
+    @staticmethod
+    def _unfold(connection: Connection, claims: Collection[Claim], *, waits: bool = True) -> None:
+        leased = [claim for claim in claims if claim.lease is not None]
+        if leased:
+            unfold(connection, [key_of(claim) for claim in leased], leased[0].worker, waits=waits)
 
 
 def _envelope_of(row: Any) -> Envelope:

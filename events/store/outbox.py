@@ -9,16 +9,30 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, exists, func, or_, select, update
 
-from events.ledger import DueDeliveries, Express, Failure, FannedOut, Group, Handled, Listener, Settled, State, Wakeup
+from events.ledger import (
+    Arriving,
+    DueDeliveries,
+    Express,
+    Failure,
+    FannedOut,
+    Group,
+    Handled,
+    Listener,
+    Settled,
+    State,
+    Wakeup,
+)
 from events.store.arrivals import is_anything_new
+from events.store.arriving import arriving
 from events.store.database.engine import look, moment, moments, now_plus, transaction
 from events.store.database.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
 from events.store.delivery_keys import not_started, wakeup_values
 from events.store.due_deliveries import due_deliveries, mark_sent, wakeup_of
 from events.store.fan_out import fan_out
+from events.store.leases import is_leased
 from events.store.marked_by_others import is_any_unsettled, settle
 from events.store.passing_on import of_these, passed, passed_on
-from events.store.tables import event_deliveries, in_state, waits
+from events.store.tables import event_deliveries, event_leases, in_state, waits
 from events.store.waiting_queues import heads
 
 _DELIVERY = event_deliveries.c
@@ -40,6 +54,16 @@ class SqlOutbox:
 
     def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
         return fan_out(self._engine, limit, express)
+
+    def arriving(
+        self,
+        limit: int,
+        *,
+        handlers: Collection[Handled] | None = None,
+        queues: Collection[str] | None = None,
+        but: Collection[str] = (),
+    ) -> AbstractContextManager[Arriving]:
+        return arriving(self._engine, limit, handlers, queues, but)
 
     def settle_marked(self, limit: int) -> Settled:
         return settle(self._engine, limit, handle=self._handle_marked)
@@ -87,7 +111,7 @@ class SqlOutbox:
         with transaction(self._engine) as connection:
             if not delay:
                 wake_relays(connection)
-            back = update(event_deliveries).where(not_started(self._dialect))
+            back = update(event_deliveries).where(not_started(self._dialect), ~is_leased())
             return connection.execute(
                 back.values(state=waits(), due_at=now_plus(connection, delay)),
                 wakeup_values(self._dialect, wakeups),
@@ -95,14 +119,16 @@ class SqlOutbox:
 
     def pass_on(self, wakeups: Collection[Wakeup]) -> int:
         with transaction(self._engine) as connection:
-            passing = update(event_deliveries).where(not_started(self._dialect)).values(passed_on(connection))
+            passing = (
+                update(event_deliveries).where(not_started(self._dialect), ~is_leased()).values(passed_on(connection))
+            )
             return connection.execute(passing, wakeup_values(self._dialect, wakeups)).rowcount
 
     def give_up(self, wakeup: Wakeup, failure: Failure) -> bool:
         with transaction(self._engine) as connection:
             dead = (
                 update(event_deliveries)
-                .where(not_started(self._dialect))
+                .where(not_started(self._dialect), ~is_leased())
                 .values(
                     state=State.DEAD,
                     finished_at=now_plus(connection),
@@ -154,6 +180,7 @@ def _due_in(dialect: str) -> "Select[Any]":
         # Overdue deliveries wait in a long queue of the broker: they are looked at now and then, not waited for.
         select(func.min(_DELIVERY.due_at)).where(in_state(State.SENT), _DELIVERY.due_at > now),
         select(func.min(_DELIVERY.due_at)).where(in_state(State.RUNNING)),
+        select(func.min(event_leases.c.until)),
     ]
     arrived = or_(is_anything_new(), is_any_unsettled())
     return select(arrived, uncopied, now, *(query.scalar_subquery() for query in earliest))

@@ -15,12 +15,13 @@ from events.store.database.engine import look, moment, moments, now_plus, relaxe
 from events.store.delivery_keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
 from events.store.failed_attempts import fail, interrupt
 from events.store.fencing import is_still
+from events.store.leases import is_leased, unfold_ended
 from events.store.marked_by_others import is_any_unsettled
 from events.store.operating.dead_letters import find, sizes_of
 from events.store.routing import AT_LAST, AT_ONCE, bring_home, has_changed
 from events.store.schema.refusals import explained
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, waits
+from events.store.tables import event_deliveries, event_handlers, event_leases, in_state, is_paused, waits
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
 # The most characters of dead letters that are copied at once: in memory they take some ten times as much.
@@ -74,7 +75,7 @@ class SqlRecovery:
     def resend(self, queue: str, missing: int) -> int:
         with transaction(self._engine) as connection:
             now = now_plus(connection)
-            late = and_(in_state(State.SENT), _DELIVERY.queue == queue, _DELIVERY.due_at <= now)
+            late = and_(in_state(State.SENT), _DELIVERY.queue == queue, _DELIVERY.due_at <= now, ~is_leased())
             oldest = (
                 select(_MESSAGE)
                 .where(late, _DELIVERY.worker.is_(None))
@@ -124,6 +125,7 @@ class SqlRecovery:
 
     def expire_leases(self, limit: int, outage: timedelta | None = None, ended_ago: timedelta = timedelta(0)) -> int:
         with transaction(self._engine) as connection:
+            unfold_ended(connection, limit, ended_ago)
             now = now_plus(connection)
             in_outage = _DELIVERY.due_at >= now_plus(connection, -outage) if outage else false()
             query = (
@@ -205,11 +207,12 @@ _RESUMED = _resumed()
 @cache
 def _missing(dialect: str) -> "Select[bool, bool, bool, bool, bool, bool]":
     """The columns of Missing, each by an index of its own."""
-    ended = in_state(State.RUNNING), _DELIVERY.due_at <= moment(dialect, "ended")
+    ended = exists().where(in_state(State.RUNNING), _DELIVERY.due_at <= moment(dialect, "ended"))
+    of_group = exists().where(event_leases.c.until <= moment(dialect, "ended"))
     forgotten = _HANDLER.paused.is_(False), _HANDLER.changed_at < moment(dialect, "forgotten")
     overdue = in_state(State.SENT), _DELIVERY.due_at <= moment(dialect)
     return select(
-        exists().where(*ended),
+        or_(ended, of_group),
         or_(exists(_RESUMED), exists().where(*forgotten)),
         exists().where(has_changed(dialect)),
         exists().where(*overdue),

@@ -32,6 +32,7 @@ from events.store.database.engine import look, moment, moments, now_plus, transa
 from events.store.database.listener import wake_relays
 from events.store.database.types import UtcDateTime
 from events.store.delivery_keys import is_key, key_table
+from events.store.leases import is_leased
 from events.store.tables import event_deliveries, event_subscriptions, in_state, waits
 from events.store.waiting_queues import heads
 
@@ -91,7 +92,10 @@ def bring_home(engine: Engine, limit: int) -> int:
             (and_(in_state(State.PENDING), _DELIVERY.queue.in_(queues), held), back),
             (and_(in_state(State.PAUSED), held), back),
             (and_(in_state(State.PENDING, State.PAUSED, State.RUNNING), elsewhere), moved),
-            (and_(in_state(State.SENT), elsewhere), moved | {"state": waits(), "due_at": now_plus(connection)}),
+            (
+                and_(in_state(State.SENT), elsewhere, ~is_leased()),
+                moved | {"state": waits(), "due_at": now_plus(connection)},
+            ),
         ):
             misplaced = select(_DELIVERY.event_id, _DELIVERY.handler).where(which).limit(limit)
             these = tuple_(_DELIVERY.event_id, _DELIVERY.handler).in_(misplaced.with_for_update(skip_locked=True))

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from events.ledger import Mark, State
 from events.store.database.types import (
     Id,
+    Ids,
     Json,
     StoredText,
     UtcDateTime,
@@ -196,6 +197,20 @@ _partial_index("event_deliveries_dead", "state = 'dead'", "finished_at")
 _partial_index("event_deliveries_dead_alike", "state = 'dead'", "handler", "error_type", "place")
 _partial_index("event_deliveries_dead_type", "state = 'dead'", "event_type")
 _partial_index("event_deliveries_paused", "state = 'paused'", "handler")
+
+# Groups of deliveries that a worker runs: see events.store.leases. PostgreSQL alone has rows here.
+event_leases = Table(
+    "event_leases",
+    metadata,
+    Column("message", BigInteger, nullable=False, autoincrement=False),
+    Column("handler", String(255), nullable=False),
+    Column("event_ids", Ids, nullable=False),
+    Column("worker", String(255), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("message", name="event_leases_pkey"),
+)
+Index("event_leases_until", event_leases.c.until)
 
 event_subscriptions = Table(
     "event_subscriptions",

@@ -144,9 +144,13 @@ def test_a_claim_says_whether_it_is_of_a_group(store: Store) -> None:
     # Given a message of three, and one of one
     group, single = sent(store, 4, 3)
     # When they are claimed
-    assert {one.envelope.id for one in claim(store, group)} == {wakeup.event_id for wakeup in group}
+    claims = claim(store, group)
+    assert {one.envelope.id for one in claims} == {wakeup.event_id for wakeup in group}
     claim(store, single)
-    # Then the ledger knows which run together
+    assert {store.is_running(wakeup) for wakeup in [*group, *single]} == {True}
+    # Then the ledger knows which run together, also when they run for long
+    store.ledger.inbox.extend(claims, HOUR)
+    assert {store.row(wakeup.event_id).state for wakeup in group} == {State.RUNNING}
     assert [store.row(wakeup.event_id).grouped for wakeup in [*group, *single]] == [True] * 3 + [False]
     # And one that comes again by itself is of no group any more
     store.ledger.inbox.hand_back([Claim(envelope(group[0].event_id), "hear", 1, 1, "w1")], NOW)
@@ -179,7 +183,7 @@ def test_several_succeed_together_or_not_at_all(store: Store) -> None:
     with pytest.raises(LeaseLost, match="and those of 2 others of its group"), store.ledger.inbox.begin() as connection:
         store.ledger.events.append(connection, [envelope(uuid4(), "Effect")])
         store.ledger.inbox.succeed(connection, claims)
-    assert {store.row(one.envelope.id).state for one in claims} == {State.RUNNING}
+    assert {store.is_running(wakeup) for wakeup in group} == {True}
     assert (store.row(again.event_id).attempts, store.count()) == (2, 3)
     # And those who own them can
     with store.ledger.inbox.begin() as connection:

@@ -127,6 +127,7 @@ def test_what_was_processed_before_the_ledger_could_tell_is_history(store: Store
         "DROP INDEX event_store_marked", "ALTER TABLE event_store DROP COLUMN fanned_out",
         "ALTER TABLE event_subscriptions DROP COLUMN subscribed_at",
         "ALTER TABLE event_subscriptions DROP COLUMN public",
+        "DROP TABLE event_leases",
         "UPDATE events_schema SET version_num = '0011'",
     ):  # fmt: skip
         store.foreign(statement)

@@ -1,5 +1,6 @@
 """What stands in the ledger, counted for those who watch."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 from sqlalchemy import update
@@ -72,16 +73,40 @@ def test_what_has_waited_long_shows_its_age(store: Store) -> None:
     # Given a delivery that has been due for an hour, and an event that is not fanned out, in different queues
     store.subscribe()
     store.subscribe("slow", queue="elsewhere", event_type="Piled")
+    store.subscribe("calm", queue="idle", event_type="Seldom")
     store.publish()
     store.ledger.outbox.fan_out(10)
     store.publish(event_type="Piled")
     age_everything(store)
     # When they are counted
     standing = store.ledger.overviews.unfinished()
-    # Then both are old, and the queue in which nothing waits is not
+    # Then both are old, and the queue for which nothing waits is not
     assert standing.oldest_due["q"] >= 3600
-    assert standing.oldest_due["elsewhere"] == 0
+    assert standing.oldest_due["elsewhere"] >= 3600
+    assert standing.oldest_due["idle"] == 0
+    # And of the event a relay should have made a delivery, as nothing is under way in its queue
     assert standing.lag >= 3600
+
+
+def test_what_waits_for_workers_waits_for_no_relay(store: Store) -> None:
+    # Given an event that is not fanned out, for an hour, while something in its queue has been sent to workers
+    store.subscribe()
+    store.publish()
+    (sent,) = store.take()
+    store.publish()
+    age_everything(store)
+    # When it is counted, then it waits, and no relay is to blame
+    standing = store.ledger.overviews.unfinished()
+    assert standing.oldest_due["q"] >= 3600
+    assert standing.lag == 0
+    # Nor while the only worker of its queue has its hands full
+    worker = store.worker("w1", {"hear": {"Said": "1:x"}})
+    store.ledger.workers.announce(replace(worker, concurrency=1))
+    store.claim(sent)
+    assert store.ledger.overviews.unfinished().lag == 0
+    # But so it is when workers are idle
+    store.ledger.workers.announce(replace(worker, concurrency=2))
+    assert store.ledger.overviews.unfinished().lag >= 3600
 
 
 def test_a_retry_that_is_to_come_has_not_waited(store: Store) -> None:

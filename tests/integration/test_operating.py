@@ -68,7 +68,7 @@ def test_status_tells_errors_and_what_waits(store: Store, operator: Operator) ->
     told = operator.gets("status")
     assert isinstance(told, dict)
     assert told["event_types"]["Said"] == {"count": 3, "errors": 2, "waiting": 1, "last_minute": 3, "dead": 2}
-    assert told["handlers"]["hear"]["deliveries"] == {"dead": 2}
+    assert told["handlers"]["hear"]["deliveries"] == {"dead": 2, "pending": 1}  # the latter as an event
     assert told["lag_seconds"] >= 0
     shown = operator.sees("status")
     for words in ("3 events", "2 are dead", "no worker is alive", "Said", "hear"):

@@ -15,6 +15,7 @@ from events.ledger.envelope import Envelope
 from events.ledger.records import Claim, Failure, Handled, Subscription, Wakeup, WorkerInfo
 from events.settings.settings import Settings
 from events.store import Ledger, open_ledger
+from events.store.leases import is_running
 from events.store.schema.postgres_schema import named, schema
 from events.store.tables import event_deliveries, event_store
 
@@ -107,6 +108,12 @@ class Store:
             query = query.where(event_deliveries.c.handler == handler)
         with self.ledger.engine.connect() as connection:
             return connection.execute(query).one()
+
+    def is_running(self, wakeup: Wakeup) -> bool:
+        """Whether this delivery runs, by its own row or by the lease of its message."""
+        mine = (event_deliveries.c.event_id == wakeup.event_id, event_deliveries.c.handler == wakeup.handler)
+        with self.ledger.engine.connect() as connection:
+            return connection.scalar(select(func.count()).where(*mine, is_running())) == 1
 
     @staticmethod
     def worker(name: str, handlers: dict[str, dict[str, str]]) -> WorkerInfo:

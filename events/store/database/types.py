@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, String, Text, Uuid, cast, type_coerce
+from sqlalchemy import Boolean, ColumnElement, DateTime, Dialect, String, Text, Uuid, cast, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -214,3 +215,25 @@ def _own_id(*_: object, **__: object) -> str:
 def is_correlated() -> ColumnElement[bool]:
     """Whether the event belongs to a larger request."""
     return correlation_id() != own_id()
+
+
+Ids = Text().with_variant(ARRAY(Uuid()), "postgresql")  # several ids
+
+
+class is_among(FunctionElement[bool]):  # noqa: N801 - an SQL expression
+    """Whether an id is one of several: of a column of type Ids."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(is_among, "postgresql")
+def _is_among_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    one, ids = (compiler.process(part, **options) for part in element.clauses)
+    return f"{one} = ANY ({ids})"
+
+
+@compiles(is_among, "sqlite")
+def _is_among_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    one, ids = (compiler.process(part, **options) for part in element.clauses)
+    return f"instr({ids}, {one}) > 0"

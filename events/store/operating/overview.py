@@ -76,15 +76,19 @@ class SqlOverviews:
             types = _event_types(connection, now, deliveries, errors, finished=finished)
             ages = {row.queue: 0.0 for row in subscriptions}
             ages |= {queue: _age(due_at, now) for queue, due_at in connection.execute(select(heads()))}
-            lag = _age(_first_in_line(connection), now)
+            in_line = {kind: _age(stored_at, now) for kind, stored_at in connection.execute(first_stored())}
+            lag = _lag(in_line, subscriptions, deliveries, workers)
+            for row in subscriptions:
+                ages[row.queue] = max(ages[row.queue], in_line.get(row.event_type, 0.0))
             marked = marked_by_others(connection) if finished else MarkedByOthers()
             latest = find(connection, EventFilter(limit=newest)) if newest else []
+        arrivals = {kind.event_type: kind.waiting for kind in types}
         names = sorted({row.handler for row in subscriptions} | {handler for handler, *_ in deliveries})
         return Overview(
             taken_at=now,
             finished=finished,
             event_types=types,
-            handlers=[_handler(name, subscriptions, switched, deliveries, errors, workers) for name in names],
+            handlers=[_handler(name, subscriptions, arrivals, switched, deliveries, errors, workers) for name in names],
             unhandled_types=_unhandled(types, subscriptions),
             oldest_due=ages,
             lag=lag,
@@ -174,6 +178,7 @@ def _event_types(
 def _handler(
     name: str,
     subscriptions: Any,
+    arrivals: dict[str, int],
     switched: dict[str, Any],
     deliveries: dict[tuple[str, str, str], int],
     errors: Counter[Key],
@@ -184,17 +189,20 @@ def _handler(
     for (handler, _, state), count in deliveries.items():
         if handler == name:
             states[state] += count
+    switch = switched.get(name)
+    paused = switch is not None and switch.paused
+    # A backlog waits as events, of which deliveries are made when there is room for them.
+    states[State.PAUSED if paused else State.PENDING] += sum(arrivals.get(row.event_type, 0) for row in theirs)
     rates: dict[str, float] = {}
     for worker in workers:
         for outcome, a_second in worker.activity.get(name, {}).items():
             rates[outcome] = rates.get(outcome, 0.0) + a_second
-    switch = switched.get(name)
     pace = theirs[0].pace if theirs else None
     return HandlerMetrics(
         handler=name,
         queue=theirs[0].queue if theirs else "",
         event_types=sorted(row.event_type for row in theirs),
-        paused=switch is not None and switch.paused,
+        paused=paused,
         changed_by=switch.changed_by if switch else None,
         changed_at=switch.changed_at if switch else None,
         workers=sum(name in worker.handlers for worker in workers),
@@ -236,10 +244,25 @@ def _unread(subscriptions: Any, workers: list[WorkerInfo]) -> list[str]:
     return sorted(had - {queue for worker in workers for queue in worker.queues})
 
 
-def _first_in_line(connection: Connection) -> datetime | None:
-    """Return the earliest time at which an event with a subscription was stored that is not fanned out."""
-    stored_at: datetime | None = connection.scalar(first_stored())
-    return stored_at
+def _lag(
+    in_line: dict[str, float],
+    subscriptions: Any,
+    deliveries: dict[tuple[str, str, str], int],
+    workers: list[WorkerInfo],
+) -> float:
+    """Return how long the first event in line waits, in seconds, for which a queue seems to have room.
+
+    Events of queues with something sent, or whose workers all run something, wait for workers, and not for a relay.
+    """
+    busy: dict[str, Counter[str]] = {}
+    for (handler, _, state), count in deliveries.items():
+        for queue in {row.queue for row in subscriptions if row.handler == handler}:
+            busy.setdefault(queue, Counter())[state] += count
+    slots = Counter[str]()
+    for worker in workers:
+        slots.update(dict.fromkeys(worker.queues, worker.concurrency))
+    full = {queue for queue, states in busy.items() if states[State.SENT] or states[State.RUNNING] >= slots[queue] > 0}
+    return max((in_line.get(row.event_type, 0.0) for row in subscriptions if row.queue not in full), default=0.0)
 
 
 def _now(connection: Connection) -> datetime:

@@ -19,6 +19,7 @@ from events.store.database.engine import is_contention, look, now_plus, transact
 from events.store.database.listener import wake_relays
 from events.store.database.upsert import insert_into
 from events.store.delivery_keys import is_key, key_table, locked
+from events.store.leases import is_running
 from events.store.operating.actions import remember
 from events.store.operating.conflicts import in_turn
 from events.store.operating.retiring import drop, some_of, unsubscribe, waiting
@@ -59,7 +60,7 @@ class SqlSwitches:
     def running(self, handler: str) -> int:
         query = select(func.count()).select_from(event_deliveries)
         with look(self._engine) as connection:
-            return connection.scalar(query.where(in_state(State.RUNNING), _DELIVERY.handler == handler)) or 0
+            return connection.scalar(query.where(is_running(), _DELIVERY.handler == handler)) or 0
 
     def unsubscribe(
         self, handler: str, actor: str, event_type: str | None = None, check: Callable[[], None] = lambda: None
@@ -74,7 +75,9 @@ class SqlSwitches:
 
         The deliveries that remain are not started anyway.
         """
-        may_start = and_(in_state(State.PENDING, State.SENT), is_paused(_DELIVERY.handler, event_deliveries))
+        may_start = and_(
+            in_state(State.PENDING, State.SENT), ~is_running(), is_paused(_DELIVERY.handler, event_deliveries)
+        )
         these = some_of(handler, may_start, limit, skip_locked=not others)
         try:
             with transaction(self._engine) as connection:

@@ -11,6 +11,7 @@ from events.errors import StillStarting
 from events.ledger import Action, State
 from events.store.database.engine import is_contention, look, now_plus
 from events.store.delivery_keys import is_key, key_table, locked
+from events.store.leases import is_running
 from events.store.operating.actions import remember
 from events.store.operating.conflicts import in_turn
 from events.store.schema.postgres_schema import named
@@ -34,7 +35,7 @@ _FAN_OUTS = text(
 
 def waiting(engine: Engine, handler: str, event_type: str | None) -> int:
     """See events.ledger.Switches."""
-    of_it = and_(in_state(*_NOT_BEGUN), _DELIVERY.handler == handler, *_of_type(event_type))
+    of_it = and_(in_state(*_NOT_BEGUN), ~is_running(), _DELIVERY.handler == handler, *_of_type(event_type))
     with look(engine) as connection:
         return connection.scalar(select(func.count()).select_from(event_deliveries).where(of_it)) or 0
 
@@ -79,7 +80,7 @@ def _drop(engine: Engine, handler: str, actor: str, limit: int, event_type: str 
     # Deliveries of event types that the handler is subscribed to again are kept: a worker with its code may be back.
     kind = func.coalesce(_DELIVERY.event_type, _SUBSCRIPTION.event_type)
     wanted = exists().where(_SUBSCRIPTION.handler == _DELIVERY.handler, _SUBSCRIPTION.event_type == kind)
-    unwanted = and_(in_state(*_NOT_BEGUN), ~wanted.correlate(event_deliveries), *_of_type(event_type))
+    unwanted = and_(in_state(*_NOT_BEGUN), ~is_running(), ~wanted.correlate(event_deliveries), *_of_type(event_type))
 
     def work(connection: Connection) -> int:
         one_at_a_time(connection)
