@@ -12,7 +12,7 @@ from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handler
 from events.delivery import Deliverer
 from events.errors import DefinitionError
 from events.event import all_events
-from events.handling import all_handlers, handler_named, place_of, remember
+from events.handling import all_forms, all_handlers, handler_named, place_of, remember
 from events.hooks import Hooks
 from events.integration import is_public
 from events.ledger import EventMetrics, Handled, Subscription
@@ -92,6 +92,7 @@ class Pipeline:
             limits=limits,
             hooks=self.hooks,
             handlers=handlers,
+            forms=all_forms() if handlers is not None else (),
             queues=queues,
         )
 

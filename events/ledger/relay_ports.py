@@ -67,7 +67,12 @@ class Outbox(Protocol):
         """Return the numbers of sent and running deliveries, by queue and handler."""
 
     def due(
-        self, queue: str, limit: int, handlers: Collection[Handled] | None = None, but: Collection[str] = ()
+        self,
+        queue: str,
+        limit: int,
+        handlers: Collection[Handled] | None = None,
+        but: Collection[str] = (),
+        forms: Collection[tuple[str, str]] = (),
     ) -> AbstractContextManager["DueDeliveries"]:
         """Lock up to `limit` due deliveries of a queue, to be marked in the block; no other relay gets them meanwhile.
 
@@ -78,6 +83,8 @@ class Outbox(Protocol):
         Args:
             handlers: only deliveries of these; None for all.
             but: no deliveries of these handlers.
+            forms: with `handlers`, event types, each with the fingerprint of our class. What a class of this
+                fingerprint couldn't read is left to other workers, until nobody has taken it for some seconds.
         """
 
     def take_passed(

@@ -42,6 +42,7 @@ class Dispatch:
         handlers: send only deliveries of these handlers; None for all. A worker without a broker feeds itself: it would
             take deliveries that it can't run from the workers that can, again and again.
         queues: send only to these queues; None for all.
+        forms: see Outbox.due.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Dispatch:
         hooks: Hooks,
         handlers: Collection[Handled] | None,
         queues: Collection[str] | None,
+        forms: Collection[tuple[str, str]] = (),
     ) -> None:
         self._subscriptions = subscriptions
         self._outbox = outbox
@@ -63,6 +65,7 @@ class Dispatch:
         self._hooks = hooks
         self._handlers = handlers
         self._queues = queues
+        self._forms = forms
         self._sending = Sending(outbox, transport)
         self._paces: dict[str, Pace] = {}
         self._paces_read_at = 0.0
@@ -212,7 +215,7 @@ class Dispatch:
 
         `but`: handlers whose deliveries are left out.
         """
-        with self._outbox.due(queue, limit, self._handlers, but) as due:
+        with self._outbox.due(queue, limit, self._handlers, but, self._forms) as due:
             groups = make_groups(due.deliveries, self._paces, in_flight, messages, limit, self._waited_for())
             due.mark(groups, self._limits.stale_after)
         return due.deliveries, groups

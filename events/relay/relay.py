@@ -31,7 +31,7 @@ class Relay:
     """Moves events of one ledger to one transport.
 
     Args:
-        handlers, queues: see Dispatch.
+        handlers, queues, forms: see Dispatch.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Relay:
         hooks: Hooks | None = None,
         handlers: Collection[Handled] | None = None,
         queues: Collection[str] | None = None,
+        forms: Collection[tuple[str, str]] = (),
     ) -> None:
         self._outbox = outbox
         self._recovery = recovery
@@ -60,6 +61,7 @@ class Relay:
             hooks=self._hooks,
             handlers=handlers,
             queues=queues,
+            forms=forms,
         )
         self._recovering = Recovering(
             subscriptions=subscriptions,

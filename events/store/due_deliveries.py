@@ -7,13 +7,13 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, bindparam, or_, select, update
+from sqlalchemy import Connection, Engine, Select, Update, and_, bindparam, or_, select, update
 
 from events.ledger import Due, Group, Handled, State, Wakeup
 from events.store.database.engine import moment, moments, transaction
 from events.store.database.listener import wake_relays
 from events.store.delivery_keys import is_key, key_table, key_values
-from events.store.passing_on import LEFT_TO_OTHERS, is_of, may_be_sent, of_these
+from events.store.passing_on import LEFT_TO_OTHERS, is_of, is_readable, may_be_sent, of_these
 from events.store.routing import home, sending_home
 from events.store.tables import event_deliveries, in_state
 
@@ -34,13 +34,18 @@ class SqlDueDeliveries:
 
 @contextmanager
 def due_deliveries(
-    engine: Engine, queue: str, limit: int, handlers: Collection[Handled] | None, but: Collection[str]
+    engine: Engine,
+    queue: str,
+    limit: int,
+    handlers: Collection[Handled] | None,
+    but: Collection[str],
+    forms: Collection[tuple[str, str]],
 ) -> Iterator[SqlDueDeliveries]:
     """See events.ledger.Outbox."""
     due = _due(engine.dialect.name, of_some=handlers is not None, but_some=bool(but))
     which: dict[str, Any] = {"of_queue": queue, "most": limit, "but": list(but)}
     if handlers is not None:
-        which |= of_these(handlers)
+        which |= of_these(handlers) | {"forms": sorted(forms)}
     with transaction(engine) as connection:
         rows = _at_home(connection, due, which)
         yield SqlDueDeliveries(connection, [_as_due(row, queue) for row in rows])
@@ -93,7 +98,8 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
     """Select due deliveries.
 
     Args:
-        of_some: only deliveries of the handlers `these`, or those that no living worker can run.
+        of_some: only deliveries of the handlers `these`, or those that no living worker can run. What one of the
+            `forms` couldn't read is left to others for a while, who would lose it to us each time.
         but_some: no deliveries of the handlers `but`.
     """
     now = moment(dialect)
@@ -115,7 +121,8 @@ def _due(dialect: str, *, of_some: bool, but_some: bool) -> "Select[Any]":
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
     )
-    query = query.where(or_(is_of(), home().is_(None)) if of_some else may_be_sent(dialect))
+    mine = and_(is_of(), or_(is_readable(), may_be_sent(dialect)))
+    query = query.where(or_(mine, home().is_(None)) if of_some else may_be_sent(dialect))
     if but_some:
         query = query.where(_DELIVERY.handler.not_in(bindparam("but", expanding=True)))
     return query

@@ -83,9 +83,14 @@ class SqlOutbox:
         return counts
 
     def due(
-        self, queue: str, limit: int, handlers: Collection[Handled] | None = None, but: Collection[str] = ()
+        self,
+        queue: str,
+        limit: int,
+        handlers: Collection[Handled] | None = None,
+        but: Collection[str] = (),
+        forms: Collection[tuple[str, str]] = (),
     ) -> AbstractContextManager[DueDeliveries]:
-        return due_deliveries(self._engine, queue, limit, handlers, but)
+        return due_deliveries(self._engine, queue, limit, handlers, but, forms)
 
     def take_passed(
         self,

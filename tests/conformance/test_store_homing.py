@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import HELD, Subscription
 from events.relay.dispatch import RelayLimits
 from events.relay.relay import Relay
-from events.store.database.engine import transaction
+from events.store.database.engine import now_plus, transaction
 from events.store.tables import event_deliveries
 from support.fleet import Queues
-from support.store import HOUR, NOW, OOPS, Store, make_due, together
+from support.store import HOUR, NOW, OOPS, PAST, Store, make_due, together
 
 MANY = 3_000
 
@@ -206,3 +206,25 @@ def test_to_look_for_what_was_passed_on_costs_one_statement_and_no_lock(store: S
     asked = [one for one, _ in statements if one != "BEGIN"]  # SQLite's, which takes no lock
     assert len(asked) == 1, asked
     assert asked[0].startswith("SELECT")
+
+
+def test_a_worker_that_feeds_itself_leaves_what_its_code_cannot_read_to_others(store: Store) -> None:
+    # Given a delivery that code of one form couldn't read, and passed on, and that is due again
+    store.subscribe()
+    store.publish()
+    claim = store.claim(store.take()[0])
+    assert store.ledger.inbox.pass_on([claim], "1:old") == 1
+    mine = [("hear", "Said")]
+
+    def found(form: str) -> int:
+        with store.ledger.outbox.due("q", 10, mine, (), [("Said", form)]) as due:
+            return len(due.deliveries)
+
+    with store.ledger.events.begin() as connection:
+        connection.execute(update(event_deliveries).values(due_at=now_plus(connection, timedelta(seconds=-1))))
+    # When workers without a broker look for what they can run, then only one with other code finds it
+    assert [found("1:old"), found("2:new")] == [0, 1]
+    # But if none of those takes it for some seconds, anybody may
+    with store.ledger.events.begin() as connection:
+        connection.execute(update(event_deliveries).values(due_at=now_plus(connection, PAST)))
+    assert found("1:old") == 1
