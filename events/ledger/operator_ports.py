@@ -125,7 +125,9 @@ class Switches(Protocol):
         """Let the relay send the waiting deliveries again; False if the handler was not paused."""
 
     def waiting(self, handler: str, event_type: str | None = None) -> int:
-        """Return how many of the handler's deliveries no worker has begun; `event_type` counts only one type."""
+        """Return how many of the handler's deliveries no worker has begun, with those that will be made of events;
+        `event_type` counts only one type.
+        """
 
     def note(self, action: Action, actor: str, deliveries: Sequence[tuple[UUID, str]]) -> None:
         """Remember what an operator asked a worker to do with these deliveries, given by event id and handler."""
@@ -135,8 +137,8 @@ class Switches(Protocol):
     ) -> bool:
         """End the handler's subscription to this event type, or to all; False if there was none.
 
-        Once this method returns, no new delivery comes. `check` may raise: while it runs, no worker can subscribe
-        unseen.
+        Deliveries of all events that wait for the handler are made first. Once this method returns, no new delivery
+        comes. `check` may raise: while it runs, no worker can subscribe unseen.
         """
 
     def drop(self, handler: str, actor: str, limit: int, event_type: str | None = None) -> int:

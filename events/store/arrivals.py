@@ -3,7 +3,19 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, exists, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 
 from events.store.tables import event_store, event_subscriptions, is_new
 
@@ -13,13 +25,14 @@ _AS_MANY = 3  # for each event wanted, this many are looked at, since other rela
 
 
 @cache
-def new_events(dialect: str, *, but_some: bool = False) -> "Select[Any]":
+def new_events(dialect: str, *, but_some: bool = False, of_one: bool = False) -> "Select[Any]":
     """Lock the `most` oldest new events of all wanted types that no other relay holds: id, event_type and timestamp.
 
     Args:
         but_some: leave out types that are wanted in the queues `but` alone.
+        of_one: only the type `of_type`, or all if that is "", as far as the handler `of_handler` wants it.
     """
-    wanted, most = _wanted(but_some=but_some), bindparam("most", type_=Integer)
+    wanted, most = _wanted(but_some=but_some, of_one=of_one), bindparam("most", type_=Integer)
     columns = (_EVENT.id, _EVENT.event_type, _EVENT.timestamp)
     if dialect == "sqlite":  # SQLite has no LATERAL; only one transaction writes at a time, so all rows are free
         mine = event_store.alias("mine")
@@ -46,9 +59,9 @@ def new_events(dialect: str, *, but_some: bool = False) -> "Select[Any]":
     return taken.order_by(first.c.timestamp, first.c.id).limit(most)
 
 
-def is_anything_new(*, but_some: bool = False) -> ColumnElement[bool]:
-    """Whether there is a new event of a wanted type. For the argument see `new_events`."""
-    wanted = _wanted(but_some=but_some)
+def is_anything_new(*, but_some: bool = False, of_one: bool = False) -> ColumnElement[bool]:
+    """Whether there is a new event of a wanted type. For the arguments see `new_events`."""
+    wanted = _wanted(but_some=but_some, of_one=of_one)
     return exists(select(wanted.c.event_type).where(_first(literal_column("1"), wanted).is_not(None)))
 
 
@@ -58,10 +71,21 @@ def first_stored() -> "Select[Any]":
     return select(wanted.c.event_type, _first(_EVENT.created_at, wanted))
 
 
-def _wanted(*, but_some: bool = False) -> Any:
+def count_of_one() -> "Select[Any]":
+    """Count the new events that `of_one` selects: see `new_events`."""
+    types = select(_wanted(of_one=True).c.event_type)
+    return select(func.count()).select_from(event_store).where(is_new, _EVENT.event_type.in_(types))
+
+
+def _wanted(*, but_some: bool = False, of_one: bool = False) -> Any:
     types = select(_SUBSCRIPTION.event_type).distinct()
     if but_some:
         types = types.where(_SUBSCRIPTION.queue.not_in(bindparam("but", expanding=True)))
+    if of_one:
+        this = bindparam("of_type", type_=String)
+        types = types.where(
+            _SUBSCRIPTION.handler == bindparam("of_handler"), or_(this == "", _SUBSCRIPTION.event_type == this)
+        )
     return types.subquery("wanted")
 
 

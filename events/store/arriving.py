@@ -23,7 +23,6 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     case,
-    exists,
     func,
     null,
     select,
@@ -39,7 +38,8 @@ from events.store.database.upsert import insert_into
 from events.store.fan_out import COLUMNS, DONE, MADE
 from events.store.tables import event_deliveries, event_store, event_subscriptions, is_paused
 
-_DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
+_EVENT, _SUBSCRIPTION = event_store.c, event_subscriptions.c
+_AT_ONCE = 1000  # events in one transaction
 _KINDS: dict[str, Any] = {
     "event_id": Uuid(),
     "handler": Text(),
@@ -109,24 +109,37 @@ class SqlArriving:
 def arriving(
     engine: Engine,
     limit: int,
-    handlers: Collection[Handled] | None,
-    queues: Collection[str] | None,
-    but: Collection[str],
+    handlers: Collection[Handled] | None = None,
+    queues: Collection[str] | None = None,
+    but: Collection[str] = (),
+    of: Handled | None = None,
 ) -> Iterator[SqlArriving]:
-    """See events.ledger.Outbox."""
+    """See events.ledger.Outbox. `of`: only events of this type that this handler subscribed to; "" for any type."""
     dialect = engine.dialect.name
+    of_handler, of_type = of or ("", "")
+    which = {"but": list(but), "of_handler": of_handler, "of_type": of_type}
+    some = {"but_some": bool(but), "of_one": of is not None}
     if dialect == "sqlite":
         with look(engine) as connection:  # this query mostly finds nothing, and takes no write lock
-            anything = connection.scalar(_is_anything_new(but_some=bool(but)), {"but": list(but)})
+            anything = connection.scalar(_is_anything_new(**some), which)
         if not anything:
             yield SqlArriving((), None, None)
             return
     with transaction(engine) as connection:
-        rows = connection.execute(_wanted(dialect, but_some=bool(but)), {"most": limit, "but": list(but)}).all()
+        rows = connection.execute(_wanted(dialect, **some), which | {"most": limit}).all()
         new = SqlArriving(rows, handlers, queues)
         yield new
         if to_store := new.to_store():
             new.stored(_store(connection, to_store, new.stale_after))
+
+
+def arrive(engine: Engine, handler: str, event_type: str | None) -> None:
+    """Make deliveries of all events that wait for this handler, so that what is done to these is done to all."""
+    made = 1
+    while made:
+        with arriving(engine, _AT_ONCE, of=(handler, event_type or "")) as new:
+            pass
+        made = new.fanned_out.events
 
 
 def _store(connection: Connection, rows: Sequence[tuple[Any, ...]], stale_after: timedelta) -> Sequence[Any]:
@@ -142,14 +155,14 @@ def _store(connection: Connection, rows: Sequence[tuple[Any, ...]], stale_after:
 
 
 @cache
-def _is_anything_new(*, but_some: bool) -> "Select[Any]":
-    return select(is_anything_new(but_some=but_some))
+def _is_anything_new(*, but_some: bool, of_one: bool) -> "Select[Any]":
+    return select(is_anything_new(but_some=but_some, of_one=of_one))
 
 
 @cache
-def _wanted(dialect: str, *, but_some: bool) -> "Select[Any]":
+def _wanted(dialect: str, *, but_some: bool, of_one: bool) -> "Select[Any]":
     """Lock new events; select a row for each delivery that they are to have, in the order of the events."""
-    mine = new_events(dialect, but_some=but_some).cte("mine")
+    mine = new_events(dialect, but_some=but_some, of_one=of_one).cte("mine")
     paused = is_paused(_SUBSCRIPTION.handler, event_subscriptions)
     handed = select(
         mine.c.id,
@@ -182,10 +195,9 @@ def _storing(dialect: str) -> Any:
         case((sent, now), else_=null()),
         rows.c.message,
     )
-    # The events are locked, so nobody else makes deliveries of them. ON CONFLICT would write more for each row.
-    known = exists().where(_DELIVERY.event_id == rows.c.event_id, _DELIVERY.handler == rows.c.handler)
-    into = insert_into(event_deliveries, dialect)
-    making: Any = into.from_select((*COLUMNS, "sent_at", "message"), stored.where(~known)).returning(*MADE)
+    stored = stored.where(rows.c.event_id.is_not(None))  # without a WHERE, SQLite reads ON as the condition of a join
+    into = insert_into(event_deliveries, dialect).from_select((*COLUMNS, "sent_at", "message"), stored)
+    making: Any = into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*MADE)
     # PostgreSQL marks the events in the same statement.
     return making if dialect == "sqlite" else making.add_cte(_marking(dialect).cte("marked"))
 

@@ -29,61 +29,39 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from events.ledger import Express, FannedOut, Mark, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
-from events.store.database.engine import look, moment, moments, transaction
-from events.store.delivery_keys import key_table, key_values
+from events.store.database.engine import look, moment
 from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
 COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")
 MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event_type, _DELIVERY.state)
-_ALWAYS = true()
 DONE = {"processed": True, "fanned_out": Mark.FANNED_OUT.value}
 
 
-def fan_out(engine: Engine, limit: int, express: Express | None) -> FannedOut:
-    """See events.ledger.Outbox."""
-    if engine.dialect.name == "postgresql":
-        return _at_once(engine, limit, express)
-    values = {"most": limit} | moments("sqlite")
-    with look(engine) as connection:  # this query mostly finds nothing, and takes no write lock
-        if not connection.scalar(_IS_ANYTHING_NEW):
-            return FannedOut()
-    with transaction(engine) as connection:
-        if express is not None:
-            values["most"] = min(limit, express.events + 1)
-        ids = [row.id for row in connection.execute(new_events("sqlite"), values)]
-        if express is not None and len(ids) > express.events:
-            return FannedOut(backlog=True)
-        values |= key_values("sqlite", [(event_id, "", 0) for event_id in ids])
-        rows = connection.execute(_making_of_keys(), values).all()
-        connection.execute(_marking_of_keys(), values)
-    return told(len(ids), rows)
-
-
-def _at_once(engine: Engine, limit: int, express: Express | None) -> FannedOut:
-    """Fan out in one statement and one round trip, which PostgreSQL allows."""
-    values: dict[str, Any] = {"most": limit}
-    if express is None:
-        statement = _making()
-    else:
-        statement = _expressing(of_some=express.handlers is not None, in_some=express.queues is not None)
-        values |= {
-            "most": min(limit, express.events + 1),
-            "few": express.events,
-            "room": express.messages,
-            "in_flight": express.in_flight,
-            "stale_after": express.stale_after,
-            "base": secrets.randbits(61),
-            "handlers": sorted(express.handlers or ()),
-            "queues": list(express.queues or ()),
-        }
+def fan_out_few(engine: Engine, limit: int, express: Express) -> FannedOut:
+    """Fan out what the express allows, on PostgreSQL by one statement. SQLite leaves all of it to `arriving`."""
     with look(engine) as connection:
-        first, *others = connection.execute(statement, values).all()
-    if express is not None and first.found > express.events:
+        if engine.dialect.name == "sqlite":
+            return FannedOut(backlog=bool(connection.scalar(_IS_ANYTHING_NEW)))
+        statement = _expressing(of_some=express.handlers is not None, in_some=express.queues is not None)
+        first, *others = connection.execute(
+            statement,
+            {
+                "most": min(limit, express.events + 1),
+                "few": express.events,
+                "room": express.messages,
+                "in_flight": express.in_flight,
+                "stale_after": express.stale_after,
+                "base": secrets.randbits(61),
+                "handlers": sorted(express.handlers or ()),
+                "queues": list(express.queues or ()),
+            },
+        ).all()
+    if first.found > express.events:
         return FannedOut(backlog=True)
     return told(first.events, [row for row in (first, *others) if row.event_id is not None])
 
@@ -106,26 +84,6 @@ def told(events: int, rows: Sequence[Any]) -> FannedOut:
 # Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
 _IS_ANYTHING_NEW = select(is_anything_new())
-
-
-@cache
-def _making_of_keys() -> Any:
-    keys = key_table("sqlite")
-    mine = select(_EVENT.id, _EVENT.event_type).join(keys, _EVENT.id == keys.c.event_id).subquery()
-    rows = deliveries_of(mine, first_state(), moment("sqlite"), moment("sqlite"))
-    into = sqlite.insert(event_deliveries).from_select(COLUMNS, rows)
-    return into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*MADE)
-
-
-@cache
-def _marking_of_keys() -> Any:
-    return update(event_store).where(_EVENT.id.in_(select(key_table("sqlite").c.event_id))).values(**DONE)
-
-
-@cache
-def _making() -> "Select[Any]":
-    mine, now = new_events("postgresql").cte("mine"), moment("postgresql")
-    return _marked_and_made(mine, COLUMNS, deliveries_of(mine, first_state(), now, now))
 
 
 @cache
@@ -195,14 +153,12 @@ def deliveries_of(events: Any, *columns: Any) -> "Select[Any]":
     )
 
 
-def _marked_and_made(
-    mine: CTE, columns: Sequence[str], rows: "Select[Any]", wanted: "ColumnElement[bool]" = _ALWAYS
-) -> "Select[Any]":
+def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]", few: ColumnElement[bool]) -> "Select[Any]":
     """Return a row for each delivery that was made, in the order of the events; one of NULLs if there is none.
 
-    Each has the number of events that were fanned out, and of those that were `found`; see `wanted`.
+    Each has the number of events that were fanned out, and of those that were `found`.
     """
-    done = update(event_store).where(_EVENT.id == mine.c.id, wanted).values(**DONE)
+    done = update(event_store).where(_EVENT.id == mine.c.id, few).values(**DONE)
     marked = done.returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])

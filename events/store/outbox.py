@@ -28,7 +28,7 @@ from events.store.database.engine import look, moment, moments, now_plus, transa
 from events.store.database.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
 from events.store.delivery_keys import not_started, wakeup_values
 from events.store.due_deliveries import due_deliveries, mark_sent, wakeup_of
-from events.store.fan_out import fan_out
+from events.store.fan_out import fan_out_few
 from events.store.leases import is_leased
 from events.store.marked_by_others import is_any_unsettled, settle
 from events.store.passing_on import of_these, passed, passed_on
@@ -53,7 +53,11 @@ class SqlOutbox:
         self._handle_marked = handle_marked
 
     def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
-        return fan_out(self._engine, limit, express)
+        if express is not None:
+            return fan_out_few(self._engine, limit, express)
+        with arriving(self._engine, limit) as new:  # nobody says what is sent at once
+            pass
+        return new.fanned_out
 
     def arriving(
         self,

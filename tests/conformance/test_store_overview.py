@@ -4,7 +4,7 @@ from collections import Counter
 from uuid import uuid4
 
 from events.ledger.records import ONE_BY_ONE, Subscription
-from support.store import HOUR, NOW, OOPS, Store
+from support.store import HOUR, OOPS, PAST, Store
 
 
 def test_events_and_errors_are_counted_by_event_type_and_handler(store: Store) -> None:
@@ -20,7 +20,7 @@ def test_events_and_errors_are_counted_by_event_type_and_handler(store: Store) -
         store.ledger.inbox.succeed(connection, hear[:2])
     store.ledger.inbox.retry(hear[2], OOPS, HOUR)
     store.ledger.inbox.bury(see[0], OOPS)
-    store.ledger.inbox.retry(see[1], OOPS, NOW)
+    store.ledger.inbox.retry(see[1], OOPS, PAST)
     # When the ledger is counted
     found = store.ledger.overviews.take()
     # Then each has its numbers
@@ -41,7 +41,7 @@ def test_events_and_errors_are_counted_by_event_type_and_handler(store: Store) -
     ]  # fmt: skip
     assert (found.events, found.waiting_events) == (4, 1)
     assert found.published_a_second == 4 / 60
-    assert found.oldest > 0
+    assert found.oldest >= 3600
     assert found.lag == 0
     # And without what is finished, the rest is the same
     cheap = store.ledger.overviews.take(finished=False)

@@ -110,6 +110,11 @@ class Program:
             self.fleet.pipeline.upkeep.retire(handler, "ann", event_type=None if whole else kind)
             gone = {pair for pair in self.subscribed if pair[0] == handler and (whole or pair[1] == kind)}
             assert not any(gone & pairs_of(worker.code) for worker in self.fleet.workers), f"{gone} was had"
+            for event_id, event_type in list(self.new.items()):  # what waited for it became deliveries first
+                if event_type in {pair[1] for pair in gone}:
+                    handlers = {pair[0] for pair in self.subscribed if pair[1] == event_type}
+                    self.wanted |= {(event_id, other, event_type) for other in handlers}
+                    del self.new[event_id]
             self.subscribed -= gone
             self.begun |= self.running()
             self.wanted = {one for one in self.wanted if one[1:] not in gone or done[one[0], one[1]]}

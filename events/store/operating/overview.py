@@ -192,7 +192,8 @@ def _handler(
     switch = switched.get(name)
     paused = switch is not None and switch.paused
     # A backlog waits as events, of which deliveries are made when there is room for them.
-    states[State.PAUSED if paused else State.PENDING] += sum(arrivals.get(row.event_type, 0) for row in theirs)
+    if to_come := sum(arrivals.get(row.event_type, 0) for row in theirs):
+        states[State.PAUSED if paused else State.PENDING] += to_come
     rates: dict[str, float] = {}
     for worker in workers:
         for outcome, a_second in worker.activity.get(name, {}).items():

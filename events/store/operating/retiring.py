@@ -9,6 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from events.errors import StillStarting
 from events.ledger import Action, State
+from events.store.arrivals import count_of_one
+from events.store.arriving import arrive
 from events.store.database.engine import is_contention, look, now_plus
 from events.store.delivery_keys import is_key, key_table, locked
 from events.store.leases import is_running
@@ -37,11 +39,15 @@ def waiting(engine: Engine, handler: str, event_type: str | None) -> int:
     """See events.ledger.Switches."""
     of_it = and_(in_state(*_NOT_BEGUN), ~is_running(), _DELIVERY.handler == handler, *_of_type(event_type))
     with look(engine) as connection:
-        return connection.scalar(select(func.count()).select_from(event_deliveries).where(of_it)) or 0
+        made = connection.scalar(select(func.count()).select_from(event_deliveries).where(of_it)) or 0
+        arriving = connection.scalar(count_of_one(), {"of_handler": handler, "of_type": event_type or ""}) or 0
+        return made + arriving
 
 
 def unsubscribe(engine: Engine, handler: str, actor: str, event_type: str | None, check: Callable[[], None]) -> bool:
     """See events.ledger.Switches."""
+    check()
+    arrive(engine, handler, event_type)
 
     def work(connection: Connection) -> bool:
         one_at_a_time(connection)  # a worker that starts announces itself before it subscribes
