@@ -32,11 +32,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from events.ledger import Due, FannedOut, Group, Handled, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
+from events.store.conditions import is_paused
 from events.store.database.engine import look, moment, moments, transaction
 from events.store.database.types import Id
 from events.store.database.upsert import insert_into
 from events.store.fan_out import COLUMNS, DONE, MADE
-from events.store.tables import event_deliveries, event_store, event_subscriptions, is_paused
+from events.store.tables import event_deliveries, event_store, event_subscriptions
 
 _EVENT, _SUBSCRIPTION = event_store.c, event_subscriptions.c
 _AT_ONCE = 1000  # events in one transaction

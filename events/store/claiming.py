@@ -26,12 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from events.ledger import State
+from events.store.conditions import in_state, is_paused, was_due
 from events.store.database.availability import is_locked
 from events.store.database.engine import is_patient, is_relaxed, look, moment, moments, transaction
 from events.store.database.types import readable, stored_json
 from events.store.delivery_keys import is_key, key_table, key_values, not_started, unlocked
 from events.store.leases import is_leased, leasing
-from events.store.tables import event_deliveries, event_store, in_state, is_paused, was_due
+from events.store.tables import event_deliveries, event_store
 
 log = logging.getLogger("events.delivery")
 

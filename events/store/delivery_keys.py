@@ -22,8 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from events.ledger import State, Wakeup
+from events.store.conditions import in_state
 from events.store.database.types import Id
-from events.store.tables import event_deliveries, in_state
+from events.store.tables import event_deliveries
 
 Key = tuple[UUID, str, int]  # the meaning of the number is up to the caller
 _DELIVERY = event_deliveries.c

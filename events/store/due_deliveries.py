@@ -10,12 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, Update, and_, bindparam, or_, select, update
 
 from events.ledger import Due, Group, Handled, State, Wakeup
+from events.store.conditions import in_state
 from events.store.database.engine import moment, moments, transaction
 from events.store.database.listener import wake_relays
 from events.store.delivery_keys import is_key, key_table, key_values
 from events.store.passing_on import LEFT_TO_OTHERS, is_of, is_readable, may_be_sent, of_these
 from events.store.routing import home, sending_home
-from events.store.tables import event_deliveries, in_state
+from events.store.tables import event_deliveries
 
 _DELIVERY = event_deliveries.c
 _PAGES = 20  # the most pages of misplaced deliveries that one call looks at

@@ -20,8 +20,9 @@ from sqlalchemy import (
 
 from events.errors import DatabaseAway
 from events.ledger import Failure, Outcome, State
+from events.store.conditions import waits
 from events.store.database.engine import now_plus
-from events.store.tables import event_attempts, event_deliveries, waits
+from events.store.tables import event_attempts, event_deliveries
 from events.throttle import Backoff
 
 _DELIVERY, _ATTEMPT = event_deliveries.c, event_attempts.c

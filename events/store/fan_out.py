@@ -33,8 +33,9 @@ from sqlalchemy.dialects import postgresql
 
 from events.ledger import Express, FannedOut, Mark, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
+from events.store.conditions import in_state, is_paused
 from events.store.database.engine import look, moment
-from events.store.tables import event_deliveries, event_store, event_subscriptions, in_state, is_paused
+from events.store.tables import event_deliveries, event_store, event_subscriptions
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
 COLUMNS = ("event_id", "handler", "queue", "event_type", "state", "due_at", "created_at")

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Update, and_, update
 
 from events.ledger import Claim, State
+from events.store.conditions import in_state
 from events.store.database.engine import moment
 from events.store.delivery_keys import Key, is_key, key_table, key_values, unlocked
-from events.store.tables import event_deliveries, in_state
+from events.store.tables import event_deliveries
 
 _DELIVERY = event_deliveries.c
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, and_, select, update
 from events.errors import EventDataError, LeaseLost
 from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of, failure_without_trace
 from events.store.claiming import take
+from events.store.conditions import in_state, waits
 from events.store.database.availability import is_away, is_contention, pardons
 from events.store.database.engine import look, moments, now_plus, relaxed_commit, transaction
 from events.store.database.lent_transaction import OURS, lent, settle
@@ -28,7 +29,7 @@ from events.store.leases import succeeding as succeeding_by_lease
 from events.store.leases import unfold, unfold_of
 from events.store.passing_on import passed_on
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, in_state, waits
+from events.store.tables import event_deliveries
 
 _DELIVERY = event_deliveries.c
 

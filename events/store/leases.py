@@ -35,10 +35,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from events.ledger import State
+from events.store.conditions import in_state
 from events.store.database.engine import is_relaxed, moment, moments
 from events.store.database.types import is_among
 from events.store.delivery_keys import Key, is_key, key_table, key_values, unlocked
-from events.store.tables import event_deliveries, event_leases, in_state
+from events.store.tables import event_deliveries, event_leases
 
 _DELIVERY, _LEASE = event_deliveries.c, event_leases.c
 

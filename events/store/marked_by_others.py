@@ -26,11 +26,12 @@ from sqlalchemy import (
 )
 
 from events.ledger import FannedOut, Mark, MarkedByOthers, Settled
+from events.store.conditions import has_mark
 from events.store.database.engine import look, moment, moments, now_plus, transaction
 from events.store.database.upsert import insert_into
 from events.store.delivery_keys import key_table, key_values
 from events.store.fan_out import COLUMNS, MADE, deliveries_of, first_state, told
-from events.store.tables import event_deliveries, event_store, event_subscriptions, has_mark, is_marked_by_others
+from events.store.tables import event_deliveries, event_store, event_subscriptions, is_marked_by_others
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
 SHOWN = timedelta(days=1)  # how far back the numbers for operators go

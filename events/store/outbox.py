@@ -24,6 +24,7 @@ from events.ledger import (
 )
 from events.store.arrivals import is_anything_new
 from events.store.arriving import arriving
+from events.store.conditions import in_state, waits
 from events.store.database.engine import look, moment, moments, now_plus, transaction
 from events.store.database.listener import PollingListener, PostgresListener, SqliteListener, wake_relays
 from events.store.delivery_keys import not_started, wakeup_values
@@ -32,7 +33,7 @@ from events.store.fan_out import fan_out_few
 from events.store.leases import is_leased
 from events.store.marked_by_others import is_any_unsettled, settle
 from events.store.passing_on import of_these, passed, passed_on
-from events.store.tables import event_deliveries, event_leases, in_state, waits
+from events.store.tables import event_deliveries, event_leases
 from events.store.waiting_queues import heads
 
 _DELIVERY = event_deliveries.c

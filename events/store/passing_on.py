@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, literal_column, or_, select, tuple_
 
 from events.ledger import Handled, State
+from events.store.conditions import in_state, waits
 from events.store.database.engine import moment, now_plus
 from events.store.routing import home
-from events.store.tables import event_deliveries, in_state, waits
+from events.store.tables import event_deliveries
 
 # How long a delivery is due before a relay sends it: longer than the time between two looks of a worker.
 LEFT_TO_OTHERS = timedelta(seconds=-12)

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, 
 
 from events.errors import WorkerLost
 from events.ledger import DeadLetter, DeadLetterFilter, Missing, Outcome, State, Wakeup, failure_without_trace
+from events.store.conditions import in_state, is_paused, waits
 from events.store.database.availability import AWAY, is_away
 from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
 from events.store.delivery_keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
@@ -21,7 +22,7 @@ from events.store.operating.dead_letters import find, sizes_of
 from events.store.routing import AT_LAST, AT_ONCE, bring_home, has_changed
 from events.store.schema.refusals import explained
 from events.store.subscriptions import max_attempts
-from events.store.tables import event_deliveries, event_handlers, event_leases, in_state, is_paused, waits
+from events.store.tables import event_deliveries, event_handlers, event_leases
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
 # The most characters of dead letters that are copied at once: in memory they take some ten times as much.

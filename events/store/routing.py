@@ -28,12 +28,13 @@ from sqlalchemy import (
 )
 
 from events.ledger import HELD, State
+from events.store.conditions import in_state, waits
 from events.store.database.engine import look, moment, moments, now_plus, transaction
 from events.store.database.listener import wake_relays
 from events.store.database.types import UtcDateTime
 from events.store.delivery_keys import is_key, key_table
 from events.store.leases import is_leased
-from events.store.tables import event_deliveries, event_subscriptions, in_state, waits
+from events.store.tables import event_deliveries, event_subscriptions
 from events.store.waiting_queues import heads
 
 _DELIVERY, _SUBSCRIPTION = event_deliveries.c, event_subscriptions.c

@@ -1,35 +1,27 @@
 """The tables of the ledger. The migrations create them; a test keeps the two equal."""
 
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ColumnElement,
     Float,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
-    Select,
     SmallInteger,
     String,
     Table,
     Text,
     and_,
-    case,
     false,
     literal_column,
-    or_,
-    select,
     text,
     true,
 )
 
-from events.ledger import Mark, State
+from events.ledger import Mark
 from events.store.database.types import (
     Id,
     Ids,
@@ -104,11 +96,6 @@ Index(  # events of one type, by age
 )
 
 
-def has_mark(mark: Mark) -> ColumnElement[bool]:
-    """A condition on `fanned_out`, with the number written out for the planner."""
-    return event_store.c.fanned_out == literal_column(str(mark.value))
-
-
 # Another program has marked the event as processed. Events that we fan out are in this index neither before nor after.
 # The condition is written differently from `is_processed`, so that PostgreSQL can't search all processed events for it.
 is_marked_by_others = and_(
@@ -179,11 +166,6 @@ event_deliveries = Table(
 )
 
 
-def in_state(*states: State) -> ColumnElement[bool]:
-    """The delivery is in one of these states; they are written out, so that the planner uses the partial index."""
-    return or_(*(event_deliveries.c.state == literal_column(f"'{state.value}'") for state in states))
-
-
 def _partial_index(name: str, where: str, *columns: str) -> None:
     indexed = (event_deliveries.c[column] for column in columns)
     Index(name, *indexed, postgresql_where=text(where), sqlite_where=text(where))
@@ -245,31 +227,6 @@ event_handlers = Table(
     Column("changed_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("handler", name="event_handlers_pkey"),
 )
-
-
-def is_paused(handler: ColumnElement[str], of: Table) -> ColumnElement[bool]:
-    """An operator has paused this handler, a column of the table `of`.
-
-    A transaction that asks holds a ROW SHARE lock of the table until it ends: so `pause` sees which transactions may
-    have asked before it. See `operating.pausing`.
-    """
-    switch: Select[Any] = select(literal_column("1")).where(
-        event_handlers.c.handler == handler, event_handlers.c.paused == true()
-    )
-    return switch.correlate(of).with_for_update(read=True, key_share=True).exists()
-
-
-def waits() -> ColumnElement[str]:
-    """The state of a delivery that waits to be sent: `paused` instead of `pending` if its handler is paused."""
-    paused = is_paused(event_deliveries.c.handler, event_deliveries)
-    return case((paused, literal_column("'paused'")), else_=literal_column("'pending'"))
-
-
-def was_due() -> ColumnElement[datetime]:
-    """When a pending or sent delivery was first due, so that it is due at once when its wait ends."""
-    delivery = event_deliveries.c
-    sent_first = case((delivery.attempts == 0, delivery.created_at), else_=delivery.sent_at)
-    return case((in_state(State.SENT), sent_first), else_=delivery.due_at)
 
 
 # Attempts that failed; the delivery itself has only the last failure.

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from events.ledger import State
-from events.store.tables import event_deliveries, in_state
+from events.store.conditions import in_state
+from events.store.tables import event_deliveries
 
 _DELIVERY = event_deliveries.c
 

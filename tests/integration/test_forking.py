@@ -1,7 +1,5 @@
 """Children forked while a thread of their parent uses SQLite: they work, whatever that thread was doing."""
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from events.errors import ForkedInTransaction
 from events.settings.settings import Settings
 from events.store.database import forking
 from events.store.database.engine import make_engine
-from support.waiting import eventually
+from support.forks import exit_code_of, fork
 
 FORKS = 12
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -52,32 +50,11 @@ def busy(engine: Engine) -> Iterator[None]:
         thread.join()
 
 
-def exit_code_of(child: int) -> int:
-    """Wait for its end. One that hangs is killed, and that is a failure."""
-
-    def end() -> tuple[int, int] | None:
-        ended = os.waitpid(child, os.WNOHANG)
-        return ended if ended[0] else None
-
-    try:
-        return os.waitstatus_to_exitcode(eventually(end, "the child has ended")[1])
-    except AssertionError:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        raise
-
-
 @pytest.mark.usefixtures("busy")
 def test_a_child_can_use_the_database_whatever_its_parent_was_doing(engine: Engine) -> None:
     for _ in range(FORKS):
         # Given a child, forked while threads of this process open and close connections
-        child = os.fork()
-        if child == 0:  # no return from here: this is not the process of the tests
-            try:
-                use(engine)
-                os._exit(0)
-            finally:
-                os._exit(1)
+        child = fork(lambda: use(engine))
         # When it uses the database, then it comes to an end, and a good one
         assert exit_code_of(child) == 0
 
@@ -125,14 +102,13 @@ def test_a_fork_waits_for_a_transaction_of_another_thread_however_long_it_takes(
     thread = threading.Thread(target=write)
     thread.start()
     begun.wait()
+
     # When this thread forks, then the child finds what the other has committed
-    child = os.fork()
-    if child == 0:
-        try:
-            with engine.connect() as connection:
-                os._exit(0 if connection.scalar(text("SELECT count(*) FROM things")) == 1 else 1)
-        finally:
-            os._exit(2)
+    def find() -> None:
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM things")) == 1
+
+    child = fork(find)
     thread.join()
     assert exit_code_of(child) == 0
     elsewhere.dispose()
@@ -140,24 +116,16 @@ def test_a_fork_waits_for_a_transaction_of_another_thread_however_long_it_takes(
 
 def test_a_child_forked_within_a_transaction_may_not_use_the_file(engine: Engine) -> None:
     # Given a thread that forks within its own transaction, as a handler does that starts a process
-    read, write = os.pipe()
+    def refused() -> None:
+        with pytest.raises(ForkedInTransaction, match=r'start the child with multiprocessing\.get_context\("spawn"\)'):
+            use(engine)
+
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO things VALUES (2)"))
-        child = os.fork()
-        if child == 0:
-            # When the child uses the database
-            try:
-                with pytest.raises(ForkedInTransaction) as refused:
-                    use(engine)
-                os.write(write, str(refused.value).encode())
-                os._exit(0)
-            finally:
-                os._exit(1)
+        # When the child uses the database
+        child = fork(refused)
         # Then it is told why it can't, and what to do
         assert exit_code_of(child) == 0
-    os.close(write)
-    assert 'start the child with multiprocessing.get_context("spawn")' in os.read(read, 4096).decode()
-    os.close(read)
     # And the parent's transaction is stored, and its next one works
     use(engine)
     with engine.connect() as connection:
@@ -172,11 +140,4 @@ def test_a_connection_that_another_thread_returns_is_given_back(engine: Engine) 
     thread.start()
     thread.join()
     # Then a child may connect
-    child = os.fork()
-    if child == 0:
-        try:
-            use(engine)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert exit_code_of(child) == 0
+    assert exit_code_of(fork(lambda: use(engine))) == 0

@@ -3,7 +3,6 @@
 import ast
 import os
 import select
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy import create_engine
 import events
 from events.self_pipe import SelfPipe
 from events.store.database.listener import PollingListener, SqliteListener
-from support.waiting import eventually
+from support.forks import exit_code_of, fork
 
 EVENTS = Path(events.__file__).parent
 
@@ -154,25 +153,19 @@ def test_a_child_neither_wakes_its_parent_nor_touches_the_numbers_of_its_copy() 
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
+
     # When a child uses its copy in each way
-    child = os.fork()
-    if child == 0:
-        try:
-            pipe.wake()
-            pipe.clear()
-            pipe.close()
-            os._exit(0 if os.fstat(pipe.reader) and os.fstat(pipe._writer) else 1)
-        finally:
-            os._exit(2)
+    def use() -> None:
+        pipe.wake()
+        pipe.clear()
+        pipe.close()
+        assert os.fstat(pipe.reader)
+        assert os.fstat(pipe._writer)
+
+    child = fork(use)
     go.set()
     thread.join()
     # Then the child has ended, and the parent was not woken
-    try:
-        _, code = eventually(lambda: (ended := os.waitpid(child, os.WNOHANG))[0] and ended, "the child has ended")
-    except AssertionError:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        raise
-    assert code == 0
+    assert exit_code_of(child) == 0
     assert not is_woken(pipe)
     pipe.close()

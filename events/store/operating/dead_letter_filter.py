@@ -3,7 +3,8 @@
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
 from events.ledger import Action, DeadLetterFilter, State
-from events.store.tables import event_actions, event_deliveries, event_store, in_state
+from events.store.conditions import in_state
+from events.store.tables import event_actions, event_deliveries, event_store
 
 _DELIVERY, _ACTION = event_deliveries.c, event_actions.c
 

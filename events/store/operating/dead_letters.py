@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from events.ledger import Action, DeadLetter, DeadLetterFilter, FailureGroup, Mark, State, Survey
+from events.store.conditions import waits
 from events.store.database.engine import look, now_plus
 from events.store.database.listener import wake_relays
 from events.store.database.snapshots import snapshot
@@ -27,7 +28,7 @@ from events.store.operating.actions import remember
 from events.store.operating.conflicts import in_turn
 from events.store.operating.dead_letter_filter import matching
 from events.store.routing import home
-from events.store.tables import event_deliveries, event_store, waits
+from events.store.tables import event_deliveries, event_store
 
 _DELIVERY, _EVENT = event_deliveries.c, event_store.c
 

@@ -24,6 +24,7 @@ from events.ledger import (
     WorkerInfo,
 )
 from events.store.arrivals import first_stored
+from events.store.conditions import in_state
 from events.store.database.engine import look, now_plus
 from events.store.database.snapshots import snapshot
 from events.store.database.types import UtcDateTime
@@ -36,7 +37,6 @@ from events.store.tables import (
     event_handlers,
     event_store,
     event_subscriptions,
-    in_state,
     is_new,
     is_processed,
     is_unprocessed,

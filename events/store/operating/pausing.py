@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from events.errors import StillStarting
 from events.ledger import Action, State
+from events.store.conditions import in_state, is_paused, was_due
 from events.store.database.engine import is_contention, look, now_plus, transaction
 from events.store.database.listener import wake_relays
 from events.store.database.upsert import insert_into
@@ -24,7 +25,7 @@ from events.store.operating.actions import remember
 from events.store.operating.conflicts import in_turn
 from events.store.operating.retiring import drop, some_of, unsubscribe, waiting
 from events.store.schema.postgres_schema import named
-from events.store.tables import event_deliveries, event_handlers, in_state, is_paused, was_due
+from events.store.tables import event_deliveries, event_handlers
 
 _DELIVERY, _HANDLER = event_deliveries.c, event_handlers.c
 _MAY_NOT_KNOW = text(

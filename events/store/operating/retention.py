@@ -27,18 +27,11 @@ from sqlalchemy import (
 )
 
 from events.ledger import Mark, ParkedState, Pruned, State
+from events.store.conditions import has_mark
 from events.store.database.engine import now_plus, transaction
 from events.store.database.types import StoredText
 from events.store.operating.conflicts import in_turn
-from events.store.tables import (
-    event_actions,
-    event_attempts,
-    event_deliveries,
-    event_parked,
-    event_store,
-    has_mark,
-    is_processed,
-)
+from events.store.tables import event_actions, event_attempts, event_deliveries, event_parked, event_store, is_processed
 
 Answer = TypeVar("Answer")
 _EVENT, _DELIVERY, _PARKED = event_store.c, event_deliveries.c, event_parked.c

@@ -11,6 +11,7 @@ from events.errors import StillStarting
 from events.ledger import Action, State
 from events.store.arrivals import count_of_one
 from events.store.arriving import arrive
+from events.store.conditions import in_state
 from events.store.database.engine import is_contention, look, now_plus
 from events.store.delivery_keys import is_key, key_table, locked
 from events.store.leases import is_running
@@ -18,7 +19,7 @@ from events.store.operating.actions import remember
 from events.store.operating.conflicts import in_turn
 from events.store.schema.postgres_schema import named
 from events.store.subscriptions import one_at_a_time
-from events.store.tables import event_deliveries, event_handlers, event_store, event_subscriptions, in_state
+from events.store.tables import event_deliveries, event_handlers, event_store, event_subscriptions
 
 _DELIVERY, _HANDLER, _SUBSCRIPTION = event_deliveries.c, event_handlers.c, event_subscriptions.c
 _NOT_BEGUN = (State.PENDING, State.SENT, State.PAUSED)
