@@ -1,10 +1,13 @@
 """The file of an SQLite ledger: where it is, and who may read it."""
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+_making = threading.Lock()
 
 
 def file_of(database: str | None) -> Path:
@@ -27,5 +30,7 @@ def make_private(_: Any, __: Any, arguments: Any, ___: Any) -> None:
     query = parse_qs(urlsplit(database).query) if database.startswith("file:") else {}
     if query.get("mode", ["rwc"]) != ["rwc"]:  # SQLite is to make no file
         return
-    with suppress(OSError):  # it exists, or can't be made, as SQLite will say
+    # A file that is closed takes all locks of its process along, also those of SQLite. So nobody here may connect to it
+    # while it is open by this number.
+    with _making, suppress(OSError):  # it exists, or can't be made, as SQLite will say
         os.close(os.open(file_of(database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

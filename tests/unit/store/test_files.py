@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from events.diagnosis import Finding, Level
 from events.diagnosis.database import permissions
 from events.pipeline import Pipeline
 from events.settings.settings import Settings
+from events.store.database.files import make_private
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +117,30 @@ def test_a_file_that_is_not_to_be_made_is_not_made(folder: Path) -> None:
         connection.execute(text("SELECT 1"))
     assert modes(folder) == {}
     pipeline.close()
+
+
+def test_nobody_connects_while_a_new_file_is_open_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a thread that makes the file, and at the moment at which it closes it, another that is to connect
+    done: list[str] = []
+    threads: list[threading.Thread] = []
+    really = os.close
+
+    def connect() -> None:
+        make_private(None, None, [tmp_path / "events.db"], None)
+        done.append("another goes on")
+
+    def close(number: int) -> None:
+        threads.append(threading.Thread(target=connect))
+        threads[0].start()
+        threads[0].join(0.1)  # it would be through by then
+        done.append("closed")
+        really(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        make_private(None, None, [tmp_path / "events.db"], None)
+    threads[0].join()
+    # Then that one goes on when the file is closed: its locks would be gone else
+    assert done == ["closed", "another goes on"]
