@@ -146,6 +146,9 @@ class Program:
         steps = [self.publish, self.send, self.send, *[self.claim] * 5, *[self.succeed] * 3, self.fail, self.hand_back,
                  self.extend, self.end, self.release, self.abandon, self.resend, self.drain, self.pass_on, self.pause,
                  self.retire, self.take_back, self.renew]  # fmt: skip
+        self.both("publish", 8)
+        self.both("send", [4, 3, 2], at_once=self.chance.random() < 0.5)
+        self.both("claim", 0, WORKERS[0])  # so that a group runs in every program
         for _ in range(STEPS):
             self.chance.choice(steps)()
             seen = [side.seen() for side in self.sides]
