@@ -3,7 +3,6 @@
 So they are stored as sent. A delivery that is stored first, and marked as sent later, is written twice.
 """
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -14,41 +13,21 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
-    Connection,
     Engine,
-    FromClause,
     Select,
-    Text,
-    Uuid,
-    bindparam,
     case,
-    func,
-    null,
     select,
-    update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from events.ledger import Due, FannedOut, Group, Handled, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
 from events.store.conditions import is_paused
 from events.store.database.engine import look, moment, moments, transaction
-from events.store.database.types import Id
-from events.store.database.upsert import insert_into
-from events.store.fan_out import COLUMNS, DONE, MADE
-from events.store.tables import event_deliveries, event_store, event_subscriptions
+from events.store.new_deliveries import NewDelivery, mark, store
+from events.store.tables import event_store, event_subscriptions
 
 _EVENT, _SUBSCRIPTION = event_store.c, event_subscriptions.c
 _AT_ONCE = 1000  # events in one transaction
-_KINDS: dict[str, Any] = {
-    "event_id": Uuid(),
-    "handler": Text(),
-    "queue": Text(),
-    "event_type": Text(),
-    "state": Text(),
-    "message": BigInteger(),  # NULL: it is not sent
-}
 
 
 class SqlArriving:
@@ -60,7 +39,7 @@ class SqlArriving:
         self._rows = rows
         self._groups: Sequence[Group] = ()
         self._left: Collection[UUID] = ()
-        self.stale_after = timedelta(0)
+        self._stale_after = timedelta(0)
         self.fanned_out = FannedOut()
         self.deliveries: Sequence[Due] = [
             Due(Wakeup(row.id, row.handler, row.queue, 1, row.event_type, 1), 0.0, alone=False)
@@ -71,27 +50,30 @@ class SqlArriving:
         ]
 
     def mark(self, groups: Sequence[Group], stale_after: timedelta, left: Collection[UUID] = ()) -> None:
-        self._groups, self.stale_after, self._left = groups, stale_after, set(left)
+        self._groups, self._stale_after, self._left = groups, stale_after, set(left)
 
-    def to_store(self) -> list[tuple[UUID, str, str, str, str, int | None]]:
-        """A row for each delivery, as _KINDS says. Each message has a number of its own, which its deliveries share."""
+    def to_store(self) -> Sequence[NewDelivery]:
+        """Each message has a number of its own, which its deliveries share."""
         message = {
             (one.event_id, one.handler): number
             for group, number in ((group, secrets.randbits(62)) for group in self._groups)
             for one in group
         }
-        return [
-            (
-                row.id,
-                row.handler,
-                row.queue,
-                row.event_type,
-                State.SENT.value if (row.id, row.handler) in message else row.waits,
-                message.get((row.id, row.handler)),
-            )
-            for row in self._rows
-            if row.id not in self._left
-        ]
+        return [self._new(row, message.get((row.id, row.handler))) for row in self._rows if row.id not in self._left]
+
+    def _new(self, row: Any, message: int | None) -> NewDelivery:
+        now, sent = row.now, message is not None
+        return NewDelivery(
+            row.id,
+            row.handler,
+            row.queue,
+            row.event_type,
+            State.SENT.value if sent else row.waits,
+            now + self._stale_after if sent else now,
+            now,
+            now if sent else None,
+            message,
+        )
 
     def stored(self, made: Sequence[Any]) -> None:
         """Note which deliveries are new; the ledger had the others before, whatever became of them."""
@@ -127,11 +109,12 @@ def arriving(
             yield SqlArriving((), None, None)
             return
     with transaction(engine) as connection:
-        rows = connection.execute(_wanted(dialect, **some), which | {"most": limit}).all()
+        rows = connection.execute(_wanted(dialect, **some), which | {"most": limit} | moments(dialect)).all()
         new = SqlArriving(rows, handlers, queues)
         yield new
-        if to_store := new.to_store():
-            new.stored(_store(connection, to_store, new.stale_after))
+        if deliveries := new.to_store():
+            new.stored(store(connection, deliveries))
+            mark(connection, {one.event_id for one in deliveries})
 
 
 def arrive(engine: Engine, handler: str, event_type: str | None) -> None:
@@ -141,15 +124,6 @@ def arrive(engine: Engine, handler: str, event_type: str | None) -> None:
         with arriving(engine, _AT_ONCE, of=(handler, event_type or "")) as new:
             pass
         made = new.fanned_out.events
-
-
-def _store(connection: Connection, rows: Sequence[tuple[Any, ...]], stale_after: timedelta) -> Sequence[Any]:
-    dialect = connection.dialect.name
-    values = _values(dialect, rows) | moments(dialect, stale_after=stale_after)
-    made = connection.execute(_storing(dialect), values).all()
-    if dialect == "sqlite":
-        connection.execute(_marking(dialect), values)
-    return made
 
 
 # Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
@@ -182,48 +156,5 @@ def _wanted(dialect: str, *, but_some: bool, of_one: bool) -> "Select[Any]":
         found.queue,
         case((found.paused, State.PAUSED.value), else_=State.PENDING.value).label("waits"),
         (found.has_worker & ~found.paused).label("may_be_sent"),
+        moment(dialect).label("now"),
     ).order_by(found.timestamp, found.id, found.handler)
-
-
-@cache
-def _storing(dialect: str) -> Any:
-    rows, now = _table(dialect), moment(dialect)
-    sent = rows.c.message.is_not(None)
-    stored = select(
-        *(rows.c[name] for name in ("event_id", "handler", "queue", "event_type", "state")),
-        case((sent, moment(dialect, "stale_after")), else_=now),
-        now,
-        case((sent, now), else_=null()),
-        rows.c.message,
-    )
-    stored = stored.where(rows.c.event_id.is_not(None))  # without a WHERE, SQLite reads ON as the condition of a join
-    into = insert_into(event_deliveries, dialect).from_select((*COLUMNS, "sent_at", "message"), stored)
-    making: Any = into.on_conflict_do_nothing(index_elements=["event_id", "handler"]).returning(*MADE)
-    # PostgreSQL marks the events in the same statement.
-    return making if dialect == "sqlite" else making.add_cte(_marking(dialect).cte("marked"))
-
-
-@cache
-def _marking(dialect: str) -> Any:
-    return update(event_store).where(_EVENT.id.in_(select(_table(dialect).c.event_id))).values(**DONE)
-
-
-def _table(dialect: str) -> FromClause:
-    """A table with the columns of _KINDS, whose rows are the parameters that `_values` makes."""
-    if dialect == "sqlite":
-        value = func.json_each(bindparam("rows", type_=Text)).table_valued("value").c.value
-        kinds = _KINDS | {"event_id": Id}
-        return select(
-            *(
-                func.json_extract(value, f"$[{place}]", type_=kinds[name]).label(name)
-                for place, name in enumerate(_KINDS)
-            )
-        ).subquery("rows")
-    arrays = [bindparam(f"rows_{name}", type_=ARRAY[Any](kind)) for name, kind in _KINDS.items()]
-    return func.unnest(*arrays).table_valued(*_KINDS, name="rows").render_derived()
-
-
-def _values(dialect: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    if dialect == "sqlite":
-        return {"rows": json.dumps([(str(row[0]), *row[1:]) for row in rows])}
-    return {f"rows_{name}": [row[place] for row in rows] for place, name in enumerate(_KINDS)}

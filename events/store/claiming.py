@@ -179,7 +179,7 @@ def _to_running(dialect: str, keys: FromClause) -> Update:
             attempts=_DELIVERY.attempts + 1,
             worker=bindparam("by"),
             started_at=now,
-            first_started_at=func.coalesce(_DELIVERY.first_started_at, now),
+            first_started_at=func.coalesce(_DELIVERY.first_started_at, _DELIVERY.started_at, now),
             due_at=moment(dialect, "lease"),
             grouped=bindparam("of_several"),
         )

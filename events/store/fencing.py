@@ -16,6 +16,8 @@ from events.store.delivery_keys import Key, is_key, key_table, key_values, unloc
 from events.store.tables import event_deliveries
 
 _DELIVERY = event_deliveries.c
+# What a delivery that succeeded needs no more. Its row is written anyway, and so becomes smaller.
+NO_LONGER = dict.fromkeys(("message", "error_type", "error", "traceback", "place"))
 
 
 def key_of(claim: Claim) -> Key:
@@ -57,9 +59,7 @@ def extending(dialect: str) -> Update:
 
 @cache
 def succeeding(dialect: str) -> Update:
-    return still_ours(dialect).values(
-        state=State.SUCCEEDED, finished_at=moment(dialect), error_type=None, error=None, traceback=None, place=None
-    )
+    return still_ours(dialect).values(state=State.SUCCEEDED, finished_at=moment(dialect), **NO_LONGER)
 
 
 def _are_still_ours(dialect: str) -> ColumnElement[bool]:

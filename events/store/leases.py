@@ -39,6 +39,7 @@ from events.store.conditions import in_state
 from events.store.database.engine import is_relaxed, moment, moments
 from events.store.database.types import is_among
 from events.store.delivery_keys import Key, is_key, key_table, key_values, unlocked
+from events.store.fencing import NO_LONGER
 from events.store.tables import event_deliveries, event_leases
 
 _DELIVERY, _LEASE = event_deliveries.c, event_leases.c
@@ -123,7 +124,12 @@ def _to_running() -> Any:
     return (
         update(event_deliveries)
         .where(in_state(State.SENT), _DELIVERY.message == _LEASE.message, _is_in())
-        .values(state=State.RUNNING, due_at=_LEASE.until, **_claimed())
+        .values(
+            state=State.RUNNING,
+            due_at=_LEASE.until,
+            first_started_at=func.coalesce(_DELIVERY.first_started_at, _DELIVERY.started_at, _LEASE.started_at),
+            **_claimed(),
+        )
     )
 
 
@@ -133,7 +139,6 @@ def _claimed() -> dict[str, Any]:
         "attempts": _DELIVERY.attempts + 1,
         "worker": _LEASE.worker,
         "started_at": _LEASE.started_at,
-        "first_started_at": func.coalesce(_DELIVERY.first_started_at, _LEASE.started_at),
         "grouped": True,
     }
 
@@ -164,5 +169,4 @@ def succeeding() -> Any:
     done = update(event_deliveries).where(
         is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number - 1, mine
     )
-    clean = dict.fromkeys(("error_type", "error", "traceback", "place"))
-    return done.values(state=State.SUCCEEDED, finished_at=moment("postgresql"), **_claimed(), **clean).add_cte(gone)
+    return done.values(state=State.SUCCEEDED, finished_at=moment("postgresql"), **_claimed(), **NO_LONGER).add_cte(gone)

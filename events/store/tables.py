@@ -147,7 +147,7 @@ event_deliveries = Table(
     Column("due_at", UtcDateTime, nullable=False),  # its meaning in each state: see events.ledger.records
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
-    Column("first_started_at", UtcDateTime),
+    Column("first_started_at", UtcDateTime),  # NULL after a first attempt that succeeded in a group: see started_at
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("worker", String(255)),

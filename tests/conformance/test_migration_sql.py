@@ -19,7 +19,7 @@ from support.operator import Operator
 from support.servers import PostgresDatabase
 from support.store import Store
 
-LATEST = "0014"
+LATEST = "0015"
 OLD = "11111111-1111-4111-8111-111111111111"
 NEW = "22222222-2222-4222-8222-222222222222"
 EVENT = "INSERT INTO event_store (id, event_type, event_data, processed) VALUES ('{}', 'Said', '{{}}', {})"

@@ -1,14 +1,15 @@
 """The fan-out of a backlog: the relay sees the deliveries before they are stored, and says what is sent of them."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from events.ledger.records import FannedOut, Group
-from events.store.tables import event_store, event_subscriptions
+from events.store.tables import event_deliveries, event_store, event_subscriptions
 from support.store import HOUR, Store, together
 
 
@@ -157,3 +158,21 @@ def test_relays_that_fan_out_at_once_take_each_event_once(store: Store, at_once:
     sent = [wakeup for one in found for group in one.sent for wakeup in group]
     assert len({(one.event_id, one.handler) for one in sent}) == len(sent)
     assert {one.event_id for one in sent} <= set(ids)
+
+
+def test_what_another_program_made_is_neither_made_again_nor_in_the_way(store: Store) -> None:
+    # Given new events, of which another program has made a delivery by itself
+    store.subscribe("hear")
+    store.subscribe("note")
+    ids = published(store, 4)
+    now = datetime.now(UTC)
+    with store.ledger.events.begin() as connection:
+        alien = {"event_id": ids[1], "handler": "hear", "queue": "q", "event_type": "Said", "state": "succeeded"}
+        connection.execute(insert(event_deliveries), alien | {"due_at": now, "created_at": now})
+    # When a relay fans them out
+    new = arrive(store)
+    # Then that one stays as it is, and all others are sent
+    assert sum(map(len, new.sent)) == 7
+    assert new.made == {("Said", "hear"): 3, ("Said", "note"): 4}
+    assert state_of(store, ids[1], "hear") == "succeeded"
+    assert arrive(store).events == 0

@@ -7,6 +7,7 @@ import warnings
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from events.errors import ConfigurationError, SchemaError
 from events.ledger.records import Wakeup
@@ -38,7 +39,7 @@ def test_two_processes_may_migrate_at_once(empty: Store) -> None:
     said = [process.communicate(timeout=60) for process in processes]
     # Then one of them does it, and neither complains
     assert sorted(out.strip() for out, _ in said) == [
-        str([f"{number:04}" for number in range(1, 15)]),
+        str([f"{number:04}" for number in range(1, 16)]),
         "[]",
     ], said
     assert [err for _, err in said] == ["", ""]
@@ -50,6 +51,25 @@ def test_the_migrated_tables_are_those_that_the_code_speaks_of(store: Store) -> 
         warnings.filterwarnings("ignore", ".*expression-based index")  # SQLite doesn't tell what is in it
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
     assert differences == []
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(("said", "kept"), [("", "85"), ("60", "60")])
+def test_pages_have_room_for_the_second_version_of_a_row(empty: Store, said: str, kept: str) -> None:
+    # Given a table of events of which somebody has said how full its pages may be, or nobody
+    full = f" WITH (fillfactor = {said})" if said else ""
+    empty.foreign(
+        "CREATE TABLE event_store (id uuid PRIMARY KEY, aggregate_id varchar(255), event_type varchar(255) NOT NULL, "
+        "event_data jsonb NOT NULL, version integer NOT NULL, timestamp timestamptz NOT NULL, processed boolean NOT "
+        f"NULL, created_at timestamptz NOT NULL){full}"
+    )
+    # When it is migrated
+    migrate(empty.ledger.engine)
+    # Then it has room, and that person's word counts
+    options = "SELECT option_value FROM pg_class, pg_options_to_table(reloptions) WHERE oid = to_regclass(:name)"
+    with empty.ledger.engine.connect() as connection:
+        found = [connection.scalar(text(options), {"name": name}) for name in ("event_store", "event_deliveries")]
+    assert found == [kept, "85"]
 
 
 def test_missing_tables_name_the_command_to_run(empty: Store) -> None:

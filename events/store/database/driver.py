@@ -1,8 +1,9 @@
 """Sends statements by the driver itself: for every event or delivery that costs a third of SQLAlchemy's way."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -24,6 +25,21 @@ def execute_by_driver(connection: Connection, statement: str, values: Sequence[A
     try:
         return driver.execute(statement, values) if values else driver.execute(statement)
     except library.Error as error:
+        raise as_sqlalchemy_error(connection, statement, error) from error
+
+
+def copy_by_driver(connection: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Copy these rows by `COPY ... FROM STDIN`. For psycopg, in the transaction that SQLAlchemy has begun.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:
         raise as_sqlalchemy_error(connection, statement, error) from error
 
 
