@@ -126,6 +126,7 @@ class Express:
         in_flight: the most deliveries of a queue that may be sent or running, including the new ones. With more, the
             workers of the queue don't keep up.
         handlers, queues: the express is for these alone; None for all.
+        count_running: whether those that run count as on the way, which takes long while dead rows can't be removed.
     """
 
     events: int
@@ -134,6 +135,7 @@ class Express:
     stale_after: timedelta
     handlers: Collection[Handled] | None = None
     queues: Collection[str] | None = None
+    count_running: bool = True
 
 
 class Mark(IntEnum):

@@ -20,7 +20,8 @@ _UNTRIED_FOR = 5.0
 _COUNT_SHARE = 20  # deliveries in flight are counted again after this many times the duration of the last count
 _LOOKED_AT = 50  # due deliveries that are looked at for each message that there is room for
 _FEW = 8  # new events that may be sent one by one; more of them are a backlog, whose deliveries share messages
-_KEEPING_UP = 64  # sent and running deliveries of a queue: with more than these, the queue's workers don't keep up
+_KEEPING_UP = 64  # sent deliveries of a queue: with more than these, the queue's workers don't keep up
+_MANY = 4  # with so many times as many in flight allowed, those that run are too few to matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ class Dispatch:
         room, in_flight = min(self._most_held - held, _KEEPING_UP), _KEEPING_UP
         if not self._transport.features.holds_itself:  # else the ledger counts the messages that other workers hold
             in_flight = min(in_flight, self._limits.max_in_flight)
-        return Express(_FEW, room, in_flight, self._limits.stale_after, self._handlers, self._queues)
+        few_may_be = self._limits.max_in_flight < _MANY * _KEEPING_UP
+        return Express(
+            _FEW, room, in_flight, self._limits.stale_after, self._handlers, self._queues, count_running=few_may_be
+        )
 
     def _fan_out_backlog(self) -> FannedOut:
         """Fan out straight into messages, queue by queue, as far as there is room."""

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from events.hooks import Hooks
 from events.ledger import Handled, Listener, Outbox, Recovery, Subscriptions
+from events.ration import Ration
 from events.relay.dispatch import Dispatch, RelayLimits
 from events.relay.outage import FailedRounds, Outage
 from events.relay.recovering import Recovering
@@ -80,6 +81,8 @@ class Relay:
         self._round_every = min(_ROUND_EVERY, limits.stale_after / 3).total_seconds()
         self._look_every = min(_LOOK_EVERY, limits.poll_interval).total_seconds()
         self._due_every = _DUE_EVERY.total_seconds()
+        # While dead rows can't be removed from the database, these may take long: see events.store.low_water.
+        self._looks, self._waits = Ration(), Ration()
         self._more = False  # whether there may be something to do at once
         self._next_due = 0.0  # the time of the next look for due deliveries
         self._next_look = 0.0  # the time of the next look for lost wake-ups, ended leases and dead letters to copy
@@ -163,7 +166,8 @@ class Relay:
         if now >= self._next_look:
             self._next_look = 0.0  # if the look fails, or there is more, the next round looks again
             if not self._recovering.look():
-                self._next_look = now + self._look_every
+                self._looks.took(time.monotonic() - now)
+                self._next_look = now + max(self._look_every, self._looks.wait)
         if not due and (new.waiting or self._more or now >= self._next_due or (look and not new.events)):
             due = self._dispatch.send_due()
             self._next_due = time.monotonic() + self._due_every
@@ -187,5 +191,9 @@ class Relay:
                 return
 
     def _due_in(self) -> timedelta:
+        if self._waits.wait:
+            return timedelta(seconds=self._waits.wait)
+        begun = time.monotonic()
         due_in = self._outbox.due_in(copies=self._transport.features.copies_dead_letters)
+        self._waits.took(time.monotonic() - begun)
         return timedelta.max if due_in is None else due_in

@@ -17,6 +17,7 @@ from sqlalchemy import (
     true,
 )
 
+from events.store.database.types import UtcDateTime
 from events.store.tables import event_store, event_subscriptions, is_new
 
 _EVENT, _SUBSCRIPTION = event_store.c, event_subscriptions.c
@@ -25,12 +26,13 @@ _AS_MANY = 3  # for each event wanted, this many are looked at, since other rela
 
 
 @cache
-def new_events(dialect: str, *, but_some: bool = False, of_one: bool = False) -> "Select[Any]":
+def new_events(dialect: str, *, but_some: bool = False, of_one: bool = False, since: bool = False) -> "Select[Any]":
     """Lock the `most` oldest new events of all wanted types that no other relay holds: id, event_type and timestamp.
 
     Args:
         but_some: leave out types that are wanted in the queues `but` alone.
         of_one: only the type `of_type`, or all if that is "", as far as the handler `of_handler` wants it.
+        since: only those that are not older than the time `since`; for PostgreSQL.
     """
     wanted, most = _wanted(but_some=but_some, of_one=of_one), bindparam("most", type_=Integer)
     columns = (_EVENT.id, _EVENT.event_type, _EVENT.timestamp)
@@ -46,6 +48,8 @@ def new_events(dialect: str, *, but_some: bool = False, of_one: bool = False) ->
         of_all = select(*columns).join_from(wanted, event_store, _EVENT.id.in_(first_of_type))
         return of_all.where(is_new).order_by(*IN_LINE).limit(most)
     line = select(*IN_LINE).where(is_new, _EVENT.event_type == wanted.c.event_type).order_by(*IN_LINE)
+    if since:
+        line = line.where(_EVENT.timestamp >= bindparam("since", type_=UtcDateTime))
     of_type = line.limit(most * _AS_MANY).correlate(wanted).lateral("of_type")
     oldest = select(of_type.c.id, of_type.c.timestamp).select_from(wanted.join(of_type, true()))
     oldest = oldest.order_by(of_type.c.timestamp, of_type.c.id).limit(most * _AS_MANY)

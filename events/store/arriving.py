@@ -4,6 +4,7 @@ So they are stored as sent. A delivery that is stored first, and marked as sent 
 """
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from events.ledger import Due, FannedOut, Group, Handled, State, Wakeup
 from events.store.arrivals import is_anything_new, new_events
 from events.store.conditions import is_paused
 from events.store.database.engine import look, moment, moments, transaction
+from events.store.low_water import LowWater
 from events.store.new_deliveries import NewDelivery, mark, store
 from events.store.tables import event_store, event_subscriptions
 
@@ -96,8 +98,10 @@ def arriving(
     queues: Collection[str] | None = None,
     but: Collection[str] = (),
     of: Handled | None = None,
+    low_water: LowWater | None = None,
 ) -> Iterator[SqlArriving]:
     """See events.ledger.Outbox. `of`: only events of this type that this handler subscribed to; "" for any type."""
+    water = low_water or LowWater(timedelta(0))
     dialect = engine.dialect.name
     of_handler, of_type = of or ("", "")
     which = {"but": list(but), "of_handler": of_handler, "of_type": of_type}
@@ -109,7 +113,10 @@ def arriving(
             yield SqlArriving((), None, None)
             return
     with transaction(engine) as connection:
-        rows = connection.execute(_wanted(dialect, **some), which | {"most": limit} | moments(dialect)).all()
+        since, begun = water.since, time.monotonic()
+        which |= {"most": limit, "since": since} | moments(dialect)
+        rows = connection.execute(_wanted(dialect, since=since is not None, **some), which).all()
+        water.looked(since, time.monotonic() - begun, len(rows), rows[0].timestamp if rows else None)
         new = SqlArriving(rows, handlers, queues)
         yield new
         if deliveries := new.to_store():
@@ -135,9 +142,9 @@ def _is_anything_new(*, but_some: bool, of_one: bool) -> "Select[Any]":
 
 
 @cache
-def _wanted(dialect: str, *, but_some: bool, of_one: bool) -> "Select[Any]":
+def _wanted(dialect: str, *, but_some: bool, of_one: bool, since: bool) -> "Select[Any]":
     """Lock new events; select a row for each delivery that they are to have, in the order of the events."""
-    mine = new_events(dialect, but_some=but_some, of_one=of_one).cte("mine")
+    mine = new_events(dialect, but_some=but_some, of_one=of_one, since=since).cte("mine")
     paused = is_paused(_SUBSCRIPTION.handler, event_subscriptions)
     handed = select(
         mine.c.id,
@@ -157,4 +164,5 @@ def _wanted(dialect: str, *, but_some: bool, of_one: bool) -> "Select[Any]":
         case((found.paused, State.PAUSED.value), else_=State.PENDING.value).label("waits"),
         (found.has_worker & ~found.paused).label("may_be_sent"),
         moment(dialect).label("now"),
+        found.timestamp,
     ).order_by(found.timestamp, found.id, found.handler)

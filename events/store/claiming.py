@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from events.ledger import State
-from events.store.conditions import in_state, is_paused, was_due
+from events.store.conditions import is_of_state, is_paused, was_due
 from events.store.database.availability import is_locked
 from events.store.database.engine import is_patient, is_relaxed, look, moment, moments, transaction
 from events.store.database.types import readable, stored_json
@@ -57,20 +57,21 @@ def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, 
     delivery is taken, and those that were sent are set aside until it is resumed.
     """
     dialect = engine.dialect.name
-    keys = key_values(dialect, [(event_id, handler, token - 1) for event_id, token in tokens.items()])
-    values = keys | {"of_handler": handler} | moments(dialect, lease=lease)
+    one = len(tokens) == 1
+    keys = [(event_id, handler, token - 1) for event_id, token in tokens.items()]
+    values = key_values(dialect, keys, one=one) | {"of_handler": handler} | moments(dialect, lease=lease)
     values |= {"by": worker[:255], "of_several": len(tokens) > 1}
     if dialect == "postgresql":  # PostgreSQL does all of this in one statement and one round trip
         try:
             with look(engine) as connection:
                 rows = connection.execute(_leasing(), values).all() if len(tokens) > 1 else ()
-                rows = rows or connection.execute(_taking_at_once(), values).all()
+                rows = rows or connection.execute(_taking_at_once(one=one), values).all()
                 if len(rows) < len(tokens):
-                    connection.execute(_setting_aside(dialect), values)
+                    connection.execute(_setting_aside(dialect), values | key_values(dialect, keys))
         except DBAPIError as error:
             if not is_locked(error):
                 raise
-            rows = _take_free(engine, values)
+            rows = _take_free(engine, values | key_values(dialect, keys))
     else:
         with transaction(engine) as connection:
             taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
@@ -89,7 +90,7 @@ def _take_free(engine: Engine, values: dict[str, Any]) -> Sequence[Row[Any]]:
     with transaction(engine) as connection:
         free_keys = connection.execute(_free(), values).all()
         free = values | key_values("postgresql", [tuple(key) for key in free_keys])
-        rows = connection.execute(_taking_at_once(), free).all()
+        rows = connection.execute(_taking_at_once(one=False), free).all()
         if len(rows) < len(free_keys):
             connection.execute(_setting_aside("postgresql"), free)
     locked = len(values["keys_event_id"]) - len(free_keys)
@@ -121,8 +122,8 @@ def _leasing() -> Any:
 
 
 @cache
-def _taking_at_once() -> Any:
-    keys = key_table("postgresql")
+def _taking_at_once(*, one: bool) -> Any:
+    keys = key_table("postgresql", one=one)
     events = select(*keys.c, *_ENVELOPE, _age("postgresql")).outerjoin_from(
         keys, event_store, _EVENT.id == keys.c.event_id
     )
@@ -166,7 +167,7 @@ def _setting_aside(dialect: str) -> Update:
 
 
 def _may_be_taken(keys: FromClause) -> ColumnElement[bool]:
-    return and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
+    return and_(is_key(keys), is_of_state(State.SENT), _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
 
 
 def _to_running(dialect: str, keys: FromClause) -> Update:

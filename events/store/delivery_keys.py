@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from events.ledger import State, Wakeup
-from events.store.conditions import in_state
+from events.store.conditions import is_of_state
 from events.store.database.types import Id
 from events.store.tables import event_deliveries
 
@@ -31,8 +31,13 @@ _DELIVERY = event_deliveries.c
 _NAMES = ("event_id", "handler", "number")
 
 
-def key_table(dialect: str) -> FromClause:
-    """A table with the columns event_id, handler and number; its rows are the parameters that `key_values` makes."""
+def key_table(dialect: str, *, one: bool = False) -> FromClause:
+    """A table with the columns event_id, handler and number; its rows are the parameters that `key_values` makes.
+
+    Args:
+        one: of a single row. PostgreSQL takes any other for ten rows, for which it would rather read all of a table
+            that was small at the last ANALYZE.
+    """
     if dialect == "sqlite":
         value = func.json_each(bindparam("keys", type_=Text)).table_valued("value").c.value
         kinds: dict[str, Any] = {"event_id": Id, "handler": Text(), "number": BigInteger()}
@@ -41,15 +46,19 @@ def key_table(dialect: str) -> FromClause:
             *(func.json_extract(value, path, type_=kinds[name]).label(name) for path, name in places)
         ).subquery("keys")
     kinds = {"event_id": Uuid(), "handler": Text(), "number": BigInteger()}
+    if one:
+        return select(*(bindparam(f"key_{name}", type_=kinds[name]).label(name) for name in _NAMES)).subquery("keys")
     arrays = [bindparam(f"keys_{name}", type_=ARRAY[Any](kinds[name])) for name in _NAMES]
     return func.unnest(*arrays).table_valued(*_NAMES, name="keys").render_derived()
 
 
-def key_values(dialect: str, keys: Iterable[Key]) -> dict[str, Any]:
+def key_values(dialect: str, keys: Iterable[Key], *, one: bool = False) -> dict[str, Any]:
     """Return the parameters of a statement with a `key_table`."""
     rows = list(keys)
     if dialect == "sqlite":
         return {"keys": json.dumps([(str(event_id), handler, number) for event_id, handler, number in rows])}
+    if one:
+        return {f"key_{name}": value for name, value in zip(_NAMES, rows[0], strict=True)}
     return {f"keys_{name}": [row[index] for row in rows] for index, name in enumerate(_NAMES)}
 
 
@@ -83,7 +92,7 @@ def unlocked(which: ColumnElement[bool]) -> ColumnElement[bool]:
 def not_started(dialect: str) -> ColumnElement[bool]:
     """The delivery is sent, and no attempt has the token of its wake-up yet; `wakeup_values` gives the wake-ups."""
     keys = key_table(dialect)
-    return and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+    return and_(is_key(keys), is_of_state(State.SENT), _DELIVERY.attempts == keys.c.number)
 
 
 def wakeup_values(dialect: str, wakeups: Iterable[Wakeup]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ more statements, which would find, count and take them. A backlog is for `arrivi
 """
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -32,9 +33,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from events.ledger import Express, FannedOut, Mark, State, Wakeup
+from events.ration import CHEAP
 from events.store.arrivals import is_anything_new, new_events
 from events.store.conditions import in_state, is_paused
 from events.store.database.engine import look, moment
+from events.store.database.types import UtcDateTime, readable
+from events.store.low_water import LowWater
 from events.store.tables import event_deliveries, event_store, event_subscriptions
 
 _DELIVERY, _EVENT, _SUBSCRIPTION = event_deliveries.c, event_store.c, event_subscriptions.c
@@ -43,12 +47,24 @@ MADE = (_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.queue, _DELIVERY.event_
 DONE = {"processed": True, "fanned_out": Mark.FANNED_OUT.value}
 
 
-def fan_out_few(engine: Engine, limit: int, express: Express) -> FannedOut:
-    """Fan out what the express allows, on PostgreSQL by one statement. SQLite leaves all of it to `arriving`."""
+def fan_out_few(engine: Engine, limit: int, express: Express, low_water: LowWater, on_the_way: LowWater) -> FannedOut:
+    """Fan out what the express allows, on PostgreSQL by one statement. SQLite leaves all of it to `arriving`.
+
+    Args:
+        low_water: of new events.
+        on_the_way: of deliveries that are sent.
+    """
     with look(engine) as connection:
         if engine.dialect.name == "sqlite":
             return FannedOut(backlog=bool(connection.scalar(_IS_ANYTHING_NEW)))
-        statement = _expressing(of_some=express.handlers is not None, in_some=express.queues is not None)
+        since, sent_since, begun = low_water.since, on_the_way.mark, time.monotonic()
+        statement = _expressing(
+            of_some=express.handlers is not None,
+            in_some=express.queues is not None,
+            with_running=express.count_running,
+            since=since is not None,
+            sent_since=sent_since is not None,
+        )
         first, *others = connection.execute(
             statement,
             {
@@ -60,8 +76,15 @@ def fan_out_few(engine: Engine, limit: int, express: Express) -> FannedOut:
                 "base": secrets.randbits(61),
                 "handlers": sorted(express.handlers or ()),
                 "queues": list(express.queues or ()),
+                "since": since,
+                "sent_since": sent_since,
             },
         ).all()
+        seconds = time.monotonic() - begun
+        low_water.looked(since, seconds, first.found, first.oldest)
+        if first.found and seconds > CHEAP and on_the_way.is_old:
+            found = connection.execute(_sent(since=sent_since is not None), {"sent_since": sent_since}).one()
+            on_the_way.looked(sent_since, 0.0, found.sent, found.oldest)
     if first.found > express.events:
         return FannedOut(backlog=True)
     return told(first.events, [row for row in (first, *others) if row.event_id is not None])
@@ -88,12 +111,24 @@ _IS_ANYTHING_NEW = select(is_anything_new())
 
 
 @cache
-def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
+def _sent(*, since: bool) -> Any:
+    """Select the number of deliveries that are sent, and the time of the oldest, as `sent` and `oldest`."""
+    columns = func.count().label("sent"), func.min(_DELIVERY.sent_at).label("oldest")
+    some = select(*columns).where(in_state(State.SENT))
+    return some.where(_sent_since()) if since else some
+
+
+def _sent_since() -> ColumnElement[bool]:
+    return _DELIVERY.sent_at >= bindparam("sent_since", type_=UtcDateTime)
+
+
+@cache
+def _expressing(*, of_some: bool, in_some: bool, with_running: bool, since: bool, sent_since: bool) -> "Select[Any]":
     """Mark as sent those deliveries for which a queue has room, in which none waits and whose workers keep up."""
-    mine, now = new_events("postgresql").cte("mine"), moment("postgresql")
+    mine, now = new_events("postgresql", since=since).cte("mine"), moment("postgresql")
     few = select(func.count()).select_from(mine).scalar_subquery() <= bindparam("few", type_=Integer)
     place = func.row_number().over(order_by=(mine.c.timestamp, mine.c.id, _SUBSCRIPTION.handler))
-    keeping_up = _keeping_up(in_some)
+    keeping_up = _keeping_up(in_some=in_some, with_running=with_running, sent_since=sent_since)
     at_once = [
         _SUBSCRIPTION.batch.is_(False),
         _SUBSCRIPTION.orphaned_at.is_(None),
@@ -123,7 +158,7 @@ def _expressing(*, of_some: bool, in_some: bool) -> "Select[Any]":
     return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows.where(few), few)
 
 
-def _keeping_up(in_some: bool) -> CTE:
+def _keeping_up(*, in_some: bool, with_running: bool, sent_since: bool) -> CTE:
     """The queues in which no delivery waits, with the number of deliveries that are on the way in each."""
     query = select(_SUBSCRIPTION.queue).distinct()
     if in_some:
@@ -132,13 +167,17 @@ def _keeping_up(in_some: bool) -> CTE:
     theirs = _DELIVERY.queue == queues.c.queue
     waits = exists().where(in_state(State.PENDING), theirs, _DELIVERY.due_at <= moment("postgresql"))
 
-    def count(state: State) -> Any:
-        some = select(_DELIVERY.queue).where(in_state(state), theirs).limit(bindparam("in_flight", type_=Integer))
+    def count(state: State, *also: ColumnElement[bool]) -> Any:
+        some = (
+            select(_DELIVERY.queue).where(in_state(state), theirs, *also).limit(bindparam("in_flight", type_=Integer))
+        )
         return select(func.count()).select_from(some.correlate(queues).subquery()).scalar_subquery()
 
-    on_the_way = (count(State.SENT) + count(State.RUNNING)).label("on_the_way")
+    on_the_way = count(State.SENT, *([_sent_since()] if sent_since else []))
+    if with_running:
+        on_the_way += count(State.RUNNING)
     # Without MATERIALIZED, PostgreSQL might count anew for each event.
-    return select(queues, on_the_way).where(~waits).cte("keeping_up").prefix_with("MATERIALIZED")
+    return select(queues, on_the_way.label("on_the_way")).where(~waits).cte("keeping_up").prefix_with("MATERIALIZED")
 
 
 def first_state() -> ColumnElement[str]:
@@ -157,7 +196,7 @@ def deliveries_of(events: Any, *columns: Any) -> "Select[Any]":
 def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]", few: ColumnElement[bool]) -> "Select[Any]":
     """Return a row for each delivery that was made, in the order of the events; one of NULLs if there is none.
 
-    Each has the number of events that were fanned out, and of those that were `found`.
+    Each has the number of events that were fanned out, of those that were `found`, and the time of the `oldest`.
     """
     done = update(event_store).where(_EVENT.id == mine.c.id, few).values(**DONE)
     marked = done.returning(_EVENT.id).cte("marked")
@@ -166,7 +205,8 @@ def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]", few
     made = insert.returning(*MADE).cte("made")
     events = select(func.count()).select_from(marked).scalar_subquery().label("events")
     found = select(func.count()).select_from(mine).scalar_subquery().label("found")
+    oldest = select(func.min(readable(mine.c.timestamp), type_=UtcDateTime)).scalar_subquery().label("oldest")
     in_line = (mine.c.timestamp, mine.c.id, made.c.handler)
     one = select(literal_column("1").label("one")).subquery("one")
     there = made.join(mine, mine.c.id == made.c.event_id)
-    return select(made, events, found).select_from(one.outerjoin(there, true())).order_by(*in_line)
+    return select(made, events, found, oldest).select_from(one.outerjoin(there, true())).order_by(*in_line)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Update, and_, update
 
 from events.ledger import Claim, State
-from events.store.conditions import in_state
+from events.store.conditions import is_of_state
 from events.store.database.engine import moment
 from events.store.delivery_keys import Key, is_key, key_table, key_values, unlocked
 from events.store.tables import event_deliveries
@@ -30,7 +30,7 @@ def is_still(key: Key) -> ColumnElement[bool]:
     return and_(
         _DELIVERY.event_id == event_id,
         _DELIVERY.handler == handler,
-        in_state(State.RUNNING),
+        is_of_state(State.RUNNING),
         _DELIVERY.attempts == token,
     )
 
@@ -58,10 +58,14 @@ def extending(dialect: str) -> Update:
 
 
 @cache
-def succeeding(dialect: str) -> Update:
-    return still_ours(dialect).values(state=State.SUCCEEDED, finished_at=moment(dialect), **NO_LONGER)
+def succeeding(dialect: str, *, one: bool) -> Update:
+    return (
+        update(event_deliveries)
+        .where(_are_still_ours(dialect, one=one))
+        .values(state=State.SUCCEEDED, finished_at=moment(dialect), **NO_LONGER)
+    )
 
 
-def _are_still_ours(dialect: str) -> ColumnElement[bool]:
-    keys = key_table(dialect)
-    return and_(is_key(keys), in_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)
+def _are_still_ours(dialect: str, *, one: bool = False) -> ColumnElement[bool]:
+    keys = key_table(dialect, one=one)
+    return and_(is_key(keys), is_of_state(State.RUNNING), _DELIVERY.attempts == keys.c.number)

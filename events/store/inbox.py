@@ -125,13 +125,13 @@ class SqlInbox:
 
     def succeed(self, connection: Connection, claims: Sequence[Claim]) -> None:
         settle(connection)
-        values = key_values(self._dialect, map(key_of, claims)) | moments(self._dialect)
-        first, done = claims[0], 0
+        first, done, one = claims[0], 0, len(claims) == 1
+        values = key_values(self._dialect, map(key_of, claims), one=one) | moments(self._dialect)
         if leased := [claim for claim in claims if claim.lease is not None]:
             lease = {"of_lease": leased[0].lease, "of_them": len(leased), "by": leased[0].worker[:255]}
-            done = connection.execute(succeeding_by_lease(), values | lease, execution_options=OURS).rowcount
+            done = connection.execute(succeeding_by_lease(one=one), values | lease, execution_options=OURS).rowcount
         if done < len(claims):
-            done += connection.execute(succeeding(self._dialect), values, execution_options=OURS).rowcount
+            done += connection.execute(succeeding(self._dialect, one=one), values, execution_options=OURS).rowcount
         if done != len(claims):
             raise LeaseLost(
                 f"delivery of {first.envelope.id} to {first.handler}: attempt {first.attempt} by {first.worker} took "

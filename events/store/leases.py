@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from events.ledger import State
-from events.store.conditions import in_state
+from events.store.conditions import in_state, is_of_state
 from events.store.database.engine import is_relaxed, moment, moments
 from events.store.database.types import is_among
 from events.store.delivery_keys import Key, is_key, key_table, key_values, unlocked
@@ -94,7 +94,7 @@ def _unfold(connection: Connection, messages: Collection[int]) -> None:
     if messages:
         connection.execute(_unfolding_messages(), {"messages": list(messages)})
         # Deliveries that another transaction has locked are unfolded later, so their lease stays.
-        left = exists().where(in_state(State.SENT), _DELIVERY.message == _LEASE.message, _is_in())
+        left = exists().where(is_of_state(State.SENT), _DELIVERY.message == _LEASE.message, _is_in())
         whole = delete(event_leases).where(_LEASE.message.in_(messages), ~left.correlate(event_leases))
         connection.execute(whole)
 
@@ -106,7 +106,7 @@ def _unfold(connection: Connection, messages: Collection[int]) -> None:
 def _unfolding_keys(*, waits: bool) -> Any:
     keys = key_table("postgresql")
     mine = or_(bindparam("by", type_=String) == "", _LEASE.worker == bindparam("by", type_=String))
-    which = and_(is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number)
+    which = and_(is_key(keys), is_of_state(State.SENT), _DELIVERY.attempts == keys.c.number)
     return _to_running().where(which if waits else unlocked(which), mine)
 
 
@@ -116,14 +116,14 @@ def _unfolding_messages() -> Any:
     of_them = _LEASE.message.in_(bindparam("messages", expanding=True))
     found = select(_LEASE.message, _LEASE.handler, ids.c.id).select_from(event_leases.join(ids, true()))
     which = found.where(of_them).subquery("which")
-    here = and_(_DELIVERY.event_id == which.c.id, _DELIVERY.handler == which.c.handler, in_state(State.SENT))
+    here = and_(_DELIVERY.event_id == which.c.id, _DELIVERY.handler == which.c.handler, is_of_state(State.SENT))
     return _to_running().where(unlocked(and_(here, _DELIVERY.message == which.c.message)), of_them)
 
 
 def _to_running() -> Any:
     return (
         update(event_deliveries)
-        .where(in_state(State.SENT), _DELIVERY.message == _LEASE.message, _is_in())
+        .where(is_of_state(State.SENT), _DELIVERY.message == _LEASE.message, _is_in())
         .values(
             state=State.RUNNING,
             due_at=_LEASE.until,
@@ -160,13 +160,13 @@ def leasing(mine: Any) -> Any:
 
 
 @cache
-def succeeding() -> Any:
+def succeeding(*, one: bool) -> Any:
     """Write the successes of deliveries that run by the lease `of_lease`, and end it if it has no others."""
-    keys, number = key_table("postgresql"), bindparam("of_lease", type_=BigInteger)
+    keys, number = key_table("postgresql", one=one), bindparam("of_lease", type_=BigInteger)
     whole = func.cardinality(_LEASE.event_ids) == bindparam("of_them", type_=Integer)
     gone = delete(event_leases).where(_LEASE.message == number, whole).cte("gone")
     mine = and_(_DELIVERY.message == _LEASE.message, _LEASE.message == number, _LEASE.worker == bindparam("by"))
     done = update(event_deliveries).where(
-        is_key(keys), in_state(State.SENT), _DELIVERY.attempts == keys.c.number - 1, mine
+        is_key(keys), is_of_state(State.SENT), _DELIVERY.attempts == keys.c.number - 1, mine
     )
     return done.values(state=State.SUCCEEDED, finished_at=moment("postgresql"), **_claimed(), **NO_LONGER).add_cte(gone)

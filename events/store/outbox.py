@@ -1,13 +1,13 @@
 """What relays read and write to send due deliveries. Keeps events.ledger.Outbox; each method is one transaction."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, Select, exists, func, or_, select, update
+from sqlalchemy import Engine, Select, exists, func, or_, select, union_all, update
 
 from events.ledger import (
     Arriving,
@@ -31,12 +31,16 @@ from events.store.delivery_keys import not_started, wakeup_values
 from events.store.due_deliveries import due_deliveries, mark_sent, wakeup_of
 from events.store.fan_out import fan_out_few
 from events.store.leases import is_leased
+from events.store.low_water import LowWater
 from events.store.marked_by_others import is_any_unsettled, settle
 from events.store.passing_on import of_these, passed, passed_on
 from events.store.tables import event_deliveries, event_leases
 from events.store.waiting_queues import heads
 
 _DELIVERY = event_deliveries.c
+_OLD = timedelta(seconds=15)  # the time of a new event that came the usual way is not older
+_SENT_BEFORE = timedelta(seconds=2)  # a delivery is marked as sent in a transaction that takes less
+_ENDED = timedelta(seconds=10)  # a lease that ended so long ago is on its way to the next
 
 
 class SqlOutbox:
@@ -52,10 +56,13 @@ class SqlOutbox:
         self._dialect = engine.dialect.name
         self._listen = listen
         self._handle_marked = handle_marked
+        # Looks for other types have other marks: these come and go with the queues that are full.
+        self._new: defaultdict[tuple[str, ...], LowWater] = defaultdict(lambda: LowWater(_OLD))
+        self._on_the_way = LowWater(_SENT_BEFORE)
 
     def fan_out(self, limit: int, express: Express | None = None) -> FannedOut:
         if express is not None:
-            return fan_out_few(self._engine, limit, express)
+            return fan_out_few(self._engine, limit, express, self._new[()], self._on_the_way)
         with arriving(self._engine, limit) as new:  # nobody says what is sent at once
             pass
         return new.fanned_out
@@ -68,7 +75,8 @@ class SqlOutbox:
         queues: Collection[str] | None = None,
         but: Collection[str] = (),
     ) -> AbstractContextManager[Arriving]:
-        return arriving(self._engine, limit, handlers, queues, but)
+        low_water = self._new[tuple(sorted(but))]
+        return arriving(self._engine, limit, handlers, queues, but, low_water=low_water)
 
     def settle_marked(self, limit: int) -> Settled:
         return settle(self._engine, limit, handle=self._handle_marked)
@@ -83,7 +91,9 @@ class SqlOutbox:
     def in_flight(self) -> dict[str, Counter[str]]:
         counts: dict[str, Counter[str]] = {}
         with look(self._engine) as connection:
-            for queue, handler, count in connection.execute(_IN_FLIGHT):
+            for queue, handler, count in connection.execute(
+                _in_flight(self._dialect), moments(self._dialect, ended=-_ENDED)
+            ):
                 counts.setdefault(queue, Counter())[handler] = count
         return counts
 
@@ -169,11 +179,15 @@ class SqlOutbox:
 
 # Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
 
-_IN_FLIGHT = (
-    select(_DELIVERY.queue, _DELIVERY.handler, func.count())
-    .where(in_state(State.SENT, State.RUNNING))
-    .group_by(_DELIVERY.queue, _DELIVERY.handler)
-)
+
+@cache
+def _in_flight(dialect: str) -> "Select[Any]":
+    """Each state by its own index. A lease that ended long ago is left out."""
+    columns = (_DELIVERY.queue, _DELIVERY.handler)
+    sent = select(*columns).where(in_state(State.SENT))
+    running = select(*columns).where(in_state(State.RUNNING), _DELIVERY.due_at > moment(dialect, "ended"))
+    both = union_all(sent, running).subquery()
+    return select(both.c.queue, both.c.handler, func.count()).group_by(both.c.queue, both.c.handler)
 
 
 @cache

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Select, Text, and_, cast, delete, exists, false, 
 
 from events.errors import WorkerLost
 from events.ledger import DeadLetter, DeadLetterFilter, Missing, Outcome, State, Wakeup, failure_without_trace
-from events.store.conditions import in_state, is_paused, waits
+from events.store.conditions import in_state, is_of_state, is_paused, waits
 from events.store.database.availability import AWAY, is_away
 from events.store.database.engine import look, moment, moments, now_plus, relaxed_commit, transaction
 from events.store.delivery_keys import is_key, key_table, key_values, locked, not_started, unlocked, wakeup_values
@@ -182,7 +182,7 @@ class SqlRecovery:
             keys, death = key_table(self._dialect), _DELIVERY.attempts + _DELIVERY.replays
             connection.execute(
                 update(event_deliveries)
-                .where(unlocked(and_(is_key(keys), death == keys.c.number, in_state(State.DEAD))))
+                .where(unlocked(and_(is_key(keys), death == keys.c.number, is_of_state(State.DEAD))))
                 .values(copied=True),
                 key_values(
                     self._dialect,

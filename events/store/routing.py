@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from events.ledger import HELD, State
-from events.store.conditions import in_state, waits
+from events.store.conditions import in_state, is_of_state, waits
 from events.store.database.engine import look, moment, moments, now_plus, transaction
 from events.store.database.listener import wake_relays
 from events.store.database.types import UtcDateTime
@@ -57,7 +57,7 @@ def sending_home(dialect: str) -> Update:
     """Put pending deliveries, whose keys are the parameters, where they belong."""
     keys = key_table(dialect)
     due_at = case((home().is_(None), _NEVER), else_=_DELIVERY.due_at)
-    going = update(event_deliveries).where(is_key(keys), in_state(State.PENDING))
+    going = update(event_deliveries).where(is_key(keys), is_of_state(State.PENDING))
     return going.values(queue=func.coalesce(home(), _DELIVERY.queue), due_at=due_at)
 
 

@@ -126,6 +126,11 @@ class Bed:
             "w@bench", "--without-gossip", "--without-mingle", "--without-heartbeat",
         )  # fmt: skip
 
+    def end(self, process: Running) -> None:
+        """End it before the others."""
+        process.end()
+        self.processes.remove(process)
+
     def rows(self, statement: str, **values: Any) -> list[Any]:
         with self.engine.connect() as connection:
             result = connection.execute(text(statement), values)

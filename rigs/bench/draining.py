@@ -11,7 +11,7 @@ from rigs.bench.options import Options
 from rigs.bench.rig import EMPTY, Rig
 
 WARM_UP = 0.1  # share of the effects
-_EFFECTS = "SELECT count(*) FROM bench_effects"
+EFFECTS = "SELECT count(*) FROM bench_effects"
 TIMES = "SELECT extract(epoch FROM at) FROM bench_effects ORDER BY at"
 _ONCE = "SELECT count(*), count(DISTINCT (handler, number)) FROM bench_effects"
 _UNFINISHED = " + ".join(  # one by one: each has an index, whatever else is in the table
@@ -80,7 +80,7 @@ def drain(
         if kind == "Silent":
             bed.until(bed.noted, expected, what)
             return rate([at for _, at in records.read(bed.records)])
-        bed.until(lambda: bed.number(_EFFECTS), expected, what, every=0.25)
+        bed.until(lambda: bed.number(EFFECTS), expected, what, every=0.25)
         if side == "ours":
             _check_once(bed, names(kind), expected)
         return rate([float(row[0]) for row in bed.rows(TIMES)])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from rigs.bench import records
+from rigs.bench.bed import Bed
 from rigs.bench.draining import NAMES
 from rigs.bench.figures import Compare, Goal, Measurement
 from rigs.bench.options import Options
@@ -30,15 +31,25 @@ def waits(rig: Rig, options: Options, broker: str, template: str = EMPTY) -> Map
     seconds = options.sized(20, 3) + WARM_UP
     with rig.bed(broker, template) as bed:
         bed.worker("events")
-        bed.python("-m", "rigs.bench.pacer", str(RATE), str(FIRST / RATE))
-        bed.until(bed.noted, FIRST, "the worker's start")
-        begun = time.time()
-        committed: list[float] = bed.figures("-m", "rigs.bench.pacer", str(RATE), str(seconds))
-        bed.until(bed.noted, FIRST + len(committed), "the last events")
-        started: dict[int, float] = {}
-        for number, at in records.read(bed.records):
-            if at > begun:  # a handler that is started again counts the first time
-                started.setdefault(number, at)
-        found = [max(0.0, started[number] - at) * 1000 for number, at in enumerate(committed)][RATE * WARM_UP :]
-        cuts = statistics.quantiles(found, n=100, method="inclusive")
-        return {"p50": cuts[49], "p99": cuts[98]}
+        start(bed)
+        return waits_of(bed, seconds)
+
+
+def start(bed: Bed) -> None:
+    """Wait until a worker works."""
+    bed.python("-m", "rigs.bench.pacer", str(RATE), str(FIRST / RATE))
+    bed.until(bed.noted, FIRST, "the worker's start")
+
+
+def waits_of(bed: Bed, seconds: int) -> Mapping[str, float]:
+    """Of a worker that works. The first seconds, in which it warms up, don't count."""
+    begun = time.time()
+    committed: list[float] = bed.figures("-m", "rigs.bench.pacer", str(RATE), str(seconds))
+    bed.until(bed.noted, FIRST + len(committed), "the last events")
+    started: dict[int, float] = {}
+    for number, at in records.read(bed.records):
+        if at > begun:  # a handler that is started again counts the first time
+            started.setdefault(number, at)
+    found = [max(0.0, started[number] - at) * 1000 for number, at in enumerate(committed)][RATE * WARM_UP :]
+    cuts = statistics.quantiles(found, n=100, method="inclusive")
+    return {"p50": cuts[49], "p99": cuts[98]}

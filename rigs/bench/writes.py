@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from rigs.bench.bed import Bed
-from rigs.bench.draining import APPS
+from rigs.bench.draining import APPS, EFFECTS
 from rigs.bench.figures import Compare, Goal, Measurement
 from rigs.bench.latency import RATE
 from rigs.bench.models import COPIES
@@ -12,7 +12,6 @@ from rigs.bench.options import Options
 from rigs.bench.rig import Rig
 
 _KIND = "OnConnection"
-_EFFECTS = "SELECT count(*) FROM bench_effects"
 _ROWS = """
     SELECT CASE WHEN relname = 'event_store' THEN 'event_store' ELSE 'ledger' END,
         sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_hot_upd), sum(n_dead_tup)
@@ -55,7 +54,7 @@ def _steady(rig: Rig, seconds: int) -> Mapping[str, float]:
         bed.worker(APPS["ours"])
         bed.python("-m", "rigs.bench.pacer", str(RATE), "0.1", _KIND)  # the handlers' paces are known afterwards
         first = int(RATE * 0.1) * COPIES
-        bed.until(lambda: bed.number(_EFFECTS), first, "the worker's start")
+        bed.until(lambda: bed.number(EFFECTS), first, "the worker's start")
         wal = bed.number(_WAL)
         bed.python("-m", "rigs.bench.pacer", str(RATE), str(seconds), _KIND)
         return _after(bed, {}, wal, first // COPIES + RATE * seconds)
@@ -64,7 +63,7 @@ def _steady(rig: Rig, seconds: int) -> Mapping[str, float]:
 def _after(bed: Bed, before: Mapping[str, list[float]], wal: float, events: int) -> Mapping[str, float]:
     """The figures of the run, when it has come to its end."""
     deliveries = events * COPIES
-    bed.until(lambda: bed.number(_EFFECTS), deliveries, "the effects", every=0.25)
+    bed.until(lambda: bed.number(EFFECTS), deliveries, "the effects", every=0.25)
     wal = bed.number(_WAL) - wal
     for process in bed.processes:
         process.end()  # a connection tells what it has counted when it closes, at the latest

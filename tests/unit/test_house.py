@@ -37,7 +37,7 @@ def test_a_door_opens_to_all_that_it_names(folder: str) -> None:
     assert [name for name in door.__all__ if not hasattr(door, name)] == []
 
 
-WORDS = {"errors", "text", "definition", "throttle", "watchdog", "release", "lazily", "self_pipe"}
+WORDS = {"errors", "text", "definition", "throttle", "ration", "watchdog", "release", "lazily", "self_pipe"}
 WORDS |= {"event", "integration", "retry", "settings"}
 
 
