@@ -1,0 +1,49 @@
+"""Indexes that are far larger than what is in them: B-trees whose pages emptied and were not given back."""
+
+from events.diagnosis.findings import Finding, ok, warning
+from events.diagnosis.upkeep import LIMITS, Limits, ours, rows
+from events.pipeline import Pipeline
+from events.text import plural
+
+_FILLED = 0.9  # of a page, unless the index says otherwise
+_GUESS = 32  # bytes of a value of which there are no statistics, or none that the role may see
+
+# Entries and pages are those that the last VACUUM or ANALYZE counted, both at the same time. An entry has a header of 8
+# bytes and a pointer of 4; a page has 40 bytes that entries can't have. Values that repeat take less than this says.
+_INDEXES = """
+    SELECT index.oid::regclass::text AS name, index.relpages * size.page AS bytes, index.reltuples AS entries,
+        index.reltuples * (12 + ceil(sum(coalesce(known.avg_width, nullif(at.attlen, -1), :guess)) / 8) * 8)
+            * size.page / (size.page - 40) / :filled AS needed
+    FROM (SELECT current_setting('block_size')::float8 AS page) size, pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
+    JOIN pg_catalog.pg_am am ON am.oid = index.relam AND am.amname = 'btree'
+    JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_attribute at ON at.attrelid = i.indexrelid
+    LEFT JOIN pg_catalog.pg_attribute col ON col.attrelid = i.indrelid AND col.attnum = i.indkey[at.attnum - 1]
+    LEFT JOIN pg_catalog.pg_stats known ON known.schemaname = n.nspname AND NOT known.inherited
+        AND known.tablename = CASE WHEN col.attnum IS NULL THEN index.relname ELSE c.relname END
+        AND known.attname = coalesce(col.attname, at.attname)
+    WHERE i.indrelid = ANY (ARRAY[{ours}]::oid[]) AND i.indisvalid AND index.relkind = 'i' AND index.relpages > 0
+        AND index.reltuples >= 0
+    GROUP BY index.oid, index.relname, index.relpages, index.reltuples, size.page
+    ORDER BY index.relname"""
+
+
+def index_bloat(pipeline: Pipeline, limits: Limits = LIMITS) -> list[Finding]:
+    """Which indexes of our tables are several times larger than their entries need, by a rough estimate."""
+    if pipeline.ledger.engine.dialect.name == "sqlite":
+        return []
+    found = rows(pipeline, _INDEXES.format(ours=ours()), guess=_GUESS, filled=_FILLED)
+    findings = []
+    for index in found:
+        if index.bytes - index.needed >= limits.wasted and index.bytes >= limits.bloat * index.needed:
+            needs = f"{index.entries:,.0f} entries need about {_megabytes(index.needed)}"
+            says = f"{index.name} has {_megabytes(index.bytes)}, where {needs}"
+            findings.append(warning("index bloat", says, f"run: REINDEX INDEX CONCURRENTLY {index.name}"))
+    whole = _megabytes(sum(index.bytes for index in found))
+    return findings or [ok("index bloat", f"{plural(len(found), 'index', 'indexes')} of {whole}, none far too large")]
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 2**20:,.0f} MB"
