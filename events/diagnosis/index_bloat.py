@@ -10,6 +10,7 @@ _GUESS = 32  # bytes of a value of which there are no statistics, or none that t
 
 # Entries and pages are those that the last VACUUM or ANALYZE counted, both at the same time. An entry has a header of 8
 # bytes and a pointer of 4; a page has 40 bytes that entries can't have. Values that repeat take less than this says.
+# Because of its LIMIT, the subquery looks up the few columns that are asked for, however many the database has.
 _INDEXES = """
     SELECT index.oid::regclass::text AS name, index.relpages * size.page AS bytes, index.reltuples AS entries,
         index.reltuples * (12 + ceil(sum(coalesce(known.avg_width, nullif(at.attlen, -1), :guess)) / 8) * 8)
@@ -21,9 +22,11 @@ _INDEXES = """
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_attribute at ON at.attrelid = i.indexrelid
     LEFT JOIN pg_catalog.pg_attribute col ON col.attrelid = i.indrelid AND col.attnum = i.indkey[at.attnum - 1]
-    LEFT JOIN pg_catalog.pg_stats known ON known.schemaname = n.nspname AND NOT known.inherited
-        AND known.tablename = CASE WHEN col.attnum IS NULL THEN index.relname ELSE c.relname END
-        AND known.attname = coalesce(col.attname, at.attname)
+    LEFT JOIN LATERAL (
+        SELECT avg_width FROM pg_catalog.pg_stats
+        WHERE schemaname = n.nspname AND attname = coalesce(col.attname, at.attname) AND NOT inherited
+            AND tablename = CASE WHEN col.attnum IS NULL THEN index.relname ELSE c.relname END
+        LIMIT 1) known ON true
     WHERE i.indrelid = ANY (ARRAY[{ours}]::oid[]) AND i.indisvalid AND index.relkind = 'i' AND index.relpages > 0
         AND index.reltuples >= 0
     GROUP BY index.oid, index.relname, index.relpages, index.reltuples, size.page
