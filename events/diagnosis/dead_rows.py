@@ -19,7 +19,7 @@ def dead_rows(pipeline: Pipeline, limits: Limits = LIMITS) -> list[Finding]:
     if not on_primary(pipeline):
         return []
     found = tables(pipeline)
-    full = [table for table in found if _is_full(table, limits)]
+    full = [table for table in found if is_full(table, limits)]
     if not full:
         dead = sum(table.dead for table in found)
         return [ok("dead rows", f"{dead:,}, beside {sum(table.live for table in found):,} living rows")]
@@ -29,13 +29,14 @@ def dead_rows(pipeline: Pipeline, limits: Limits = LIMITS) -> list[Finding]:
     on = all(_is_on(pipeline, name) for name in _SETTINGS)
     findings = []
     for table in full:
-        why, cure = _why(table, held=held, hidden=hidden, on=on)
+        why, cure = reason(table, held=held, hidden=hidden, on=on)
         says = f"{table.name} has {table.dead:,} dead rows beside {table.live:,} living rows; {why}"
         findings.append(warning("dead rows", says, cure))
     return findings
 
 
-def _is_full(table: TableStatistics, limits: Limits) -> bool:
+def is_full(table: TableStatistics, limits: Limits) -> bool:
+    """Whether the table has so many dead rows that looks slow down, or that a VACUUM must have failed to come."""
     if table.dead < limits.dead:
         return False
     waited = table.vacuumed is None or table.vacuumed >= limits.unvacuumed.total_seconds()
@@ -43,7 +44,7 @@ def _is_full(table: TableStatistics, limits: Limits) -> bool:
     return overdue or table.dead >= limits.dead_at_most or table.dead >= limits.dead_share * table.live
 
 
-def _why(table: TableStatistics, *, held: bool, hidden: bool, on: bool) -> tuple[str, str]:
+def reason(table: TableStatistics, *, held: bool, hidden: bool, on: bool) -> tuple[str, str]:
     """Why the dead rows are still there, and the cure.
 
     Args:
