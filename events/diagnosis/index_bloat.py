@@ -5,7 +5,6 @@ from events.diagnosis.upkeep import LIMITS, Limits, ours, rows
 from events.pipeline import Pipeline
 from events.text import plural
 
-_FILLED = 0.9  # of a page, unless the index says otherwise
 _GUESS = 32  # bytes of a value of which there are no statistics, or none that the role may see
 
 # Entries and pages are those that the last VACUUM or ANALYZE counted, both at the same time. An entry has a header of 8
@@ -14,7 +13,9 @@ _GUESS = 32  # bytes of a value of which there are no statistics, or none that t
 _INDEXES = """
     SELECT index.oid::regclass::text AS name, index.relpages * size.page AS bytes, index.reltuples AS entries,
         index.reltuples * (12 + ceil(sum(coalesce(known.avg_width, nullif(at.attlen, -1), :guess)) / 8) * 8)
-            * size.page / (size.page - 40) / :filled AS needed
+            * size.page / (size.page - 40) * 100 / coalesce((
+                SELECT option_value::int FROM pg_catalog.pg_options_to_table(index.reloptions)
+                WHERE option_name = 'fillfactor'), 90) AS needed
     FROM (SELECT current_setting('block_size')::float8 AS page) size, pg_catalog.pg_index i
     JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
     JOIN pg_catalog.pg_am am ON am.oid = index.relam AND am.amname = 'btree'
@@ -29,7 +30,7 @@ _INDEXES = """
         LIMIT 1) known ON true
     WHERE i.indrelid = ANY (ARRAY[{ours}]::oid[]) AND i.indisvalid AND index.relkind = 'i' AND index.relpages > 0
         AND index.reltuples >= 0
-    GROUP BY index.oid, index.relname, index.relpages, index.reltuples, size.page
+    GROUP BY index.oid, index.relname, index.relpages, index.reltuples, index.reloptions, size.page
     ORDER BY index.relname"""
 
 
@@ -37,7 +38,7 @@ def index_bloat(pipeline: Pipeline, limits: Limits = LIMITS) -> list[Finding]:
     """Which indexes of our tables are several times larger than their entries need, by a rough estimate."""
     if pipeline.ledger.engine.dialect.name == "sqlite":
         return []
-    found = rows(pipeline, _INDEXES.format(ours=ours()), guess=_GUESS, filled=_FILLED)
+    found = rows(pipeline, _INDEXES.format(ours=ours()), guess=_GUESS)
     findings = []
     for index in found:
         if index.bytes - index.needed >= limits.wasted and index.bytes >= limits.bloat * index.needed:

@@ -100,9 +100,10 @@ def _finding(holder: Holder) -> Finding:
 def _sessions(pipeline: Pipeline) -> Iterator[Holder]:
     role = pipeline.ledger.engine.url.username or "the role"
     for session in rows(pipeline, _SESSIONS, hidden=_HIDDEN):
-        client = "" if session.hidden else f", from {session.client or 'its own machine'}"
+        application = f", application {session.application_name!r}" if session.application_name else ""
+        client = "" if session.hidden else f", from {session.client or 'the server itself'}"
         # A VACUUM of autovacuum is left out; its ANALYZE isn't, and has no user.
-        who = f"{session.usename or 'autovacuum'}, application {session.application_name!r}{client}"
+        who = f"{session.usename or 'autovacuum'}{application}{client}"
         told, cure = _standby(session, who) if session.standby else _transaction(session, who, role)
         yield Holder(told, cure, session.transactions, session.seconds, session.hidden)
 

@@ -18,10 +18,10 @@ from events.text import plural
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on the checks warn. A ledger that PostgreSQL looks after with its usual settings stays below."""
+    """From where on the checks warn."""
 
     age: timedelta = timedelta(minutes=5)  # of a transaction that keeps dead rows
-    transactions: int = 100_000  # that ended since a snapshot of unknown age
+    transactions: int = 100_000  # that began since a snapshot of unknown age
     dead: int = 50_000  # dead rows of a table: fewer don't matter
     dead_share: float = 0.4  # of the living rows: autovacuum begins at 0.2
     dead_at_most: int = 1_000_000  # in a table of any size

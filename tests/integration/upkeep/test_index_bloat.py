@@ -29,7 +29,8 @@ def test_a_bloated_index_is_named_and_built_anew(pipeline: Pipeline, say: Say) -
 
 
 def test_a_new_index_is_as_large_as_it_needs_to_be(pipeline: Pipeline, say: Say) -> None:
-    # Given indexes of all kinds: of expressions, partial ones, of one value many times, of long texts
+    # Given indexes of all kinds: of expressions, partial ones, of one value many times, long, with room to grow
+    say("CREATE INDEX roomy ON ledger.event_store (aggregate_id, version) WITH (fillfactor = 20)")
     say("INSERT INTO ledger.event_store (id, aggregate_id, event_type, event_data, processed, metadata) "
         "SELECT gen_random_uuid(), repeat('x', 80) || i, 'OrderPlaced', '{}', i % 2 = 0, "
         "json_build_object('causation_id', gen_random_uuid(), 'correlation_id', gen_random_uuid())::jsonb "
