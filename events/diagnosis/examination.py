@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from events.diagnosis import autogenerate, bridges, broker, database, workers
+from events.diagnosis import autogenerate, bridges, broker, database, dead_rows, index_bloat, old_snapshots, workers
 from events.diagnosis.findings import Finding, Level, failed
 from events.pipeline import Pipeline
 
@@ -24,6 +24,10 @@ CHAINS: tuple[tuple[Check, ...], ...] = (
         database.pooler,
         database.connections,
         database.clock,
+        old_snapshots.old_snapshots,
+        dead_rows.dead_rows,
+        dead_rows.autovacuum,
+        index_bloat.index_bloat,
         workers.presence,
         workers.handlers,
         workers.time_limits,
