@@ -165,7 +165,10 @@ class Shared(Protocol):
         """Undo everything that the delivery did. Raises if the transaction is no longer the same."""
 
     def check(self) -> None:
-        """Raise if this is no longer the transaction that was begun: everything that was done in it is gone."""
+        """Raise if this is no longer the transaction that was begun: everything that was done in it is gone.
+
+        If that isn't known yet, the commit raises in its place.
+        """
 
 
 class WorkerRegistry(Protocol):

@@ -17,6 +17,7 @@ from events.store.database.watched_connections import watch_of
 
 _SHARED = "events_shared"
 _OURS = "events_delivery"
+_GROUP = "events_group"  # around all of these: it is gone if a handler ended the transaction
 
 
 class SqlShared:
@@ -37,7 +38,7 @@ class SqlShared:
         self._secured = False
         self._sent = 0
         self._same_place: set[str] = set()  # savepoints that were asked for right after ours
-        execute_by_driver(connection, "SAVEPOINT events_group")
+        self._is_postgres = connection.dialect.name == "postgresql"
 
     def begin_next(self) -> None:
         self._secured = False
@@ -49,7 +50,7 @@ class SqlShared:
         if self._is_set:
             self._send(f"RELEASE SAVEPOINT {_OURS}", f"SAVEPOINT {_OURS}")
         else:
-            self._send(f"SAVEPOINT {_OURS}")
+            self._send(f"SAVEPOINT {_GROUP}", f"SAVEPOINT {_OURS}")
         self._is_set = self._secured = True
         self._sent = self._watch.statements
 
@@ -67,7 +68,11 @@ class SqlShared:
             self._send(f"ROLLBACK TO SAVEPOINT {_OURS}")
 
     def check(self) -> None:
-        self._send("RELEASE SAVEPOINT events_group")
+        """On PostgreSQL the COMMIT fails then, which takes no round trip more."""
+        if self._is_set and self._is_postgres:
+            self._watch.last = f"RELEASE SAVEPOINT {_GROUP}"
+        elif self._is_set:
+            self._send(f"RELEASE SAVEPOINT {_GROUP}")
 
     def is_same_place(self, name: str) -> bool:
         return name in self._same_place
@@ -88,7 +93,7 @@ class SqlShared:
             raise KeepsToItself(f"handler {self._watch.handler!r} changes its connection, so it runs by itself")
 
     def _send(self, *statements: str) -> None:
-        if self.connection.dialect.name == "postgresql":
+        if self._is_postgres:
             self._driver.execute("; ".join(statements), prepare=False)  # in one round trip
         else:
             for statement in statements:

@@ -37,6 +37,7 @@ class Watch:
         self.in_company = False  # other deliveries share the transaction
         self.touched = Touch.NOTHING
         self.settings: dict[str, str] = {}  # the values of _SETTINGS before a handler ran
+        self.last = ""  # a statement of ours that goes out with the COMMIT, in one round trip
 
     def see(self, driver: Any, statement: object, values: Any = None) -> None:
         """Called before a statement is sent."""
@@ -139,6 +140,9 @@ class WatchedPostgres(psycopg.Connection[Any], Watched):
         self.guard("commit()")
         if self._is_left_touched():
             self._go_on_after("COMMIT")
+        elif self.watch.last:
+            last, self.watch.last = self.watch.last, ""
+            self.execute(f"{last}; COMMIT", prepare=False)  # if the first of them fails, the second isn't executed
         else:
             super().commit()
 
