@@ -173,7 +173,8 @@ class FannedOut:
     """So many `events` became deliveries: some are marked as `sent` and have to be sent, the others are `waiting`.
 
     Attributes:
-        backlog: more events are new than the express may take, so nothing was done.
+        backlog: more is new than the express may take, so nothing was done.
+        waits: the events are few, but something in their queues waits already, or the workers there don't keep up.
         published: the number of events, by type.
         made: the number of deliveries, by event type and handler.
     """
@@ -184,6 +185,7 @@ class FannedOut:
     published: Counter[str] = field(default_factory=Counter, compare=False)
     made: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
     backlog: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,8 @@ class Dispatch:
             new = self._outbox.fan_out(self._limits.batch, express)
             if not new.backlog:
                 return new
+            if new.waits:
+                self.send_due()  # first what waits already
         return self._fan_out_backlog()
 
     def express(self) -> Express | None:

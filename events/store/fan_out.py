@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     literal_column,
     null,
@@ -85,8 +86,8 @@ def fan_out_few(engine: Engine, limit: int, express: Express, low_water: LowWate
         if first.found and seconds > CHEAP and on_the_way.is_old:
             found = connection.execute(_sent(since=sent_since is not None), {"sent_since": sent_since}).one()
             on_the_way.looked(sent_since, 0.0, found.sent, found.oldest)
-    if first.found > express.events:
-        return FannedOut(backlog=True)
+    if first.found > first.events:
+        return FannedOut(backlog=True, waits=first.found <= express.events)
     return told(first.events, [row for row in (first, *others) if row.event_id is not None])
 
 
@@ -124,26 +125,37 @@ def _sent_since() -> ColumnElement[bool]:
 
 @cache
 def _expressing(*, of_some: bool, in_some: bool, with_running: bool, since: bool, sent_since: bool) -> "Select[Any]":
-    """Mark as sent those deliveries for which a queue has room, in which none waits and whose workers keep up."""
+    """Make the deliveries of these events, and mark them as sent, if all that are sent at all can be at once.
+
+    Otherwise nothing is done. A delivery that had to wait for room, for older ones, or for workers that don't keep up
+    would be written once more, and those that come after it would find it waiting.
+    """
     mine, now = new_events("postgresql", since=since).cte("mine"), moment("postgresql")
     few = select(func.count()).select_from(mine).scalar_subquery() <= bindparam("few", type_=Integer)
     place = func.row_number().over(order_by=(mine.c.timestamp, mine.c.id, _SUBSCRIPTION.handler))
     keeping_up = _keeping_up(in_some=in_some, with_running=with_running, sent_since=sent_since)
-    at_once = [
+    sent = [
         _SUBSCRIPTION.batch.is_(False),
         _SUBSCRIPTION.orphaned_at.is_(None),
         ~is_paused(_SUBSCRIPTION.handler, event_subscriptions),
-        place <= bindparam("room", type_=Integer),
-        keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer),
     ]
+    now_or_later = (
+        place <= bindparam("room", type_=Integer),
+        func.coalesce(keeping_up.c.on_the_way + place <= bindparam("in_flight", type_=Integer), false()),
+    )
     if of_some:
         handled = tuple_(_SUBSCRIPTION.handler, _SUBSCRIPTION.event_type)
-        at_once.append(handled.in_(bindparam("handlers", expanding=True)))
-    waits = first_state().label("waits")
-    wanted = deliveries_of(mine, waits, place.label("place"), and_(*at_once).label("at_once")).outerjoin(
+        sent.append(handled.in_(bindparam("handlers", expanding=True)))
+    if in_some:
+        sent.append(_SUBSCRIPTION.queue.in_(bindparam("queues", expanding=True)))
+    columns = place.label("place"), and_(*sent).label("at_once"), and_(*now_or_later).label("fits")
+    wanted = deliveries_of(mine, first_state().label("waits"), *columns).outerjoin(
         keeping_up, keeping_up.c.queue == _SUBSCRIPTION.queue
     )
-    delivery = wanted.subquery("wanted").c
+    all_wanted = wanted.cte("wanted")
+    delivery = all_wanted.c
+    late = exists().where(delivery.at_once, ~delivery.fits)
+    may = and_(few, ~late)
     rows = select(
         delivery.id,
         delivery.handler,
@@ -155,7 +167,7 @@ def _expressing(*, of_some: bool, in_some: bool, with_running: bool, since: bool
         case((delivery.at_once, now), else_=null()),
         case((delivery.at_once, bindparam("base", type_=BigInteger) + delivery.place), else_=null()),
     )
-    return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows.where(few), few)
+    return _marked_and_made(mine, (*COLUMNS, "sent_at", "message"), rows.where(may), may)
 
 
 def _keeping_up(*, in_some: bool, with_running: bool, sent_since: bool) -> CTE:
@@ -193,12 +205,12 @@ def deliveries_of(events: Any, *columns: Any) -> "Select[Any]":
     )
 
 
-def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]", few: ColumnElement[bool]) -> "Select[Any]":
+def _marked_and_made(mine: CTE, columns: Sequence[str], rows: "Select[Any]", may: ColumnElement[bool]) -> "Select[Any]":
     """Return a row for each delivery that was made, in the order of the events; one of NULLs if there is none.
 
     Each has the number of events that were fanned out, of those that were `found`, and the time of the `oldest`.
     """
-    done = update(event_store).where(_EVENT.id == mine.c.id, few).values(**DONE)
+    done = update(event_store).where(_EVENT.id == mine.c.id, may).values(**DONE)
     marked = done.returning(_EVENT.id).cte("marked")
     insert = postgresql.insert(event_deliveries).from_select(columns, rows)
     insert = insert.on_conflict_do_nothing(index_elements=["event_id", "handler"])

@@ -51,7 +51,7 @@ def test_a_group_takes_four_round_trips_beside_those_of_its_handlers(
     pipeline: InlinePipeline, tmp_path: Path, count: int
 ) -> None:
     # Given a group of handlers that write a row and publish an event, in a process that has run one before
-    assert set(run_together(pipeline, *items(ForConnection, 10))) == {Outcome.SUCCEEDED}
+    assert set(run_together(pipeline, *items(ForConnection, 20))) == {Outcome.SUCCEEDED}
     publish(items(ForConnection, count))
     group = sent_together(pipeline, HANDLER_OF[ForConnection])
     # When it is run
