@@ -54,7 +54,7 @@ def test_the_migrated_tables_are_those_that_the_code_speaks_of(store: Store) -> 
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
-@pytest.mark.parametrize(("said", "kept"), [("", "75"), ("60", "60")])
+@pytest.mark.parametrize(("said", "kept"), [("", "70"), ("60", "60")])
 def test_pages_have_room_for_the_second_version_of_a_row(empty: Store, said: str, kept: str) -> None:
     # Given a table of events of which somebody has said how full its pages may be, or nobody
     full = f" WITH (fillfactor = {said})" if said else ""
@@ -69,7 +69,7 @@ def test_pages_have_room_for_the_second_version_of_a_row(empty: Store, said: str
     options = "SELECT option_value FROM pg_class, pg_options_to_table(reloptions) WHERE oid = to_regclass(:name)"
     with empty.ledger.engine.connect() as connection:
         found = [connection.scalar(text(options), {"name": name}) for name in ("event_store", "event_deliveries")]
-    assert found == [kept, "75"]
+    assert found == [kept, "70"]
 
 
 def test_missing_tables_name_the_command_to_run(empty: Store) -> None:
