@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from rigs.bench import records
+from rigs.bench.bed import Bed
 from rigs.bench.draining import NAMES
 from rigs.bench.figures import Compare, Goal, Measurement
 from rigs.bench.options import Options
@@ -27,18 +28,25 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
 
 def waits(rig: Rig, options: Options, broker: str, template: str = EMPTY) -> Mapping[str, float]:
     """p50 and p99 in ms. Both processes read the same clock of the same machine."""
-    seconds = options.sized(20, 3) + WARM_UP
     with rig.bed(broker, template) as bed:
-        bed.worker("events")
-        bed.python("-m", "rigs.bench.pacer", str(RATE), str(FIRST / RATE))
-        bed.until(bed.noted, FIRST, "the worker's start")
-        begun = time.time()
-        committed: list[float] = bed.figures("-m", "rigs.bench.pacer", str(RATE), str(seconds))
-        bed.until(bed.noted, FIRST + len(committed), "the last events")
-        started: dict[int, float] = {}
-        for number, at in records.read(bed.records):
-            if at > begun:  # a handler that is started again counts the first time
-                started.setdefault(number, at)
-        found = [max(0.0, started[number] - at) * 1000 for number, at in enumerate(committed)][RATE * WARM_UP :]
-        cuts = statistics.quantiles(found, n=100, method="inclusive")
-        return {"p50": cuts[49], "p99": cuts[98]}
+        return waited(bed, options)
+
+
+def waited(bed: Bed, options: Options) -> Mapping[str, float]:
+    """The same in a bed that has no worker; the worker ends afterwards."""
+    seconds = options.sized(20, 3) + WARM_UP
+    before = bed.noted()
+    worker = bed.worker("events")
+    bed.python("-m", "rigs.bench.pacer", str(RATE), str(FIRST / RATE))
+    bed.until(bed.noted, before + FIRST, "the worker's start")
+    begun = time.time()
+    committed: list[float] = bed.figures("-m", "rigs.bench.pacer", str(RATE), str(seconds))
+    bed.until(bed.noted, before + FIRST + len(committed), "the last events")
+    bed.end(worker)
+    started: dict[int, float] = {}
+    for number, at in records.read(bed.records):
+        if at > begun:  # a handler that is started again counts the first time
+            started.setdefault(number, at)
+    found = [max(0.0, started[number] - at) * 1000 for number, at in enumerate(committed)][RATE * WARM_UP :]
+    cuts = statistics.quantiles(found, n=100, method="inclusive")
+    return {"p50": cuts[49], "p99": cuts[98]}
