@@ -19,7 +19,9 @@ from events.store.routing import home, sending_home
 from events.store.tables import event_deliveries
 
 _DELIVERY = event_deliveries.c
-_PAGES = 20  # the most pages of misplaced deliveries that one call looks at
+# The most pages of misplaced deliveries that one call looks at, as new events wait meanwhile. The rest is still due, so
+# the relay looks again at once.
+_PAGES = 2
 
 
 class SqlDueDeliveries:

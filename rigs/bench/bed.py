@@ -58,6 +58,7 @@ class Bed:
         self.settings: dict[str, str] = {}  # more of EVENTS_*
         self.settle = settle
         self.processes: list[Running] = []
+        self._started = 0
         self._cleanup = ExitStack()
         self.engine = create_engine(database, isolation_level="AUTOCOMMIT",
                                     connect_args={"application_name": "bench"})  # fmt: skip
@@ -110,26 +111,28 @@ class Bed:
         """What a program printed as JSON."""
         return json.loads(self.python(*arguments))
 
-    def start(self, role: str, *arguments: str, program: str | Path = sys.executable) -> Running:
-        """Start it; it ends with the bed."""
+    def start(self, role: str, *arguments: str, program: str | Path = sys.executable, for_good: bool = True) -> Running:
+        """Start it; it ends with the bed. If it is not `for_good`, it may end before: whoever starts it looks."""
         if program != sys.executable:  # ours is what is started, and becomes the other
             arguments = ("-c", _BECOME, str(program), *arguments)
-        process = Running(role, len(self.processes), list(arguments), self.environment(), self.folder)
+        process = Running(role, self._started, list(arguments), self.environment(), self.folder)
+        self._started += 1
         self._cleanup.callback(process.end)
-        self.processes.append(process)
+        if for_good:
+            self.processes.append(process)
         return process
 
-    def worker(self, app: str) -> Running:
-        """A prefork worker with two children; `app` is events or rigs.bench.plain, and all else is the same."""
+    def end(self, process: Running) -> None:
+        """End what was started for good before the bed ends."""
+        self.processes.remove(process)
+        process.end()
+
+    def worker(self, app: str, children: int = 2) -> Running:
+        """A prefork worker; `app` is events or rigs.bench.plain, and all else is the same."""
         return self.start(
-            "worker", "-m", "celery", "-A", app, "worker", "-P", "prefork", "-c", "2", "-l", "WARNING", "-n",
+            "worker", "-m", "celery", "-A", app, "worker", "-P", "prefork", "-c", str(children), "-l", "WARNING", "-n",
             "w@bench", "--without-gossip", "--without-mingle", "--without-heartbeat",
         )  # fmt: skip
-
-    def end(self, process: Running) -> None:
-        """End it before the others."""
-        process.end()
-        self.processes.remove(process)
 
     def rows(self, statement: str, **values: Any) -> list[Any]:
         with self.engine.connect() as connection:

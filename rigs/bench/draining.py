@@ -69,21 +69,29 @@ def drain(
     settings: Mapping[str, str] = NO_SETTINGS,
 ) -> float:  # fmt: skip
     """Handler runs a second of a worker that finds so many waiting: events in the ledger, or messages in the queue."""
-    events = runs // COPIES
-    expected = events * COPIES
     with rig.bed(broker, template) as bed:
         bed.settings |= settings
-        bed.python("-m", "rigs.bench.prefill", side, kind, str(events))
-        bed.settle()
-        bed.worker(APPS[side])
-        what = f"{side}, {kind}"
-        if kind == "Silent":
-            bed.until(bed.noted, expected, what)
-            return rate([at for _, at in records.read(bed.records)])
+        return drained(bed, side, kind, runs)
+
+
+def drained(bed: Bed, side: str, kind: str, runs: int) -> float:
+    """The same in a bed that has no effects yet; the worker ends afterwards."""
+    events = runs // COPIES
+    expected = events * COPIES
+    bed.python("-m", "rigs.bench.prefill", side, kind, str(events))
+    bed.settle()
+    worker = bed.worker(APPS[side])
+    what = f"{side}, {kind}"
+    if kind == "Silent":
+        bed.until(bed.noted, expected, what)
+        times = [at for _, at in records.read(bed.records)]
+    else:
         bed.until(lambda: bed.number(EFFECTS), expected, what, every=0.25)
         if side == "ours":
             _check_once(bed, names(kind), expected)
-        return rate([float(row[0]) for row in bed.rows(TIMES)])
+        times = [float(row[0]) for row in bed.rows(TIMES)]
+    bed.end(worker)
+    return rate(times)
 
 
 def rate(times: Sequence[float]) -> float:

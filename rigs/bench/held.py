@@ -12,7 +12,7 @@ from sqlalchemy import text
 from rigs.bench.bed import Bed
 from rigs.bench.draining import EFFECTS, TIMES, rate
 from rigs.bench.figures import Goal, Measurement
-from rigs.bench.latency import WARM_UP, start, waits_of
+from rigs.bench.latency import waited
 from rigs.bench.models import COPIES
 from rigs.bench.options import Options
 from rigs.bench.rig import EMPTY, Rig
@@ -59,11 +59,10 @@ def _run(
 ) -> Mapping[str, float]:
     with rig.bed("redis", template) as bed:
         worker = bed.worker("events")
-        start(bed)
         with _snapshot(bed) if held else nullcontext():
             _pace(bed, seconds)
-            latency = waits_of(bed, options.sized(20, 3) + WARM_UP)
             bed.end(worker)
+            latency = waited(bed, options)
             bed.python("-m", "rigs.bench.prefill", "ours", "OnConnection", str(backlog))
             bed.settle()
             bed.worker("events")

@@ -3,18 +3,17 @@
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from rigs.bench.draining import APPS
 from rigs.bench.figures import Compare, Goal, Measurement
 from rigs.bench.options import Options
+from rigs.bench.proc import pss
 from rigs.bench.rig import Rig
+from rigs.chaos.processes import descendants
 
 FIRST = 60  # events that it handles before: a worker that has never worked has loaded nothing yet
 REST = 3  # seconds, for what still comes after them
-_PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 _STATEMENT = re.compile(r"LOG: +(?:statement|execute [^:]*): *(\w*)")
 _FRAMES = {"BEGIN", "COMMIT", "ROLLBACK"}  # of transactions: no questions
 
@@ -53,13 +52,6 @@ def _idle(rig: Rig, options: Options, side: str) -> Mapping[str, float]:
 
 
 def _memory(main: int) -> float:
-    """MiB of each process: what they share counts once, which RSS would count for every child."""
-    parents: dict[int, int] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-    family = {main}
-    while more := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= more
-    sizes = [int(_PSS.findall(Path(f"/proc/{pid}/smaps_rollup").read_text())[0]) for pid in family]
-    return sum(sizes) / len(sizes) / 1024
+    """MiB of each process."""
+    sizes = [pss(pid) for pid in descendants(main)]
+    return sum(sizes) / len(sizes)

@@ -28,24 +28,21 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
 
 def waits(rig: Rig, options: Options, broker: str, template: str = EMPTY) -> Mapping[str, float]:
     """p50 and p99 in ms. Both processes read the same clock of the same machine."""
-    seconds = options.sized(20, 3) + WARM_UP
     with rig.bed(broker, template) as bed:
-        bed.worker("events")
-        start(bed)
-        return waits_of(bed, seconds)
+        return waited(bed, options)
 
 
-def start(bed: Bed) -> None:
-    """Wait until a worker works."""
+def waited(bed: Bed, options: Options) -> Mapping[str, float]:
+    """The same in a bed that has no worker; the worker ends afterwards."""
+    seconds = options.sized(20, 3) + WARM_UP
+    before = bed.noted()
+    worker = bed.worker("events")
     bed.python("-m", "rigs.bench.pacer", str(RATE), str(FIRST / RATE))
-    bed.until(bed.noted, FIRST, "the worker's start")
-
-
-def waits_of(bed: Bed, seconds: int) -> Mapping[str, float]:
-    """Of a worker that works. The first seconds, in which it warms up, don't count."""
+    bed.until(bed.noted, before + FIRST, "the worker's start")
     begun = time.time()
     committed: list[float] = bed.figures("-m", "rigs.bench.pacer", str(RATE), str(seconds))
-    bed.until(bed.noted, FIRST + len(committed), "the last events")
+    bed.until(bed.noted, before + FIRST + len(committed), "the last events")
+    bed.end(worker)
     started: dict[int, float] = {}
     for number, at in records.read(bed.records):
         if at > begun:  # a handler that is started again counts the first time

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TARGETS = tuple(range(1, 14))
+TARGETS = tuple(range(1, 16))
 QUICK_SCALE = 0.15  # of the sizes, unless --scale says otherwise
 
 
@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str]) -> Options:
         epilog="Example: scripts/bench --target 2 4 --runs 3. All of it, into the files that "
         "docs/performance.md shows: scripts/bench --write docs/bench",
     )
-    parser.add_argument("--target", nargs="+", type=int, choices=TARGETS, metavar="N", help="1 to 13; default: all")
+    parser.add_argument("--target", nargs="+", type=int, choices=TARGETS, metavar="N", help="1 to 15; default: all")
     parser.add_argument(
         "--quick", action="store_true",
         help="a trial in less than a minute: one run of small sizes, of what can be had so fast; says what it leaves "
@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> Options:
     )  # fmt: skip
     parser.add_argument(
         "--rivals", action=argparse.BooleanOptionalAction, default=None,
-        help="measure dramatiq, procrastinate and FastStream, too; default: unless --target is given",
+        help="measure dramatiq on RabbitMQ and FastStream, too; default: unless --target is given",
     )  # fmt: skip
     parser.add_argument("--runs", type=_positive_int, metavar="N", help="of each side; default: 5, with --quick 1")
     parser.add_argument(

@@ -1,8 +1,14 @@
 """The benchmark: what it is asked for, what it leaves behind, and a run as small as can be."""
 
 import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +19,14 @@ import pytest
 from rigs.bench.chart import OURS, bars, drawn
 from rigs.bench.facts import Facts, gathered
 from rigs.bench.figures import Goal, Measurement, NotMeasured, Result, judge
+from rigs.bench.filling import fill, write_on
 from rigs.bench.main import asked_for, exit_code
 from rigs.bench.options import QUICK_SCALE, TARGETS, Options, parse
+from rigs.bench.proc import local_ports, pss, sockets
 from rigs.bench.quick import ORDER, Once, chosen, left_out
 from rigs.bench.rig import Rig
 from rigs.bench.rivals import installing
-from rigs.bench.rivals.known import PGQUEUER, WITHOUT_TARGET
+from rigs.bench.rivals.known import OTHERS, PGQUEUER
 from rigs.bench.written import markdown, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +66,16 @@ def test_a_full_run_is_of_all_targets_and_of_the_rivals() -> None:
     assert (options.targets, options.runs, options.scale, options.rivals, options.write) == (TARGETS, 5, 1, True, None)
     found = measurements(options)
     assert {one.target for one in found} == {*TARGETS, None}
-    assert sum(one.target is None for one in found) == len(WITHOUT_TARGET)
+    assert sum(one.target is None for one in found) == sum(rival.wanted is None for rival in OTHERS)
+
+
+def test_target_6_is_to_be_faster_than_each_library_by_what_is_wanted() -> None:
+    # When target 6 alone is asked for
+    goals = [goal for one in measurements(parse(["--target", "6"])) for goal in one.goals]
+    # Then each library of which something is wanted is measured, and nothing else is
+    wanted = {(rival.name, f">= {rival.wanted:g}x") for rival in (PGQUEUER, *OTHERS) if rival.wanted is not None}
+    assert {("pgqueuer", ">= 1.2x"), ("DBOS", ">= 5x"), ("Oban", ">= 3x"), ("dramatiq", ">= 1x")} <= wanted
+    assert {(goal.against, goal.wanted) for goal in goals if goal.guarantee and goal.wanted} == wanted
 
 
 def test_rivals_can_be_left_out_and_asked_for() -> None:
@@ -72,7 +89,7 @@ def test_the_command_is_kept_as_it_was_given() -> None:
     assert parse(["--write", "a folder", "--quick"]).command == "scripts/bench --write 'a folder' --quick"
 
 
-@pytest.mark.parametrize("arguments", [["--runs", "0"], ["--scale", "x"], ["--target", "13"]])
+@pytest.mark.parametrize("arguments", [["--runs", "0"], ["--scale", "x"], ["--target", "16"]])
 def test_nonsense_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
@@ -90,11 +107,12 @@ def test_quick_is_one_small_run_without_what_takes_long() -> None:
     assert [(one.target, one.name.startswith(begin)) for one, (_, begin) in zip(short, ORDER, strict=True)] == [
         (target, True) for target, _ in ORDER
     ]
-    assert {9, 10, 11, 12} <= {one.target for one in out}
-    assert not {9, 10, 11, 12} & {one.target for one in short}
+    assert {9, 10, 11, 12, 14, 15} <= {one.target for one in out}
+    assert not {9, 10, 11, 12, 14, 15} & {one.target for one in short}
     # And one line says so
     assert left_out(out, short).startswith(
-        "--quick left out targets 9, 10, 11, 12; a part of 4, 5, 6, 8; dramatiq on RabbitMQ, FastStream on RabbitMQ. "
+        "--quick left out targets 9, 10, 11, 12, 14, 15; a part of 4, 5, 6, 8; "
+        "dramatiq on RabbitMQ, FastStream on RabbitMQ. "
     )
 
 
@@ -127,11 +145,31 @@ def test_a_rival_that_cannot_be_installed_is_no_failure(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "executable", "/bin/false")
     # When it is tried
     with pytest.raises(NotMeasured, match="can't be installed") as reason:
-        installing.program(WITHOUT_TARGET[0], lambda _: None)
+        installing.program(PGQUEUER, lambda _: None)
     # Then the run goes on, and is not bad
     goal = Goal("rows", "runs/s", "ours", "theirs")
     found = judge(Measurement(None, "rows", {}, [goal]), {}, str(reason.value), failed=False)
     assert exit_code(found, parse([])) == 0
+
+
+def test_a_rival_that_needs_a_newer_python_than_there_is_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Given a library for a Python that nobody has, of which a version manager has a program that only says so
+    manager = tmp_path / "python3.99"
+    manager.write_text("#!/bin/sh\nexit 127\n")
+    manager.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # When it is looked for
+    with pytest.raises(NotMeasured) as reason:
+        installing.interpreter(replace(PGQUEUER, python=(3, 99)))
+    # Then one line says what is missing
+    assert str(reason.value) == "pgqueuer needs Python 3.99 or newer, and there is none on the PATH"
+    # And one that is there is taken
+    manager.write_text("#!/bin/sh\nexit 0\n")
+    assert installing.interpreter(replace(PGQUEUER, python=(3, 99))) == str(manager)
+    # And ours, if it is new enough
+    assert installing.interpreter(PGQUEUER) == sys.executable
 
 
 def test_quick_fails_only_if_a_measurement_failed(results: list[Result]) -> None:
@@ -192,6 +230,54 @@ def test_the_facts_are_those_of_this_machine() -> None:
 def test_both_files_are_written(results: list[Result], tmp_path: Path) -> None:
     write(tmp_path / "new" / "bench", results, parse([]), FACTS)
     assert sorted(path.name for path in (tmp_path / "new" / "bench").iterdir()) == ["bench.md", "bench.svg"]
+
+
+def test_a_process_of_a_worker_is_known_by_the_ports_of_its_connections() -> None:
+    # Given a connection that this process has opened
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        # When its sockets are looked up
+        ports = local_ports()
+        mine = {ports[held] for held in sockets(os.getpid()) if held in ports}
+        # Then the connection's own port is among them
+        assert client.getsockname()[1] in mine
+    # And its memory is known
+    assert pss(os.getpid()) > 1
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))  # PostgreSQL runs as another user, and can't enter tmp_path
+    folder.chmod(0o755)
+    try:
+        with Rig(folder, lambda _: None) as rig:
+            yield rig
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(100)
+def test_a_ledger_that_is_filled_by_sql_is_pruned_and_written_on_like_any_other(rig: Rig) -> None:
+    # Given a filled ledger, half of which is old
+    template = rig.template("bench_filled", partial(fill, rig, 6000, 60, old=3000))
+    with rig.bed("", template) as bed:
+
+        def states() -> dict[str, int]:
+            return dict(map(tuple, bed.rows("SELECT state, count(*) FROM event_deliveries GROUP BY state")))
+
+        assert states() == {"succeeded": 6000, "pending": 60}
+        # When the command prunes it
+        pruned = json.loads(bed.python("-m", "events", "prune", "--older-than", "30d", "--yes", "--json"))
+        # Then the old half goes
+        assert (pruned["events"], pruned["deliveries"]) == (1000, 3000)
+        assert states() == {"succeeded": 3000, "pending": 60}
+        # When as much is written again
+        write_on(rig, bed, 6000, 3000)
+        # Then it is finished, and nothing is left for a relay
+        assert states() == {"succeeded": 6000, "pending": 60}
+        assert bed.number("SELECT count(*) FROM event_store WHERE NOT processed OR fanned_out <> 1") == 0
+        # And its rows died on the way as the package's do, of which a part was cleaned up as autovacuum would do it
+        written = "SELECT n_tup_upd, vacuum_count FROM pg_stat_user_tables WHERE relname = 'event_deliveries'"
+        assert tuple(bed.rows(written)[0]) == (3000, 1)
 
 
 @pytest.mark.timeout(100)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, select, update
 
 from events.ledger.dead_letters import DeadLetterFilter
 from events.ledger.records import HELD, Subscription
@@ -16,6 +16,7 @@ from support.fleet import Queues
 from support.store import HOUR, NOW, OOPS, PAST, Store, make_due, together
 
 MANY = 3_000
+A_LOOK = 1_000  # of the pile, at which a relay with batches of 500 looks at once
 
 
 def pile_up(store: Store, handler: str, count: int = MANY) -> None:
@@ -64,9 +65,9 @@ def test_a_pile_that_nobody_has_is_looked_at_once_and_younger_work_passes(store:
     event_id = store.publish()
     queues = Queues(in_memory=not broker)
     relay = relay_of(store, queues, *(() if broker else ("hear",)))
-    # When the relay looks
-    relay.step()
-    relay.step()
+    # When the relay looks, a part of the pile at a time
+    for _ in range(2 + MANY // A_LOOK):
+        relay.step()
     # Then the younger one is sent, and it alone
     assert sent(queues) == [event_id]
     # And from then on the pile is no reason to look again, nor is any of it looked at
@@ -80,6 +81,23 @@ def test_a_pile_that_nobody_has_is_looked_at_once_and_younger_work_passes(store:
     assert statements
     assert not [one for one, _ in statements if one.startswith("UPDATE") and "= 'sent'" not in one]
     assert store.row(event_id, "gone").state == "pending"
+
+
+def test_a_pile_that_nobody_has_is_put_aside_in_parts_so_that_other_work_waits_for_moments(store: Store) -> None:
+    # Given thousands of deliveries of a handler that no living worker has
+    store.subscribe("gone")
+    pile_up(store, "gone")
+    live(store, "hear")
+    aside = select(func.count()).select_from(event_deliveries).where(event_deliveries.c.due_at == HELD)
+    for looks in range(1, MANY // A_LOOK + 1):
+        # When a relay looks for what is due
+        assert store.take_due("q", 500) == []
+        # Then it puts a part of them aside, and no more
+        with store.ledger.events.begin() as connection:
+            assert connection.scalar(aside) == looks * A_LOOK
+        # And the next look is due at once, unless that was all
+        due_in = store.ledger.outbox.due_in(copies=False)
+        assert (due_in == timedelta(0)) == (looks * A_LOOK < MANY)
 
 
 def test_what_waited_for_a_handler_runs_when_a_worker_has_it_again_the_oldest_first(store: Store) -> None:

@@ -1,17 +1,15 @@
-"""Ours and each rival in turn: pgqueuer as the other half of target 6, the others for information."""
+"""Ours and each rival in turn: those that ours shall beat as the other half of target 6, others for information."""
 
 from collections.abc import Iterator
 from functools import partial
 
-from rigs.bench.draining import NAMES, TIMES, drain, rate
+from rigs.bench.draining import EFFECTS, NAMES, TIMES, drain, rate
 from rigs.bench.figures import Failed, Goal, Measurement
 from rigs.bench.models import COPIES
 from rigs.bench.options import Options
 from rigs.bench.rig import Rig
 from rigs.bench.rivals.installing import program
-from rigs.bench.rivals.known import PGQUEUER, WITHOUT_TARGET, Rival
-
-_EFFECTS = "SELECT count(*) FROM bench_effects"
+from rigs.bench.rivals.known import OTHERS, PGQUEUER, Rival
 
 
 def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
@@ -20,22 +18,23 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
     what = "handlers on a Connection, Postgres without a broker; pgqueuer"
     many = options.sized(15_000, 300)
     theirs = partial(_pgqueuer, rig, many, install=install)
-    yield _against(rig, 6, what, PGQUEUER, theirs, many, at_least=1)
+    yield _against(rig, 6, what, PGQUEUER, theirs, many, wanted=PGQUEUER.wanted)
     what = "handlers that write SQL as text, as pgqueuer's do, Postgres without a broker; pgqueuer"
     yield _against(rig, 6, what, PGQUEUER, theirs, many, kind="AsText")
-    for rival in WITHOUT_TARGET:
+    for rival in OTHERS:
         what = f"handlers on a Connection, {NAMES[rival.broker]}; {rival.name}"
-        yield _against(rig, None, what, rival, partial(_drained, rig, rival, runs, install=install), runs)
+        theirs = partial(_drained, rig, rival, runs, install=install)
+        yield _against(rig, 6 if rival.wanted else None, what, rival, theirs, runs, wanted=rival.wanted)
 
 
 def _against(
     rig: Rig, target: int | None, what: str, rival: Rival, theirs: "partial[float]", runs: int,
-    kind: str = "OnConnection", at_least: float | None = None,
+    kind: str = "OnConnection", wanted: float | None = None,
 ) -> Measurement:  # fmt: skip
     sides = {rival.name: theirs, "ours": partial(drain, rig, rival.broker, "ours", kind, runs)}
     chart = NAMES[rival.broker] + (", SQL as text" if kind == "AsText" else "")
     goal = Goal(
-        what, "runs/s", "ours", rival.name, at_least=at_least, chart=chart,
+        what, "runs/s", "ours", rival.name, at_least=wanted, chart=chart,
         against=rival.name, settings=rival.settings, guarantee=rival.guarantee,
     )  # fmt: skip
     return Measurement(target, what, sides, [goal])
@@ -64,5 +63,5 @@ def _drained(rig: Rig, rival: Rival, runs: int, *, install: bool) -> float:
         bed.settle()
         for command in rival.commands:
             bed.start(rival.name, *command, program=python)
-        bed.until(lambda: bed.number(_EFFECTS), events * COPIES, rival.name, every=0.25)
+        bed.until(lambda: bed.number(EFFECTS), events * COPIES, rival.name, every=0.25)
         return rate([float(row[0]) for row in bed.rows(TIMES)])
