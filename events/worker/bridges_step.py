@@ -29,7 +29,7 @@ class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._running: list[tuple[Receiver, threading.Thread]] = []
 
     def include_if(self, _: Any) -> bool:
-        return bool(self._pipeline.settings.bridges)
+        return bool(self._pipeline.settings.bridges) and not self._host.off
 
     def start(self, worker: Any) -> None:
         for address, bridge in bridges.opened(self._pipeline.settings):

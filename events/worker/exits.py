@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -23,3 +24,9 @@ def or_exit(action: Callable[[], Any]) -> None:
         # sys.__stderr__, since Celery replaces sys.stderr by a logger.
         print(f"events: {printable(redact(line))}", file=sys.__stderr__, flush=True)
         raise SystemExit(1) from None
+
+
+def is_run_by_celery() -> bool:
+    """Whether this process is the command `celery`."""
+    program = Path(sys.argv[0])
+    return "celery" in (program.name, program.parent.name)
