@@ -2,11 +2,15 @@
 
 import os
 
+from kombu import Queue
+
 broker_url = os.environ.get("MARKET_BROKER_URL", "")
 result_backend = os.environ.get("MARKET_RESULTS_URL", "")
 task_default_queue = os.environ.get("MARKET_QUEUE", "market")
-task_routes = {"market.tasks.slowly": {"queue": f"{task_default_queue}-slow"}, "*": {"queue": task_default_queue}}
-task_queues = None
+_slow = f"{task_default_queue}-slow"
+task_queues = [Queue(task_default_queue), Queue(_slow)]
+task_routes = {"market.tasks.slowly": {"queue": _slow}, "*": {"queue": task_default_queue}}
+task_create_missing_queues = False
 task_serializer = "pickle"
 result_serializer = "pickle"
 accept_content = ["pickle"]
