@@ -42,11 +42,11 @@ class Request(CeleryRequest):  # type: ignore[misc]
         body = options["body"] if options.get("decoded") else message.payload
         super().__init__(message, **options | {"body": body, "decoded": True})
 
-    def cancel(self, *arguments: Any, **options: Any) -> None:
-        """Celery cancels requests when it loses the connection to an application's broker, which isn't theirs, and at
-        the end of a cold shutdown."""
-        if host_of(self.task.app).draining.is_cut_short:
-            super().cancel(*arguments, **options)
+    def cancel(self, *_: Any, emit_retry: bool = True, **__: Any) -> None:
+        """Celery calls this at the end of a cold shutdown, without `emit_retry`; and, with it, when it has lost an
+        application's broker, which is no reason to end a handler."""
+        if not emit_retry and (drain := host_of(self.task.app).drain) is not None:
+            drain.cut()
 
     def revoked(self) -> bool:
         """Never: not even if the worker's --statedb or another worker says so."""

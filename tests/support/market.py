@@ -46,6 +46,8 @@ class Market(System):
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command of the application's, to its end."""
+        if command[0] == "celery":
+            command = (sys.executable, "-m", *command)
         return subprocess.run(
             command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=120
         )
@@ -82,5 +84,3 @@ class Market(System):
                     channel.queue_delete(name)
         finally:
             super()._clean_up()
-
-
