@@ -12,13 +12,15 @@ from events.store import refusal
 from events.text import printable, redact
 
 
-def or_exit(action: Callable[[], Any]) -> None:
-    """Run the action. An EventsError or an error of the database ends the worker, with one line and exit code 1.
+def or_exit(action: Callable[[], Any]) -> Any:
+    """Run the action, and return its result.
+
+    An EventsError or an error of the database ends the worker, with one line and exit code 1.
 
     Celery itself would print a traceback and go on.
     """
     try:
-        action()
+        return action()
     except (EventsError, DBAPIError) as error:
         line = refusal(error) if isinstance(error, DBAPIError) else str(error)
         # sys.__stderr__, since Celery replaces sys.stderr by a logger.

@@ -1,6 +1,7 @@
 """Can handlers run in this worker of an application's own Celery app, and which queues of theirs does it read?"""
 
 import logging
+import os
 from typing import Any
 
 from celery import Celery
@@ -12,6 +13,8 @@ from events.errors import ConfigurationError, EventsError
 from events.handling import all_handlers
 from events.pipeline import Pipeline
 from events.store import refusal
+from events.text import redact
+from events.worker.app_broker import broker_of
 from events.worker.exits import or_exit
 from events.worker.host import Host, pool_of
 
@@ -54,12 +57,28 @@ def fit_in(worker: Any, host: Host) -> None:
 
     if host.program:
         or_exit(check)
+        _tell_brokers(worker.app, host.pipeline)
         return
     try:
         check()
     except (EventsError, DBAPIError) as error:
         host.off = refusal(error) if isinstance(error, DBAPIError) else str(error)
         log.warning("no handler runs in this worker: %s", host.off)
+
+
+def _tell_brokers(app: Celery, pipeline: Pipeline) -> None:
+    """Log whose broker is which, if it isn't one for all."""
+    ours, theirs = pipeline.settings.broker_url, app.conf.broker_url
+    if "EVENTS_BROKER_URL" in os.environ:
+        if ours and theirs and ours != broker_of(app):
+            log.warning(
+                "handlers use EVENTS_BROKER_URL, %s; the app's broker_url is %s", redact(ours), redact(str(theirs))
+            )
+    elif theirs and not ours:
+        log.info(
+            "handlers take their deliveries from the database, since they can't use the app's broker: they use Redis "
+            "and RabbitMQ, without broker_use_ssl; EVENTS_BROKER_URL can name another"
+        )
 
 
 def _check(worker: Any, host: Host) -> None:

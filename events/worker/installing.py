@@ -1,6 +1,5 @@
 """`events.install(app)`: handlers become tasks of an application's own Celery app."""
 
-import re
 import sys
 from importlib.util import find_spec
 from typing import Any
@@ -9,12 +8,12 @@ from weakref import WeakKeyDictionary
 from celery import Celery, signals
 
 from events.errors import ConfigurationError
-from events.settings import BROKERS, stand_in
+from events.settings import stand_in
+from events.worker.app_broker import broker_of
 from events.worker.celery_app import LedgerApp
 from events.worker.exits import is_run_by_celery, or_exit
 
 _HANDLERS = "handlers"  # the module that EVENTS_HANDLERS names by default
-_SAME = {"pyamqp": "amqp"}
 
 _installed: WeakKeyDictionary[Celery, str] = WeakKeyDictionary()
 
@@ -47,17 +46,6 @@ def install(app: Celery) -> None:
     stand_in("broker_url", lambda: broker_of(app))
     stand_in("handlers", lambda: (_HANDLERS,) if find_spec(_HANDLERS) else ())
     signals.import_modules.connect(_modules_imported, sender=app, weak=False)
-
-
-def broker_of(app: Celery) -> str:
-    """The URL of the app's broker, as EVENTS_BROKER_URL has it; "" if handlers can't use that broker."""
-    url: Any = app.conf.broker_url or ""
-    url = str(url if isinstance(url, str) else ";".join(url))
-    scheme, _, rest = url.partition("://")
-    scheme = _SAME.get(scheme, scheme)
-    if scheme not in BROKERS or app.conf.broker_use_ssl:
-        return ""
-    return re.sub(r"^(\w+://)(?=[/?#]|$)", r"\1localhost", f"{scheme}://{rest}")
 
 
 def _modules_imported(sender: Celery, **_: Any) -> None:

@@ -43,7 +43,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._host = new_host(worker.app)
+        self._host = or_exit(lambda: new_host(worker.app))
         self._pipeline = self._host.pipeline
         self._thread: threading.Thread | None = None
         self._watchdog: Watchdog | None = None
