@@ -138,10 +138,10 @@ class Intake:
         self._hub = hub = Hub()
         try:
             connection.register_with_event_loop(hub)
-            hub.propagate_errors = connection.connection_errors
             hub.call_repeatedly(_TICK, self.pulse.beat)
+            lost: list[Exception] = []
             if is_rabbitmq(settings):
-                hub.call_repeatedly(_HEARTBEAT / _RATE, connection.heartbeat_check, _RATE)
+                hub.call_repeatedly(_HEARTBEAT / _RATE, _look, connection, lost)
             self._consumer = taken = Consumer(
                 channel, queues, on_message=self._received, accept=["json"], auto_declare=False
             )
@@ -150,8 +150,10 @@ class Intake:
             if not self._closed.is_set():
                 taken.consume()
             log.info("handlers' deliveries come from %s", redact(settings.broker_url))
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not lost:
                 hub.run_once()
+            if lost:
+                raise lost[0]
         finally:
             hub.close()
 
@@ -187,3 +189,11 @@ class Intake:
                 self.pulse.beat()
                 if self._stopping.wait(_LEDGER_AWAY):
                     raise
+
+
+def _look(connection: Connection, lost: list[Exception]) -> None:
+    """Send a heartbeat, and hear whether RabbitMQ sends its own. A timer of kombu's that raises is only logged."""
+    try:
+        connection.heartbeat_check(_RATE)
+    except Exception as error:
+        lost.append(error)

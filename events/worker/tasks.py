@@ -52,7 +52,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
 
     @classmethod
     def annotate(cls) -> None:
-        """Nothing: an application's `task_annotations` for all tasks ("*") would change what the promise needs."""
+        """Nothing: an application's annotations for all tasks ("*") would change what the promise needs."""
 
     def apply_async(self, *_: Any, **__: Any) -> NoReturn:
         event = handler_named(self.name).events[0].__name__
