@@ -166,6 +166,8 @@ class Intake:
             self._lacked()
             self._insist(lambda: pass_on(self._pipeline, message, checked, self._worker))
             message.ack()
+        elif checked in self._open:  # a repeat, of which Celery need not hear
+            message.ack()
         else:
             is_there = checked in self._memory.held()  # from an earlier connection
             self._open[checked] = message

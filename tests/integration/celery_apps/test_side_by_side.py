@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import redis
 
 from events import publish
+from events.transport.message import task_id
 from shop import Doomed, Flaky, OrderPlaced
 from support.market import Market
+from support.servers import server_url
 from support.system import BROKERS
 
 OF_AN_ORDER = 2  # handlers that write
@@ -39,6 +42,10 @@ def test_plain_tasks_and_handlers_run_side_by_side(mode: str, pool: str, tmp_pat
         market.settled(3 * len(events) + 1)
         assert set(market.effects().values()) == {1}
         assert len(market.effects()) == OF_AN_ORDER * len(events) + 1
+        # And none of them has a result in the application's backend
+        with redis.Redis.from_url(server_url("REDIS")) as client:
+            ids = [task_id(row.event_id, row.handler) for row in market.deliveries()]
+            assert not client.exists(*(f"celery-task-meta-{one}" for one in ids))
         # And the application's task class was that of its own tasks alone
         assert all("tasks" not in line for line in market.notes())
         assert sum(line.startswith("add") for line in market.notes()) == 8

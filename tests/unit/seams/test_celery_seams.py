@@ -143,8 +143,8 @@ def test_requests_can_be_revoked_and_terminated() -> None:
 
 def test_commands_of_remote_control_are_functions() -> None:
     leans = "events.worker.revoking: an application's own tasks can be revoked"
-    CELERY.takes(control, "revoke", ["state", "task_id", "terminate", "signal"], leans)
-    CELERY.takes(control, "revoke_by_stamped_headers", ["state", "headers", "terminate", "signal"], leans)
+    CELERY.takes(control, "revoke", ["state", "task_id", "terminate", "signal", "kwargs"], leans)
+    CELERY.takes(control, "revoke_by_stamped_headers", ["state", "headers", "terminate", "signal", "kwargs"], leans)
 
 
 def test_queues_are_chosen_by_these_methods() -> None:
