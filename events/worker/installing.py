@@ -1,7 +1,6 @@
 """`events.install(app)`: handlers become tasks of an application's own Celery app."""
 
 import sys
-from importlib.util import find_spec
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,8 +11,6 @@ from events.settings import stand_in
 from events.worker.app_broker import broker_of
 from events.worker.celery_app import LedgerApp
 from events.worker.exits import is_run_by_celery, or_exit
-
-_HANDLERS = "handlers"  # the module that EVENTS_HANDLERS names by default
 
 _installed: WeakKeyDictionary[Celery, str] = WeakKeyDictionary()
 
@@ -44,7 +41,6 @@ def install(app: Celery) -> None:
         )
     _installed[app] = place
     stand_in("broker_url", lambda: broker_of(app))
-    stand_in("handlers", lambda: (_HANDLERS,) if find_spec(_HANDLERS) else ())
     signals.import_modules.connect(_modules_imported, sender=app, weak=False)
 
 

@@ -1,5 +1,6 @@
 """What `events.install(app)` does in a worker of that app, once Celery has imported the application's modules."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from billiard import current_process
@@ -28,7 +29,9 @@ from events.worker.tasks import DeliveryTask, delivery_task, record_lost_process
 def join(app: Celery) -> None:
     """Make handlers a part of this app's workers. Raises EventsError if they can't be loaded."""
     pipeline = get_pipeline()
-    load_handlers(pipeline.settings.handlers)
+    modules = pipeline.settings.handlers
+    if "handlers" in pipeline.settings.model_fields_set or find_spec(modules[0]) is not None:
+        load_handlers(modules)  # if not, handlers are in modules that Celery imports, or there are none
     app.steps["worker"] |= {LedgerStep, PresenceStep, BridgesStep, MonitoringStep}
     app.steps["consumer"].add(InletStep)
     lend_host(app, lambda: _host(app, pipeline))

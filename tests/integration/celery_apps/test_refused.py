@@ -79,6 +79,19 @@ def test_a_second_install(tmp_path: Path) -> None:
         assert "remove one of the two calls" in ended.stderr
 
 
+def test_handlers_may_be_in_the_modules_of_the_app_alone(tmp_path: Path) -> None:
+    with Market("redis", tmp_path).in_use() as market:
+        # Given an app whose handlers are in a module that Celery imports, and no EVENTS_HANDLERS
+        handlers = "from events import handles\nfrom shop import OrderPlaced\nfrom market.noted import note\n\n"
+        handlers += "@handles(OrderPlaced)\ndef heard(event: OrderPlaced) -> None:\n    note(f'heard {event.order}')\n"
+        stall(market, "events.install(app)\napp.autodiscover_tasks(['stall'], related_name='handlers')\n", handlers)
+        del market.environment["EVENTS_HANDLERS"]
+        # When a worker runs, Then they are there
+        market.start(["celery", "-A", "stall", "worker", "-c", "1", "-n", "s@test"])
+        publish(OrderPlaced(order="7"))
+        market.noted("heard 7")
+
+
 @pytest.mark.parametrize("first", ["stall.celery", "stall.handlers"])
 def test_a_module_of_handlers_that_imports_the_app(first: str, tmp_path: Path) -> None:
     handlers = """
