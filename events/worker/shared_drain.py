@@ -50,9 +50,11 @@ class SharedDrain(Drain):
         self.is_done.set()
         while running(handlers=False):
             time.sleep(LOOK)
+        if is_released and self._program:
+            os.execv(self._program[0], self._program)
         if is_released:
             os._exit(self._exit_code)
-        last_words(self._pipeline.settings, self._worker, self._exit_code, [])
+        last_words(self._pipeline.settings, self._worker, self._exit_code, self._program)
 
 
 def running(*, handlers: bool) -> list[Any]:

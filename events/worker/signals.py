@@ -34,7 +34,7 @@ class SignalListener:
     Args:
         soft_shutdown: Celery's worker_soft_shutdown_timeout, in seconds.
         alone: whether the worker runs handlers only. If not, signals stay as Celery has them, and this thread obeys
-            what Celery makes of them.
+            what Celery makes of them. But where Celery starts again on SIGHUP, so does this, by the same command.
     """
 
     def __init__(self, drain: Drain, soft_shutdown: float, alone: bool = True) -> None:
@@ -51,8 +51,9 @@ class SignalListener:
         if self._alone:
             atexit.register(_ignore)  # registered before the drain's exit handler, so it runs after that
             signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # SIGHUP is ignored if nohup started the worker
-                signal.signal(signal.SIGHUP, self._hang_up)
+        obeyed = signal.getsignal(signal.SIGHUP)
+        if callable(obeyed) or (self._alone and obeyed is not signal.SIG_IGN):  # it is ignored if nohup started us
+            signal.signal(signal.SIGHUP, self._hang_up)
         threading.Thread(target=self._listen, name="events-signals", daemon=True).start()
 
     def _wake(self) -> None:

@@ -121,3 +121,53 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(mode: str, tmp_path: Pa
         assert market.settled(1 + 3 * 10) == {"succeeded": 1 + 3 * 10}
         assert set(market.effects().values()) == {1}
         assert market.ask("print(add.delay(1, 2).get(timeout=60))") == ["3"]
+
+
+@pytest.mark.parametrize("mode", sorted(BROKERS))
+def test_kills_under_load_do_no_effect_twice_and_lose_none(mode: str, tmp_path: Path) -> None:
+    with Market(mode, tmp_path).in_use() as market:
+        # Given two workers under load of both kinds
+        workers = [market.start_market(), market.start_market()]
+        count = 0
+        for number in range(4):
+            market.ask("for i in range(50): add.delay(i, i)")
+            publish([OrderPlaced(order=f"{number}-{one}") for one in range(150)])
+            count += 150
+            eventually(lambda so_far=count: market.states()["succeeded"] > 3 * (so_far - 120), "some are done")
+            # When one is killed in the midst of it, and replaced
+            workers[number % 2].kill()
+            workers[number % 2] = market.start_market()
+        # Then all that was published is done once
+        assert market.settled(3 * count) == {"succeeded": 3 * count}
+        assert len(market.effects()) == 2 * count
+        assert set(market.effects().values()) == {1}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_signal_to_the_whole_group_costs_a_handler_no_attempt(pool: str, tmp_path: Path) -> None:
+    with Market("redis", tmp_path).in_use() as market:
+        # Given a worker in the midst of a handler
+        worker, release = market.start_market(pool=pool), tmp_path / "release"
+        event = Patient(release=str(release))
+        publish(event)
+        eventually(lambda: market.starts(event.event_id), "the handler runs")
+        # When all processes of the worker are told to end, and the handler ends in time
+        os.killpg(worker.pid, signal.SIGTERM)
+        worker.wait_for("Warm shutdown")
+        release.touch()
+        # Then it has its outcome
+        assert worker.exit_code() == 0
+        assert market.settled(1) == {"succeeded": 1}
+        assert len(market.starts(event.event_id)) == 1
+
+
+def test_a_hang_up_starts_the_worker_again(tmp_path: Path) -> None:
+    with Market("redis", tmp_path).in_use() as market:
+        # Given a worker without a terminal
+        worker = market.start_market()
+        # When it gets SIGHUP, Then Celery starts it again, and both kinds run
+        os.kill(worker.pid, signal.SIGHUP)
+        eventually(lambda: worker.log.read_text().count("ready.") == 2, "it is ready again")
+        publish(OrderPlaced(order="1"))
+        assert market.ask("print(add.delay(1, 2).get(timeout=60))") == ["3"]
+        assert market.settled(3) == {"succeeded": 3}
