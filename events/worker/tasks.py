@@ -44,7 +44,6 @@ class DeliveryTask(Task):  # type: ignore[misc]
     ignore_result = True
     store_errors_even_if_ignored = False
     track_started = False
-    rate_limit = 0  # none, whatever task_default_rate_limit says
     max_retries = None
     Request = "events.worker.revoking:Request"
     Strategy = "events.worker.outcome_lines:receive_quietly"
@@ -53,6 +52,11 @@ class DeliveryTask(Task):  # type: ignore[misc]
     @classmethod
     def annotate(cls) -> None:
         """Nothing: an application's annotations for all tasks ("*") would change what the promise needs."""
+
+    @classmethod
+    def on_bound(cls, _: Any) -> None:
+        """Celery calls this once it has given the task an application's default rate limit."""
+        cls.rate_limit = None
 
     def apply_async(self, *_: Any, **__: Any) -> NoReturn:
         event = handler_named(self.name).events[0].__name__

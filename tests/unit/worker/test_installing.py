@@ -144,4 +144,4 @@ def test_a_handler_has_no_option_that_an_application_could_set_for_all_tasks(eve
     assert (task.acks_late, task.acks_on_failure, task.acks_on_timeout) == (True, True, True)
     assert (task.reject_on_worker_lost, task.retry_on_worker_lost) == (False, False)
     assert (task.ignore_result, task.store_errors_even_if_ignored, task.track_started) == (True, False, False)
-    assert (task.rate_limit, task.time_limit) == (0, None)
+    assert (task.rate_limit, task.time_limit) == (None, None)
