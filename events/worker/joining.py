@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from typing import Any
+from weakref import WeakSet
 
 from billiard import current_process
 from celery import Celery, current_task, signals
@@ -25,9 +26,14 @@ from events.worker.presence_step import PresenceStep
 from events.worker.signals import leave_signals_to_parent
 from events.worker.tasks import DeliveryTask, delivery_task, record_lost_process
 
+_joined: WeakSet[Celery] = WeakSet()
+
 
 def join(app: Celery) -> None:
-    """Make handlers a part of this app's workers. Raises EventsError if they can't be loaded."""
+    """Make handlers a part of this app's workers, once. Raises EventsError if they can't be loaded."""
+    if app in _joined:  # Celery may import an application's modules again
+        return
+    _joined.add(app)
     pipeline = get_pipeline()
     modules = pipeline.settings.handlers
     if "handlers" in pipeline.settings.model_fields_set or find_spec(modules[0]) is not None:

@@ -32,7 +32,7 @@ _PER_SLOT = 2  # messages that a worker takes for each handler that can run at a
 class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """A step of Celery's consumer: it starts and stops with each connection to the broker."""
 
-    name = "Inlet"
+    name = "events.Inlet"
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **options: Any) -> None:

@@ -38,7 +38,7 @@ _PER_SLOT = 4  # without a broker: messages that a worker takes for each handler
 class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the pool, stops before it."""
 
-    name = "Ledger"
+    name = "events.Ledger"  # an application may have steps of its own
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:

@@ -11,7 +11,7 @@ from events.worker.host import host_of
 class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the pool has forked, and serves to the end of the process, while handlers finish, too."""
 
-    name = "Monitoring"
+    name = "events.Monitoring"
     requires = ("events.worker.ledger_step:LedgerStep",)
 
     def __init__(self, worker: Any, **options: Any) -> None:

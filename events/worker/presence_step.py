@@ -33,7 +33,7 @@ _ANEW_EVERY = 30  # renewals, after which the worker announces itself anew: its 
 class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the ledger's checks."""
 
-    name = "Presence"
+    name = "events.Presence"
     requires = ("events.worker.ledger_step:LedgerStep",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
