@@ -73,6 +73,8 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     # the public contract
     "IntegrationEvent",
     "translates",
+    # an application's own Celery app
+    "install",
     # operating
     "metrics",
     "EventMetrics",
@@ -92,12 +94,14 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
 
 if TYPE_CHECKING:
     from events.aggregate import AggregateRoot, publish_recorded
+    from events.worker import install
 
     __version__: str
 else:  # unseen by type checkers, which would take any name for one of ours
 
     def __getattr__(name: str) -> object:
-        """`__version__`, and the names of events.aggregate, which changes SQLAlchemy's sessions when it is imported."""
+        """`__version__`; the names of events.aggregate, which changes SQLAlchemy's sessions when it is imported; and
+        `install`, which is of use to programs with Celery alone."""
         if name == "__version__":
             from events.release import own_version
 
@@ -106,4 +110,8 @@ else:  # unseen by type checkers, which would take any name for one of ours
             from events import aggregate
 
             return getattr(aggregate, name)
+        if name == "install":
+            from events import worker
+
+            return worker.install
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,13 +4,12 @@ Handlers are loaded here, at import: Celery would swallow their errors in a sign
 """
 
 import sys
-from pathlib import Path
 
 from events.errors import EventsError
 from events.handling import load_handlers
 from events.pipeline import get_pipeline
 from events.text import printable, redact
-from events.worker import LedgerApp, build_app
+from events.worker import LedgerApp, build_app, is_run_by_celery
 
 
 def _build() -> LedgerApp:
@@ -19,14 +18,9 @@ def _build() -> LedgerApp:
     return build_app(pipeline)
 
 
-def _run_by_celery() -> bool:
-    program = Path(sys.argv[0])
-    return "celery" in (program.name, program.parent.name)
-
-
 try:
     app = _build()
 except EventsError as error:
-    if _run_by_celery():  # Celery would print a page of traceback around this line
+    if is_run_by_celery():  # Celery would print a page of traceback around this line
         sys.exit(f"events: {printable(redact(str(error)))}")
     raise

@@ -71,6 +71,11 @@ class Hooks:
     def add(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
 
+    def replace(self, *watchers: Watcher) -> None:
+        """Add these watchers, in place of those of the same classes."""
+        kinds = {type(watcher) for watcher in watchers}
+        self._watchers = [*(one for one in self._watchers if type(one) not in kinds), *watchers]
+
     def fanned_out(self, found: FannedOut) -> None:
         for watcher in self._watchers:
             with self._harmless(watcher):

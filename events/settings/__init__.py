@@ -4,14 +4,17 @@ May import: errors, text. Open first: `settings`, with the table that docs/setti
 """
 
 from events.settings.durations import duration
-from events.settings.environment import load_settings
+from events.settings.environment import load_settings, stand_in
 from events.settings.rules import SQLITE_WAITS
 from events.settings.settings import HARD_LIMIT_GRACE, Settings
+from events.settings.urls import BROKERS
 
 __all__ = [
+    "BROKERS",
     "HARD_LIMIT_GRACE",
     "SQLITE_WAITS",
     "Settings",
     "duration",
     "load_settings",
+    "stand_in",
 ]

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import AliasChoices, ValidationError
@@ -12,14 +12,27 @@ from events.errors import ConfigurationError
 from events.settings.settings import PREFIX, Settings
 from events.text import redact
 
+_stand_ins: dict[str, Callable[[], Any]] = {}
+
+
+def stand_in(field: str, value: Callable[[], Any]) -> None:
+    """Where the environment has no EVENTS_<FIELD>, `value()` is the setting from now on, asked for when it is needed.
+
+    It comes before variables that stand in by another name (REDIS_URL), which may be there for something else.
+    """
+    _stand_ins[field] = value
+
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process: `overrides` first, then the environment, then the defaults.
+    """The settings of this process: `overrides` first, then the environment, stand-ins, then the defaults.
 
     Raises:
         ConfigurationError: one line that names the setting, its value (no passwords) and the cure.
     """
     _refuse_typos(os.environ)
+    for field, value in _stand_ins.items():
+        if PREFIX + field.upper() not in os.environ and field not in overrides:
+            overrides[field] = value()
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from events.transport.redis import asked
     from events.transport.refusals import broker_cure, told
     from events.transport.revival import SUSPICIOUS, Revival
-    from events.transport.topology import is_rabbitmq, work_queue
+    from events.transport.topology import dead_letter_queue, is_rabbitmq, work_queue
 else:
     from events.lazily import rooms
 
@@ -31,7 +31,7 @@ else:
             "redis": "asked",
             "refusals": "broker_cure told",
             "revival": "SUSPICIOUS Revival",
-            "topology": "is_rabbitmq work_queue",
+            "topology": "dead_letter_queue is_rabbitmq work_queue",
         },
     )
 
@@ -47,6 +47,7 @@ __all__ = [
     "broker_cure",
     "celery_broker_url",
     "connect",
+    "dead_letter_queue",
     "group_of",
     "is_rabbitmq",
     "open_transport",

@@ -23,6 +23,7 @@ _queues: defaultdict[str, deque[Any]] = defaultdict(deque)
 _held: dict[Group, None] = {}  # groups that were sent and not acknowledged, the oldest first
 _wake_pipes: set[SelfPipe] = set()
 _on_room: list[Callable[[], None]] = []
+_on_done: list[Callable[[Group], None]] = []
 
 
 def _wake() -> None:
@@ -86,7 +87,10 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def _let_go(self, delivery_tag: Any) -> None:
         with suppress(KeyError):
-            _held.pop(group_of(self.qos.get(delivery_tag).headers), None)
+            group = group_of(self.qos.get(delivery_tag).headers)
+            _held.pop(group, None)
+            for call in _on_done:
+                call(group)
 
 
 class KombuMemory(virtual.Transport):  # type: ignore[misc]
@@ -146,6 +150,10 @@ class MemoryTransport:
     def on_room(self, call: Callable[[], None]) -> None:
         """Call this whenever a message was acknowledged, which makes room for another. Replaces an earlier call."""
         _on_room[:] = [call]
+
+    def on_done(self, call: Callable[[Group], None]) -> None:
+        """Call this whenever a group's message was acknowledged. Replaces an earlier call."""
+        _on_done[:] = [call]
 
     def send(self, groups: Sequence[Group]) -> None:
         if self._connection is None:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from events.worker.app import build_app
     from events.worker.celery_app import LedgerApp
     from events.worker.config import check_celeryconfig, required_settings
+    from events.worker.exits import is_run_by_celery
+    from events.worker.installing import install
 else:
     from events.lazily import rooms
 
@@ -18,6 +20,8 @@ else:
             "app": "build_app",
             "celery_app": "LedgerApp",
             "config": "check_celeryconfig required_settings",
+            "exits": "is_run_by_celery",
+            "installing": "install",
         },
     )
 
@@ -25,5 +29,7 @@ __all__ = [
     "LedgerApp",
     "build_app",
     "check_celeryconfig",
+    "install",
+    "is_run_by_celery",
     "required_settings",
 ]

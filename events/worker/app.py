@@ -1,6 +1,5 @@
 """Builds the Celery app of a pipeline: a task for each handler, the relay as a bootstep, settings in three layers."""
 
-from datetime import timedelta
 from typing import Any
 
 from billiard import current_process
@@ -38,7 +37,7 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     settings = pipeline.settings
     pipeline.register_bridges()
     handlers = list(all_handlers())
-    longest = max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in handlers)])
+    longest = config.longest_limit(settings)
     pairs = [(event.event_name, handler.name) for handler in handlers for event in handler.events]
     host = Host(pipeline=pipeline, worker_counts=WorkerCounts(pairs, (*ALL_REASONS, *OF_BRIDGES)))
     app = LedgerApp(host)

@@ -19,7 +19,7 @@ _STOP_WITHIN = 10.0  # seconds in which a bridge may write and acknowledge the b
 class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the ledger's checks, and after the pool has forked its children."""
 
-    name = "Bridges"
+    name = "events.Bridges"
     requires = ("events.worker.ledger_step:LedgerStep",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
@@ -29,7 +29,7 @@ class BridgesStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._running: list[tuple[Receiver, threading.Thread]] = []
 
     def include_if(self, _: Any) -> bool:
-        return bool(self._pipeline.settings.bridges)
+        return bool(self._pipeline.settings.bridges) and not self._host.off
 
     def start(self, worker: Any) -> None:
         for address, bridge in bridges.opened(self._pipeline.settings):

@@ -13,7 +13,7 @@ from celery.app.control import Control, Inspect
 
 from events.errors import ConfigurationError
 from events.handling import all_handlers
-from events.worker.host import Host
+from events.worker.host import Host, lend_host
 
 _CURE = (
     "`celery -A events worker` runs only handlers, so no worker would run the task; send it by a Celery app of the "
@@ -33,7 +33,7 @@ class LedgerApp(Celery):  # type: ignore[misc]
         # Without a broker remote control reaches no worker.
         control = None if host.pipeline.settings.broker_url else "events.worker.celery_app:NobodyElse"
         super().__init__("events", set_as_current=False, fixups=[], control=control)
-        self.host = host
+        lend_host(self, lambda: host)
         current = _state._tls.current_app
         of_application = current is not None and not isinstance(current, LedgerApp)
         self.applications: Celery = current if of_application else NoApp()

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from events.errors import ConfigurationError
+from events.handling import all_handlers
 from events.settings import HARD_LIMIT_GRACE, Settings
 from events.text import redact
 from events.transport import celery_broker_url, is_rabbitmq, work_queue
@@ -127,8 +128,13 @@ def required_settings(settings: Settings, queues: Iterable[str], longest: timede
         "task_default_routing_key": settings.queue,
         "accept_content": ["json"],
         "worker_consumer": "events.worker.consumer:Consumer",
-        "broker_transport_options": _transport_options(settings, longest),
+        "broker_transport_options": transport_options(settings, longest),
     }
+
+
+def longest_limit(settings: Settings) -> timedelta:
+    """The longest time limit of a handler of this process."""
+    return max([settings.time_limit, *(handler.time_limit or timedelta(0) for handler in all_handlers())])
 
 
 def default_settings(settings: Settings) -> dict[str, Any]:
@@ -147,7 +153,12 @@ def default_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _transport_options(settings: Settings, longest: timedelta) -> dict[str, Any]:
+def transport_options(settings: Settings, longest: timedelta) -> dict[str, Any]:
+    """Kombu's options for a connection that reads wake-ups.
+
+    On Redis its messages that are not acknowledged have keys of their own: workers of other apps that share the
+    database put back what they find under kombu's keys, by their own timeout, and so would ours with theirs.
+    """
     seconds = settings.broker_timeout.total_seconds()
     if is_rabbitmq(settings):
         return {"confirm_publish": True, "read_timeout": seconds, "write_timeout": seconds}
@@ -155,6 +166,9 @@ def _transport_options(settings: Settings, longest: timedelta) -> dict[str, Any]
         return {
             # A message that takes longer than this is delivered twice, which the ledger makes harmless.
             "visibility_timeout": max(60, int(2 * (longest + HARD_LIMIT_GRACE).total_seconds())),
+            "unacked_key": f"{settings.queue}.unacked",
+            "unacked_index_key": f"{settings.queue}.unacked_index",
+            "unacked_mutex_key": f"{settings.queue}.unacked_mutex",
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": seconds,

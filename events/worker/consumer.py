@@ -15,7 +15,7 @@ from vine import promise
 from events.ledger import Group
 from events.text import brief
 from events.worker.host import host_of
-from events.worker.parking import NO_SUCH_DELIVERY, parked_message, tell_parked
+from events.worker.putting_aside import park, pass_on
 from events.worker.reconnecting import Reconnecting
 from events.worker.validation import Problem, problem_of
 
@@ -95,35 +95,19 @@ class Consumer(Reconnecting, CeleryConsumer):  # type: ignore[misc]
         self._park(message, checked if isinstance(checked, Problem) else kombus)
 
     def _pass_on(self, message: Any, group: Group) -> None:
-        """Put the wake-ups back into the ledger, where they wait for a worker that has their handler."""
-        ledger, first = host_of(self.app).pipeline.ledger, group[0]
         try:
-            waiting = ledger.outbox.pass_on(group)
-            known = waiting or ledger.inbox.known(first.handler, [wakeup.event_id for wakeup in group])
+            pass_on(host_of(self.app).pipeline, message, group, self.hostname)
         except Exception as error:
             self._later(error, self._pass_on, message, group)
             return
-        if not known:
-            self._park(message, NO_SUCH_DELIVERY)
-            return
-        if waiting:
-            log.warning(
-                "this worker has no handler named %r; deliveries that wait for a worker that has it: %d (event %s)",
-                first.handler,
-                waiting,
-                first.event_id,
-            )
         self._put_aside(message)
 
     def _park(self, message: Any, problem: Problem) -> None:
         try:
-            parked = parked_message(message, problem, self.hostname)
-            host_of(self.app).pipeline.ledger.parked.park(parked)
-            host_of(self.app).pipeline.hooks.parked(parked.reason)
+            park(host_of(self.app).pipeline, message, problem, self.hostname)
         except Exception as error:
             self._later(error, self._park, message, problem)
             return
-        tell_parked(parked)
         self._put_aside(message)
 
     def _put_aside(self, message: Any) -> None:

@@ -23,15 +23,15 @@ from celery.worker import state
 from events.ledger import Wakeup
 from events.pipeline import Pipeline
 from events.text import deliveries
-from events.transport import group_of
+from events.transport import MemoryTransport, group_of
 from events.worker.last_words import last_words
 
 log = logging.getLogger("events.worker")
 
 _STATE, _PID = 0, 4  # places in the shared memory
-_LAST = 5.0  # seconds that the ledger has, at the very end, to take back the deliveries that ran
-_LAST_IN_PROCESS = 1.0  # seconds, if handlers run in this process: their transactions may be in the way
-_LOOK = 0.05  # seconds between looks at the state
+LAST = 5.0  # seconds that the ledger has, at the very end, to take back the deliveries that ran
+LAST_IN_PROCESS = 1.0  # seconds, if handlers run in this process: their transactions may be in the way
+LOOK = 0.05  # seconds between looks at the state
 
 
 class Draining:
@@ -140,14 +140,14 @@ class Drain:
         deadline = time.monotonic() + timeout
         threading.Thread(target=self._hand_back, name="events-hand-back", daemon=True).start()
         while time.monotonic() < deadline and not self._draining.is_cut_short:
-            time.sleep(_LOOK)
+            time.sleep(LOOK)
         in_time = time.monotonic() < deadline
         self._draining.cut_short()
         in_children = self._end_children()
         why = "when it was told to end at once" if in_time else f"{timeout:g} s after it was told to end"
         ended = threading.Event()
         threading.Thread(target=self._release, args=(why, ended), name="events-release", daemon=True).start()
-        if not ended.wait(_LAST if in_children else _LAST_IN_PROCESS) and not in_children:
+        if not ended.wait(LAST if in_children else LAST_IN_PROCESS) and not in_children:
             last_words(self._pipeline.settings, self._worker, self._exit_code, self._program)
         if self._program:
             os.execv(self._program[0], self._program)
@@ -168,7 +168,7 @@ class Drain:
     def hand_back_unstarted(self) -> None:
         """Hand back the wake-ups that this worker has taken and not started, for a worker that lives on."""
         try:
-            held = [wakeup for group in self._pipeline.transport.held() for wakeup in group]
+            held = [wakeup for group in MemoryTransport().held() for wakeup in group]
             if waiting := unstarted() + held:
                 self._pipeline.ledger.outbox.hand_back(waiting, timedelta(0))
         except Exception as error:  # the relay finds the wake-ups by their age instead

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from events.pipeline import Pipeline
 from events.throttle import Throttle
+from events.transport import MemoryTransport
 from events.worker.draining import unstarted
 
 log = logging.getLogger("events.worker")
@@ -30,7 +31,7 @@ class Holding:
         stale_after: timedelta = self._pipeline.settings.stale_after
         before: set[object] = set()
         while not self._stopping.wait(stale_after.total_seconds() / 3):
-            held = unstarted()
+            held = [*unstarted(), *(wakeup for group in MemoryTransport().held() for wakeup in group)]
             try:
                 if still := [wakeup for wakeup in held if wakeup in before]:  # the other wake-ups are young
                     self._pipeline.ledger.recovery.renew(still, stale_after, self._worker)

@@ -1,7 +1,8 @@
-"""A worker takes wake-ups that other workers passed on, and that it can run, from the ledger itself.
+"""Wake-ups that come to Celery's consumer by the memory of this process: a second connection, on the same event loop.
 
-By the broker they would come to any worker again, often to one that can't run them. Celery's consumer gets these
-wake-ups by a second connection, to the transport of workers without a broker, on the same event loop.
+A worker takes wake-ups that other workers passed on, and that it can run, from the ledger itself: by the broker they
+would come to any worker again, often to one that can't run them. On an application's own Celery app all wake-ups come
+in this way, so that Celery's connection to the broker is the application's alone.
 """
 
 import logging
@@ -17,7 +18,8 @@ from kombu import Connection, Consumer, Queue
 from events.handling import all_forms, all_handled
 from events.throttle import Throttle
 from events.transport import MemoryTransport
-from events.worker.host import host_of
+from events.worker.host import host_of, queues_of
+from events.worker.intake import Intake
 
 log = logging.getLogger("events.worker")
 
@@ -30,12 +32,12 @@ _PER_SLOT = 2  # messages that a worker takes for each handler that can run at a
 class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """A step of Celery's consumer: it starts and stops with each connection to the broker."""
 
-    name = "Inlet"
+    name = "events.Inlet"
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        host = host_of(consumer.app)
+        self._host = host = host_of(consumer.app)
         self._pipeline, self._draining = host.pipeline, host.draining
         self._transport = MemoryTransport()
         self._throttle = Throttle(log)
@@ -43,23 +45,31 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def include_if(self, consumer: Any) -> bool:
-        return bool(host_of(consumer.app).pipeline.settings.broker_url)
+    def include_if(self, _: Any) -> bool:
+        return not self._host.off and (bool(self._pipeline.settings.broker_url) or not self._host.alone)
 
     def start(self, consumer: Any) -> None:
-        slots = _PER_SLOT * int(consumer.controller.concurrency or 1)
-        queues = sorted(consumer.app.amqp.queues.consume_from)
+        most, _ = consumer.controller.autoscale or (int(consumer.controller.concurrency or 1), 0)
+        slots = _PER_SLOT * most
+        queues = queues_of(consumer.app)
         self._connection = connection = Connection(MemoryTransport.URL)
         channel = connection.channel()
         taken = Consumer(
             channel,
             [Queue(name, exchange="", channel=channel) for name in queues],
             on_message=consumer.create_task_handler(),
-            accept=consumer.app.conf.accept_content,
+            accept=["json"],
             auto_declare=False,
         )
-        taken.qos(prefetch_count=slots)
+        if self._host.alone:
+            taken.qos(prefetch_count=slots)
         taken.consume()
+        if not self._pipeline.settings.broker_url:  # the relay itself puts wake-ups into the memory
+            return
+        if not self._host.alone:
+            worker = self._host.worker_name(consumer.hostname)
+            self._host.intake = Intake(self._pipeline, queues, most, worker, self._host.lacked.set)
+            self._host.intake.start()
         self._stopping = threading.Event()
         arguments = (consumer.app, queues, slots, self._stopping)
         self._thread = threading.Thread(target=self._take, args=arguments, name="events-inlet", daemon=True)
@@ -75,6 +85,10 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_ENDS_WITHIN)
+        if self._draining.begun and self._host.program and not self._host.alone:
+            return  # for handlers that still run, and are acknowledged when they end
+        if self._host.intake is not None:
+            self._host.intake.stop()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.release()
@@ -95,7 +109,7 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 return
             try:
                 room = slots - len(self._transport.held())
-                queues = [name for name in begun_with if name in app.amqp.queues.consume_from]  # `cancel_consumer`
+                queues = [name for name in begun_with if name in queues_of(app)]  # `cancel_consumer`
                 if room <= 0 or not queues:
                     continue
                 if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, *ours):

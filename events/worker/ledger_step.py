@@ -6,10 +6,7 @@ whose start blocks.
 
 import gc
 import logging
-import os
-import signal
 import threading
-from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
@@ -18,11 +15,14 @@ from events.handling import all_handled, without_handlers
 from events.relay import Relay
 from events.transport import MemoryTransport
 from events.watchdog import Watchdog
+from events.worker.children import end_children
 from events.worker.draining import Drain
 from events.worker.exits import or_exit
+from events.worker.fitness import fit_in
 from events.worker.holding import Holding
-from events.worker.host import host_of, pool_of
+from events.worker.host import new_host, pool_of, queues_of
 from events.worker.idleness import Idleness
+from events.worker.shared_drain import SharedDrain, running
 from events.worker.signals import SignalListener
 
 log = logging.getLogger("events.worker")
@@ -30,6 +30,7 @@ log = logging.getLogger("events.worker")
 _TICK = 0.5  # seconds between beats of the event loop
 _HANGS = 1.0  # seconds without a beat, after which the event loop is the culprit
 _STOP_WITHIN = 10.0  # seconds that the relay may take to finish its batch
+_DONE_WITHIN = 10.0  # seconds; after that an application's worker ends in Celery's way
 _ENDED_WITHIN = 60.0  # seconds; after that Celery ends the worker in its own way
 _PER_SLOT = 4  # without a broker: messages that a worker takes for each handler it can run at a time
 
@@ -37,12 +38,12 @@ _PER_SLOT = 4  # without a broker: messages that a worker takes for each handler
 class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the pool, stops before it."""
 
-    name = "Ledger"
+    name = "events.Ledger"  # an application may have steps of its own
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._host = host_of(worker.app)
+        self._host = or_exit(lambda: new_host(worker.app))
         self._pipeline = self._host.pipeline
         self._thread: threading.Thread | None = None
         self._watchdog: Watchdog | None = None
@@ -50,17 +51,17 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._pool: Any = None
         self._stopping = threading.Event()
         name = self._host.worker_name(worker.hostname)
-        self._host.drain = self._drain = Drain(
-            self._pipeline,
-            self._host.draining,
-            name,
-            on_begin=self._stop_relay,
-            end_children=lambda: _kill_children(worker),
-        )
-        self._signals = SignalListener(self._drain, float(worker.app.conf.worker_soft_shutdown_timeout or 0))
+        if not self._host.alone:
+            fit_in(worker, self._host)
+        self._host.drain = self._drain = self._new_drain(worker, name)
+        soft_shutdown = float(worker.app.conf.worker_soft_shutdown_timeout or 0)
+        self._signals = SignalListener(self._drain, soft_shutdown, self._host.alone)
         self._holding = Holding(self._pipeline, name)
-        or_exit(self._pipeline.check)
-        or_exit(self._pipeline.check_listening)
+        if self._host.off:
+            return
+        if self._host.alone:
+            or_exit(self._pipeline.check)
+            or_exit(self._pipeline.check_listening)
         # This closes open connections, too, or the children would inherit them.
         self._pipeline.ledger.make_room(
             pool_of(worker.pool_cls),
@@ -70,6 +71,19 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         gc.collect()
         gc.freeze()  # loaded modules stay: searching them for garbage costs 50 ms each time, and memory in the children
 
+    def include_if(self, _: Any) -> bool:
+        return not self._host.off
+
+    def _new_drain(self, worker: Any, name: str) -> Drain:
+        arguments = (self._pipeline, self._host.draining, name, self._stop_relay)
+        if self._host.alone:
+            return Drain(*arguments, end_children=lambda: end_children(worker))
+
+        def end_handlers() -> bool:
+            return end_children(worker, {request.worker_pid for request in running(handlers=True)})
+
+        return SharedDrain(*arguments, end_children=end_handlers, ends_process=self._host.program)
+
     def start(self, worker: Any) -> None:
         self._pool = worker.pool
         if missing := without_handlers(self._pipeline.settings.handlers):
@@ -77,7 +91,10 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._signals.start()
         or_exit(self._pipeline.subscribe)
         self._start_relay(worker)
-        self._start_watchdog(worker)
+        if self._host.alone:
+            self._start_watchdog(worker)
+        elif self._host.relay is not None:
+            self._host.signs = {"the relay": self._host.relay.silence}
         if self._pipeline.settings.broker_url:  # without a broker, the relay itself holds wake-ups
             self._holding.start()
 
@@ -100,7 +117,10 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def terminate(self, _: Any) -> None:
         """A cold shutdown: running handlers are ended, through no fault of theirs."""
         self._drain.cut()
-        threading.Event().wait(_ENDED_WITHIN)  # the drain ends the process
+        if isinstance(self._drain, SharedDrain):
+            self._drain.is_done.wait(_DONE_WITHIN)
+        else:
+            threading.Event().wait(_ENDED_WITHIN)  # the drain ends the process
 
     def _start_relay(self, worker: Any) -> None:
         settings = self._pipeline.settings
@@ -110,7 +130,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         slots = int(worker.concurrency or 1)
         relay = self._host.relay = self._pipeline.relay(
             handlers=all_handled() if local else None,
-            queues=sorted(worker.app.amqp.queues.consume_from) if local else None,
+            queues=queues_of(worker.app) if local else None,
             max_messages=slots * _PER_SLOT if local else None,
         )
         if isinstance(self._pipeline.transport, MemoryTransport):
@@ -123,6 +143,8 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._holding.stop()
         if self._watchdog is not None:
             self._watchdog.stop()  # Celery's event loop stands still while handlers finish
+        if self._host.intake is not None:
+            self._host.intake.close()
         if self._host.relay is not None and self._thread is not None:
             self._host.relay.stop()
             self._thread.join(_STOP_WITHIN)
@@ -138,7 +160,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _start_watchdog(self, worker: Any) -> None:
         self._host.pulse.beat()
-        queues = sorted(worker.app.amqp.queues.consume_from)
+        queues = queues_of(worker.app)
         idleness = Idleness(self._pipeline.settings, queues, lambda: self._host.put_aside)
         signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._host.pulse.silence()}
         if self._host.relay is not None:
@@ -157,17 +179,3 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
             (lambda: idleness.look(worker.consumer)) if self._pipeline.settings.broker_url else None,
         )
         self._watchdog.start()
-
-
-def _kill_children(worker: Any) -> bool:
-    """Kill the children of the prefork pool, and no other process. Returns False if there is no pool with children."""
-    if worker.pool is None or pool_of(worker.pool) != "prefork":
-        return False
-    try:
-        children = worker.pool.info["processes"]
-    except AttributeError:  # the pool has not started yet, or has ended
-        return False
-    for pid in children:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return True

@@ -11,7 +11,7 @@ from events.worker.host import host_of
 class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the pool has forked, and serves to the end of the process, while handlers finish, too."""
 
-    name = "Monitoring"
+    name = "events.Monitoring"
     requires = ("events.worker.ledger_step:LedgerStep",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
@@ -19,8 +19,8 @@ class MonitoringStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._host = host_of(worker.app)
         self._pipeline = self._host.pipeline
 
-    def include_if(self, worker: Any) -> bool:
-        return bool(host_of(worker.app).pipeline.settings.http_port)
+    def include_if(self, _: Any) -> bool:
+        return bool(self._pipeline.settings.http_port) and not self._host.off
 
     def start(self, worker: Any) -> None:
         or_exit(lambda: self._serve(worker))

@@ -21,7 +21,7 @@ from events.monitoring import Activity
 from events.pipeline import Pipeline
 from events.release import own_version
 from events.throttle import Throttle
-from events.worker.host import host_of, pool_of
+from events.worker.host import host_of, pool_of, queues_of
 
 log = logging.getLogger("events.worker")
 
@@ -33,7 +33,7 @@ _ANEW_EVERY = 30  # renewals, after which the worker announces itself anew: its 
 class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts after the ledger's checks."""
 
-    name = "Presence"
+    name = "events.Presence"
     requires = ("events.worker.ledger_step:LedgerStep",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
@@ -48,6 +48,9 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._seen = time.monotonic()  # when the ledger last heard of this worker
         self._thread: threading.Thread | None = None
 
+    def include_if(self, _: Any) -> bool:
+        return not self._host.off
+
     def start(self, worker: Any) -> None:
         self._info = WorkerInfo(
             name=self._host.worker_name(worker.hostname),
@@ -57,7 +60,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
             pool=pool_of(worker.pool),
             concurrency=int(worker.concurrency or 1),
             pool_size=self._pipeline.settings.pool_size,
-            queues=sorted(worker.app.amqp.queues.consume_from),
+            queues=queues_of(worker.app),
             handlers={
                 handler.name: {event.event_name: fingerprint(event) for event in handler.events}
                 for handler in all_handlers()

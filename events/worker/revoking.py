@@ -1,4 +1,5 @@
-"""Revoke and terminate by remote control: `celery control revoke`, and Flower's buttons.
+"""Revoke and terminate by remote control: `celery control revoke`, and Flower's buttons. Of deliveries, that is: the
+tasks of an application's own Celery app are Celery's to revoke.
 
 Celery drops revoked tasks for three hours, by an id that all attempts of a delivery share, and the ledger would wait.
 Only the ledger decides which deliveries must not run: so a worker refuses a revoke, and says what to do instead. To
@@ -14,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from billiard import active_children
+from celery.worker import control as of_celery
 from celery.worker import state as worker_state
 from celery.worker.control import control_command
 from celery.worker.request import Request as CeleryRequest
@@ -21,18 +23,30 @@ from celery.worker.request import Request as CeleryRequest
 from events.errors import Terminated
 from events.ledger import Action, Group
 from events.transport import group_of
-from events.worker.host import host_of
+from events.worker.host import host_of, is_alone
 
 log = logging.getLogger("events.worker")
 
 REMOTE_CONTROL = "remote control"
 INSTEAD = "events handlers pause HANDLER, or events dead discard EVENT_ID once it has failed"
 REFUSED = f"deliveries can't be revoked: the ledger would send them again; instead: {INSTEAD}"
+_celerys_revoke, _celerys_stamped = of_celery.revoke, of_celery.revoke_by_stamped_headers
 _STILL_THERE = 3.0  # seconds after which a child that was told to end is killed
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
     """The request of a delivery. DeliveryTask names this class."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        # Decoded here, since we have looked at the message, and an application's `accept_content` may have no JSON.
+        body = options["body"] if options.get("decoded") else message.payload
+        super().__init__(message, **options | {"body": body, "decoded": True})
+
+    def cancel(self, *_: Any, emit_retry: bool = True, **__: Any) -> None:
+        """Celery calls this at the end of a cold shutdown, without `emit_retry`; and, with it, when it has lost an
+        application's broker, which is no reason to end a handler."""
+        if not emit_retry and (drain := host_of(self.task.app).drain) is not None:
+            drain.cut()
 
     def revoked(self) -> bool:
         """Never: not even if the worker's --statedb or another worker says so."""
@@ -52,6 +66,11 @@ def revoke(
     """Refused, for deliveries; with terminate=True, end what runs."""
     wanted = set(task_id) if isinstance(task_id, list | tuple | set) else {task_id}
     ours = [one for key, one in list(worker_state.requests.items()) if key in wanted and isinstance(one, Request)]
+    theirs = wanted - {one.id for one in ours}
+    if theirs and not is_alone(state.app):
+        revoked = _celerys_revoke(state, list(theirs), terminate, signal)
+        if not ours:
+            return revoked  # type: ignore[no-any-return]
     if not terminate:
         _refuse(state.app, ours, actor)
         return {"error": REFUSED}
@@ -74,9 +93,11 @@ def terminate(state: Any, signal: str, task_id: Any, **options: Any) -> dict[str
 
 
 @control_command(name="revoke_by_stamped_headers", variadic="headers", signature="[key1=value1 [... [keyN=valueN]]]")  # type: ignore[untyped-decorator]
-def revoke_by_stamped_headers(*_: Any, **__: Any) -> dict[str, str]:
-    """Refused: deliveries have no stamps."""
-    return {"error": REFUSED}
+def revoke_by_stamped_headers(state: Any, headers: Any, **options: Any) -> dict[str, str]:
+    """Refused, for deliveries: they have no stamps."""
+    if is_alone(state.app):
+        return {"error": REFUSED}
+    return _celerys_stamped(state, headers, **options)  # type: ignore[no-any-return]
 
 
 def _refuse(app: Any, requests: Sequence[Request], actor: str) -> None:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -32,10 +33,13 @@ class SignalListener:
 
     Args:
         soft_shutdown: Celery's worker_soft_shutdown_timeout, in seconds.
+        alone: whether the worker runs handlers only. If not, signals stay as Celery has them, and this thread obeys
+            what Celery makes of them. But where Celery starts again on SIGHUP, so does this, by the same command.
     """
 
-    def __init__(self, drain: Drain, soft_shutdown: float) -> None:
+    def __init__(self, drain: Drain, soft_shutdown: float, alone: bool = True) -> None:
         self._drain = drain
+        self._alone = alone
         self._soft_shutdown = soft_shutdown
         self._interrupts = self._colds = 0
         self._cut_at = float("inf")
@@ -43,10 +47,12 @@ class SignalListener:
 
     def start(self) -> None:
         """Start to listen. Call this in the main thread."""
-        atexit.register(_ignore)  # registered before the drain's exit handler, so it runs after that
         self._drain.when_told(self._wake)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # SIGHUP is ignored if nohup started the worker
+        if self._alone:
+            atexit.register(_ignore)  # registered before the drain's exit handler, so it runs after that
+            signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        obeyed = signal.getsignal(signal.SIGHUP)
+        if callable(obeyed) or (self._alone and obeyed is not signal.SIG_IGN):  # it is ignored if nohup started us
             signal.signal(signal.SIGHUP, self._hang_up)
         threading.Thread(target=self._listen, name="events-signals", daemon=True).start()
 
@@ -99,11 +105,14 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def leave_signals_to_parent(draining: Draining) -> None:
+def leave_signals_to_parent(draining: Draining, runs_handler: Callable[[], bool] = lambda: True) -> None:
     """Make a child of the prefork pool ignore signals that the whole worker gets. Call this while the child starts.
 
     A signal that only the child gets ends it, and the attempt of its handler counts: the handler itself may have sent
     the signal.
+
+    Args:
+        runs_handler: whether the child runs a handler now. If not, it obeys signals as any child of Celery's.
     """
     leaving = False
 
@@ -112,7 +121,7 @@ def leave_signals_to_parent(draining: Draining) -> None:
         leaving = True
 
     def signalled(number: int, frame: Any) -> None:
-        deadline = time.monotonic() + _SAME_SIGNAL
+        deadline = time.monotonic() + (_SAME_SIGNAL if runs_handler() else 0)
         while not (leaving or draining.is_ordered(os.getpid())) and time.monotonic() < deadline:
             if draining.begun:
                 return  # the main process ends the child

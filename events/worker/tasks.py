@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from billiard import common as billiard_common
@@ -18,8 +18,8 @@ from celery.exceptions import Retry, SoftTimeLimitExceeded, WorkerLostError
 from celery.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 
 from events.delivery import Deliverer
-from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
-from events.handling import Handler
+from events.errors import ConfigurationError, DeliveryFailed, TimeLimitExceeded, WorkerLost
+from events.handling import Handler, handler_named
 from events.ledger import Group, Outcome, Result
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
@@ -39,15 +39,33 @@ class DeliveryTask(Task):  # type: ignore[misc]
     abstract = True
     acks_late = True
     reject_on_worker_lost = False
-    acks_on_failure_or_timeout = True
+    acks_on_failure_or_timeout = acks_on_failure = acks_on_timeout = True
+    retry_on_worker_lost = False
     ignore_result = True
+    store_errors_even_if_ignored = False
+    track_started = False
     max_retries = None
     Request = "events.worker.revoking:Request"
     Strategy = "events.worker.outcome_lines:receive_quietly"
     pipeline: Pipeline
 
+    @classmethod
+    def annotate(cls) -> None:
+        """Nothing: an application's annotations for all tasks ("*") would change what the promise needs."""
+
+    @classmethod
+    def on_bound(cls, _: Any) -> None:
+        """Celery calls this once it has given the task an application's default rate limit."""
+        cls.rate_limit = None
+
+    def apply_async(self, *_: Any, **__: Any) -> NoReturn:
+        event = handler_named(self.name).events[0].__name__
+        raise ConfigurationError(f"{self.name} is a handler: publish its event to run it, {event}(...)")
+
     def run(self, **_: Any) -> str:
         group = group_of({HEADER: self.request.get(HEADER)})
+        if not group:  # sent by its name, by a program that hasn't the handler
+            self.apply_async()
         host = host_of(self.app)
         if host.draining.begun:
             self.pipeline.ledger.outbox.hand_back(group, timedelta(0))

@@ -122,6 +122,6 @@ def waiting(broker: Machine, queue: str) -> int:
     """Messages in the queue and, on Redis, in workers' hands."""
     if broker.name == "redis":
         with redis.Redis(port=broker.port, socket_timeout=5) as client:
-            return int(client.llen(queue)) + int(client.hlen("unacked"))
+            return int(client.llen(queue)) + int(client.hlen(f"{queue}.unacked"))
     with kombu.Connection(broker.url, connect_timeout=5) as connection, connection.channel() as channel:
         return int(channel.queue_declare(queue, passive=True).message_count)

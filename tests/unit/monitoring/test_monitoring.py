@@ -21,7 +21,7 @@ from events.monitoring.worker_counts import WorkerCounts
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from events.watchdog import Pulse
-from events.worker.host import Host
+from events.worker.host import Host, lend_host
 from events.worker.idleness import Idleness
 from events.worker.presence_step import PresenceStep
 from support.waiting import eventually
@@ -152,11 +152,18 @@ def test_no_metric_has_a_label_that_fly_overwrites_or_a_name_of_another_kind() -
         assert metric.help.endswith(".")
 
 
+class _App(SimpleNamespace):
+    """What a worker's presence asks of a Celery app."""
+
+    __hash__ = object.__hash__
+
+
 def test_a_worker_tells_the_ledger_what_it_does(events_pipeline: InlinePipeline) -> None:
     # Given a worker's presence
     tally = WorkerCounts([("Said", "hear")], [])
     amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
-    app = SimpleNamespace(host=Host(pipeline=events_pipeline, worker_counts=tally), amqp=amqp)
+    app = _App(amqp=amqp)
+    lend_host(app, lambda: Host(pipeline=events_pipeline, worker_counts=tally))
     worker = SimpleNamespace(app=app, hostname="w1", pool=object(), concurrency=2)
     presence = PresenceStep(worker)
     presence.start(worker)

@@ -13,6 +13,7 @@ import celery.worker.consumer
 import celery.worker.consumer.consumer
 import celery.worker.loops
 import celery.worker.state
+import kombu
 import pytest
 from celery import Celery, _state
 from celery.app.control import Inspect
@@ -20,6 +21,7 @@ from celery.app.task import Context
 from celery.concurrency import get_implementation, prefork
 from celery.concurrency.base import BasePool
 from celery.exceptions import WorkerShutdown
+from celery.worker import control
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from celery.worker.request import Request
@@ -133,6 +135,29 @@ def test_requests_can_be_revoked_and_terminated() -> None:
     CELERY.takes(Request, "revoked", [], leans)
     CELERY.takes(Request, "terminate", ["pool", "signal"], leans)
     CELERY.says(Request.terminate, "if self.time_start: pool.terminate_job(self.worker_pid, signal)", leans=leans)
+    # A cold shutdown cancels without a retry, and a lost connection with one.
+    CELERY.takes(Request, "cancel", ["pool", "signal", "emit_retry"], leans)
+    CELERY.says(Consumer.cancel_active_requests, "emit_retry = not request.task.acks_late", leans=leans)
+    CELERY.says(Consumer.on_connection_error_after_connected, "request.cancel(self.pool)", leans=leans)
+
+
+def test_commands_of_remote_control_are_functions() -> None:
+    leans = "events.worker.revoking: an application's own tasks can be revoked"
+    CELERY.takes(control, "revoke", ["state", "task_id", "terminate", "signal", "kwargs"], leans)
+    CELERY.takes(control, "revoke_by_stamped_headers", ["state", "headers", "terminate", "signal", "kwargs"], leans)
+
+
+def test_queues_are_chosen_by_these_methods() -> None:
+    leans = "events.worker.fitness: -Q and -X name queues of handlers, which Celery itself doesn't read"
+    # Given the queues of an app, to which one of handlers is added
+    queues = Celery("shop", set_as_current=False).amqp.queues
+    queues.select_add(kombu.Queue("events"))
+    CELERY.keeps(set(queues.consume_from) == {"celery", "events"}, "it is read without -Q", leans)
+    # When -X or -Q leaves it out, Then it isn't
+    queues.deselect(["events"])
+    CELERY.keeps(set(queues.consume_from) == {"celery"}, "it can be left out", leans)
+    queues.select(["events"])
+    CELERY.keeps(set(queues.consume_from) == {"events"}, "it can be the only one", leans)
 
 
 @pytest.mark.parametrize("name", ["expires", "eta", "retries", "callbacks", "errbacks", "chain", "chord", "group"])
