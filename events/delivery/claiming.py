@@ -38,11 +38,11 @@ class Claiming:
             with self._lock:
                 self._in_hand -= keys
 
-    def of(self, handler: str, tokens: Mapping[UUID, int]) -> Callable[[], list[Claim]]:
+    def of(self, handler: str, tokens: Mapping[UUID, int], *, each: bool = False) -> Callable[[], list[Claim]]:
         """A function that claims these deliveries, which must be in hand. It may be called again after an error.
 
         A call that failed may have claimed deliveries all the same. The next call hands those back: they are sent again
-        soon.
+        soon. `each`: see events.ledger.Inbox.
         """
         in_doubt = False
 
@@ -51,6 +51,6 @@ class Claiming:
             if in_doubt:
                 self._inbox.take_back(handler, tokens, self._worker)
             in_doubt = True
-            return self._inbox.claim(handler, tokens, self._worker, self._lease)
+            return self._inbox.claim(handler, tokens, self._worker, self._lease, each=each)
 
         return claim

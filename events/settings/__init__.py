@@ -7,11 +7,13 @@ from events.settings.durations import duration
 from events.settings.environment import load_settings
 from events.settings.rules import SQLITE_WAITS
 from events.settings.settings import HARD_LIMIT_GRACE, Settings
+from events.settings.urls import ledger_url
 
 __all__ = [
     "HARD_LIMIT_GRACE",
     "SQLITE_WAITS",
     "Settings",
     "duration",
+    "ledger_url",
     "load_settings",
 ]

@@ -49,12 +49,14 @@ _ENVELOPE = (
 )
 
 
-def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
+def take(
+    engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta, *, each: bool
+) -> Sequence[Row[Any]]:
     """Return the rows of the deliveries that were taken, in the order of `tokens`.
 
     A row has event_id, attempts_before and the columns of the event; these are NULL if the event is gone. Of a group it
-    also has the number of the message, as `lease`, if the claim is a lease of that. If the handler is paused, no
-    delivery is taken, and those that were sent are set aside until it is resumed.
+    also has the number of the message, as `lease`, if the claim is a lease of that, which it isn't for `each`. If the
+    handler is paused, no delivery is taken, and those that were sent are set aside until it is resumed.
     """
     dialect = engine.dialect.name
     keys = key_values(dialect, [(event_id, handler, token - 1) for event_id, token in tokens.items()])
@@ -63,7 +65,7 @@ def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, 
     if dialect == "postgresql":  # PostgreSQL does all of this in one statement and one round trip
         try:
             with look(engine) as connection:
-                rows = connection.execute(_leasing(), values).all() if len(tokens) > 1 else ()
+                rows = connection.execute(_leasing(), values).all() if len(tokens) > 1 and not each else ()
                 rows = rows or connection.execute(_taking_at_once(), values).all()
                 if len(rows) < len(tokens):
                     connection.execute(_setting_aside(dialect), values)

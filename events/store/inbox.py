@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Engine, and_, select, update
 
 from events.errors import EventDataError, LeaseLost
 from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of, failure_without_trace
+from events.store.awaited.engines import AsyncEngines
+from events.store.awaited.transactions import AwaitedTransaction
 from events.store.claiming import take
 from events.store.conditions import in_state, waits
 from events.store.database.availability import is_away, is_contention, pardons
@@ -39,13 +41,15 @@ class SqlInbox:
 
     Args:
         background: an engine for work that must not wait for handlers or their connections; by default the same engine.
+        engines: the engines of asyncio, for `awaited`.
     """
 
-    def __init__(self, engine: Engine, background: Engine | None = None) -> None:
+    def __init__(self, engine: Engine, background: Engine | None = None, engines: AsyncEngines | None = None) -> None:
         self._engine = engine
         self._background = background or engine
         self._dialect = engine.dialect.name
         self._catalog = Catalog(engine)
+        self._engines = engines
 
     @contextmanager
     def begin(self, *, eager: bool = False) -> Iterator[Connection]:
@@ -61,6 +65,11 @@ class SqlInbox:
             watch_for(connection, names)
             with shared(connection) as sharing:
                 yield sharing
+
+    def awaited(self, handler: str) -> Callable[[bool], AwaitedTransaction]:
+        assert self._engines is not None
+        engines, names = self._engines, self._catalog.names()
+        return lambda eager: AwaitedTransaction(engines, handler, names, self.succeed, eager=eager)
 
     def lend(self, connection: Connection, handler: str) -> AbstractContextManager[Callable[[], bool]]:
         return lent(connection, handler)
@@ -96,9 +105,11 @@ class SqlInbox:
                 back.values(state=waits(), due_at=now_plus(connection), **not_counted), keys
             ).rowcount
 
-    def claim(self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+    def claim(
+        self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta, *, each: bool = False
+    ) -> list[Claim]:
         claims = []
-        for row in take(self._engine, handler, tokens, worker, lease):
+        for row in take(self._engine, handler, tokens, worker, lease, each=each):
             token = tokens[row.event_id]
             if row.event_type is None:  # a foreign program deleted the event, and operators must see that
                 gone = EventDataError(f"event {row.event_id} is no longer in event_store")

@@ -31,6 +31,7 @@ from events.worker.parking import parked_wakeup, tell_parked
 log = logging.getLogger("events.worker")
 
 _WORST = (Outcome.DEAD, Outcome.RETRY, Outcome.UNKNOWN)  # the task of a group shows the reason of the worst outcome
+_CANCELLED_WITHIN = 2.0  # seconds
 
 
 class DeliveryTask(Task):  # type: ignore[misc]
@@ -45,6 +46,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
     Request = "events.worker.revoking:Request"
     Strategy = "events.worker.outcome_lines:receive_quietly"
     pipeline: Pipeline
+    limit: float  # seconds
 
     def run(self, **_: Any) -> str:
         group = group_of({HEADER: self.request.get(HEADER)})
@@ -78,10 +80,13 @@ class DeliveryTask(Task):  # type: ignore[misc]
 def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     """The Celery task of a handler."""
     limit = (handler.time_limit or pipeline.settings.time_limit).total_seconds()
+    # Deliveries that are awaited are cancelled one by one, each at its own limit; only a blocked event loop needs more.
+    soft = limit + _CANCELLED_WITHIN if handler.is_awaited else limit
     attributes = {
         "name": handler.name,
         "pipeline": pipeline,
-        "soft_time_limit": limit,  # raises inside the handler, as any error of the handler
+        "limit": limit,
+        "soft_time_limit": soft,  # raises inside the handler, as any error of the handler
         "time_limit": limit + HARD_LIMIT_GRACE.total_seconds(),  # ends the process
         "__module__": __name__,
         "__doc__": handler.call.__doc__,
@@ -121,7 +126,7 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
     if isinstance(exception, WorkerLostError):
         error = WorkerLost(f"the process that ran the handler died: {exception}")
     elif isinstance(exception, CeleryTimeLimitExceeded):
-        error = TimeLimitExceeded(f"the handler ran over its time limit of {sender.soft_time_limit:g} s and didn't end")
+        error = TimeLimitExceeded(f"the handler ran over its time limit of {sender.limit:g} s and didn't end")
     else:
         return
     try:

@@ -1,0 +1,256 @@
+"""Runs the deliveries of one message side by side on this thread's event loop.
+
+Each has a transaction and an outcome of its own, which is committed as soon as its handler has returned: a slow or
+failing one neither holds nor spoils its neighbours. The message is done when all have ended.
+"""
+
+import asyncio
+import logging
+import time
+from asyncio import CancelledError
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from events.delivery.awaiting import Call, Cut, wants_sql
+from events.delivery.blocking import BlockedLoop
+from events.delivery.event_loop import run
+from events.delivery.outcomes import Aside, Successes
+from events.delivery.tools import Tools
+from events.delivery.verdict import Results
+from events.errors import EventDataError, LeaseLost, NewerEvent, TimeLimitExceeded
+from events.event import DomainEvent
+from events.handling import Handler
+from events.ledger import Awaited, Claim, Outcome, Result, decode
+
+log = logging.getLogger("events.delivery")
+
+_LOOK = 0.05  # seconds between looks whether this process shall end
+_LAST = 2.0  # seconds before the end of the process in which cancelled handlers clean up
+
+Begin = Callable[[bool], Awaited]
+
+
+class SideBySideRunner:
+    """Runs groups of deliveries of `async def` handlers.
+
+    Args:
+        at_once: handlers that run at a time on one event loop.
+        shutdown_timeout: the time that running handlers have when the process shall end.
+        limit_of: the time limit of a handler.
+        overtime: tells whether an exception is the time limit of the whole message.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        at_once: int,
+        shutdown_timeout: timedelta,
+        limit_of: Callable[[Handler], timedelta],
+        overtime: Callable[[BaseException], bool],
+    ) -> None:
+        self._tools = tools
+        self._aside = Aside()
+        self._at_once = at_once
+        last = shutdown_timeout.total_seconds()
+        self._leave_after = last - min(_LAST, last / 4)
+        self._limit_of = limit_of
+        self._overtime = overtime
+        self._blocked = BlockedLoop()
+
+    def takes(self, handler: Handler) -> bool:
+        """Whether deliveries of this handler run here. Without SQL and one by one they run as those of others."""
+        return handler.is_awaited and (self._at_once > 1 or wants_sql(handler))
+
+    def run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
+        """Run one attempt of each delivery, and write the outcomes. Returns them."""
+        begin = self._tools.inbox.awaited(handler.name) if wants_sql(handler) else None
+        group = _Group(self._tools, self._aside, handler, claims, begin, self._at_once)
+        group.limit = self._limit_of(handler).total_seconds()
+        group.leave_after = self._leave_after
+        waiting = self._blocked.waiting(handler.name, lambda error: self._overtime(error) and group.interrupt())
+        begun = time.monotonic()
+        with self._tools.heartbeat.keep(group.running, group.leave):
+            results: Results = run(group.run(), waiting)
+        self._tools.pacing.note(handler.name, time.monotonic() - begun, len(claims))
+        return results
+
+
+class _Group:
+    """The deliveries of one message. All methods but `leave` and `interrupt` are called on the loop.
+
+    Attributes:
+        running: the deliveries that have no outcome yet.
+        limit: the seconds that each may take.
+        leave_after: the seconds after which handlers are cancelled when the process shall end.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        aside: Aside,
+        handler: Handler,
+        claims: Sequence[Claim],
+        begin: Begin | None,
+        at_once: int,
+    ) -> None:
+        self.running = list(claims)
+        self.limit = self.leave_after = float("inf")
+        self._tools = tools
+        self._aside = aside
+        self._handler = handler
+        self._claims = claims
+        self._begin = begin
+        self._at_once = at_once
+        self._calls: set[Call] = set()
+        self._results: Results = {}
+        self._left: list[Claim] = []
+        self._leaves = False  # whether nothing more is begun
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self) -> Results:
+        self._loop = asyncio.get_running_loop()
+        self._successes = Successes(self._tools.inbox, self._aside)
+        self._slots = asyncio.Semaphore(self._at_once)
+        self._eager = asyncio.Lock()  # one at a time tries again what collided with another transaction
+        ends = asyncio.create_task(self._watch_the_end())
+        try:
+            parts = [self._claims] if self._handler.batch else [[claim] for claim in self._claims]
+            ended = await asyncio.gather(*map(self._one, parts), return_exceptions=True)
+        finally:
+            ends.cancel()
+        if self._left:
+            left = self._left
+            await self._aside.do(lambda: self._hand_back(left))
+        for error in ended:
+            if error is not None:
+                raise error
+        return self._results
+
+    def leave(self) -> None:
+        """Begin no more deliveries. Any thread may call this."""
+        self._leaves = True
+
+    def interrupt(self) -> bool:
+        """The time of the whole message is up: cancel what runs. Any thread may call this. True, to wait on."""
+        self.leave()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cut, Cut.TIME_LIMIT)
+        return True
+
+    def _cut(self, why: Cut) -> None:
+        now = asyncio.get_running_loop().time()
+        for call in self._calls:
+            call.cut_off(why if now - call.since >= self.limit else Cut.INTERRUPTED)
+
+    async def _watch_the_end(self) -> None:
+        """Cancel what still runs shortly before this process ends."""
+        while not self._tools.draining():
+            await asyncio.sleep(_LOOK)
+        await asyncio.sleep(self.leave_after)
+        self._cut(Cut.INTERRUPTED)
+
+    async def _one(self, claims: Sequence[Claim]) -> None:
+        async with self._slots:
+            if self._leaves or self._tools.draining():
+                self._left += claims
+                self._results |= {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
+            else:
+                self._results |= await self._outcomes(claims)
+        for claim in claims:
+            self.running.remove(claim)
+
+    async def _outcomes(self, claims: Sequence[Claim]) -> Results:
+        events, results = await self._read(claims)
+        if readable := [claim for claim in claims if claim.envelope.id in events]:
+            results |= await self._attempted(readable, list(events.values()))
+        return results
+
+    async def _read(self, claims: Sequence[Claim]) -> tuple[dict[UUID, DomainEvent], Results]:
+        """The events, by id; and the results of the deliveries whose events can't be read."""
+        events: dict[UUID, DomainEvent] = {}
+        results: Results = {}
+        for claim in claims:
+            try:
+                events[claim.envelope.id] = decode(claim.envelope)
+            except (EventDataError, NewerEvent) as error:
+                results[claim.envelope.id] = await self._judged(claim, error)
+        return events, results
+
+    async def _attempted(self, claims: Sequence[Claim], events: Sequence[DomainEvent]) -> Results:
+        """Run the handler; if its transaction collided with another, once more, with all locks taken first."""
+        call = await self._called(claims, events, eager=False)
+        if call.error is not None and self._tools.inbox.is_contention(call.error):
+            log.info(
+                "delivery %s of %s ran into another transaction",
+                self._handler.name,
+                claims[0].envelope.id,
+                extra=_log_fields(claims[0]),
+            )
+            call.over(committed=False)
+            async with self._eager:
+                call = await self._called(claims, events, eager=True)
+        results: Results = {}
+        try:
+            results = await self._results_of(call)
+        finally:
+            call.over(committed=Outcome.SUCCEEDED in {result.outcome for result in results.values()})
+        return results
+
+    async def _called(self, claims: Sequence[Claim], events: Sequence[DomainEvent], *, eager: bool) -> Call:
+        """Call the handler, and commit its effects together with its success. Its error is noted in the call."""
+        transaction = self._begin(eager) if self._begin is not None else None
+        call = Call(self._handler, claims, events, transaction)
+        self._calls.add(call)
+        try:
+            await call.run(self._tools.calls, self.limit)
+            if transaction is not None and transaction.is_used:
+                await transaction.commit(claims)
+            else:
+                await self._successes.write(claims, call.kept)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, CancelledError) and task is not None and task.cancelling():
+                raise  # this process ends
+            call.error = error
+        finally:
+            self._calls.discard(call)
+            if transaction is not None:
+                await transaction.end(call.error)
+        return call
+
+    async def _results_of(self, call: Call) -> Results:
+        claims, error = call.claims, call.error
+        if error is None:
+            return {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in claims}
+        if isinstance(error, LeaseLost):
+            log.warning("%s", error, extra=_log_fields(claims[0]))
+            return {claim.envelope.id: Result(Outcome.NOT_OURS, error) for claim in claims}
+        if call.cut is not None and isinstance(error, CancelledError):
+            if call.cut is Cut.INTERRUPTED:
+                await self._aside.do(lambda: self._hand_back(claims))
+                return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
+            error = _over_time(self.limit, error)
+        if len(claims) == 1:
+            return {claims[0].envelope.id: await self._judged(claims[0], error)}
+        if await self._aside.do(lambda: self._tools.judge.was_committed(claims[0], error)):
+            return {claim.envelope.id: Result(Outcome.SUCCEEDED) for claim in claims}
+        return await self._aside.do(lambda: self._tools.judge.take_apart(claims, error))
+
+    async def _judged(self, claim: Claim, error: BaseException) -> Result:
+        return await self._aside.do(lambda: self._tools.judge.failed(self._handler, claim, error))
+
+    def _hand_back(self, claims: Sequence[Claim]) -> None:
+        self._tools.outages.wait_out(lambda: self._tools.inbox.hand_back(claims, timedelta(0)))
+
+
+def _over_time(limit: float, cancelled: BaseException) -> TimeLimitExceeded:
+    """The error of a handler that was cancelled, with the traceback of where it was."""
+    error = TimeLimitExceeded(f"the handler ran over its time limit of {limit:g} s, and was cancelled")
+    error.__cause__ = cancelled
+    return error.with_traceback(cancelled.__traceback__)
+
+
+def _log_fields(claim: Claim) -> dict[str, object]:
+    return {"event_id": claim.envelope.id, "handler": claim.handler, "attempt": claim.attempt}
