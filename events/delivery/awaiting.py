@@ -72,6 +72,11 @@ class Call:
         if error is not None:
             raise error
 
+    @property
+    def coroutine(self) -> Any:
+        """The coroutine that runs; None before it begins."""
+        return self._task.get_coro() if self._task is not None else None
+
     def cut_off(self, why: Cut) -> None:
         """Cancel the handler: CancelledError is raised where it awaits. On the loop only."""
         if self._task is not None and not self._task.done():

@@ -1,4 +1,4 @@
-"""Finds handlers that block their event loop, so that none of their neighbours goes on, and names each once in the log."""
+"""Finds handlers that block their event loop, so that no neighbour of theirs goes on, and names each once in the log."""
 
 import asyncio
 import logging
@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from events.delivery.event_loop import Waiting
 
@@ -22,22 +23,37 @@ class BlockedLoop:
     def __init__(self) -> None:
         self._told: set[str] = set()  # the handlers that were named
 
-    def waiting(self, handler: str, goes_on: Callable[[BaseException], bool]) -> Waiting:
-        """What the thread does that waits for deliveries of this handler. `goes_on`: see Waiting."""
-        return _Looking(handler, goes_on, self._told)
+    def waiting(
+        self,
+        handler: str,
+        goes_on: Callable[[BaseException], bool],
+        stands_at: Callable[[], Awaitable[Any] | None],
+    ) -> Waiting:
+        """What the thread does that waits for deliveries of this handler. For the arguments see Waiting."""
+        return _Looking(handler, goes_on, stands_at, self._told)
 
 
 class _Looking(Waiting):
     look_every = 0.25
 
-    def __init__(self, handler: str, goes_on: Callable[[BaseException], bool], told: set[str]) -> None:
+    def __init__(
+        self,
+        handler: str,
+        goes_on: Callable[[BaseException], bool],
+        stands_at: Callable[[], Awaitable[Any] | None],
+        told: set[str],
+    ) -> None:
         self._handler = handler
         self._goes_on = goes_on
+        self._stands_at = stands_at
         self._told = told
         self._asked_at: float | None = None
 
     def goes_on(self, error: BaseException) -> bool:
         return self._goes_on(error)
+
+    def stands_at(self, awaitable: Awaitable[Any]) -> Awaitable[Any]:
+        return self._stands_at() or awaitable
 
     def look(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
         if self._handler in self._told or loop.is_closed():

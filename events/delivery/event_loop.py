@@ -13,9 +13,10 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, wait
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 log = logging.getLogger("events.delivery")
@@ -23,7 +24,8 @@ log = logging.getLogger("events.delivery")
 _CANCEL_GRACE = 5.0  # seconds that a cancelled coroutine has to clean up before its transaction is rolled back
 
 _of_this_thread = threading.local()
-_at_work: dict[int, tuple[Awaitable[Any], threading.Thread]] = {}  # by the thread that waits for the handler
+# By the thread that waits for a handler: what it waits for, and the thread of the loop.
+_at_work: dict[int, tuple[Callable[[], Awaitable[Any]], threading.Thread]] = {}
 
 
 class Waiting:
@@ -34,9 +36,13 @@ class Waiting:
     def look(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
         """Called now and then, with the loop and the thread on which it runs."""
 
-    def goes_on(self, error: BaseException) -> bool:
+    def goes_on(self, _: BaseException) -> bool:
         """Whether to wait on, although this error, such as a time limit, has interrupted it."""
         return False
+
+    def stands_at(self, awaitable: Awaitable[Any]) -> Awaitable[Any]:
+        """The coroutine whose stack is shown as that of this awaitable, which is waited for."""
+        return awaitable
 
 
 class _Loop:
@@ -74,7 +80,7 @@ class _Loop:
                 ended.set()
 
         future = asyncio.run_coroutine_threadsafe(guarded(), self.loop)
-        _at_work[threading.get_ident()] = (awaitable, self._thread)
+        _at_work[threading.get_ident()] = (partial(waiting.stands_at, awaitable), self._thread)
         try:
             while not future.done():
                 try:
@@ -115,7 +121,8 @@ def run(awaitable: Awaitable[Any], waiting: "Waiting | None" = None) -> Any:
 
 def stack_of(thread: int) -> list[str]:
     """The stack of the async handler that this thread waits for, outermost first; empty if it waits for none."""
-    awaited, turns_on = _at_work.get(thread, (None, None))
+    stands_at, turns_on = _at_work.get(thread, (None, None))
+    awaited = stands_at() if stands_at is not None else None
     now = sys._current_frames().get(turns_on.ident or 0) if turns_on is not None else None
     if getattr(awaited, "cr_running", False) and now is not None:
         return traceback.format_stack(now)

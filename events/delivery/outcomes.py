@@ -18,7 +18,7 @@ _THREADS = 2  # that write outcomes; each has a connection meanwhile
 
 
 class Aside:
-    """Threads beside an event loop, for our own SQL that blocks. Handlers' threads are others, which may all be busy."""
+    """Threads beside an event loop, for our own SQL that blocks. Handlers have others, which may all be busy."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="events-outcomes")

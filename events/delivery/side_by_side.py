@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from events.delivery.awaiting import Call, Cut, wants_sql
@@ -69,7 +70,9 @@ class SideBySideRunner:
         group = _Group(self._tools, self._aside, handler, claims, begin, self._at_once)
         group.limit = self._limit_of(handler).total_seconds()
         group.leave_after = self._leave_after
-        waiting = self._blocked.waiting(handler.name, lambda error: self._overtime(error) and group.interrupt())
+        waiting = self._blocked.waiting(
+            handler.name, lambda error: self._overtime(error) and group.interrupt(), group.stands_at
+        )
         begun = time.monotonic()
         with self._tools.heartbeat.keep(group.running, group.leave):
             results: Results = run(group.run(), waiting)
@@ -131,6 +134,11 @@ class _Group:
     def leave(self) -> None:
         """Begin no more deliveries. Any thread may call this."""
         self._leaves = True
+
+    def stands_at(self) -> Awaitable[Any] | None:
+        """The coroutine of the handler that has run longest. Any thread may call this."""
+        longest = min(tuple(self._calls), key=lambda call: call.since, default=None)
+        return longest.coroutine if longest is not None else None
 
     def interrupt(self) -> bool:
         """The time of the whole message is up: cancel what runs. Any thread may call this. True, to wait on."""

@@ -49,7 +49,7 @@ class Ledger:
     """One database with all its contracts: publishers use `events`, relays `outbox` and `recovery`, workers `inbox`.
 
     `engine` serves publishers and handlers. `background` serves work that must go on when those have taken all
-    connections: heartbeats, the relay, the presence of workers, and the end of a worker. `engines` are those of asyncio.
+    connections: heartbeats, the relay, the presence of workers, and the end of a worker. `engines` are of asyncio.
     """
 
     engine: Engine

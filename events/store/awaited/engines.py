@@ -4,9 +4,9 @@ The connections of such an engine belong to its loop. So an engine is never made
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from events.errors import ConfigurationError
 from events.settings import Settings, ledger_url
+from events.store.awaited.lazily import begin_sqlite
 from events.store.database.availability import watch as watch_errors
 from events.store.database.engine import ASK_AFTER, BUSY_TIMEOUT, LET_IT_NOTICE, keep_clean, psycopg_arguments
 
@@ -32,6 +33,7 @@ class AsyncEngines:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        self._keepers: set[asyncio.Task[None]] = set()
         self.most = settings.async_connections
 
     def here(self) -> "AsyncEngine":
@@ -40,16 +42,20 @@ class AsyncEngines:
         engine = self._engines.get(loop)
         if engine is None:
             engine = self._engines[loop] = make_async_engine(self._settings)
-            loop.create_task(_dispose_at_end(engine), name="events-async-engine")
+            keeper = loop.create_task(_dispose_at_end(engine), name="events-async-engine")
+            self._keepers.add(keeper)  # or it would be collected as garbage
+            keeper.add_done_callback(self._keepers.discard)
         return engine
 
     def close(self) -> None:
         """Close all connections that are not in use. Not for a thread that runs one of the loops."""
-        engines, self._engines = dict(self._engines), WeakKeyDictionary()
-        for loop, engine in engines.items():
+        self._engines = WeakKeyDictionary()
+        for keeper in tuple(self._keepers):
+            loop, ended = keeper.get_loop(), threading.Event()
             if loop.is_running():
-                with suppress(TimeoutError):
-                    asyncio.run_coroutine_threadsafe(engine.dispose(), loop).result(_DISPOSE_WITHIN)
+                keeper.add_done_callback(lambda _, ended=ended: ended.set())
+                loop.call_soon_threadsafe(keeper.cancel)
+                ended.wait(_DISPOSE_WITHIN)
 
 
 async def _dispose_at_end(engine: "AsyncEngine") -> None:
@@ -97,11 +103,14 @@ def make_async_engine(settings: Settings) -> "AsyncEngine":
     sync = engine.sync_engine
     watch_errors(sync)
     event.listen(sync, "connect", _set_up_sqlite if is_sqlite else _set_up_postgres(settings))
-    if not is_sqlite:
+    if is_sqlite:
+        event.listen(sync, "begin", begin_sqlite)
+    else:
         event.listen(sync, "checkin", _returned)
         event.listen(sync, "checkout", _ask(sync))
     if driver == "asyncpg":
         event.listen(sync, "before_cursor_execute", _see)
+        event.listen(sync, "checkin", _close_if_open)
     keep_clean(sync)
     return engine
 
@@ -172,6 +181,12 @@ def _ask(engine: Engine) -> Callable[[Any, Any, Any], None]:
             raise DisconnectionError from error  # the pool hands out another
 
     return taken
+
+
+def _close_if_open(connection: Any, record: Any) -> None:
+    """Close a connection that is still in a transaction. SQLAlchemy forgets it when an end of it was refused."""
+    if connection is not None and connection.driver_connection.is_in_transaction():
+        record.invalidate()
 
 
 def _see(connection: Connection, _: Any, statement: str, parameters: Any, __: Any, ___: bool) -> None:

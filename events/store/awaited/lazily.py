@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from events.store.database.availability import PoolExhausted, mark
+from events.store.database.engine import begin_sqlite as begin_at_once
 from events.store.database.statement_effects import Touch
 from events.store.database.watched_connections import Watch, watch_of
 
@@ -29,6 +30,7 @@ class LazilyPooled:
         self._eager = eager
         self._most = most
         self._taken: Connection | None = None
+        self._pooled: Any = None  # the pool's connection, once it is taken
         self.on_taken: Callable[[], None] = lambda: None
 
     @property
@@ -38,7 +40,7 @@ class LazilyPooled:
 
     @property
     def is_valid(self) -> bool:
-        return self._taken is None or self._pooled.is_valid
+        return self._taken is None or bool(self._pooled.is_valid)
 
     def commit(self) -> None:
         if self._taken is not None:
@@ -66,11 +68,6 @@ class LazilyPooled:
             self._take()
         return getattr(self._pooled, name)
 
-    @property
-    def _pooled(self) -> Any:
-        assert self._taken is not None
-        return self._taken.connection
-
     def _take(self) -> None:
         try:
             taken = self._engine.connect()
@@ -83,12 +80,13 @@ class LazilyPooled:
             mark(exhausted)
             raise exhausted from error
         try:
-            if self._engine.dialect.name == "sqlite":
-                taken.exec_driver_sql("BEGIN IMMEDIATE" if self._eager else "BEGIN")
+            if self._eager:
+                taken = taken.execution_options(eager=True)
+            taken.begin()
         except BaseException:
             taken.close()
             raise
-        self._taken = taken
+        self._taken, self._pooled = taken, taken.connection
         self.on_taken()
 
 
@@ -113,3 +111,9 @@ def lazy_connection(
     pooled.on_taken = watch
     connection.begin()
     return connection, pooled
+
+
+def begin_sqlite(connection: Connection) -> None:
+    """A listener for the begin of a transaction: see `engine`. That of a lazy connection begins when it is taken."""
+    if not isinstance(connection.connection, LazilyPooled):
+        begin_at_once(connection)

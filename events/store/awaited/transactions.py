@@ -1,4 +1,4 @@
-"""The transaction of one delivery on an event loop: what a handler does in it and its outcome are committed together."""
+"""The transaction of a delivery on an event loop: what a handler does in it is committed together with its outcome."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar

@@ -87,7 +87,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         )
         event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", begin_sqlite)
         make_savepoints_cheap(engine)
         watch_errors(engine)
         keep_clean(engine)
@@ -190,7 +190,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
             time.sleep(0.05)
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def begin_sqlite(connection: Connection) -> None:
     # Of two transactions that read first and write later, one fails; one that takes the lock at once only waits.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("eager") else "BEGIN")
 
