@@ -1,4 +1,4 @@
-"""Finds handlers that block their event loop, so that no neighbour of theirs goes on, and names each once in the log."""
+"""Finds handlers that block their event loop, so that no neighbour goes on, and names each once in the log."""
 
 import asyncio
 import logging

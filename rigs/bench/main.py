@@ -69,10 +69,10 @@ def _clean_up(folder: Path, *, logs_too: bool) -> None:
 
 def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
     """All that these options name, whether --quick has the time for it or not."""
-    from rigs.bench import bridging, draining, flat, idle, latency, publishing, relaying, writes
+    from rigs.bench import awaiting, bridging, draining, flat, idle, latency, publishing, relaying, writes
     from rigs.bench.rivals import measuring
 
-    for family in (publishing, relaying, draining, measuring, latency, idle, flat, bridging, writes):
+    for family in (publishing, relaying, draining, measuring, latency, idle, flat, bridging, writes, awaiting):
         for measurement in family.measurements(rig, options):
             if options.rivals if measurement.target is None else measurement.target in options.targets:
                 yield measurement

@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -53,9 +54,13 @@ class AsyncEngines:
         for keeper in tuple(self._keepers):
             loop, ended = keeper.get_loop(), threading.Event()
             if loop.is_running():
-                keeper.add_done_callback(lambda _, ended=ended: ended.set())
+                keeper.add_done_callback(partial(_set, ended))
                 loop.call_soon_threadsafe(keeper.cancel)
                 ended.wait(_DISPOSE_WITHIN)
+
+
+def _set(event: threading.Event, _: object) -> None:
+    event.set()
 
 
 async def _dispose_at_end(engine: "AsyncEngine") -> None:

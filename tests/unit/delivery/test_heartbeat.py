@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from unittest.mock import patch
 
