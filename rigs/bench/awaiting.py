@@ -1,4 +1,4 @@
-"""Target 16: `async def` handlers that each wait 100 ms for a web server and then write a row; many at once, and one."""
+"""Target 16: `async def` handlers that each wait 100 ms for a web server and write a row; many at once, and one."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from rigs.bench.figures import Failed, Goal, Measurement
 from rigs.bench.options import Options
 from rigs.bench.rig import Rig
 
+AT_ONCE = {"many": 50, "one": 1}
 _EFFECTS = "SELECT count(*) FROM bench_effects"
 _ONCE = "SELECT count(*), count(DISTINCT number) FROM bench_effects"
 _LAST = "SELECT extract(epoch FROM max(at)) FROM bench_effects"
@@ -21,11 +22,9 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
     for broker in ("", "redis"):
         for driver in ("psycopg", "asyncpg") if not broker else ("psycopg",):
             what = f"async handlers: {runs:,} that wait 100 ms and write a row, {driver}, {NAMES[broker]}"
-            yield Measurement(
-                16, what,
-                {"many": partial(_rate, rig, broker, runs, driver, 50), "one": partial(_rate, rig, broker, runs, driver, 1)},
-                [Goal(what, "runs/s", "many", "one", at_least=10, against="EVENTS_ASYNC_CONCURRENCY=1")],
-            )  # fmt: skip
+            sides = {name: partial(_rate, rig, broker, runs, driver, at_once) for name, at_once in AT_ONCE.items()}
+            goal = Goal(what, "runs/s", "many", "one", at_least=10, against="EVENTS_ASYNC_CONCURRENCY=1")
+            yield Measurement(16, what, sides, [goal])
 
 
 def _rate(rig: Rig, broker: str, runs: int, driver: str, at_once: int) -> float:
