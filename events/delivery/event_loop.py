@@ -151,9 +151,11 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     if loop.is_closed() or not (left := asyncio.all_tasks(loop)):
         return
     for task in left:
-        task.cancel()
+        if not task.cancelling():  # another time would interrupt it while it cleans up
+            task.cancel()
     with suppress(BaseException):
         loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_GRACE))
+        loop.run_until_complete(asyncio.sleep(0))  # sockets are closed a moment later
 
 
 def _end(loop: asyncio.AbstractEventLoop, ending: threading.Event, pid: int) -> None:

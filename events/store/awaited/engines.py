@@ -55,8 +55,13 @@ class AsyncEngines:
             loop, ended = keeper.get_loop(), threading.Event()
             if loop.is_running():
                 keeper.add_done_callback(partial(_set, ended))
-                loop.call_soon_threadsafe(keeper.cancel)
+                loop.call_soon_threadsafe(_cancel_once, keeper)
                 ended.wait(_DISPOSE_WITHIN)
+
+
+def _cancel_once(task: "asyncio.Task[None]") -> None:
+    if not task.cancelling():  # another time would interrupt it while it closes connections
+        task.cancel()
 
 
 def _set(event: threading.Event, _: object) -> None:
