@@ -102,6 +102,8 @@ class Pipeline:
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
         overtime: Callable[[BaseException], bool] = lambda _: False,
+        *,
+        takes_along: bool = False,
     ) -> Deliverer:
         """A new deliverer; for the arguments see Deliverer."""
         return Deliverer(
@@ -116,6 +118,7 @@ class Pipeline:
             overtime=overtime,
             time_limit=self.settings.time_limit,
             async_concurrency=self.settings.async_concurrency,
+            takes_along=takes_along,
             shutdown_timeout=self.settings.shutdown_timeout,
         )
 

@@ -7,7 +7,9 @@ May import: handling, publishing, ledger, hooks and the words below; no SQL, no 
 """
 
 from events.delivery.deliverer import Deliverer
+from events.delivery.side_by_side import TAKES_ALONG
 
 __all__ = [
+    "TAKES_ALONG",
     "Deliverer",
 ]

@@ -1,7 +1,7 @@
 """Claims deliveries for one process, so that none is lost if the database commits a claim and its answer is lost."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -37,6 +37,18 @@ class Claiming:
         finally:
             with self._lock:
                 self._in_hand -= keys
+
+    def along(self, claims: Sequence[Claim], most: int) -> list[Claim]:
+        """Up to `most` further deliveries of the same handler. They are in hand until `let_go`."""
+        taken = self._inbox.take_along(claims, most, self._worker, self._lease)
+        with self._lock:
+            self._in_hand |= {(claim.envelope.id, claim.handler, claim.token) for claim in taken}
+        return taken
+
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """These deliveries have ended."""
+        with self._lock:
+            self._in_hand -= {(claim.envelope.id, claim.handler, claim.token) for claim in claims}
 
     def of(self, handler: str, tokens: Mapping[UUID, int], *, each: bool = False) -> Callable[[], list[Claim]]:
         """A function that claims these deliveries, which must be in hand. It may be called again after an error.

@@ -42,6 +42,7 @@ class Deliverer:
         overtime: tells whether an exception is the time limit of the handler.
         time_limit: the time limit of handlers that have none of their own.
         async_concurrency: the deliveries of an `async def` handler that run side by side.
+        takes_along: whether deliveries of other messages are taken along, while there is room for more of them.
         shutdown_timeout: the time that running handlers have from `draining` on.
     """
 
@@ -59,6 +60,7 @@ class Deliverer:
         overtime: Callable[[BaseException], bool] = lambda _: False,
         time_limit: timedelta = timedelta(seconds=90),
         async_concurrency: int = 1,
+        takes_along: bool = False,
         shutdown_timeout: timedelta = timedelta(seconds=90),
     ) -> None:
         throttle = Throttle(log)  # shared, as a database that is away troubles both for the same reason
@@ -84,6 +86,7 @@ class Deliverer:
             shutdown_timeout=shutdown_timeout,
             limit_of=lambda handler: handler.time_limit or time_limit,
             overtime=overtime,
+            along=self._along if takes_along else None,
         )
 
     def deliver(self, handler: str, tokens: Mapping[UUID, int]) -> Results:
@@ -153,6 +156,17 @@ class Deliverer:
         self._tools.outages.wait_out(lambda: self._tools.inbox.pass_on(claims))
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
+    def _along(self, handler: Handler, claims: Sequence[Claim], most: int) -> list[Claim]:
+        """Up to `most` further deliveries of the handler, for the group that runs. None is no harm, nor is an error."""
+        try:
+            taken = self._claiming.along(claims, most)
+            if strange := [claim for claim in taken if claim.envelope.event_type not in handler.event_types]:
+                self._passed_on(handler, strange)
+        except Exception as error:
+            log.debug("can't take further deliveries of %s along: %s", handler.name, error)
+            return []
+        return [claim for claim in taken if claim.envelope.event_type in handler.event_types]
+
     def _run_all(self, handler: Handler, claims: Sequence[Claim]) -> Results:
         results: Results = {}
         try:
@@ -173,13 +187,19 @@ class Deliverer:
 
     def _run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
         if self._side_by_side.takes(handler):
-            return self._side_by_side.run(handler, claims)
+            results, along = self._side_by_side.run(handler, claims)
+            self._announce(along, results)
+            self._tools.calls.forget(along)
+            self._claiming.let_go(along)
+            return {claim.envelope.id: results[claim.envelope.id] for claim in claims}
         if len(claims) == 1:
             return {claims[0].envelope.id: self._single.run(handler, claims[0])}
         return (self._batch if handler.batch else self._group).run(handler, claims)
 
     def _announce(self, claims: Sequence[Claim], results: Results) -> None:
         """Tell the watchers the result of each delivery, and how long it took."""
+        if not claims:
+            return
         ended = [(claim, results[claim.envelope.id], self._tools.calls.took(claim)) for claim in claims]
         for attempt in ended:
             self._hooks.attempted(*attempt)

@@ -26,15 +26,19 @@ _FRAMES = 12  # frames of a stack that are logged
 
 @dataclass(eq=False)
 class _Run:
-    """A run of a handler. `since` and `extended` are times by time.monotonic(): of its start, and of its last lease."""
+    """A run of a handler. `begun()` and `extended` are times by time.monotonic(): of its start, and of its last lease."""
 
     claims: Sequence[Claim]
     on_late: Callable[[], None] | None
-    since: float
+    begun: Callable[[], float]
     extended: float
     thread: int  # the identifier of the thread that runs it
     limit: float  # the seconds that it may take
     tell_after: float  # the seconds after which it is logged
+
+    @property
+    def since(self) -> float:
+        return self.begun()
 
 
 class Heartbeat:
@@ -58,14 +62,18 @@ class Heartbeat:
         self._something_runs = threading.Event()
 
     @contextmanager
-    def keep(self, claims: Sequence[Claim], on_late: Callable[[], None]) -> Iterator[None]:
+    def keep(
+        self, claims: Sequence[Claim], on_late: Callable[[], None], since: Callable[[], float] | None = None
+    ) -> Iterator[None]:
         """Extend the claims' leases while the block runs; call `on_late`, once, if the block takes longer than LATE.
 
-        The block may take those that have ended out of `claims`, but not put others in.
+        Args:
+            claims: the block may take out those that have ended, and put others in.
+            since: when the run began that is shown as over its limit, by time.monotonic(); by default the block's.
         """
         now = time.monotonic()
         limit = (handler_named(claims[0].handler).time_limit or self._time_limit).total_seconds()
-        run = _Run(claims, on_late, now, now, threading.get_ident(), limit, limit + _GRACE)
+        run = _Run(claims, on_late, since or (lambda: now), now, threading.get_ident(), limit, limit + _GRACE)
         with self._lock:
             self._running.append(run)
             self._something_runs.set()

@@ -7,7 +7,7 @@ failing one neither holds nor spoils its neighbours. The message is done when al
 import asyncio
 import logging
 import time
-from asyncio import CancelledError
+from asyncio import FIRST_COMPLETED, CancelledError
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,13 @@ log = logging.getLogger("events.delivery")
 _LOOK = 0.05  # seconds between looks whether this process shall end
 _LAST = 2.0  # seconds before the end of the process in which cancelled handlers clean up
 
+# A message ends, so that messages of other handlers have their turn: for so many seconds deliveries of other messages are
+# taken along, and then only while one that was begun in that time still runs.
+TAKES_ALONG = 1.0
+_FIRST_LOOK, _NEXT_LOOK, _LONGEST_LOOK = 0.005, 0.02, 0.5  # seconds between looks for others
+
 Begin = Callable[[bool], Awaited]
+Along = Callable[[Handler, Sequence[Claim], int], list[Claim]]
 
 
 class SideBySideRunner:
@@ -40,6 +46,7 @@ class SideBySideRunner:
         shutdown_timeout: the time that running handlers have when the process shall end.
         limit_of: the time limit of a handler.
         overtime: tells whether an exception is the time limit of the whole message.
+        along: takes further deliveries of a handler, up to a number, beside those that it has; None if nothing is taken.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class SideBySideRunner:
         shutdown_timeout: timedelta,
         limit_of: Callable[[Handler], timedelta],
         overtime: Callable[[BaseException], bool],
+        along: Along | None,
     ) -> None:
         self._tools = tools
         self._aside = Aside()
@@ -58,33 +66,36 @@ class SideBySideRunner:
         self._leave_after = last - min(_LAST, last / 4)
         self._limit_of = limit_of
         self._overtime = overtime
+        self._along = along
         self._blocked = BlockedLoop()
 
     def takes(self, handler: Handler) -> bool:
         """Whether deliveries of this handler run here. Without SQL and one by one they run as those of others."""
         return handler.is_awaited and (self._at_once > 1 or wants_sql(handler))
 
-    def run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
-        """Run one attempt of each delivery, and write the outcomes. Returns them."""
+    def run(self, handler: Handler, claims: Sequence[Claim]) -> tuple[Results, list[Claim]]:
+        """Run one attempt of each delivery, and write the outcomes. Returns them, and what was taken along."""
         begin = self._tools.inbox.awaited(handler.name) if wants_sql(handler) else None
-        group = _Group(self._tools, self._aside, handler, claims, begin, self._at_once)
+        along = self._along if self._at_once > 1 and handler.most > 1 and not handler.batch else None
+        group = _Group(self._tools, self._aside, handler, claims, begin, self._at_once, along)
         group.limit = self._limit_of(handler).total_seconds()
         group.leave_after = self._leave_after
         waiting = self._blocked.waiting(
             handler.name, lambda error: self._overtime(error) and group.interrupt(), group.stands_at
         )
         begun = time.monotonic()
-        with self._tools.heartbeat.keep(group.running, group.leave):
+        with self._tools.heartbeat.keep(group.running, lambda: None, group.since):
             results: Results = run(group.run(), waiting)
-        self._tools.pacing.note(handler.name, time.monotonic() - begun, len(claims))
-        return results
+        self._tools.pacing.note(handler.name, time.monotonic() - begun, len(results))
+        return results, group.along
 
 
 class _Group:
-    """The deliveries of one message. All methods but `leave` and `interrupt` are called on the loop.
+    """The deliveries of one message, and what is taken along. All methods are called on the loop, unless they say else.
 
     Attributes:
         running: the deliveries that have no outcome yet.
+        along: the deliveries that were taken along.
         limit: the seconds that each may take.
         leave_after: the seconds after which handlers are cancelled when the process shall end.
     """
@@ -97,8 +108,10 @@ class _Group:
         claims: Sequence[Claim],
         begin: Begin | None,
         at_once: int,
+        take: Along | None,
     ) -> None:
         self.running = list(claims)
+        self.along: list[Claim] = []
         self.limit = self.leave_after = float("inf")
         self._tools = tools
         self._aside = aside
@@ -106,6 +119,7 @@ class _Group:
         self._claims = claims
         self._begin = begin
         self._at_once = at_once
+        self._take = take
         self._calls: set[Call] = set()
         self._results: Results = {}
         self._left: list[Claim] = []
@@ -117,23 +131,60 @@ class _Group:
         self._successes = Successes(self._tools.inbox, self._aside)
         self._slots = asyncio.Semaphore(self._at_once)
         self._eager = asyncio.Lock()  # one at a time tries again what collided with another transaction
+        self._begun = self._look_at = self._loop.time()
+        self._look_at += _FIRST_LOOK
+        self._look_every = _NEXT_LOOK
         ends = asyncio.create_task(self._watch_the_end())
+        parts = [self._claims] if self._handler.batch else [[claim] for claim in self._claims]
+        tasks = {asyncio.create_task(self._one(part)) for part in parts}
+        errors: list[BaseException] = []
         try:
-            parts = [self._claims] if self._handler.batch else [[claim] for claim in self._claims]
-            ended = await asyncio.gather(*map(self._one, parts), return_exceptions=True)
+            while tasks:
+                ended, tasks = await asyncio.wait(tasks, timeout=self._until_look(), return_when=FIRST_COMPLETED)
+                errors += [error for task in ended if (error := task.exception()) is not None]
+                if tasks and self._takes_more():
+                    tasks |= {asyncio.create_task(self._one([claim])) for claim in await self._more()}
         finally:
             ends.cancel()
+            if tasks:  # this process ends
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
         if self._left:
             left = self._left
             await self._aside.do(lambda: self._hand_back(left))
-        for error in ended:
-            if error is not None:
-                raise error
+        if errors:
+            raise errors[0]
         return self._results
 
-    def leave(self) -> None:
-        """Begin no more deliveries. Any thread may call this."""
-        self._leaves = True
+    def _until_look(self) -> float | None:
+        """The seconds until the next look for further deliveries; None if none are taken."""
+        now = asyncio.get_running_loop().time()
+        return max(0.0, self._look_at - now) if self._take is not None and self._may_take(now) else None
+
+    def _may_take(self, now: float) -> bool:
+        last = self._begun + TAKES_ALONG
+        return not self._leaves and (now < last or any(call.since < last for call in self._calls))
+
+    def _takes_more(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        room = len(self.running) < self._at_once and not self._tools.draining()
+        return self._take is not None and now >= self._look_at and room and self._may_take(now)
+
+    async def _more(self) -> Sequence[Claim]:
+        """Further deliveries, for which there is room."""
+        assert self._take is not None
+        take, now_running = self._take, tuple(self.running)
+        taken = await self._aside.do(lambda: take(self._handler, now_running, self._at_once - len(now_running)))
+        self.along += taken
+        self.running += taken
+        self._look_every = _NEXT_LOOK if taken else min(2 * self._look_every, _LONGEST_LOOK)
+        self._look_at = asyncio.get_running_loop().time() + self._look_every
+        return taken
+
+    def since(self) -> float:
+        """When the delivery began that has run longest, by time.monotonic(). Any thread may call this."""
+        return min((call.since for call in tuple(self._calls)), default=time.monotonic())
 
     def stands_at(self) -> Awaitable[Any] | None:
         """The coroutine of the handler that has run longest. Any thread may call this."""
@@ -142,7 +193,7 @@ class _Group:
 
     def interrupt(self) -> bool:
         """The time of the whole message is up: cancel what runs. Any thread may call this. True, to wait on."""
-        self.leave()
+        self._leaves = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut, Cut.TIME_LIMIT)
         return True

@@ -58,6 +58,12 @@ class Inbox(Protocol):
             each: each delivery has its own outcome, at its own time: its claim stands in its own row.
         """
 
+    def take_along(self, claims: Sequence[Claim], most: int, worker: str, lease: timedelta) -> list[Claim]:
+        """Take up to `most` further deliveries of the same handler that were sent, in any message, as `claim` does.
+
+        None if one of these claims must run alone. They share their fate if the process dies: see `abandon`.
+        """
+
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
         """Move the end of the leases; return how many of them this worker still holds."""
 

@@ -15,7 +15,7 @@ from events.errors import EventDataError, LeaseLost
 from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of, failure_without_trace
 from events.store.awaited.engines import AsyncEngines
 from events.store.awaited.transactions import AwaitedTransaction
-from events.store.claiming import take
+from events.store.claiming import take, take_along
 from events.store.conditions import in_state, waits
 from events.store.database.availability import is_away, is_contention, pardons
 from events.store.database.engine import look, moments, now_plus, relaxed_commit, transaction
@@ -108,9 +108,17 @@ class SqlInbox:
     def claim(
         self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta, *, each: bool = False
     ) -> list[Claim]:
+        rows = take(self._engine, handler, tokens, worker, lease, each=each)
+        return self._claims(handler, [(row, tokens[row.event_id]) for row in rows], worker)
+
+    def take_along(self, claims: Sequence[Claim], most: int, worker: str, lease: timedelta) -> list[Claim]:
+        first = claims[0]
+        rows = take_along(self._engine, first.handler, key_of(first), most, worker, lease)
+        return self._claims(first.handler, rows, worker)
+
+    def _claims(self, handler: str, rows: Sequence[tuple[Any, int]], worker: str) -> list[Claim]:
         claims = []
-        for row in take(self._engine, handler, tokens, worker, lease, each=each):
-            token = tokens[row.event_id]
+        for row, token in rows:
             if row.event_type is None:  # a foreign program deleted the event, and operators must see that
                 gone = EventDataError(f"event {row.event_id} is no longer in event_store")
                 self._bury((row.event_id, handler, token), failure_without_trace(gone))
@@ -213,9 +221,12 @@ class SqlInbox:
         mine = is_still((event_id, handler, token))
         with transaction(self._background) as connection:
             unfold(connection, [(event_id, handler, token)])
-            row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
+            query = select(_DELIVERY.attempts_before, _DELIVERY.grouped).where(mine).with_for_update()
+            row = connection.execute(query).first()
             if row is None:
                 return 0
+            if row.grouped:  # others ran beside it, that had messages of their own
+                return self._hand_back(connection, [(event_id, handler, token)], timedelta(0), alone=True)
             wake_relays(connection)
             last = token - row.attempts_before >= max_attempts(connection, handler)
             if last:

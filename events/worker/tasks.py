@@ -17,7 +17,7 @@ from celery import Task
 from celery.exceptions import Retry, SoftTimeLimitExceeded, WorkerLostError
 from celery.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 
-from events.delivery import Deliverer
+from events.delivery import TAKES_ALONG, Deliverer
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
 from events.handling import Handler
 from events.ledger import Group, Outcome, Result
@@ -72,7 +72,11 @@ class DeliveryTask(Task):  # type: ignore[misc]
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
             cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
-                worker, _pool_is_ending, lambda: host_of(self.app).draining.begun, _is_soft_limit
+                worker,
+                _pool_is_ending,
+                lambda: host_of(self.app).draining.begun,
+                _is_soft_limit,
+                takes_along=True,
             )
         return cached
 
@@ -80,14 +84,15 @@ class DeliveryTask(Task):  # type: ignore[misc]
 def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     """The Celery task of a handler."""
     limit = (handler.time_limit or pipeline.settings.time_limit).total_seconds()
-    # Deliveries that are awaited are cancelled one by one, each at its own limit; only a blocked event loop needs more.
-    soft = limit + _CANCELLED_WITHIN if handler.is_awaited else limit
+    # Deliveries that are awaited are cancelled one by one, each at its own limit, and others are taken along meanwhile:
+    # so the whole takes longer, and only a blocked event loop is ended by this.
+    soft = TAKES_ALONG + 2 * limit + _CANCELLED_WITHIN if handler.is_awaited else limit
     attributes = {
         "name": handler.name,
         "pipeline": pipeline,
         "limit": limit,
         "soft_time_limit": soft,  # raises inside the handler, as any error of the handler
-        "time_limit": limit + HARD_LIMIT_GRACE.total_seconds(),  # ends the process
+        "time_limit": soft + HARD_LIMIT_GRACE.total_seconds(),  # ends the process
         "__module__": __name__,
         "__doc__": handler.call.__doc__,
     }
