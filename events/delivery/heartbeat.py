@@ -26,7 +26,7 @@ _FRAMES = 12  # frames of a stack that are logged
 
 @dataclass(eq=False)
 class _Run:
-    """A run of a handler. `begun()` and `extended` are times by time.monotonic(): of its start, and of its last lease."""
+    """A run of a handler. `begun()` and `extended` are times by time.monotonic(): of its start, and its last lease."""
 
     claims: Sequence[Claim]
     on_late: Callable[[], None] | None

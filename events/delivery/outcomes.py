@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,6 +20,8 @@ class Aside:
     """Threads beside an event loop, for our own SQL that blocks. Handlers have others, which may all be busy."""
 
     def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # here: its module watches forks, from its import on
+
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="events-outcomes")
 
     async def do(self, work: Callable[[], Answer]) -> Answer:

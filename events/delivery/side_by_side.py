@@ -29,8 +29,8 @@ log = logging.getLogger("events.delivery")
 _LOOK = 0.05  # seconds between looks whether this process shall end
 _LAST = 2.0  # seconds before the end of the process in which cancelled handlers clean up
 
-# A message ends, so that messages of other handlers have their turn: for so many seconds deliveries of other messages are
-# taken along, and then only while one that was begun in that time still runs.
+# A message ends, so that messages of other handlers have their turn: for so many seconds deliveries of other messages
+# are taken along, and then only while one that was begun in that time still runs.
 TAKES_ALONG = 1.0
 _FIRST_LOOK, _NEXT_LOOK, _LONGEST_LOOK = 0.005, 0.02, 0.5  # seconds between looks for others
 
@@ -46,7 +46,7 @@ class SideBySideRunner:
         shutdown_timeout: the time that running handlers have when the process shall end.
         limit_of: the time limit of a handler.
         overtime: tells whether an exception is the time limit of the whole message.
-        along: takes further deliveries of a handler, up to a number, beside those that it has; None if nothing is taken.
+        along: takes further deliveries of a handler, up to a number, beside those that it has; None to take none.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, scoped_session
 from events.errors import PublishError
 from events.event import DomainEvent, Metadata
 from events.ledger import CAUSE_SENT_AS, Carrier, EventLog, encode, merged, sender_of
-from events.publishing.running import Running, running
+from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
 from events.tracing import HEADERS, PublishTracing, carried
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from events.event import DomainEvent
+from events.publishing.joining import running
 from events.publishing.publisher import Publisher
-from events.publishing.running import running
 from events.publishing.sessions import async_session_of
 
 if TYPE_CHECKING:

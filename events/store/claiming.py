@@ -113,8 +113,8 @@ def take_along(
             rows = connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
         if rows:
             connection.execute(still_ours(dialect).values(grouped=True), key_values(dialect, [first]))
-    attempts = {event_id: number for event_id, _, number in found}
-    return [(row, attempts[row.event_id] + 1) for row in rows]
+    of = {row.event_id: row for row in rows}
+    return [(of[event_id], number + 1) for event_id, _, number in found if event_id in of]
 
 
 def _take_free(engine: Engine, values: dict[str, Any]) -> Sequence[Row[Any]]:

@@ -11,27 +11,24 @@ _ROWS_AT_ONCE = 64  # which aiosqlite fetches while it iterates over a cursor
 
 
 class WatchedAiosqlite(aiosqlite.Connection, Watched):
-    """aiosqlite's connection. The connection of sqlite3 below it does the watching."""
+    """aiosqlite's connection. The connection of sqlite3 `below` it does the watching."""
+
+    below: WatchedSqlite
 
     @property
     def watch(self) -> Watch:  # type: ignore[override]
-        return self._below.watch
+        return self.below.watch
 
     def attributes(self) -> tuple[Any, ...]:
-        return self._below.attributes()
-
-    @property
-    def _below(self) -> WatchedSqlite:
-        below = self._conn
-        assert isinstance(below, WatchedSqlite)
-        return below
+        return self.below.attributes()
 
 
 def connect(database: str, **options: Any) -> WatchedAiosqlite:
     """A connection, which connects when it is awaited. `options`: of sqlite3.connect()."""
 
     def connector() -> sqlite3.Connection:
-        return sqlite3.connect(database, factory=WatchedSqlite, **options)
+        connection.below = sqlite3.connect(database, factory=WatchedSqlite, **options)
+        return connection.below
 
     connection = WatchedAiosqlite(connector, _ROWS_AT_ONCE)
     thread: Any = getattr(connection, "_thread", connection)
