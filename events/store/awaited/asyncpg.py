@@ -12,6 +12,7 @@ from sqlalchemy import URL
 from events.store.database.statement_effects import Touch
 from events.store.database.watched_connections import SETTINGS, Watched
 
+_ENDS = ("COMMIT;", "ROLLBACK;")  # as asyncpg ends a transaction
 _CONNECT_WITHIN = 10.0  # seconds, if the URL says nothing else
 # Options of libpq that asyncpg would send to the server as settings.
 _OF_LIBPQ = {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
@@ -67,6 +68,8 @@ class WatchedAsyncpg(asyncpg.Connection, Watched):  # type: ignore[misc]
 
     async def execute(self, query: str, *args: Any, **options: Any) -> Any:
         await self.see(query, args)
+        if query in _ENDS and self.watch.pooled and self.watch.touched is Touch.CONNECTION:
+            query += " BEGIN;"  # see WatchedPostgres: a pooler must not give this server connection to another client
         return await super().execute(query, *args, **options)
 
     async def executemany(self, command: str, args: Any, **options: Any) -> Any:

@@ -170,6 +170,7 @@ def _set_up_postgres(settings: Settings) -> Callable[[Any, Any], None]:
                 connection.commit()
             except connection.dbapi.Error:  # the database knows no keepalives
                 connection.rollback()
+        connection.driver_connection.watch.pooled = not settings.listen  # from now on: a pooler may be in between
 
     return set_up
 
