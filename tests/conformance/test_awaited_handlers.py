@@ -21,6 +21,7 @@ from events.store.tables import event_deliveries
 from events.testing import InlinePipeline
 from support.awaited import Told, awaiting, notes, row, told, written
 from support.grouped import deliver, sent_together
+from support.store import HOUR
 from support.waiting import eventually
 
 SUCCEEDED, RETRY, DEAD, BACK = Outcome.SUCCEEDED, Outcome.RETRY, Outcome.DEAD, Outcome.HANDED_BACK
@@ -311,6 +312,68 @@ def test_who_has_lost_its_lease_commits_nothing(pipeline: InlinePipeline, kind: 
     assert outcomes(results, events) == [NOT_OURS, SUCCEEDED]
     assert told() == ["kept"]
     assert "lost" not in written()
+
+
+def each_by_itself(pipeline: InlinePipeline, events: list[Asked]) -> list[Group]:
+    """Messages of one delivery each."""
+    pipeline.subscribe()
+    publish(events)
+    pipeline.ledger.outbox.fan_out(1000)
+    with pipeline.ledger.outbox.due(pipeline.settings.queue, 1000, None) as due:
+        groups = [(one.wakeup,) for one in due.deliveries]
+        due.mark(groups, HOUR)
+    return groups
+
+
+def test_a_slow_one_keeps_no_room_from_others_and_the_message_ends_in_time(pipeline: InlinePipeline) -> None:
+    go_on = threading.Event()
+
+    async def wait(*_: object) -> None:
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+
+    do_now["wait"] = wait
+    # Given a process that awaits a slow one, of a message with nothing else
+    slow = OnNothing(place="slow", do="wait")
+    ((message,),) = each_by_itself(pipeline, [slow])
+    thread, results = in_thread(pipeline, (message,), takes_along=True)
+    try:
+        # When others are sent in messages of their own, one after another, then it does them meanwhile
+        for number in range(5):
+            others = [OnNothing(place=f"{number}.{place}") for place in range(3)]
+            each_by_itself(pipeline, list(others))
+            eventually(lambda these=others: {row(one).state for one in these} == {"succeeded"}, "they are done")
+    finally:
+        go_on.set()
+        thread.join(60)
+    # And the outcome of the message is that of its own delivery
+    assert {event_id: result.outcome for event_id, result in results.items()} == {slow.event_id: SUCCEEDED}
+    assert len(told()) == 16
+
+
+def test_each_message_takes_the_others_along_once(pipeline: InlinePipeline) -> None:
+    # Given thirty messages of one delivery each
+    events: list[Asked] = [OnConnection(place=f"{number}") for number in range(30)]
+    groups = each_by_itself(pipeline, events)
+    # When two processes run them, one after another as they come
+    outcomes_of: list[Outcome] = []
+
+    def work(part: list[Group], name: str) -> None:
+        deliverer = pipeline.deliverer(name, takes_along=True)
+        for (wakeup,) in part:
+            found = deliverer.deliver(wakeup.handler, {wakeup.event_id: wakeup.token})
+            outcomes_of.extend(result.outcome for result in found.values())
+
+    threads = [threading.Thread(target=work, args=(groups[first::2], f"w{first}"), daemon=True) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    # Then every effect is there once, and a message whose delivery was taken along brings nothing
+    assert len(outcomes_of) == 30
+    assert set(outcomes_of) <= {SUCCEEDED, NOT_OURS}
+    assert {row(event).state for event in events} == {"succeeded"}
+    assert sorted(written()) == sorted(told()) == sorted(event.place for event in events)
 
 
 def test_a_batch_is_one_call_in_one_transaction(pipeline: InlinePipeline) -> None:
