@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from events import bridges, store
 from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handlers
-from events.delivery import Deliverer
+from events.delivery import Deliverer, takes_along
 from events.errors import ConfigurationError, DefinitionError
 from events.event import all_events
 from events.handling import ASYNC_SQL, SQL, Handler, all_forms, all_handlers, handler_named, place_of, remember
@@ -157,7 +157,7 @@ class Pipeline:
                 queue=handler.queue or self.settings.queue,
                 max_attempts=handler.retry.max_attempts,
                 most=self._most(handler),
-                batch=handler.batch or self._is_side_by_side(handler),
+                batch=handler.batch or takes_along(handler, self.settings.async_concurrency),
                 linger=handler.linger,
                 masked=event.masked_fields,
                 public=is_public(event),
@@ -166,12 +166,10 @@ class Pipeline:
             for event in handler.events
         ]
 
-    def _is_side_by_side(self, handler: Handler) -> bool:
-        """Whether the deliveries of a message run side by side, so that a slow handler may have several, too."""
-        return handler.is_awaited and not handler.batch and handler.most > 1 and self.settings.async_concurrency > 1
-
     def _most(self, handler: Handler) -> int:
-        return self.settings.async_concurrency if self._is_side_by_side(handler) else handler.most
+        """How many deliveries may share a message. Of those that run side by side, slow ones may, too."""
+        at_once = self.settings.async_concurrency
+        return at_once if takes_along(handler, at_once) else handler.most
 
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has. Workers call this when they start."""

@@ -187,10 +187,13 @@ class Deliverer:
 
     def _run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
         if self._side_by_side.takes(handler):
-            results, along = self._side_by_side.run(handler, claims)
-            self._announce(along, results)
-            self._tools.calls.forget(along)
-            self._claiming.let_go(along)
+            along: list[Claim] = []
+            try:
+                results = self._side_by_side.run(handler, claims, along)
+                self._announce(along, results)
+            finally:
+                self._tools.calls.forget(along)
+                self._claiming.let_go(along)
             return {claim.envelope.id: results[claim.envelope.id] for claim in claims}
         if len(claims) == 1:
             return {claims[0].envelope.id: self._single.run(handler, claims[0])}

@@ -38,6 +38,16 @@ Begin = Callable[[bool], Awaited]
 Along = Callable[[Handler, Sequence[Claim], int], list[Claim]]
 
 
+def runs_side_by_side(handler: Handler, at_once: int) -> bool:
+    """Whether deliveries of this handler run here. Without SQL and one by one they run as those of others."""
+    return handler.is_awaited and (at_once > 1 or wants_sql(handler))
+
+
+def takes_along(handler: Handler, at_once: int) -> bool:
+    """Whether several of its deliveries run at a time, so that those of other messages are taken along."""
+    return handler.is_awaited and at_once > 1 and handler.most > 1 and not handler.batch
+
+
 class SideBySideRunner:
     """Runs groups of deliveries of `async def` handlers.
 
@@ -70,14 +80,18 @@ class SideBySideRunner:
         self._blocked = BlockedLoop()
 
     def takes(self, handler: Handler) -> bool:
-        """Whether deliveries of this handler run here. Without SQL and one by one they run as those of others."""
-        return handler.is_awaited and (self._at_once > 1 or wants_sql(handler))
+        """Whether deliveries of this handler run here."""
+        return runs_side_by_side(handler, self._at_once)
 
-    def run(self, handler: Handler, claims: Sequence[Claim]) -> tuple[Results, list[Claim]]:
-        """Run one attempt of each delivery, and write the outcomes. Returns them, and what was taken along."""
+    def run(self, handler: Handler, claims: Sequence[Claim], along: list[Claim]) -> Results:
+        """Run one attempt of each delivery, and write the outcomes. Returns them.
+
+        Args:
+            along: gets what is taken along.
+        """
         begin = self._tools.inbox.awaited(handler.name) if wants_sql(handler) else None
-        along = self._along if self._at_once > 1 and handler.most > 1 and not handler.batch else None
-        group = _Group(self._tools, self._aside, handler, claims, begin, self._at_once, along)
+        take = self._along if takes_along(handler, self._at_once) else None
+        group = _Group(self._tools, self._aside, handler, claims, begin, self._at_once, take, along)
         group.limit = self._limit_of(handler).total_seconds()
         group.leave_after = self._leave_after
         waiting = self._blocked.waiting(
@@ -87,7 +101,7 @@ class SideBySideRunner:
         with self._tools.heartbeat.keep(group.running, lambda: None, group.since):
             results: Results = run(group.run(), waiting)
         self._tools.pacing.note(handler.name, time.monotonic() - begun, len(results))
-        return results, group.along
+        return results
 
 
 class _Group:
@@ -109,9 +123,10 @@ class _Group:
         begin: Begin | None,
         at_once: int,
         take: Along | None,
+        along: list[Claim],
     ) -> None:
         self.running = list(claims)
-        self.along: list[Claim] = []
+        self.along = along
         self.limit = self.leave_after = float("inf")
         self._tools = tools
         self._aside = aside
@@ -158,18 +173,19 @@ class _Group:
         return self._results
 
     def _until_look(self) -> float | None:
-        """The seconds until the next look for further deliveries; None if none are taken."""
+        """The seconds until the next look for further deliveries; None if there is none before one has ended."""
         now = asyncio.get_running_loop().time()
-        return max(0.0, self._look_at - now) if self._take is not None and self._may_take(now) else None
-
-    def _may_take(self, now: float) -> bool:
-        last = self._begun + TAKES_ALONG
-        return not self._leaves and (now < last or any(call.since < last for call in self._calls))
+        return max(0.0, self._look_at - now) if self._may_take(now) else None
 
     def _takes_more(self) -> bool:
         now = asyncio.get_running_loop().time()
-        room = len(self.running) < self._at_once and not self._tools.draining()
-        return self._take is not None and now >= self._look_at and room and self._may_take(now)
+        return now >= self._look_at and self._may_take(now)
+
+    def _may_take(self, now: float) -> bool:
+        if self._take is None or self._leaves or len(self.running) >= self._at_once or self._tools.draining():
+            return False
+        last = self._begun + TAKES_ALONG
+        return now < last or any(call.since < last for call in self._calls)
 
     async def _more(self) -> Sequence[Claim]:
         """Further deliveries, for which there is room."""

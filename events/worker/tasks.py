@@ -17,7 +17,7 @@ from celery import Task
 from celery.exceptions import Retry, SoftTimeLimitExceeded, WorkerLostError
 from celery.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 
-from events.delivery import TAKES_ALONG, Deliverer
+from events.delivery import TAKES_ALONG, Deliverer, runs_side_by_side, takes_along
 from events.errors import DeliveryFailed, TimeLimitExceeded, WorkerLost
 from events.handling import Handler
 from events.ledger import Group, Outcome, Result
@@ -84,9 +84,11 @@ class DeliveryTask(Task):  # type: ignore[misc]
 def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     """The Celery task of a handler."""
     limit = (handler.time_limit or pipeline.settings.time_limit).total_seconds()
-    # Deliveries that are awaited are cancelled one by one, each at its own limit, and others are taken along meanwhile:
-    # so the whole takes longer, and only a blocked event loop is ended by this.
-    soft = TAKES_ALONG + 2 * limit + _CANCELLED_WITHIN if handler.is_awaited else limit
+    soft, at_once = limit, pipeline.settings.async_concurrency
+    if runs_side_by_side(handler, at_once):  # each is cancelled at its own limit; this ends only a blocked event loop
+        soft += _CANCELLED_WITHIN
+    if takes_along(handler, at_once):  # the last may begin when the first is at its limit
+        soft += limit + TAKES_ALONG
     attributes = {
         "name": handler.name,
         "pipeline": pipeline,

@@ -8,13 +8,16 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from events import DomainEvent, handles
+from events import DomainEvent, handles, seconds
+from events.diagnosis import database
 from events.diagnosis.workers import importable
 from events.errors import ConfigurationError
 from events.handling import registry
 from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from events.store.awaited import engines
+from events.worker.tasks import delivery_task
+from support.store import Store
 
 
 class Waits(DomainEvent):
@@ -106,3 +109,31 @@ def test_what_is_not_installed_is_named_only_if_somebody_needs_it(
     with pytest.raises(ConfigurationError, match=f"need {missing}, which is not installed: ") as caught:
         pipeline.check_async()
     assert str(caught.value).endswith(cure)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "options", "limits", "batch", "most"),
+    [
+        (50, {}, (23.0, 33.0), True, 50),  # the last begins when the first is at its limit
+        (50, {"group": False}, (12.0, 22.0), False, 1),
+        (1, {}, (10.0, 20.0), False, 50),  # as plain handlers
+    ],
+)
+def test_a_message_has_the_time_of_all_that_run_in_it(
+    pipelines: Any, at_once: int, options: dict[str, Any], limits: tuple[float, float], batch: bool, most: int
+) -> None:
+    handles(Waits, time_limit=seconds(10), **options)(awaits_nothing)
+    pipeline = pipelines("sqlite:///shop.db", async_concurrency=at_once)
+    task = delivery_task(registry.handler_named("awaits_nothing"), pipeline)
+    assert (task.soft_time_limit, task.time_limit) == limits
+    (subscription,) = pipeline.subscriptions()
+    assert (subscription.batch, subscription.most) == (batch, most)
+
+
+def test_doctor_counts_the_connections_of_async_handlers(pipelines: Any) -> None:
+    handles(Waits)(awaits)
+    handles(Waits)(awaits_nothing)
+    pipeline = pipelines("postgresql://h/shop", async_connections=7)
+    with_sql = Store.worker("w1", {"awaits": {"Waits": "1:a"}})
+    without = Store.worker("w2", {"awaits_nothing": {"Waits": "1:a"}})
+    assert [database._awaited(pipeline, worker) for worker in (with_sql, without)] == [14, 0]
