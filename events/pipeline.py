@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Engine
 
 from events import bridges, store
 from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handlers
-from events.delivery import Deliverer
-from events.errors import DefinitionError
+from events.delivery import Deliverer, takes_along
+from events.errors import ConfigurationError, DefinitionError
 from events.event import all_events
-from events.handling import all_forms, all_handlers, handler_named, place_of, remember
+from events.handling import ASYNC_SQL, SQL, Handler, all_forms, all_handlers, handler_named, place_of, remember
 from events.hooks import Hooks
 from events.integration import is_public
 from events.ledger import EventMetrics, Handled, Subscription
@@ -102,6 +102,8 @@ class Pipeline:
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
         overtime: Callable[[BaseException], bool] = lambda _: False,
+        *,
+        takes_along: bool = False,
     ) -> Deliverer:
         """A new deliverer; for the arguments see Deliverer."""
         return Deliverer(
@@ -115,6 +117,9 @@ class Pipeline:
             draining=draining,
             overtime=overtime,
             time_limit=self.settings.time_limit,
+            async_concurrency=self.settings.async_concurrency,
+            takes_along=takes_along,
+            shutdown_timeout=self.settings.shutdown_timeout,
         )
 
     def _queue_of(self, handler: str) -> str:
@@ -151,8 +156,8 @@ class Pipeline:
                 handler=handler.name,
                 queue=handler.queue or self.settings.queue,
                 max_attempts=handler.retry.max_attempts,
-                most=handler.most,
-                batch=handler.batch,
+                most=self._most(handler),
+                batch=handler.batch or takes_along(handler, self.settings.async_concurrency),
                 linger=handler.linger,
                 masked=event.masked_fields,
                 public=is_public(event),
@@ -160,6 +165,11 @@ class Pipeline:
             for handler in all_handlers()
             for event in handler.events
         ]
+
+    def _most(self, handler: Handler) -> int:
+        """How many deliveries may share a message. Of those that run side by side, slow ones may, too."""
+        at_once = self.settings.async_concurrency
+        return at_once if takes_along(handler, at_once) else handler.most
 
     def subscribe(self) -> None:
         """Tell the ledger which handlers this process has. Workers call this when they start."""
@@ -177,6 +187,23 @@ class Pipeline:
         """Raise ConfigurationError if EVENTS_LISTEN is on and a pooler on the way makes LISTEN impossible."""
         if self.settings.listen:
             store.check_listening(self.ledger.engine)
+
+    def check_async(self) -> None:
+        """Raise ConfigurationError if handlers ask for SQL that EVENTS_DATABASE_URL, or what is installed, excludes."""
+        wants = [(handler, set(handler.wants.values())) for handler in all_handlers()]
+        if driver := self.settings.url_driver:
+            for handler in (one for one, wanted in wants if SQL & wanted):
+                backend = self.settings.database_url.partition("+")[0]
+                cure = (
+                    f"{backend}://... and EVENTS_ASYNC_DRIVER=asyncpg" if driver == "asyncpg" else f"{backend}:///..."
+                )
+                raise ConfigurationError(
+                    f"EVENTS_DATABASE_URL names {driver}, a driver of asyncio, and handler {handler.name!r} "
+                    f"({handler.defined_at}) asks for a Session or Connection, which isn't; write {cure}, which serves "
+                    f"both, or make the handler `async def` with an AsyncSession"
+                )
+        if any(ASYNC_SQL & wanted for _, wanted in wants):
+            store.check_driver(self.settings)
 
     def migrate(self, *, leave_existing: bool = False) -> list[str]:
         """Create or update the tables, then call the application's @on_migrate functions. Returns the new revisions.

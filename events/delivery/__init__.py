@@ -7,7 +7,11 @@ May import: handling, publishing, ledger, hooks and the words below; no SQL, no 
 """
 
 from events.delivery.deliverer import Deliverer
+from events.delivery.side_by_side import TAKES_ALONG, runs_side_by_side, takes_along
 
 __all__ = [
+    "TAKES_ALONG",
     "Deliverer",
+    "runs_side_by_side",
+    "takes_along",
 ]

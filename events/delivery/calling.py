@@ -36,19 +36,40 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> 
             the like, so that work was never done.
         Exception: every error that the handler raises.
     """
+    with _nothing_forgotten(name):
+        result = function(**arguments)
+        if inspect.isawaitable(result):
+            result = run(result)
+        _check_has_run(result, name)
+        del result
+
+
+async def call_awaited(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> None:
+    """Do the same as `call` on the running event loop."""
+    with _nothing_forgotten(name):
+        result = function(**arguments)
+        if inspect.isawaitable(result):
+            result = await result
+        _check_has_run(result, name)
+        del result
+
+
+def _check_has_run(result: object, name: str) -> None:
+    if _has_not_run(result):
+        raise UnawaitedCoroutine(
+            f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; "
+            f"run or await it in the handler"
+        )
+
+
+@contextmanager
+def _nothing_forgotten(name: str) -> Iterator[None]:
+    """Raises UnawaitedCoroutine at the end of a block that has made coroutines and dropped them."""
     _watch_coroutines()
     forgotten: list[str] = []
     token = _forgotten.set(forgotten)
     try:
-        result = function(**arguments)
-        if inspect.isawaitable(result):
-            result = run(result)
-        if _has_not_run(result):
-            raise UnawaitedCoroutine(
-                f"handler {name!r} returned a {type(result).__name__}, which nobody runs or awaits; "
-                f"run or await it in the handler"
-            )
-        del result
+        yield
     finally:
         _forgotten.reset(token)
     if forgotten:

@@ -1,7 +1,7 @@
 """Claims deliveries for one process, so that none is lost if the database commits a claim and its answer is lost."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -38,11 +38,23 @@ class Claiming:
             with self._lock:
                 self._in_hand -= keys
 
-    def of(self, handler: str, tokens: Mapping[UUID, int]) -> Callable[[], list[Claim]]:
+    def along(self, claims: Sequence[Claim], most: int) -> list[Claim]:
+        """Up to `most` further deliveries of the same handler. They are in hand until `let_go`."""
+        taken = self._inbox.take_along(claims, most, self._worker, self._lease)
+        with self._lock:
+            self._in_hand |= {(claim.envelope.id, claim.handler, claim.token) for claim in taken}
+        return taken
+
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """These deliveries have ended."""
+        with self._lock:
+            self._in_hand -= {(claim.envelope.id, claim.handler, claim.token) for claim in claims}
+
+    def of(self, handler: str, tokens: Mapping[UUID, int], *, each: bool = False) -> Callable[[], list[Claim]]:
         """A function that claims these deliveries, which must be in hand. It may be called again after an error.
 
         A call that failed may have claimed deliveries all the same. The next call hands those back: they are sent again
-        soon.
+        soon. `each`: see events.ledger.Inbox.
         """
         in_doubt = False
 
@@ -51,6 +63,6 @@ class Claiming:
             if in_doubt:
                 self._inbox.take_back(handler, tokens, self._worker)
             in_doubt = True
-            return self._inbox.claim(handler, tokens, self._worker, self._lease)
+            return self._inbox.claim(handler, tokens, self._worker, self._lease, each=each)
 
         return claim

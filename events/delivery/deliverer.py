@@ -14,6 +14,7 @@ from events.delivery.group import GroupRunner
 from events.delivery.heartbeat import Heartbeat
 from events.delivery.outages import GaveUp, Outages
 from events.delivery.pacing import Pacing
+from events.delivery.side_by_side import SideBySideRunner
 from events.delivery.single import SingleRunner
 from events.delivery.tools import Tools
 from events.delivery.transaction import Calls
@@ -40,6 +41,9 @@ class Deliverer:
         draining: tells whether this process shall start nothing new.
         overtime: tells whether an exception is the time limit of the handler.
         time_limit: the time limit of handlers that have none of their own.
+        async_concurrency: the deliveries of an `async def` handler that run side by side.
+        takes_along: whether deliveries of other messages are taken along, while there is room for more of them.
+        shutdown_timeout: the time that running handlers have from `draining` on.
     """
 
     def __init__(
@@ -55,6 +59,9 @@ class Deliverer:
         draining: Callable[[], bool] = lambda: False,
         overtime: Callable[[BaseException], bool] = lambda _: False,
         time_limit: timedelta = timedelta(seconds=90),
+        async_concurrency: int = 1,
+        takes_along: bool = False,
+        shutdown_timeout: timedelta = timedelta(seconds=90),
     ) -> None:
         throttle = Throttle(log)  # shared, as a database that is away troubles both for the same reason
         outages = Outages(inbox, throttle, overtime)
@@ -73,6 +80,14 @@ class Deliverer:
         self._single = SingleRunner(self._tools)
         self._group = GroupRunner(self._tools)
         self._batch = BatchRunner(self._tools)
+        self._side_by_side = SideBySideRunner(
+            self._tools,
+            at_once=async_concurrency,
+            shutdown_timeout=shutdown_timeout,
+            limit_of=lambda handler: handler.time_limit or time_limit,
+            overtime=overtime,
+            along=self._along if takes_along else None,
+        )
 
     def deliver(self, handler: str, tokens: Mapping[UUID, int]) -> Results:
         """Run one attempt of each delivery of a handler. Returns the results, by event id; a failure is a result, too.
@@ -117,7 +132,7 @@ class Deliverer:
 
     def _claim(self, handler: Handler, tokens: Mapping[UUID, int]) -> list[Claim]:
         """Claim these deliveries. Raises GaveUp if this process shall end before the database is back."""
-        claiming = self._claiming.of(handler.name, tokens)
+        claiming = self._claiming.of(handler.name, tokens, each=self._side_by_side.takes(handler))
         return self._tools.outages.wait_out(claiming, until=self._tools.draining)
 
     def _not_claimed(self, handler: Handler, tokens: Mapping[UUID, int], claims: Collection[Claim]) -> Results:
@@ -141,30 +156,54 @@ class Deliverer:
         self._tools.outages.wait_out(lambda: self._tools.inbox.pass_on(claims))
         return {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in claims}
 
+    def _along(self, handler: Handler, claims: Sequence[Claim], most: int) -> list[Claim]:
+        """Up to `most` further deliveries of the handler, for the group that runs. None is no harm, nor is an error."""
+        try:
+            taken = self._claiming.along(claims, most)
+            if strange := [claim for claim in taken if claim.envelope.event_type not in handler.event_types]:
+                self._passed_on(handler, strange)
+        except Exception as error:
+            log.debug("can't take further deliveries of %s along: %s", handler.name, error)
+            return []
+        return [claim for claim in taken if claim.envelope.event_type in handler.event_types]
+
     def _run_all(self, handler: Handler, claims: Sequence[Claim]) -> Results:
         results: Results = {}
         try:
-            for part in _parts(handler, claims):
+            for part in self._parts(handler, claims):
                 results |= self._run(handler, part)
                 self._announce(part, results)
         finally:
             self._tools.calls.forget(claims)
         return results
 
+    def _parts(self, handler: Handler, claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
+        """The claims in parts of the size that the handler allows. The relay may have known code that allows more."""
+        most = handler.most
+        if not handler.batch and self._side_by_side.takes(handler):
+            most = max(1, len(claims))
+        for start in range(0, len(claims), most):
+            yield claims[start : start + most]
+
     def _run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
+        if self._side_by_side.takes(handler):
+            along: list[Claim] = []
+            try:
+                results = self._side_by_side.run(handler, claims, along)
+                self._announce(along, results)
+            finally:
+                self._tools.calls.forget(along)
+                self._claiming.let_go(along)
+            return {claim.envelope.id: results[claim.envelope.id] for claim in claims}
         if len(claims) == 1:
             return {claims[0].envelope.id: self._single.run(handler, claims[0])}
         return (self._batch if handler.batch else self._group).run(handler, claims)
 
     def _announce(self, claims: Sequence[Claim], results: Results) -> None:
         """Tell the watchers the result of each delivery, and how long it took."""
+        if not claims:
+            return
         ended = [(claim, results[claim.envelope.id], self._tools.calls.took(claim)) for claim in claims]
         for attempt in ended:
             self._hooks.attempted(*attempt)
         self._hooks.ended(ended)
-
-
-def _parts(handler: Handler, claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
-    """The claims in parts of the size that the handler allows. The relay may have known code that allows more."""
-    for start in range(0, len(claims), handler.most):
-        yield claims[start : start + handler.most]

@@ -26,15 +26,19 @@ _FRAMES = 12  # frames of a stack that are logged
 
 @dataclass(eq=False)
 class _Run:
-    """A run of a handler. `since` and `extended` are times by time.monotonic(): of its start, and of its last lease."""
+    """A run of a handler. `begun()` and `extended` are times by time.monotonic(): of its start, and its last lease."""
 
     claims: Sequence[Claim]
     on_late: Callable[[], None] | None
-    since: float
+    begun: Callable[[], float]
     extended: float
     thread: int  # the identifier of the thread that runs it
     limit: float  # the seconds that it may take
     tell_after: float  # the seconds after which it is logged
+
+    @property
+    def since(self) -> float:
+        return self.begun()
 
 
 class Heartbeat:
@@ -58,11 +62,18 @@ class Heartbeat:
         self._something_runs = threading.Event()
 
     @contextmanager
-    def keep(self, claims: Sequence[Claim], on_late: Callable[[], None]) -> Iterator[None]:
-        """Extend the claims' leases while the block runs; call `on_late`, once, if the block takes longer than LATE."""
+    def keep(
+        self, claims: Sequence[Claim], on_late: Callable[[], None], since: Callable[[], float] | None = None
+    ) -> Iterator[None]:
+        """Extend the claims' leases while the block runs; call `on_late`, once, if the block takes longer than LATE.
+
+        Args:
+            claims: the block may take out those that have ended, and put others in.
+            since: when the run began that is shown as over its limit, by time.monotonic(); by default the block's.
+        """
         now = time.monotonic()
         limit = (handler_named(claims[0].handler).time_limit or self._time_limit).total_seconds()
-        run = _Run(claims, on_late, now, now, threading.get_ident(), limit, limit + _GRACE)
+        run = _Run(claims, on_late, since or (lambda: now), now, threading.get_ident(), limit, limit + _GRACE)
         with self._lock:
             self._running.append(run)
             self._something_runs.set()
@@ -81,7 +92,9 @@ class Heartbeat:
         """Lines for people, about the handlers that have run over their time limit, and for how long."""
         now = time.monotonic()
         with self._lock:
-            return [_described(run, now) for run in self._running if now - run.since > run.limit + _GRACE]
+            return [
+                _described(run, now) for run in self._running if run.claims and now - run.since > run.limit + _GRACE
+            ]
 
     def _beat(self) -> None:
         third = self._lease.total_seconds() / 3
@@ -91,28 +104,30 @@ class Heartbeat:
             with self._lock:
                 running = list(self._running)
             for run in running:
-                now = time.monotonic()
+                now, claims = time.monotonic(), tuple(run.claims)
+                if not claims:  # all have ended
+                    continue
                 if now - run.since > run.tell_after:
                     run.tell_after *= 2
                     log.warning(
                         "%s; only the prefork pool ends it. It stands at:\n%s",
                         _described(run, now),
                         _stack(run.thread),
-                        extra={"handler": run.claims[0].handler},
+                        extra={"handler": claims[0].handler},
                     )
                 try:
                     if (late := run.on_late) is not None and now - run.since >= LATE:
                         run.on_late = None
                         late()
-                        if run.claims[0].lease is not None:
+                        if claims[0].lease is not None:
                             run.extended = -third  # what has run for so long is to be seen as running, row by row
                     if now - run.extended >= third:
-                        whole = self._inbox.extend(run.claims, self._lease) == len(run.claims)
+                        whole = self._inbox.extend(claims, self._lease) == len(claims)
                         # This is noted only now: after an outage the lease is extended at once. A delivery whose row
                         # was locked is tried again soon.
                         run.extended = now if whole else now - third * 3 / 4
                 except Exception as error:
-                    first = run.claims[0]
+                    first = claims[0]
                     self._throttle.warn(f"can't extend the lease of {first.handler} {first.envelope.id}: {error}")
 
 

@@ -35,8 +35,8 @@ class HandlerSession(Session):
         self._before: dict[SessionTransaction, bool] = {}  # by savepoint: the value of _changed when it began
         self._ends: list[Any] = []  # the session's transactions that have ended
         dispatch: Any = self.dispatch
-        dispatch.after_commit = _Kept(dispatch.after_commit, self._keep_commit)
-        dispatch.after_transaction_end = _Kept(dispatch.after_transaction_end, self._keep_end)
+        for name, keep in (("after_commit", self._keep_commit), ("after_transaction_end", self._keep_end)):
+            setattr(dispatch, name, _Kept(name, getattr(dispatch, name), keep))
 
     def get_bind(self, *_: Any, bind: Engine | Connection | None = None, **__: Any) -> Engine | Connection:
         """The delivery's connection, for every statement: a statement elsewhere would be committed by itself.
@@ -190,7 +190,8 @@ class _Kept:
     """Stands in for the listeners of one event. It calls `keep` instead of the application's listeners, which wait for
     `later`; our own listeners are called at once."""
 
-    def __init__(self, listeners: Any, keep: Any) -> None:
+    def __init__(self, name: str, listeners: Any, keep: Any) -> None:
+        self._name = name
         self._listeners = listeners
         self._keep = keep
 
@@ -206,10 +207,9 @@ class _Kept:
 
     def for_modify(self, dispatch: Any) -> Any:
         """The listeners in a form that can be changed: SQLAlchemy adds a listener to this very session."""
-        name = next(name for name, value in vars(dispatch).items() if value is self)
-        setattr(dispatch, name, self._listeners)
+        setattr(dispatch, self._name, self._listeners)
         self._listeners = self._listeners.for_modify(dispatch)
-        setattr(dispatch, name, self)
+        setattr(dispatch, self._name, self)
         return self._listeners
 
     def __getattr__(self, name: str) -> Any:

@@ -1,8 +1,8 @@
 """Calls a handler in a transaction that it must not end, for one delivery or for a batch of them."""
 
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from events.event import DomainEvent
 from events.handling import Delivery, Handler, Wanted
 from events.hooks import Hooks
 from events.ledger import Claim, Shared
-from events.publishing import Running, connection_of, running
+from events.publishing import RunningInThread, connection_of, running
 
 
 class Calls:
@@ -37,11 +37,17 @@ class Calls:
         shared: Shared | None = None,
     ) -> HandlerSession | None:
         """Do the same as `run_handler`, which says the rest, inside the watchers' contexts."""
+        with self.around(handler, claims):
+            return run_handler(handler, claims, events, connection, shared)
+
+    @contextmanager
+    def around(self, handler: Handler, claims: Sequence[Claim]) -> Iterator[None]:
+        """The watchers' contexts; what the block takes is how long these deliveries took."""
         around = self._hooks.around(claims)
         begun = time.perf_counter()
         try:
             with around or nullcontext():
-                return run_handler(handler, claims, events, connection, shared)
+                yield
         finally:
             each = (time.perf_counter() - begun) / len(claims)
             self._took |= {(claim.envelope.id, handler.name): each for claim in claims}
@@ -88,16 +94,14 @@ def run_handler(
             shared.secure()
         return connection
 
-    delivery = Running(handler.name, events[0] if len(events) == 1 else None, joined)
+    delivery = RunningInThread(handler.name, events[0] if len(events) == 1 else None, joined)
     token = running.set(delivery)
     try:
         try:
-            call(handler.call, _arguments(handler, claims, events, connection, session), handler.name)
+            given = {Wanted.CONNECTION: connection, Wanted.SESSION: session}
+            call(handler.call, arguments_of(handler, claims, events, given), handler.name)
             if connection.get_transaction() is not transaction or not connection.in_transaction():
-                raise TransactionMisused(
-                    f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint "
-                    f"(begin_nested) or raise an error"
-                )
+                raise ended_by(handler)
             if session is not None:
                 session.finish()
         finally:
@@ -111,23 +115,26 @@ def run_handler(
     return session
 
 
-def _arguments(
-    handler: Handler,
-    claims: Sequence[Claim],
-    events: Sequence[DomainEvent],
-    connection: Connection,
-    session: HandlerSession | None,
+def ended_by(handler: Handler) -> TransactionMisused:
+    """The error of a handler that has ended the transaction."""
+    return TransactionMisused(
+        f"handler {handler.name!r} rolled back the delivery's own transaction; use a savepoint (begin_nested) or raise "
+        f"an error"
+    )
+
+
+def arguments_of(
+    handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], given: Mapping[Wanted, Any]
 ) -> dict[str, Any]:
+    """What to pass to each parameter of the handler. `given`: what it gets of the delivery's transaction."""
     arguments: dict[str, Any] = {}
     for parameter, wanted in handler.wants.items():
         if wanted is Wanted.EVENT:
             arguments[parameter] = events[0]
         elif wanted is Wanted.EVENTS:
             arguments[parameter] = list(events)
-        elif wanted is Wanted.CONNECTION:
-            arguments[parameter] = connection
-        elif wanted is Wanted.SESSION:
-            arguments[parameter] = session
+        elif wanted in given:
+            arguments[parameter] = given[wanted]
         else:
             deliveries = [_delivery(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
             arguments[parameter] = deliveries if wanted is Wanted.DELIVERIES else deliveries[0]

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from events.diagnosis.findings import Finding, error, ok, warning
 from events.errors import ConfigurationError, SchemaError
+from events.handling import ASYNC_SQL, all_handlers
 from events.ledger import ALIVE, WorkerInfo
 from events.pipeline import Pipeline
 from events.store import (
@@ -153,7 +154,8 @@ def connections(pipeline: Pipeline) -> list[Finding]:
     workers = pipeline.ledger.workers.alive(ALIVE)
     # Each handler uses the connection of its delivery, each process that runs handlers one for heartbeats. The main
     # process needs connections to relay, to listen, and to say that the worker is alive.
-    needed = sum(worker.concurrency + _processes(worker) + 4 for worker in workers)
+    # Handlers with an AsyncSession have connections of their own, so many on each event loop.
+    needed = sum(worker.concurrency + _processes(worker) + 4 + _awaited(pipeline, worker) for worker in workers)
     kept = sum(_kept(worker, worker.pool_size) for worker in workers)
     says = (
         f"{plural(len(workers), 'worker')} may use {needed} connections at a time, more if handlers call get_engine(), "
@@ -162,7 +164,8 @@ def connections(pipeline: Pipeline) -> list[Finding]:
     if pooler_of(pipeline.ledger.engine) is not None:
         return [ok("connections", f"{says}; a pooler shares the connections, and its max_client_conn must allow more")]
     if needed > most:
-        cure = f"raise {limited_by}, lower --concurrency, or put PgBouncer between (EVENTS_LISTEN=off)"
+        lower = "--concurrency or EVENTS_ASYNC_CONNECTIONS" if any(_awaited(pipeline, one) for one in workers) else ""
+        cure = f"raise {limited_by}, lower {lower or '--concurrency'}, or put PgBouncer between (EVENTS_LISTEN=off)"
         return [error("connections", says, cure)]
     if kept > most:
         small_pools_help = sum(_kept(worker, 1) for worker in workers) <= most
@@ -187,6 +190,12 @@ def _limits(pipeline: Pipeline) -> list[tuple[int, str, str]]:
 
 def _processes(worker: WorkerInfo) -> int:
     return worker.concurrency if worker.pool == "prefork" else 1
+
+
+def _awaited(pipeline: Pipeline, worker: WorkerInfo) -> int:
+    """Connections that handlers of this worker await, if its settings are ours."""
+    names = {handler.name for handler in all_handlers() if ASYNC_SQL & set(handler.wants.values())}
+    return worker.concurrency * pipeline.settings.async_connections if names & worker.handlers.keys() else 0
 
 
 def _kept(worker: WorkerInfo, pool_size: int) -> int:

@@ -41,6 +41,11 @@ def importable(pipeline: Pipeline) -> list[Finding]:
         says, _, cure = str(wrong).rpartition("; ")
         cure, says = (cure, says) if says else ("mend EVENTS_HANDLERS", cure)
         return [error("EVENTS_HANDLERS", says, f"{cure}: no worker starts until then")]
+    try:
+        pipeline.check_async()
+    except EventsError as wrong:
+        says, _, cure = str(wrong).partition("; ")
+        return [error("EVENTS_HANDLERS", says, f"{cure}: no worker starts until then")]
     if missing := without_handlers(pipeline.settings.handlers):
         says, _, cure = missing.partition("; ")
         return [warning("EVENTS_HANDLERS", says, cure)]

@@ -6,7 +6,7 @@ May import: publishing, definition and the words below. Open first: `decorator`,
 from events.handling.arguments import place_of
 from events.handling.decorator import handles
 from events.handling.loading import load_handlers, other_events
-from events.handling.parameters import Delivery, Wanted
+from events.handling.parameters import ASYNC_SQL, SQL, Delivery, Wanted
 from events.handling.registry import (
     Handler,
     all_forms,
@@ -19,6 +19,8 @@ from events.handling.registry import (
 from events.handling.translating import translates
 
 __all__ = [
+    "ASYNC_SQL",
+    "SQL",
     "Delivery",
     "Handler",
     "Wanted",

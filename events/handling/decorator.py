@@ -25,7 +25,7 @@ from events.handling.arguments import (
     check_parentheses,
     place_of,
 )
-from events.handling.parameters import plan, session_class
+from events.handling.parameters import async_session_class, plan, session_class
 from events.handling.registry import GROUP, Handler, remember
 from events.retry import Retry
 
@@ -52,7 +52,8 @@ def handles(
         time_limit: timedelta or seconds after which a run is stopped and counts as failed; default EVENTS_TIME_LIMIT.
         batch: call it with a list of up to so many events (`list[Event]`), in one transaction; 2 to 1000.
         linger: how long (timedelta or seconds) a batch that isn't full waits for more; default not at all.
-        group: False if its deliveries must never share a transaction, not even under a backlog.
+        group: False if its deliveries must never share a transaction, not even under a backlog; or, for an `async def`
+            handler, a process.
     Raises:
         DefinitionError: at import, naming every place involved.
     """
@@ -83,6 +84,7 @@ def handles(
             batch=batch is not None,
             linger=as_linger(linger, batch, label, where),
             session=session_class(call, label, where),
+            async_session=async_session_class(call, label, where),
             origin=here(),
         )
         remember(handler)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from events.definition import Origin, inner, replaces
 from events.errors import DefinitionError, UnknownHandler
 from events.event import MAX_NAME, DomainEvent, fingerprint
-from events.handling.parameters import Wanted
+from events.handling.parameters import SQL, Wanted, is_async
 from events.retry import Retry
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 GROUP = 50  # deliveries of one handler that may share a message and a transaction when many are waiting
 _QUEUE = re.compile(r"\S{1,200}(?<!\.dead)")
@@ -39,12 +42,19 @@ class Handler:
     linger: timedelta = timedelta(0)
     publishes: tuple[type[DomainEvent], ...] = ()  # the events that a translator makes; of others they aren't known
     session: type[Session] = Session  # the class of session that its parameters ask for
+    async_session: "type[AsyncSession] | None" = None  # the same of asyncio
     origin: Origin | None = field(default=None, compare=False, repr=False)  # who registered it; None for bridges
 
     @cached_property
     def event_types(self) -> frozenset[str]:
         """The names of the events that it handles."""
         return frozenset(event.event_name for event in self.events)
+
+    @cached_property
+    def is_awaited(self) -> bool:
+        """Whether its deliveries can run side by side on an event loop: it is `async def`, and uses no SQL that blocks
+        the loop."""
+        return is_async(self.call) and not SQL & set(self.wants.values())
 
     @cached_property
     def home(self) -> str:

@@ -27,10 +27,10 @@ from events.definition import here
 from events.errors import DefinitionError, PublishError
 from events.event import DomainEvent
 from events.handling.arguments import as_limit, as_retry, check_events, check_parentheses, place_of
-from events.handling.parameters import Wanted, plan, session_class
+from events.handling.parameters import Wanted, async_session_class, plan, session_class
 from events.handling.registry import GROUP, Handler, remember
 from events.integration import contract_of, is_public
-from events.publishing import publish
+from events.publishing import publish, publish_async
 from events.retry import Retry
 
 log = logging.getLogger("events.translating")
@@ -88,6 +88,7 @@ def translates(
             most=GROUP,
             publishes=made,
             session=session_class(function, label, where),
+            async_session=async_session_class(function, label, where),
             origin=here(),
         )
         remember(translator)
@@ -111,7 +112,7 @@ def _publishing(
         return None
 
     async def _awaited(found: Awaitable[Any], cause: DomainEvent) -> None:
-        publish(_translations(await found, cause, made, label))
+        await publish_async(_translations(await found, cause, made, label))
 
     return handle
 

@@ -82,7 +82,7 @@ from events.ledger.records import (
 from events.ledger.relay_ports import Arriving, DueDeliveries, Listener, Outbox, Recovery
 from events.ledger.traces import Carrier, Traces
 from events.ledger.unwrapping import unwrapped, unwrapped_value
-from events.ledger.worker_ports import Inbox, Shared, Subscriptions, WorkerRegistry
+from events.ledger.worker_ports import Awaited, Inbox, Shared, Subscriptions, WorkerRegistry
 
 __all__ = [
     "ALIVE",
@@ -98,6 +98,7 @@ __all__ = [
     "ActionRecord",
     "Arriving",
     "AttemptRecord",
+    "Awaited",
     "Carrier",
     "Claim",
     "DeadLetter",

@@ -60,7 +60,7 @@ class Subscription:
     queue: str
     max_attempts: int
     most: int = 1  # the most deliveries that may share a message
-    batch: bool = False  # True if the handler takes all deliveries of a message in one call
+    batch: bool = False  # True if the handler takes all deliveries of a message at once: in one call, or side by side
     linger: timedelta = timedelta(0)  # how long a batch waits for more deliveries
     masked: tuple[str, ...] = ()
     public: bool = False

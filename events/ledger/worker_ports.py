@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from events.ledger.records import Claim, Failure, Pace, Subscription, WorkerInfo
+
+Answer = TypeVar("Answer")
 
 
 class Subscriptions(Protocol):
@@ -45,12 +47,21 @@ class Subscriptions(Protocol):
 class Inbox(Protocol):
     """What a worker reads and writes around a handler's run. All claims of one call belong to one handler."""
 
-    def claim(self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+    def claim(
+        self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta, *, each: bool = False
+    ) -> list[Claim]:
         """Count the attempts and take the deliveries, committed. Deliveries that were not sent, or not for that token,
         are left out.
 
         Args:
             tokens: event id to token, as the wake-ups name them.
+            each: each delivery has its own outcome, at its own time: its claim stands in its own row.
+        """
+
+    def take_along(self, claims: Sequence[Claim], most: int, worker: str, lease: timedelta) -> list[Claim]:
+        """Take up to `most` further deliveries of the same handler that were sent, in any message, as `claim` does.
+
+        None if one of these claims must run alone. They share their fate if the process dies: see `abandon`.
         """
 
     def extend(self, claims: Collection[Claim], lease: timedelta) -> int:
@@ -63,6 +74,11 @@ class Inbox(Protocol):
 
     def begin_shared(self) -> AbstractContextManager["Shared"]:
         """Begin a transaction of several deliveries, with all locks taken at once as in `begin`."""
+
+    def awaited(self, handler: str) -> "Callable[[bool], Awaited]":
+        """Return a function that begins the transaction of a delivery on the running event loop; its argument is
+        `eager`, see `begin`. Not to be called on the event loop, unlike that function.
+        """
 
     def lend(self, connection: Connection, handler: str) -> AbstractContextManager[Callable[[], bool]]:
         """Lend this transaction to a handler while the block runs; a handler that tries to end it gets
@@ -140,6 +156,45 @@ class Inbox(Protocol):
 
     def is_contention(self, error: BaseException) -> bool:
         """Whether the database failed, not the handler: a deadlock, a serialization failure, a locked file."""
+
+
+class Awaited(Protocol):
+    """The transaction of one delivery of an `async def` handler, on an event loop.
+
+    It takes a connection with its first statement, and gives it back when it ends. A handler that tries to end it gets
+    TransactionMisused.
+
+    Attributes:
+        connection: the transaction for SQLAlchemy's synchronous code, which `run` calls.
+        for_handler: the AsyncConnection that carries it.
+        is_used: whether a statement was sent.
+        is_whole: False if the handler has ended it.
+    """
+
+    connection: Connection
+    for_handler: Any
+
+    @property
+    def is_used(self) -> bool: ...
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    @staticmethod
+    def is_within() -> bool:
+        """Whether the caller is called by `run`, or by SQLAlchemy's `run_sync`."""
+
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        """Call synchronous code that uses the connection, without blocking the event loop."""
+
+    async def commit(self, claims: Sequence[Claim]) -> None:
+        """Write the successes, and commit. Raises LeaseLost if this worker lost a delivery."""
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """Give the connection back, and undo what was not committed.
+
+        `error`: why it wasn't; it is marked if the connection was lost.
+        """
 
 
 class Shared(Protocol):

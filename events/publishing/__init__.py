@@ -3,13 +3,17 @@
 May import: tracing, ledger and the words below; never a broker. Open first: `verbs`, then `publisher`.
 """
 
-from events.publishing.publisher import Publisher, Running, running
+from events.publishing.joining import Running, RunningInThread, RunningOnLoop, RunningWithoutSql, running
+from events.publishing.publisher import Publisher
 from events.publishing.sessions import connection_of
 from events.publishing.verbs import provide, publish, publish_async
 
 __all__ = [
     "Publisher",
     "Running",
+    "RunningInThread",
+    "RunningOnLoop",
+    "RunningWithoutSql",
     "connection_of",
     "provide",
     "publish",

@@ -2,10 +2,8 @@
 publish()."""
 
 import json
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,51 +12,9 @@ from sqlalchemy.orm import Session, scoped_session
 from events.errors import PublishError
 from events.event import DomainEvent, Metadata
 from events.ledger import CAUSE_SENT_AS, Carrier, EventLog, encode, merged, sender_of
+from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
 from events.tracing import HEADERS, PublishTracing, carried
-
-
-class Running:
-    """The delivery that runs in this context: publish() inside a handler joins the delivery's transaction.
-
-    Contexts are copied, to tasks and to threads, and a copy may outlive the handler. It must not join a later delivery.
-
-    Args:
-        event: the event that the handler was called with; None for a batch of several.
-        connection: returns the connection that is in the delivery's transaction. It is called for each publish().
-    """
-
-    def __init__(self, handler: str, event: DomainEvent | None, connection: Callable[[], Connection]) -> None:
-        self.event = event
-        self._handler = handler
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._has_ended = False
-
-    @contextmanager
-    def joined(self) -> Iterator[Connection]:
-        """The connection. The delivery doesn't end before the block does.
-
-        Raises:
-            PublishError: the delivery has ended.
-        """
-        with self._lock:
-            if self._has_ended:
-                raise PublishError(
-                    f"publish() in a task or thread that a delivery of handler {self._handler!r} started, and that "
-                    f"went on after the delivery: publish() can't join that transaction any more. Publish in the "
-                    f"handler, or await the task there; or publish in a session of your own (session=...), or in a new "
-                    f"context (contextvars.Context().run)"
-                )
-            yield self._connection()
-
-    def end(self) -> None:
-        """The delivery has ended: from now on no publish() joins it."""
-        with self._lock:
-            self._has_ended = True
-
-
-running: ContextVar[Running | None] = ContextVar("events_running", default=None)
 
 
 class Publisher:
@@ -112,8 +68,7 @@ class Publisher:
         if session is not None:
             self._log.append(connection_of(session), envelopes)
         elif cause is not None:
-            with cause.joined() as connection:
-                self._log.append(connection, envelopes)
+            cause.write(partial(self._log.append, envelopes=envelopes))
         else:
             self._log.append_alone(envelopes)
 

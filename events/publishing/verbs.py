@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from events.event import DomainEvent
-from events.publishing.publisher import Publisher, running
+from events.publishing.joining import running
+from events.publishing.publisher import Publisher
 from events.publishing.sessions import async_session_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ async def publish_async(
     """
     if session is not None:
         await async_session_of(session).run_sync(lambda sync: publish(events, session=sync))
-    elif running.get() is not None:
-        publish(events)  # the handler's own connection is synchronous
+    elif (cause := running.get()) is not None:
+        await cause.run(lambda: publish(events))
     else:
         await asyncio.to_thread(publish, events)

@@ -7,7 +7,7 @@ from events.settings.durations import duration
 from events.settings.environment import load_settings, stand_in
 from events.settings.rules import SQLITE_WAITS
 from events.settings.settings import HARD_LIMIT_GRACE, Settings
-from events.settings.urls import BROKERS
+from events.settings.urls import BROKERS, ledger_url
 
 __all__ = [
     "BROKERS",
@@ -15,6 +15,7 @@ __all__ = [
     "SQLITE_WAITS",
     "Settings",
     "duration",
+    "ledger_url",
     "load_settings",
     "stand_in",
 ]

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from events.settings.durations import Duration
 from events.settings.rules import LEAST, broken_rules
-from events.settings.urls import broker_url, database_url
+from events.settings.urls import ASYNC_DRIVERS, broker_url, database_url
 
 PREFIX = "EVENTS_"
 HARD_LIMIT_GRACE = timedelta(seconds=10)  # after the time limit a handler may clean up this long, then it is killed
@@ -132,6 +132,25 @@ class Settings(BaseSettings):
         description="Database connections that one process keeps open for handlers and publishers; on threads one a "
         "thread at least. More are opened in need: 20, or one more a thread.",
     )
+    async_concurrency: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="Deliveries of an `async def` handler that one process, on threads one thread, runs side by side. "
+        "1: one by one.",
+    )
+    async_connections: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Database connections that the `async def` handlers of one process, on threads of one thread, have "
+        "at a time: each from its first SQL to its commit. Others wait for one.",
+    )
+    async_driver: Literal["psycopg", "asyncpg"] = Field(
+        "psycopg",
+        description="Driver of PostgreSQL under AsyncSession and AsyncConnection. `asyncpg` has to be installed: "
+        "`[asyncpg]`. SQLite has aiosqlite: `[aiosqlite]`.",
+    )
     http_port: int = Field(
         0,
         ge=0,
@@ -143,6 +162,12 @@ class Settings(BaseSettings):
     def own_source(self) -> str:
         """`source` if it was set; "" for the default, which tells no application from another."""
         return self.source if self.source != type(self).model_fields["source"].default else ""
+
+    @property
+    def url_driver(self) -> str:
+        """The driver of asyncio that the URL of the database names; "" if it names none."""
+        driver = self.database_url.partition("://")[0].partition("+")[2]
+        return driver if driver in ASYNC_DRIVERS else ""
 
     @field_validator("database_url")
     @classmethod

@@ -3,12 +3,13 @@
 import re
 from urllib.parse import quote, unquote
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 _SEVERAL_HOSTS = re.compile(
     r"(?P<scheme>[^:/]+://)(?P<user>[^/?]*@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>/[^?]*)?(?:\?(?P<options>.*))?"
 )
+ASYNC_DRIVERS = ("asyncpg", "aiosqlite")  # a URL may name one: then handlers with SQL are `async def`
 BROKERS = ("redis", "rediss", "amqp", "amqps")
 
 
@@ -21,13 +22,23 @@ def database_url(value: str) -> str:
     backend = url.get_backend_name()
     if backend != "sqlite" and is_cut_short(value):
         raise ValueError("has more than one '@': write what is in a password as %40 (and / as %2F, ? as %3F)")
+    driver = url.get_driver_name() if "+" in url.drivername else ""
     if backend in ("postgres", "postgresql"):
-        return unspaced(url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+        driver = driver if driver == "asyncpg" else "psycopg"
+        return unspaced(url.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False))
     if backend != "sqlite":
         raise ValueError(f"{backend} is not supported; use postgresql://... or sqlite:///file.db")
     if url.database in (None, "", ":memory:") or "mode=memory" in value:
         raise ValueError("an SQLite database in memory can't be shared by processes; use sqlite:///file.db")
-    return url.set(drivername="sqlite").render_as_string(hide_password=False)
+    return url.set(drivername="sqlite+aiosqlite" if driver == "aiosqlite" else "sqlite").render_as_string(
+        hide_password=False
+    )
+
+
+def ledger_url(value: str) -> URL:
+    """The URL for the ledger's own engine, which is synchronous whatever driver the setting names."""
+    url = make_url(value)
+    return url.set(drivername="sqlite" if url.get_backend_name() == "sqlite" else "postgresql+psycopg")
 
 
 def broker_url(value: str) -> str:

@@ -7,6 +7,7 @@
 May import: publishing, ledger, settings and the words below. Open first: `tables`, then `event_log` and `inbox`.
 """
 
+from events.store.awaited.engines import check_driver
 from events.store.database.files import beside, file_of
 from events.store.database.pooler import Pooler, check_listening, pooler_of
 from events.store.database.pools import BACKGROUND, handlers_at_once, room
@@ -25,6 +26,7 @@ __all__ = [
     "Ledger",
     "Pooler",
     "beside",
+    "check_driver",
     "check_listening",
     "check_schema",
     "cure_of",

@@ -12,12 +12,14 @@ from sqlalchemy import (
     Engine,
     Float,
     FromClause,
+    Integer,
     Row,
     String,
     Update,
     and_,
     bindparam,
     cast,
+    false,
     func,
     select,
     true,
@@ -26,11 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from events.ledger import State
-from events.store.conditions import is_of_state, is_paused, was_due
+from events.store.conditions import in_state, is_of_state, is_paused, was_due
 from events.store.database.availability import is_locked
 from events.store.database.engine import is_patient, is_relaxed, look, moment, moments, transaction
-from events.store.database.types import readable, stored_json
-from events.store.delivery_keys import is_key, key_table, key_values, not_started, unlocked
+from events.store.database.types import Id, readable, stored_json
+from events.store.delivery_keys import Key, is_key, key_table, key_values, not_started, unlocked
+from events.store.fencing import still_ours
 from events.store.leases import is_leased, leasing
 from events.store.tables import event_deliveries, event_store
 
@@ -49,12 +52,14 @@ _ENVELOPE = (
 )
 
 
-def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> Sequence[Row[Any]]:
+def take(
+    engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta, *, each: bool
+) -> Sequence[Row[Any]]:
     """Return the rows of the deliveries that were taken, in the order of `tokens`.
 
     A row has event_id, attempts_before and the columns of the event; these are NULL if the event is gone. Of a group it
-    also has the number of the message, as `lease`, if the claim is a lease of that. If the handler is paused, no
-    delivery is taken, and those that were sent are set aside until it is resumed.
+    also has the number of the message, as `lease`, if the claim is a lease of that, which it isn't for `each`. If the
+    handler is paused, no delivery is taken, and those that were sent are set aside until it is resumed.
     """
     dialect = engine.dialect.name
     one = len(tokens) == 1
@@ -64,7 +69,7 @@ def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, 
     if dialect == "postgresql":  # PostgreSQL does all of this in one statement and one round trip
         try:
             with look(engine) as connection:
-                rows = connection.execute(_leasing(), values).all() if len(tokens) > 1 else ()
+                rows = connection.execute(_leasing(), values).all() if len(tokens) > 1 and not each else ()
                 rows = rows or connection.execute(_taking_at_once(one=one), values).all()
                 if len(rows) < len(tokens):
                     connection.execute(_setting_aside(dialect), values | key_values(dialect, keys))
@@ -80,6 +85,37 @@ def take(engine: Engine, handler: str, tokens: Mapping[UUID, int], worker: str, 
                 connection.execute(_setting_aside(dialect), values)
     place = {event_id: number for number, event_id in enumerate(tokens)}
     return sorted(rows, key=lambda row: place[row.event_id])
+
+
+def take_along(
+    engine: Engine, handler: str, first: Key, most: int, worker: str, lease: timedelta
+) -> Sequence[tuple[Row[Any], int]]:
+    """Take up to `most` further deliveries of a handler that were sent: rows as those of `take`, each with its token.
+
+    None if `first`, which the worker has, must run alone. If there are some, `first` shares their fate: it is marked as
+    one of a group, and so are they.
+    """
+    dialect = engine.dialect.name
+    others = {"of_handler": handler, "most": most, "first_id": first[0]}
+    if dialect == "sqlite":  # to look needs no lock
+        with look(engine) as connection:
+            if not connection.execute(_others(dialect), others).all():
+                return []
+    with transaction(engine) as connection:
+        found = [tuple(row) for row in connection.execute(_others(dialect), others)]
+        if not found:
+            return []
+        values = key_values(dialect, found) | {"of_handler": handler} | moments(dialect, lease=lease)
+        values |= {"by": worker[:255], "of_several": True}
+        if dialect == "postgresql":
+            rows = connection.execute(_taking_at_once(one=False), values).all()
+        else:
+            taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
+            rows = connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
+        if rows:
+            connection.execute(still_ours(dialect).values(grouped=True), key_values(dialect, [first]))
+    of = {row.event_id: row for row in rows}
+    return [(of[event_id], number + 1) for event_id, _, number in found if event_id in of]
 
 
 def _take_free(engine: Engine, values: dict[str, Any]) -> Sequence[Row[Any]]:
@@ -108,6 +144,22 @@ def _free() -> Any:
     keys = key_table("postgresql")
     found = select(*keys.c).where(is_key(keys))
     return found.with_for_update(skip_locked=True, of=event_deliveries)
+
+
+@cache
+def _others(dialect: str) -> Any:
+    """Deliveries of a handler that are sent, oldest first, but those that must run alone: event id, handler, number."""
+    first = event_deliveries.alias().c
+    is_alone = select(first.event_id).where(
+        first.event_id == bindparam("first_id", type_=Id),
+        first.handler == bindparam("of_handler", type_=String),
+        first.alone == true(),
+    )
+    its = and_(in_state(State.SENT), _DELIVERY.handler == bindparam("of_handler", type_=String))
+    free = and_(its, _DELIVERY.alone == false(), ~is_leased(), ~is_alone.exists())
+    found = select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts).where(free)
+    found = found.order_by(_DELIVERY.sent_at).limit(bindparam("most", type_=Integer))
+    return found.with_for_update(skip_locked=True) if dialect == "postgresql" else found
 
 
 @cache

@@ -13,7 +13,9 @@ from sqlalchemy import Connection, Engine, and_, select, update
 
 from events.errors import EventDataError, LeaseLost
 from events.ledger import Claim, Envelope, Failure, Outcome, State, failure_of, failure_without_trace
-from events.store.claiming import take
+from events.store.awaited.engines import AsyncEngines
+from events.store.awaited.transactions import AwaitedTransaction
+from events.store.claiming import take, take_along
 from events.store.conditions import in_state, waits
 from events.store.database.availability import is_away, is_contention, pardons
 from events.store.database.engine import look, moments, now_plus, relaxed_commit, transaction
@@ -39,13 +41,15 @@ class SqlInbox:
 
     Args:
         background: an engine for work that must not wait for handlers or their connections; by default the same engine.
+        engines: the engines of asyncio, for `awaited`.
     """
 
-    def __init__(self, engine: Engine, background: Engine | None = None) -> None:
+    def __init__(self, engine: Engine, background: Engine | None = None, engines: AsyncEngines | None = None) -> None:
         self._engine = engine
         self._background = background or engine
         self._dialect = engine.dialect.name
         self._catalog = Catalog(engine)
+        self._engines = engines
 
     @contextmanager
     def begin(self, *, eager: bool = False) -> Iterator[Connection]:
@@ -61,6 +65,11 @@ class SqlInbox:
             watch_for(connection, names)
             with shared(connection) as sharing:
                 yield sharing
+
+    def awaited(self, handler: str) -> Callable[[bool], AwaitedTransaction]:
+        assert self._engines is not None
+        engines, names = self._engines, self._catalog.names()
+        return lambda eager: AwaitedTransaction(engines, handler, names, self.succeed, eager=eager)
 
     def lend(self, connection: Connection, handler: str) -> AbstractContextManager[Callable[[], bool]]:
         return lent(connection, handler)
@@ -96,10 +105,20 @@ class SqlInbox:
                 back.values(state=waits(), due_at=now_plus(connection), **not_counted), keys
             ).rowcount
 
-    def claim(self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta) -> list[Claim]:
+    def claim(
+        self, handler: str, tokens: Mapping[UUID, int], worker: str, lease: timedelta, *, each: bool = False
+    ) -> list[Claim]:
+        rows = take(self._engine, handler, tokens, worker, lease, each=each)
+        return self._claims(handler, [(row, tokens[row.event_id]) for row in rows], worker)
+
+    def take_along(self, claims: Sequence[Claim], most: int, worker: str, lease: timedelta) -> list[Claim]:
+        first = claims[0]
+        rows = take_along(self._engine, first.handler, key_of(first), most, worker, lease)
+        return self._claims(first.handler, rows, worker)
+
+    def _claims(self, handler: str, rows: Sequence[tuple[Any, int]], worker: str) -> list[Claim]:
         claims = []
-        for row in take(self._engine, handler, tokens, worker, lease):
-            token = tokens[row.event_id]
+        for row, token in rows:
             if row.event_type is None:  # a foreign program deleted the event, and operators must see that
                 gone = EventDataError(f"event {row.event_id} is no longer in event_store")
                 self._bury((row.event_id, handler, token), failure_without_trace(gone))
@@ -202,9 +221,12 @@ class SqlInbox:
         mine = is_still((event_id, handler, token))
         with transaction(self._background) as connection:
             unfold(connection, [(event_id, handler, token)])
-            row = connection.execute(select(_DELIVERY.attempts_before).where(mine).with_for_update()).first()
+            query = select(_DELIVERY.attempts_before, _DELIVERY.grouped).where(mine).with_for_update()
+            row = connection.execute(query).first()
             if row is None:
                 return 0
+            if row.grouped:  # others ran beside it, that had messages of their own
+                return self._hand_back(connection, [(event_id, handler, token)], timedelta(0), alone=True)
             wake_relays(connection)
             last = token - row.attempts_before >= max_attempts(connection, handler)
             if last:

@@ -22,6 +22,7 @@ from events.ledger import (
     WorkerRegistry,
 )
 from events.settings import Settings
+from events.store.awaited.engines import AsyncEngines
 from events.store.database.engine import make_engine
 from events.store.database.pools import BACKGROUND, handlers_at_once, make_room
 from events.store.event_log import SqlEventLog
@@ -48,11 +49,12 @@ class Ledger:
     """One database with all its contracts: publishers use `events`, relays `outbox` and `recovery`, workers `inbox`.
 
     `engine` serves publishers and handlers. `background` serves work that must go on when those have taken all
-    connections: heartbeats, the relay, the presence of workers, and the end of a worker.
+    connections: heartbeats, the relay, the presence of workers, and the end of a worker. `engines` are of asyncio.
     """
 
     engine: Engine
     background: Engine
+    engines: AsyncEngines
     events: EventLog
     subscriptions: Subscriptions
     outbox: Outbox
@@ -72,6 +74,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close all connections."""
+        self.engines.close()
         self.engine.dispose()
         self.background.dispose()
         leave(self.place)
@@ -93,9 +96,11 @@ def open_ledger(settings: Settings) -> Ledger:
     """
     place = take(settings.ledger_schema)
     engine, background = make_engine(settings), make_engine(settings, BACKGROUND)
+    engines = AsyncEngines(settings)
     return Ledger(
         engine=engine,
         background=background,
+        engines=engines,
         events=SqlEventLog(
             engine,
             notify=settings.listen,
@@ -104,7 +109,7 @@ def open_ledger(settings: Settings) -> Ledger:
         subscriptions=SqlSubscriptions(background),
         outbox=SqlOutbox(background, listen=settings.listen, handle_marked=settings.marked_by_others == "handle"),
         recovery=SqlRecovery(background),
-        inbox=SqlInbox(engine, background),
+        inbox=SqlInbox(engine, background, engines),
         dead=SqlDeadLetterBox(engine),
         parked=SqlParkingLot(background),
         workers=SqlWorkers(background),

@@ -95,6 +95,7 @@ def _check(worker: Any, host: Host) -> None:
         )
     host.pipeline.check()
     host.pipeline.check_listening()
+    host.pipeline.check_async()
 
 
 def _queues(pipeline: Pipeline) -> list[str]:

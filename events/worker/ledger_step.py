@@ -62,6 +62,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._host.alone:
             or_exit(self._pipeline.check)
             or_exit(self._pipeline.check_listening)
+            or_exit(self._pipeline.check_async)
         # This closes open connections, too, or the children would inherit them.
         self._pipeline.ledger.make_room(
             pool_of(worker.pool_cls),

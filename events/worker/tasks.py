@@ -17,7 +17,7 @@ from celery import Task
 from celery.exceptions import Retry, SoftTimeLimitExceeded, WorkerLostError
 from celery.exceptions import TimeLimitExceeded as CeleryTimeLimitExceeded
 
-from events.delivery import Deliverer
+from events.delivery import TAKES_ALONG, Deliverer, runs_side_by_side, takes_along
 from events.errors import ConfigurationError, DeliveryFailed, TimeLimitExceeded, WorkerLost
 from events.handling import Handler, handler_named
 from events.ledger import Group, Outcome, Result
@@ -31,6 +31,7 @@ from events.worker.parking import parked_wakeup, tell_parked
 log = logging.getLogger("events.worker")
 
 _WORST = (Outcome.DEAD, Outcome.RETRY, Outcome.UNKNOWN)  # the task of a group shows the reason of the worst outcome
+_CANCELLED_WITHIN = 2.0  # seconds
 
 
 class DeliveryTask(Task):  # type: ignore[misc]
@@ -48,6 +49,7 @@ class DeliveryTask(Task):  # type: ignore[misc]
     Request = "events.worker.revoking:Request"
     Strategy = "events.worker.outcome_lines:receive_quietly"
     pipeline: Pipeline
+    limit: float  # seconds
 
     @classmethod
     def annotate(cls) -> None:
@@ -88,7 +90,11 @@ class DeliveryTask(Task):  # type: ignore[misc]
         cached = self.pipeline.deliverers.get(worker)
         if cached is None:
             cached = self.pipeline.deliverers[worker] = self.pipeline.deliverer(
-                worker, _pool_is_ending, lambda: host_of(self.app).draining.begun, _is_soft_limit
+                worker,
+                _pool_is_ending,
+                lambda: host_of(self.app).draining.begun,
+                _is_soft_limit,
+                takes_along=True,
             )
         return cached
 
@@ -96,11 +102,17 @@ class DeliveryTask(Task):  # type: ignore[misc]
 def delivery_task(handler: Handler, pipeline: Pipeline) -> DeliveryTask:
     """The Celery task of a handler."""
     limit = (handler.time_limit or pipeline.settings.time_limit).total_seconds()
+    soft, at_once = limit, pipeline.settings.async_concurrency
+    if runs_side_by_side(handler, at_once):  # each is cancelled at its own limit; this ends only a blocked event loop
+        soft += _CANCELLED_WITHIN
+    if takes_along(handler, at_once):  # the last may begin when the first is at its limit
+        soft += limit + TAKES_ALONG
     attributes = {
         "name": handler.name,
         "pipeline": pipeline,
-        "soft_time_limit": limit,  # raises inside the handler, as any error of the handler
-        "time_limit": limit + HARD_LIMIT_GRACE.total_seconds(),  # ends the process
+        "limit": limit,
+        "soft_time_limit": soft,  # raises inside the handler, as any error of the handler
+        "time_limit": soft + HARD_LIMIT_GRACE.total_seconds(),  # ends the process
         "__module__": __name__,
         "__doc__": handler.call.__doc__,
     }
@@ -139,7 +151,7 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
     if isinstance(exception, WorkerLostError):
         error = WorkerLost(f"the process that ran the handler died: {exception}")
     elif isinstance(exception, CeleryTimeLimitExceeded):
-        error = TimeLimitExceeded(f"the handler ran over its time limit of {sender.soft_time_limit:g} s and didn't end")
+        error = TimeLimitExceeded(f"the handler ran over its time limit of {sender.limit:g} s and didn't end")
     else:
         return
     try:

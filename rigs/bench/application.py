@@ -1,14 +1,17 @@
 """The application of our side. Three handlers an event, all of which do the same; `plain` has them without us."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, handles, on_migrate, seconds
 from rigs.bench import records
 from rigs.bench.models import Base, Effect, names
+from rigs.bench.slow_http import ask
 
 
 @on_migrate
@@ -51,12 +54,16 @@ class Bridged(Placed):
     """What a bridge forwards; nobody else handles it."""
 
 
+class Awaiting(Placed):
+    """One handler, which waits for a web server and writes a row then."""
+
+
 class Timed(Placed):
     """One handler, which notes when it starts."""
 
 
 EVENTS: dict[str, type[Placed]] = {
-    kind.__name__: kind for kind in (Silent, OnSession, OnConnection, AsText, Batched, Bridged, Timed)
+    kind.__name__: kind for kind in (Silent, OnSession, OnConnection, AsText, Batched, Bridged, Awaiting, Timed)
 }
 
 
@@ -86,6 +93,12 @@ def timed(event: Timed) -> None:
     records.note(event.number)
 
 
+async def awaiting(event: Awaiting, session: AsyncSession, delivery: Delivery) -> None:
+    records.note(event.number)
+    await ask(int(os.environ["BENCH_HTTP_PORT"]))
+    session.add(Effect(handler=delivery.handler, number=event.number))
+
+
 def _batch(name: str) -> Callable[[list[Batched], Connection], None]:
     def batched(events: list[Batched], connection: Connection) -> None:
         connection.execute(insert(Effect), [{"handler": name, "number": event.number} for event in events])
@@ -93,8 +106,9 @@ def _batch(name: str) -> Callable[[list[Batched], Connection], None]:
     return batched
 
 
-_CALLS: tuple[tuple[type[Placed], Callable[..., None]], ...] = (
+_CALLS: tuple[tuple[type[Placed], Callable[..., Any]], ...] = (
     (Silent, silent), (OnSession, on_session), (OnConnection, on_connection), (AsText, as_text), (Timed, timed),
+    (Awaiting, awaiting),
 )  # fmt: skip
 for _event, _call in _CALLS:
     for _name in names(_event.__name__):

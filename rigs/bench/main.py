@@ -69,7 +69,20 @@ def _clean_up(folder: Path, *, logs_too: bool) -> None:
 
 def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
     """All that these options name, whether --quick has the time for it or not."""
-    from rigs.bench import aged, bridging, children, draining, flat, held, idle, latency, publishing, relaying, writes
+    from rigs.bench import (
+        aged,
+        awaiting,
+        bridging,
+        children,
+        draining,
+        flat,
+        held,
+        idle,
+        latency,
+        publishing,
+        relaying,
+        writes,
+    )
     from rigs.bench.rivals import measuring
 
     for family in (
@@ -85,6 +98,7 @@ def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
         held,
         children,
         aged,
+        awaiting,
     ):
         for measurement in family.measurements(rig, options):
             if options.rivals if measurement.target is None else measurement.target in options.targets:

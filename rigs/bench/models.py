@@ -33,4 +33,4 @@ class Order(Base):
 
 def names(kind: str) -> list[str]:
     """The handlers of a kind of event."""
-    return [f"{kind}.{copy}" for copy in range(1 if kind == "Timed" else COPIES)]
+    return [f"{kind}.{copy}" for copy in range(1 if kind in ("Awaiting", "Timed") else COPIES)]

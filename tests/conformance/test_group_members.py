@@ -109,9 +109,9 @@ def test_one_whose_lease_was_lost_has_its_effect_once(
     inbox, lost = pipeline.ledger.inbox, events[1]
     claim: Callable[..., list[Claim]] = inbox.claim
 
-    def claim_and_lose(handler: str, attempts: Mapping[UUID, int], *rest: Any) -> list[Claim]:
+    def claim_and_lose(handler: str, attempts: Mapping[UUID, int], *rest: Any, **options: Any) -> list[Claim]:
         monkeypatch.undo()
-        claims = claim(handler, attempts, *rest)
+        claims = claim(handler, attempts, *rest, **options)
         inbox.extend([one for one in claims if one.envelope.id == lost.event_id], PAST)
         assert pipeline.ledger.recovery.expire_leases(10) == 1
         results = deliver(pipeline, sent_together(pipeline, "by_connection"))

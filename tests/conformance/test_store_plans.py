@@ -86,6 +86,7 @@ def everything_hot(store: Store) -> None:
     with ledger.inbox.begin() as connection:
         ledger.inbox.succeed(connection, claims[:1])
     ledger.inbox.succeeded(claims[0])
+    assert len(ledger.inbox.take_along(claims[1:2], 2, "w1", HOUR)) == 2
     ledger.inbox.retry(claims[1], OOPS, HOUR)
     ledger.inbox.bury(claims[2], OOPS)
     ledger.recovery.mark_copied(ledger.recovery.take_uncopied(10))

@@ -15,11 +15,15 @@ def execute_by_driver(connection: Connection, statement: str, values: Sequence[A
 
     Returns the driver's cursor.
 
-    For psycopg and sqlite3, whose connections have `execute`.
+    For psycopg and sqlite3, whose connections have `execute`. Drivers of asyncio are waited for in SQLAlchemy's way.
 
     Raises:
         sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it.
     """
+    if connection.dialect.is_async:
+        if connection.dialect.driver == "asyncpg":
+            statement = _numbered(statement)
+        return connection.exec_driver_sql(statement, tuple(values) or None)
     driver: Any = connection.connection.driver_connection
     library: Any = connection.dialect.loaded_dbapi
     try:
@@ -53,3 +57,9 @@ def as_sqlalchemy_error(connection: Connection, statement: str, error: Any) -> D
     )
     seen_by_driver(connection, wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+def _numbered(statement: str) -> str:
+    """The statement with parameters as asyncpg has them: $1, $2 and so on, each a text."""
+    first, *rest = statement.split("%s")
+    return first + "".join(f"${place}::text{part}" for place, part in enumerate(rest, 1))

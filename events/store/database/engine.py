@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import (
+    URL,
     ColumnElement,
     Connection,
     Engine,
@@ -20,12 +21,11 @@ from sqlalchemy import (
     event,
     func,
     literal,
-    make_url,
     select,
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
-from events.settings import SQLITE_WAITS, Settings
+from events.settings import SQLITE_WAITS, Settings, ledger_url
 from events.store.database.availability import is_away as is_away
 from events.store.database.availability import is_contention as is_contention
 from events.store.database.availability import mark_if_lost
@@ -43,8 +43,8 @@ from events.store.database.watched_connections import PSYCOPG, Watched, WatchedS
 log = logging.getLogger("events.store")
 
 _CANCEL_WITHIN = 2.0  # seconds
-_ASK_AFTER = 5.0  # seconds
-_BUSY_TIMEOUT = int(SQLITE_WAITS.total_seconds() * 1000)  # ms that a writer waits for another on SQLite
+ASK_AFTER = 5.0  # seconds
+BUSY_TIMEOUT = int(SQLITE_WAITS.total_seconds() * 1000)  # ms that a writer waits for another on SQLite
 
 # If the other machine vanishes without a word, that is noticed within seconds, not hours: by us, who wait for the
 # database, and by the database, which keeps our row locks until then.
@@ -55,7 +55,7 @@ _NOTICE_ITS_END = {
     "keepalives_count": _COUNT,
     "tcp_user_timeout": _UNANSWERED,
 }
-_LET_IT_NOTICE = "; ".join(
+LET_IT_NOTICE = "; ".join(
     f"SET {name} = {value}"
     for name, value in {
         "tcp_keepalives_idle": _IDLE,
@@ -73,12 +73,12 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         connections: the number that is kept open, and the number that may be opened beyond.
     """
     pool_size, max_overflow = connections or (settings.pool_size, SPARE)
-    url = make_url(settings.database_url)
+    url = ledger_url(settings.database_url)
     check_options(url)
     if settings.database_url.startswith("sqlite"):
         safety = ForkSafety(alone=True)
         engine = create_engine(
-            settings.database_url,
+            url,
             poolclass=safety.pool_class,
             pool_size=pool_size,
             max_overflow=max_overflow,
@@ -87,18 +87,11 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         )
         event.listen(engine, "do_connect", make_private)
         event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", begin_sqlite)
         make_savepoints_cheap(engine)
         watch_errors(engine)
-        _keep_clean(engine)
+        keep_clean(engine)
         return safety.guard(engine)
-    arguments: dict[str, Any] = {
-        "connect_timeout": 10,
-        "application_name": "events",
-        "client_encoding": "utf8",
-    } | _NOTICE_ITS_END
-    if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
-        arguments["prepare_threshold"] = None
     engine = create_engine(
         url,
         module=PSYCOPG,
@@ -108,7 +101,7 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         pool_use_lifo=True,  # few connections are busy, rather than all of them a little
         hide_parameters=True,  # errors of a handler's SQL are stored and shown; their values may be masked fields
         pool_recycle=600,  # managed PostgreSQL drains connections after ten minutes
-        connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        connect_args=psycopg_arguments(url, settings),
         isolation_level="READ COMMITTED",  # whatever the role's default is: claims rely on it
     )
     make_savepoints_cheap(engine)
@@ -118,24 +111,38 @@ def make_engine(settings: Settings, connections: tuple[int, int] | None = None) 
         event.listen(engine, "connect", _let_the_server_notice)
     event.listen(engine, "checkin", _returned)
     event.listen(engine, "checkout", _taken)
-    _keep_clean(engine)
+    keep_clean(engine)
     return ForkSafety(alone=False).guard(engine)
 
 
-def _keep_clean(engine: Engine) -> None:
+def psycopg_arguments(url: URL, settings: Settings) -> dict[str, Any]:
+    """The arguments with which psycopg connects, beside those of the URL."""
+    arguments: dict[str, Any] = {
+        "connect_timeout": 10,
+        "application_name": "events",
+        "client_encoding": "utf8",
+    } | _NOTICE_ITS_END
+    if not settings.listen:  # PgBouncer in transaction mode: the next statement may run on another connection
+        arguments["prepare_threshold"] = None
+    return {name: value for name, value in arguments.items() if name not in url.query}
+
+
+def keep_clean(engine: Engine) -> None:
     """Close a connection that a handler left with a setting, a role or a temporary table."""
 
     @event.listens_for(engine, "checkout")
     def taken(connection: Any, record: Any, _: Any) -> None:
-        if isinstance(connection, Watched):
-            connection.watch.fresh()
-            record.info["events_attributes"] = connection.attributes()
+        driver = getattr(connection, "driver_connection", connection)  # of asyncio, below SQLAlchemy's adapter
+        if isinstance(driver, Watched):
+            driver.watch.fresh()
+            record.info["events_attributes"] = driver.attributes()
 
     @event.listens_for(engine, "checkin")
     def returned(connection: Any, record: Any) -> None:
-        if isinstance(connection, Watched):  # a closed one is none
-            touched = connection.watch.touched is Touch.CONNECTION
-            if touched or record.info.get("events_attributes") != connection.attributes():
+        driver = getattr(connection, "driver_connection", connection)
+        if isinstance(driver, Watched):  # a closed one is none
+            touched = driver.watch.touched is Touch.CONNECTION
+            if touched or record.info.get("events_attributes") != driver.attributes():
                 record.invalidate()
 
 
@@ -143,7 +150,7 @@ def _let_the_server_notice(connection: Any, _: object) -> None:
     """The database's side of _NOTICE_ITS_END. It is a SET, since poolers refuse such start-up options."""
     before, connection.autocommit = connection.autocommit, True
     try:
-        connection.execute(_LET_IT_NOTICE)
+        connection.execute(LET_IT_NOTICE)
     except psycopg.Error as error:
         if connection.closed:
             raise
@@ -159,7 +166,7 @@ def _returned(_: Any, record: Any) -> None:
 
 def _taken(connection: Any, record: Any, _: Any) -> None:
     """Ask a connection that was idle for a while whether it lives; asking at each use would cost a round trip."""
-    if time.monotonic() - record.info.get("events_returned", time.monotonic()) < _ASK_AFTER:
+    if time.monotonic() - record.info.get("events_returned", time.monotonic()) < ASK_AFTER:
         return
     try:
         connection.execute("SELECT 1")
@@ -170,9 +177,9 @@ def _taken(connection: Any, record: Any, _: Any) -> None:
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see below
-    for pragma in (f"busy_timeout = {_BUSY_TIMEOUT}", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in (f"busy_timeout = {BUSY_TIMEOUT}", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
-    deadline = time.monotonic() + _BUSY_TIMEOUT / 1000
+    deadline = time.monotonic() + BUSY_TIMEOUT / 1000
     while True:  # a new file is switched to WAL by the first to open it; the busy timeout doesn't cover that
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -183,7 +190,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
             time.sleep(0.05)
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def begin_sqlite(connection: Connection) -> None:
     # Of two transactions that read first and write later, one fails; one that takes the lock at once only waits.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("eager") else "BEGIN")
 

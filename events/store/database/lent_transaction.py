@@ -19,18 +19,10 @@ OURS: dict[str, Any] = {"yield_per": None, "stream_results": False, "schema_tran
 @contextmanager
 def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
     """While the block runs, a handler uses the transaction and must not end it: effects and outcome commit together."""
-
-    def refuse(_: Connection) -> None:
-        connection.invalidate()  # closes the connection: whatever the handler does now, the database has rolled back
-        raise TransactionMisused(
-            f"handler {handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
-            f"together with the delivery's outcome when the handler returns"
-        )
-
     watch, options = watch_of(connection), connection.get_execution_options()
     if watch is not None:
         watch.handler = handler
-    event.listen(connection, "commit", refuse)
+    allow = refuse_commits(connection, handler)
     try:
         yield (
             lambda: (
@@ -39,9 +31,23 @@ def lent(connection: Connection, handler: str) -> Iterator[Callable[[], bool]]:
             )
         )
     finally:
-        event.remove(connection, "commit", refuse)
+        allow()
         if watch is not None:
             watch.handler = None
+
+
+def refuse_commits(connection: Connection, handler: str) -> Callable[[], None]:
+    """Let commits of this connection fail until the function is called that is returned."""
+
+    def refuse(_: Connection) -> None:
+        connection.invalidate()  # closes the connection: whatever the handler does now, the database has rolled back
+        raise TransactionMisused(
+            f"handler {handler!r} tried to commit the delivery's own transaction; leave it open: it is committed "
+            f"together with the delivery's outcome when the handler returns"
+        )
+
+    event.listen(connection, "commit", refuse)
+    return lambda: event.remove(connection, "commit", refuse)
 
 
 def settle(connection: Connection) -> None:
@@ -59,7 +65,7 @@ def as_ourselves(connection: Connection) -> Iterator[None]:
     if watch is None:
         yield
         return
-    theirs = shown(connection.connection.driver_connection)
+    theirs = _shown(connection)
     _set(connection, watch.settings)
     try:
         yield
@@ -68,6 +74,14 @@ def as_ourselves(connection: Connection) -> Iterator[None]:
             _set(connection, theirs)
         raise
     _set(connection, theirs)
+
+
+def _shown(connection: Connection) -> dict[str, str]:
+    if not connection.dialect.is_async:
+        return shown(connection.connection.driver_connection)
+    adapted: Any = connection.connection.dbapi_connection
+    found: dict[str, str] = adapted.run_async(lambda driver: driver.shown())
+    return found
 
 
 def _touched(connection: Connection) -> Watch | None:

@@ -17,9 +17,9 @@ from events.errors import KeepsToItself, TransactionMisused
 from events.publishing import running
 from events.store.database.statement_effects import Touch, touch_of
 
-_SETTINGS = ("session_authorization", "role", "search_path", "statement_timeout", "lock_timeout")
+SETTINGS = ("session_authorization", "role", "search_path", "statement_timeout", "lock_timeout")
 # SHOW takes no snapshot, unlike SELECT: a SET TRANSACTION may follow it.
-_SHOW = "; ".join(f"SHOW {name}" for name in _SETTINGS)
+SHOW = "; ".join(f"SHOW {name}" for name in SETTINGS)
 _ATTRIBUTES = ("row_factory", "text_factory", "cursor_factory", "server_cursor_factory", "prepare_threshold")
 
 
@@ -36,7 +36,7 @@ class Watch:
         self.handler: str | None = None  # the handler whose delivery runs
         self.in_company = False  # other deliveries share the transaction
         self.touched = Touch.NOTHING
-        self.settings: dict[str, str] = {}  # the values of _SETTINGS before a handler ran
+        self.settings: dict[str, str] = {}  # the values of SETTINGS before a handler ran
         self.last = ""  # a statement of ours that goes out with the COMMIT, in one round trip
 
     def see(self, driver: Any, statement: object, values: Any = None) -> None:
@@ -256,8 +256,8 @@ def shown(driver: Any) -> dict[str, str]:
     found = {}
     try:
         cursor: Any = psycopg.Cursor(driver, row_factory=tuple_row)
-        cursor.execute(_SHOW, prepare=False)
-        for name in _SETTINGS:
+        cursor.execute(SHOW, prepare=False)
+        for name in SETTINGS:
             found[name] = cursor.fetchone()[0]
             cursor.nextset()
     except psycopg.Error:  # the transaction has failed already, and no more statements are sent in it

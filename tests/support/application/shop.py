@@ -29,7 +29,7 @@ def create_tables(connection: Connection) -> None:
     effects.metadata.create_all(connection)
 
 
-def _started(delivery: Delivery) -> None:
+def started(delivery: Delivery) -> None:
     with Path(os.environ["SHOP_STARTS"]).open("a") as file:
         file.write(f"{delivery.event_id} {delivery.handler} {delivery.attempt} {os.getpid()}\n")
 
@@ -107,7 +107,7 @@ class Raises(DomainEvent):
 
 @handles(OrderPlaced)
 def book_order(event: OrderPlaced, session: Session, delivery: Delivery) -> None:
-    _started(delivery)
+    started(delivery)
     session.execute(
         insert(effects).values(event_id=str(event.event_id), handler=delivery.handler, note=str(event.amount))
     )
@@ -128,7 +128,7 @@ def archive_order(event: OrderConfirmed, connection: Connection, delivery: Deliv
 
 @handles(Flaky, retry=QUICK)
 def works_later(event: Flaky, connection: Connection, delivery: Delivery) -> None:
-    _started(delivery)
+    started(delivery)
     _effect(connection, delivery)  # rolled back when the attempt fails
     if delivery.attempt < event.works_on_attempt:
         raise RetryAfter(0.05) if delivery.attempt == 1 else ConnectionError("not yet")
@@ -136,14 +136,14 @@ def works_later(event: Flaky, connection: Connection, delivery: Delivery) -> Non
 
 @handles(AlwaysFails, retry=QUICK)
 def never_works(event: AlwaysFails, connection: Connection, delivery: Delivery) -> None:
-    _started(delivery)
+    started(delivery)
     _effect(connection, delivery)
     raise ConnectionError(f"{event.text}, on attempt {delivery.attempt}")
 
 
 @handles(NeverRetried, retry=Retry(max_attempts=3, backoff=seconds(0.05), never=(ValueError,)))
 def refuses(event: NeverRetried, delivery: Delivery) -> None:
-    _started(delivery)
+    started(delivery)
     raise ValueError("this will never do")
 
 
@@ -151,7 +151,7 @@ def refuses(event: NeverRetried, delivery: Delivery) -> None:
 def held_open(event: Held, connection: Connection, delivery: Delivery) -> None:
     """Writes, then waits with its transaction open: where a kill -9 hits it. The second attempt doesn't wait."""
     _effect(connection, delivery)
-    _started(delivery)
+    started(delivery)
     while delivery.attempt == 1 and not Path(event.release).exists():
         time.sleep(0.02)
 
@@ -159,7 +159,7 @@ def held_open(event: Held, connection: Connection, delivery: Delivery) -> None:
 @handles(Patient, retry=QUICK, group=False, time_limit=seconds(900))
 def waits_then_writes(event: Patient, connection: Connection, delivery: Delivery) -> None:
     """Waits with no lock held, on every attempt, then writes."""
-    _started(delivery)
+    started(delivery)
     while not Path(event.release).exists():
         time.sleep(0.02)
     _effect(connection, delivery)
@@ -210,13 +210,13 @@ def asks_for_too_much(event: SlowStatement, connection: Connection, delivery: De
 
 @handles(Doomed, retry=QUICK)
 def kills_its_process(event: Doomed, delivery: Delivery) -> None:
-    _started(delivery)
+    started(delivery)
     os.kill(os.getpid(), event.signal)
 
 
 @handles(Stubborn, retry=Retry(max_attempts=1), time_limit=seconds(1))
 def ignores_its_limit(event: Stubborn, connection: Connection, delivery: Delivery) -> None:
-    _started(delivery)
+    started(delivery)
     while True:
         try:
             time.sleep(60)
@@ -229,7 +229,7 @@ def hears_no_signal(event: Deaf, delivery: Delivery) -> None:
     """Locks a mutex twice, in C, where signals end no wait."""
     import ctypes
 
-    _started(delivery)
+    started(delivery)
     mutex = ctypes.create_string_buffer(64)
     for _ in range(2):
         ctypes.CDLL(None).pthread_mutex_lock(mutex)
@@ -240,7 +240,7 @@ def raises(event: Raises, connection: Connection, delivery: Delivery) -> None:
     from celery.exceptions import Ignore, Reject
     from celery.exceptions import Retry as CeleryRetry
 
-    _started(delivery)
+    started(delivery)
     _effect(connection, delivery)
     raise {
         "MemoryError": MemoryError(), "SystemExit": SystemExit(1), "KeyboardInterrupt": KeyboardInterrupt(),
@@ -260,9 +260,9 @@ class Tick(DomainEvent):
 def counts(event: Tick, connection: Connection, delivery: Delivery) -> None:
     _effect(connection, delivery)
     if event.deadly:
-        _started(delivery)
+        started(delivery)
         os.kill(os.getpid(), 9)
     if event.hold:
-        _started(delivery)
+        started(delivery)
         while not Path(event.hold).exists():
             time.sleep(0.02)

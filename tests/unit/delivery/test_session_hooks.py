@@ -182,3 +182,21 @@ def test_a_session_used_after_its_delivery_says_so(pipeline: InlinePipeline) -> 
         event.remove(Session, "after_commit", use)
     assert len(errors) == 1
     assert "has ended" in errors[0]
+
+
+def test_a_hook_that_a_handler_adds_to_its_own_session_waits_too(events_pipeline: InlinePipeline) -> None:
+    Base.metadata.create_all(get_engine())
+    told: list[str] = []
+
+    @handles(HookedByItself, name="hooks_itself")
+    def hooks_itself(one: HookedByItself, session: Session) -> None:
+        event.listen(session, "after_commit", lambda _: told.append(str(row(one).state)))
+        session.add(Person(name=one.place))
+
+    publish(HookedByItself(place="a"))
+    events_pipeline.run()
+    assert told == ["succeeded"]
+
+
+class HookedByItself(Item):
+    pass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType, Optional, Protocol, T
 import pytest
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from typing_extensions import TypeAliasType
 
@@ -94,7 +94,7 @@ def test_a_batch_may_say_its_list_in_many_ways(annotation: object) -> None:
 
 @pytest.mark.parametrize(
     "annotation",
-    [AsyncSession, AsyncSession | None, Annotated[AsyncSession, 1], scoped_session, scoped_session[Session], Missed,
+    [async_scoped_session, scoped_session, scoped_session[Session], Missed,
      Missed | None, list[Hit], list[Delivery] | None, Engine | None, AsyncEngine, sessionmaker, sessionmaker[Session]],
 )  # fmt: skip
 def test_a_default_hides_nothing_that_can_not_be_injected(annotation: object) -> None:
@@ -102,12 +102,73 @@ def test_a_default_hides_nothing_that_can_not_be_injected(annotation: object) ->
         registered("hides", with_annotation(annotation))
 
 
-@pytest.mark.parametrize("annotation", [AsyncSession, AsyncEngine, sessionmaker, scoped_session, Engine])
-def test_only_who_asks_for_something_async_is_told_of_async_handlers(annotation: type) -> None:
+@pytest.mark.parametrize("annotation", [async_scoped_session, AsyncEngine, sessionmaker, scoped_session, Engine])
+def test_who_asks_for_something_async_is_told_of_the_session_of_asyncio(annotation: type) -> None:
     with pytest.raises(DefinitionError) as caught:
         registered("asks", with_annotation(annotation))
-    assert ("async handlers too" in str(caught.value)) == annotation.__name__.startswith("Async")
-    assert "a Session or Connection" in str(caught.value)
+    is_async = annotation.__name__.lower().startswith("async")
+    assert ("ask for an AsyncSession or AsyncConnection" in str(caught.value)) == is_async
+    assert ("ask for a Session or Connection" in str(caught.value)) != is_async
+
+
+class AppAsyncSession(AsyncSession):
+    pass
+
+
+class Strange(AsyncSession):
+    def __init__(self, tenant: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("annotation", "wanted"),
+    [
+        (AsyncSession, Wanted.ASYNC_SESSION), (AsyncSession | None, Wanted.ASYNC_SESSION),
+        (Annotated[AsyncSession, 1], Wanted.ASYNC_SESSION), (AppAsyncSession, Wanted.ASYNC_SESSION),
+        (AsyncConnection, Wanted.ASYNC_CONNECTION), (AsyncConnection | None, Wanted.ASYNC_CONNECTION),
+    ],
+)  # fmt: skip
+def test_an_async_handler_is_given_sql_of_asyncio(annotation: object, wanted: Wanted) -> None:
+    handler = registered(f"awaits {annotation}", awaiting(annotation))
+    assert handler.wants == {"event": Wanted.EVENT, "asked": wanted}
+    assert handler.is_awaited
+
+
+def awaiting(annotation: object) -> Callable[..., Any]:
+    async def handler(event: Hit, asked: Any = None) -> None: ...
+
+    handler.__annotations__["asked"] = annotation
+    return handler
+
+
+@pytest.mark.parametrize("annotation", [AsyncSession, AsyncConnection | None, AppAsyncSession])
+def test_a_plain_handler_is_told_how_to_have_sql_of_asyncio(annotation: object) -> None:
+    cure = "make the handler `async def`, or ask for (Session|Connection)$"
+    with pytest.raises(DefinitionError, match=rf"'plain' .*'asked' is .*, which a plain `def` can't await; {cure}"):
+        registered("plain", with_annotation(annotation))
+
+
+def test_a_handler_has_one_transaction_and_so_one_kind_of_sql() -> None:
+    async def handler(event: Hit, session: Session, other: AsyncSession) -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"'both' .* both Session \('session'\) and AsyncSession \('other'\)"):
+        registered("both", handler)
+
+
+def test_a_session_class_that_can_not_be_made_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"'strange' .*asks for Strange, which can't be made"):
+        registered("strange", awaiting(Strange))
+
+
+def test_only_what_blocks_no_event_loop_runs_side_by_side() -> None:
+    async def with_blocking_sql(event: Hit, session: Session) -> None: ...
+    async def with_nothing(event: Hit) -> None: ...
+    def plain(event: Hit) -> None: ...
+
+    assert [registered(one.__name__, one).is_awaited for one in (with_blocking_sql, with_nothing, plain)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_names_that_mean_ours_need_an_annotation_that_says_so() -> None:

@@ -57,6 +57,7 @@ WRONG = {
     "edit": "perhaps", "pool_size": "0", "handlers": "two words", "shutdown_timeout": "-5s", "watchdog": "never",
     "log_format": "xml", "forward": "OrderPlaced OrderPaid", "source": "my shop",
     "bridges": "redis+streams://u:secret@h, somewhere",
+    "async_concurrency": "0", "async_connections": "0", "async_driver": "psycopg2",
     "http_port": "70000", "marked_by_others": "ignore", "ledger_schema": "My Ledger",
 }  # fmt: skip
 

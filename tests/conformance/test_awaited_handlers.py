@@ -1,0 +1,596 @@
+"""`async def` handlers side by side: each has a transaction, a time limit and an outcome of its own."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from events import Delivery, DomainEvent, Retry, get_engine, handles, publish, publish_async, seconds
+from events.errors import PublishError
+from events.hooks import Watcher
+from events.ledger.outcome import Outcome, Result
+from events.ledger.records import Group
+from events.store.tables import event_deliveries
+from events.testing import InlinePipeline
+from support.awaited import Told, awaiting, notes, row, told, written
+from support.grouped import deliver, sent_together
+from support.store import HOUR
+from support.waiting import eventually
+
+SUCCEEDED, RETRY, DEAD, BACK = Outcome.SUCCEEDED, Outcome.RETRY, Outcome.DEAD, Outcome.HANDED_BACK
+NOT_OURS = Outcome.NOT_OURS
+
+Doing = Callable[["Asked", Any], Any]
+do_now: dict[str, Doing] = {}  # what a handler does with its session, connection or nothing, by the event's word
+
+
+class Asked(DomainEvent, aggregate_id="place", abstract=True):
+    place: str
+    do: str = ""
+
+
+class OnSession(Asked):
+    pass
+
+
+class OnConnection(Asked):
+    pass
+
+
+class OnNothing(Asked):
+    pass
+
+
+class Late(Asked):
+    """Its handler begins without SQL."""
+
+
+class Limited(Asked):
+    pass
+
+
+class InBatch(Asked):
+    pass
+
+
+@handles(OnSession, retry=Retry(max_attempts=2))
+async def on_session(event: OnSession, session: AsyncSession) -> None:
+    await _do(event, session)
+
+
+@handles(OnConnection, retry=Retry(max_attempts=2))
+async def on_connection(event: OnConnection, connection: AsyncConnection) -> None:
+    await _do(event, connection)
+
+
+@handles(OnNothing, retry=Retry(max_attempts=2))
+async def on_nothing(event: OnNothing) -> None:
+    await _do(event, None)
+
+
+@handles(Late, retry=Retry(max_attempts=1))
+async def late(event: Late, session: AsyncSession) -> None:
+    await do_now[event.do](event, session)
+
+
+@handles(Limited, retry=Retry(max_attempts=1), time_limit=seconds(1))
+async def limited(event: Limited, session: AsyncSession) -> None:
+    if event.do:
+        await do_now[event.do](event, session)
+    await session.execute(insert(notes).values(text=event.place))
+
+
+@handles(InBatch, retry=Retry(max_attempts=2), batch=10)
+async def in_batch(events: list[InBatch], session: AsyncSession, deliveries: list[Delivery]) -> None:
+    for event, _ in zip(events, deliveries, strict=True):
+        await _do(event, session)
+
+
+HANDLER_OF = {
+    OnSession: "on_session",
+    OnConnection: "on_connection",
+    OnNothing: "on_nothing",
+    Late: "late",
+    Limited: "limited",
+    InBatch: "in_batch",
+}
+
+
+async def _do(event: Asked, on: Any) -> None:
+    if on is not None:
+        await on.execute(insert(notes).values(text=event.place))
+    await publish_async(Told(of=event.place))
+    if event.do:
+        await do_now[event.do](event, on)
+
+
+@pytest.fixture(params=["psycopg", "asyncpg"])
+def pipeline(url: str, request: pytest.FixtureRequest) -> Iterator[InlinePipeline]:
+    if url.startswith("sqlite") and request.param == "asyncpg":
+        pytest.skip("SQLite has a driver of its own")
+    with awaiting(url, request.param, async_connections=4) as pipeline:
+        yield pipeline
+    do_now.clear()
+
+
+def sent(pipeline: InlinePipeline, *events: Asked) -> Group:
+    publish(events)
+    return sent_together(pipeline, HANDLER_OF[type(events[0])])
+
+
+def outcomes(results: dict[UUID, Result], events: list[Asked]) -> list[Outcome]:
+    return [results[event.event_id].outcome for event in events]
+
+
+def in_thread(pipeline: InlinePipeline, group: Group, **options: Any) -> tuple[threading.Thread, dict[UUID, Result]]:
+    results: dict[UUID, Result] = {}
+    thread = threading.Thread(target=lambda: results.update(deliver(pipeline, group, **options)), daemon=True)
+    thread.start()
+    return thread, results
+
+
+@pytest.mark.parametrize("kind", [OnSession, OnConnection, OnNothing])
+def test_outcomes_do_not_wait_for_a_slow_neighbour(pipeline: InlinePipeline, kind: type[Asked]) -> None:
+    go_on = threading.Event()
+
+    async def wait(*_: object) -> None:
+        await asyncio.to_thread(go_on.wait, 60)
+
+    do_now["wait"] = wait
+    # Given a message of several deliveries, of which one waits for something
+    events = [kind(place="slow", do="wait"), *(kind(place=f"quick {number}") for number in range(5))]
+    thread, results = in_thread(pipeline, sent(pipeline, *events))
+    try:
+        # Then the outcomes and effects of the others are committed while that one still runs
+        if get_engine().dialect.name == "postgresql" or kind is OnNothing:  # SQLite has one writer
+            eventually(lambda: [row(one).state for one in events[1:]] == ["succeeded"] * 5, "the others are done")
+        eventually(lambda: row(events[0]).state == "running", "that one runs")
+        assert told("slow") == []
+    finally:
+        go_on.set()
+        thread.join(60)
+    # And it is done, too, in the end
+    assert outcomes(results, events) == [SUCCEEDED] * 6
+    assert len(told()) == 6
+    assert len(written()) == (0 if kind is OnNothing else 6)
+
+
+@pytest.mark.parametrize("kind", [OnSession, OnConnection, OnNothing])
+def test_one_that_fails_is_judged_at_once_and_alone(pipeline: InlinePipeline, kind: type[Asked]) -> None:
+    async def fail(event: Asked, _: Any) -> None:
+        raise ValueError(event.place)
+
+    do_now["fail"] = fail
+    # Given a message in which one fails
+    events = [kind(place="good"), kind(place="bad", do="fail"), kind(place="good, too")]
+    # When it is run
+    results = deliver(pipeline, sent(pipeline, *events))
+    # Then only that one has failed, by an attempt that counts, and nothing of it is left
+    assert outcomes(results, events) == [SUCCEEDED, RETRY, SUCCEEDED]
+    assert row(events[1]).attempts - row(events[1]).attempts_before == 1
+    assert "bad" not in [*written(), *told()]
+
+
+def test_connections_are_taken_late_and_are_few(pipeline: InlinePipeline) -> None:
+    engines = pipeline.ledger.engines
+    gate, before, during = threading.Event(), list[int](), list[int]()
+
+    def taken() -> int:
+        pool: Any = engines.here().sync_engine.pool
+        return int(pool.checkedout())
+
+    async def wait_and_write(event: Asked, session: Any) -> None:
+        before.append(taken())
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        await session.execute(insert(notes).values(text=f"{event.place}, late"))
+        during.append(taken())
+
+    do_now["wait"] = wait_and_write
+    # Given twenty handlers side by side that wait before they use their sessions
+    events = [Late(place=f"{number}", do="wait") for number in range(20)]
+    thread, results = in_thread(pipeline, sent(pipeline, *events))
+    try:
+        eventually(lambda: len(before) == 20, "all wait")
+    finally:
+        gate.set()
+        thread.join(60)
+    # Then none had a connection while it waited, and never more of them than the setting says
+    assert set(before) == {0}
+    assert outcomes(results, events) == [SUCCEEDED] * 20
+    assert 1 <= max(during) <= 4
+
+
+def test_who_finds_no_connection_is_told_of_the_setting_and_not_blamed(pipeline: InlinePipeline) -> None:
+    released = threading.Event()
+
+    async def be_short(*_: object) -> None:
+        pool: Any = pipeline.ledger.engines.here().sync_engine.pool
+        pool._timeout = 0.05
+
+    async def hold(*_: object) -> None:
+        while not released.is_set():
+            await asyncio.sleep(0.01)
+
+    do_now.update(hold=hold, short=be_short)
+    deliver(pipeline, sent(pipeline, OnConnection(place="first", do="short")))
+    # Given as many handlers as there are connections that hold theirs for long, and one more
+    events = [OnConnection(place=f"{number}", do="hold" if number < 4 else "") for number in range(5)]
+    if get_engine().dialect.name == "sqlite":
+        pytest.skip("one of them has the lock that the others wait for")
+    thread, results = in_thread(pipeline, sent(pipeline, *events))
+    try:
+        eventually(lambda: row(events[4]).state == "pending", "that one has ended")
+    finally:
+        released.set()
+        thread.join(60)
+    # Then that one comes again, and its attempt doesn't count
+    assert outcomes(results, events) == [SUCCEEDED] * 4 + [BACK]
+    assert "raise EVENTS_ASYNC_CONNECTIONS" in str(results[events[4].event_id].error)
+
+
+def test_a_handler_over_its_time_limit_is_cancelled_alone(pipeline: InlinePipeline) -> None:
+    cleaned = []
+
+    async def hang(event: Asked, _: Any) -> None:
+        try:
+            await asyncio.sleep(600)
+        finally:
+            cleaned.append(event.place)
+
+    do_now["hang"] = hang
+    # Given a message in which one never ends
+    events: list[Asked] = [Limited(place="hangs", do="hang"), Limited(place="quick")]
+    # When it is run, on a pool that has no limits
+    results = deliver(pipeline, sent(pipeline, *events))
+    # Then that one was cancelled where it stood, and has failed; the other one has not
+    assert cleaned == ["hangs"]
+    found = {event.place: results[event.event_id] for event in events}
+    assert {place: result.outcome for place, result in found.items()} == {"hangs": DEAD, "quick": SUCCEEDED}
+    assert "over its time limit of 1 s" in str(found["hangs"].error)
+    (letter,) = pipeline.dead_letters.find()
+    assert "asyncio.sleep(600)" in letter.traceback
+    assert written() == ["quick"]
+
+
+def test_the_end_of_the_process_cancels_what_has_no_more_time(pipeline: InlinePipeline) -> None:
+    draining, began, cleaned = threading.Event(), list[str](), list[str]()
+
+    async def hang(event: Asked, _: Any) -> None:
+        began.append(event.place)
+        try:
+            await asyncio.sleep(600)
+        finally:
+            cleaned.append(event.place)
+
+    do_now["hang"] = hang
+    # Given handlers that run when the process is told to end
+    events = [OnNothing(place=f"{number}", do="hang") for number in range(3)]
+    group = sent(pipeline, *events)
+    deliverer = pipeline.deliverer("w1", draining=draining.is_set)
+    deliverer._side_by_side._leave_after = 0.1  # of EVENTS_SHUTDOWN_TIMEOUT
+    results: dict[UUID, Result] = {}
+    tokens = {one.event_id: one.token for one in group}
+    thread = threading.Thread(target=lambda: results.update(deliverer.deliver("on_nothing", tokens)), daemon=True)
+    thread.start()
+    eventually(lambda: len(began) == 3, "they run")
+    # When that time is nearly over
+    draining.set()
+    thread.join(60)
+    # Then they were cancelled, and come again; the attempt doesn't count
+    assert sorted(cleaned) == ["0", "1", "2"]
+    assert outcomes(results, events) == [BACK] * 3
+    assert [(row(one).state, row(one).attempts - row(one).attempts_before) for one in events] == [("pending", 0)] * 3
+
+
+@pytest.mark.parametrize("kind", [OnSession, OnConnection, OnNothing])
+def test_who_has_lost_its_lease_commits_nothing(pipeline: InlinePipeline, kind: type[Asked]) -> None:
+    async def lose(event: Asked, on: Any) -> None:
+        def hand_over() -> None:
+            with get_engine().begin() as connection:
+                mine = event_deliveries.c.event_id == event.event_id
+                connection.execute(
+                    update(event_deliveries).where(mine).values(attempts=event_deliveries.c.attempts + 1)
+                )
+
+        await asyncio.to_thread(hand_over)
+
+    do_now["lose"] = lose
+    if get_engine().dialect.name == "sqlite" and kind is not OnNothing:
+        pytest.skip("nobody can take a delivery over while a handler has the lock to write")
+    # Given a message in which another worker has one delivery by now
+    events = [kind(place="lost", do="lose"), kind(place="kept")]
+    results = deliver(pipeline, sent(pipeline, *events))
+    # Then that one has left nothing, and the other one is done
+    assert outcomes(results, events) == [NOT_OURS, SUCCEEDED]
+    assert told() == ["kept"]
+    assert "lost" not in written()
+
+
+def each_by_itself(pipeline: InlinePipeline, events: list[Asked]) -> list[Group]:
+    """Messages of one delivery each."""
+    pipeline.subscribe()
+    publish(events)
+    pipeline.ledger.outbox.fan_out(1000)
+    with pipeline.ledger.outbox.due(pipeline.settings.queue, 1000, None) as due:
+        groups = [(one.wakeup,) for one in due.deliveries]
+        due.mark(groups, HOUR)
+    return groups
+
+
+def test_a_slow_one_keeps_no_room_from_others_and_the_message_ends_in_time(pipeline: InlinePipeline) -> None:
+    go_on = threading.Event()
+
+    async def wait(*_: object) -> None:
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+
+    do_now["wait"] = wait
+    # Given a process that awaits a slow one, of a message with nothing else
+    slow = OnNothing(place="slow", do="wait")
+    ((message,),) = each_by_itself(pipeline, [slow])
+    thread, results = in_thread(pipeline, (message,), takes_along=True)
+    try:
+        # When others are sent in messages of their own, one after another, then it does them meanwhile
+        for number in range(5):
+            others = [OnNothing(place=f"{number}.{place}") for place in range(3)]
+            each_by_itself(pipeline, list(others))
+            eventually(lambda these=others: {row(one).state for one in these} == {"succeeded"}, "they are done")
+    finally:
+        go_on.set()
+        thread.join(60)
+    # And the outcome of the message is that of its own delivery
+    assert {event_id: result.outcome for event_id, result in results.items()} == {slow.event_id: SUCCEEDED}
+    assert len(told()) == 16
+
+
+def test_each_message_takes_the_others_along_once(pipeline: InlinePipeline) -> None:
+    # Given thirty messages of one delivery each
+    events: list[Asked] = [OnConnection(place=f"{number}") for number in range(30)]
+    groups = each_by_itself(pipeline, events)
+    # When two processes run them, one after another as they come
+    outcomes_of: list[Outcome] = []
+
+    def work(part: list[Group], name: str) -> None:
+        deliverer = pipeline.deliverer(name, takes_along=True)
+        for (wakeup,) in part:
+            found = deliverer.deliver(wakeup.handler, {wakeup.event_id: wakeup.token})
+            outcomes_of.extend(result.outcome for result in found.values())
+
+    threads = [threading.Thread(target=work, args=(groups[first::2], f"w{first}"), daemon=True) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    # Then every effect is there once, and a message whose delivery was taken along brings nothing
+    assert len(outcomes_of) == 30
+    assert set(outcomes_of) <= {SUCCEEDED, NOT_OURS}
+    assert {row(event).state for event in events} == {"succeeded"}
+    assert sorted(written()) == sorted(told()) == sorted(event.place for event in events)
+
+
+def test_a_batch_is_one_call_in_one_transaction(pipeline: InlinePipeline) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError
+
+    do_now["fail"] = fail
+    # Given a batch that goes well, and one in which one event makes it fail
+    good = [InBatch(place=f"good {number}") for number in range(3)]
+    results = deliver(pipeline, sent(pipeline, *good))
+    assert outcomes(results, good) == [SUCCEEDED] * 3
+    bad = [InBatch(place="bad", do="fail"), InBatch(place="with it")]
+    results = deliver(pipeline, sent(pipeline, *bad))
+    # Then all of that one is undone, and comes again one by one
+    assert outcomes(results, bad) == [BACK] * 2
+    assert written() == told() == [f"good {number}" for number in range(3)]
+    pipeline.run()
+    assert [row(event).state for event in bad] == ["dead", "succeeded"]
+    assert "with it" in written()
+
+
+name: ContextVar[str] = ContextVar("name", default="nobody")
+
+
+class Naming(Watcher):
+    """A watcher as tracing is one: what it sets around a handler is seen there, and nowhere else."""
+
+    def around(self, claims: Any) -> Any:
+        return self._named(str(claims[0].envelope.aggregate_id))
+
+    def _named(self, place: str) -> Any:
+        class Named:
+            def __enter__(self) -> None:
+                self.token = name.set(place)
+
+            def __exit__(self, *_: object) -> None:
+                name.reset(self.token)
+
+        return Named()
+
+
+@pytest.mark.parametrize("kind", [OnSession, OnNothing])
+def test_each_handler_has_a_context_of_its_own(pipeline: InlinePipeline, kind: type[Asked]) -> None:
+    seen: dict[str, list[str]] = {}
+    outer: ContextVar[str] = ContextVar("outer")
+
+    async def look(event: Asked, _: Any) -> None:
+        seen[event.place] = [name.get(), outer.get()]
+        name.set(f"{event.place}, changed")
+        outer.set("changed")
+        await asyncio.sleep(0.05)
+        seen[event.place] += [name.get(), outer.get(), await asyncio.to_thread(name.get)]
+
+    do_now["look"] = look
+    pipeline.hooks.add(Naming())
+    # Given values that the worker and a watcher have set around the handlers
+    outer.set("of the worker")
+    events = [kind(place=place, do="look") for place in "abc"]
+    deliver(pipeline, sent(pipeline, *events))
+    # Then each handler saw them and its own changes, and nobody else's
+    changed = {place: f"{place}, changed" for place in "abc"}
+    assert seen == {p: [p, "of the worker", changed[p], "changed", changed[p]] for p in "abc"}
+    assert (name.get(), outer.get()) == ("nobody", "of the worker")
+
+
+def test_publish_from_a_thread_that_a_handler_awaits_joins_its_transaction(pipeline: InlinePipeline) -> None:
+    async def publish_there(event: Asked, _: Any) -> None:
+        await asyncio.to_thread(publish, Told(of=f"{event.place} by thread"))
+        if event.place == "fails":
+            raise ValueError
+
+    do_now["publish"] = publish_there
+    for kind in (OnSession, OnNothing):
+        events = [kind(place=f"{kind.__name__}", do="publish"), kind(place="fails", do="publish")]
+        deliver(pipeline, sent(pipeline, *events))
+    assert told() == ["OnNothing", "OnNothing by thread", "OnSession", "OnSession by thread"]
+
+
+def test_publish_that_would_block_the_loop_names_the_cure(pipeline: InlinePipeline) -> None:
+    async def block(event: Asked, session: Any) -> None:
+        with pytest.raises(PublishError, match=r"use `await publish_async\(event\)`"):
+            publish(Told(of="blocking"))
+        # Code that SQLAlchemy runs for us may
+        await session.run_sync(lambda sync: publish(Told(of="in run_sync")))
+        await session.run_sync(lambda sync: publish(Told(of="in a session"), session=sync))
+
+    do_now["block"] = block
+    event = OnSession(place="it", do="block")
+    deliver(pipeline, sent(pipeline, event))
+    assert told() == ["in a session", "in run_sync", "it"]
+
+
+def test_without_sql_publish_is_written_with_the_outcome(pipeline: InlinePipeline) -> None:
+    taken = Told(of="taken")
+    publish(taken)
+
+    async def publish_more(event: Asked, _: Any) -> None:
+        publish(Told(of=f"{event.place}, too"))
+        if event.place == "repeats":
+            publish(taken.model_copy(update={"of": "something else"}))
+
+    do_now["publish"] = publish_more
+    # Given a message in which one publishes an event whose id another event has
+    events = [OnNothing(place="repeats", do="publish"), OnNothing(place="good", do="publish")]
+    results = deliver(pipeline, sent(pipeline, *events))
+    # Then it has failed, with nothing published; its neighbour has not
+    assert outcomes(results, events) == [RETRY, SUCCEEDED]
+    assert "EventIdTaken" in row(events[0]).error_type
+    assert told() == ["good", "good, too", "taken"]
+
+
+def test_publish_after_the_delivery_is_refused(pipeline: InlinePipeline) -> None:
+    refused: list[BaseException] = []
+
+    async def leave_a_task(event: Asked, on: Any) -> None:
+        async def later() -> None:
+            while row_states(event) != "succeeded":
+                await asyncio.sleep(0.02)
+            try:
+                await publish_async(Told(of="late"))
+            except BaseException as error:
+                refused.append(error)
+
+        tasks.append(asyncio.get_running_loop().create_task(later()))
+
+    tasks: list[Any] = []
+    do_now["leave"] = leave_a_task
+    for kind in (OnSession, OnNothing):
+        event = kind(place=kind.__name__, do="leave")
+        deliver(pipeline, sent(pipeline, event))
+    eventually(lambda: len(refused) == 2, "both are refused")
+    assert all(isinstance(error, PublishError) and "went on after" in str(error) for error in refused)
+    assert "late" not in told()
+
+
+def row_states(event: DomainEvent) -> str:
+    return str(row(event).state)
+
+
+def test_a_handler_that_blocks_the_loop_is_named_once(
+    pipeline: InlinePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def block(event: Asked, _: Any) -> None:
+        eventually(lambda: "has blocked its event loop" in caplog.text, "it is told of")
+
+    do_now["block"] = block
+    with caplog.at_level(logging.WARNING, "events.delivery"):
+        events = [OnNothing(place=f"{number}", do="block") for number in range(2)]
+        deliver(pipeline, sent(pipeline, *events))
+    assert caplog.text.count("handler on_nothing has blocked its event loop for") == 1
+    assert "in block" in caplog.text  # the stack
+
+
+def test_what_a_handler_sets_reaches_nobody(pipeline: InlinePipeline) -> None:
+    if get_engine().dialect.name == "sqlite":
+        pytest.skip("SQLite has no settings of a session")
+    seen: list[str] = []
+
+    async def set_or_look(event: Asked, on: Any) -> None:
+        if event.place.startswith("local"):
+            await on.execute(text("SET LOCAL search_path = nowhere"))
+        elif event.place.startswith("session"):
+            await on.execute(text("SET search_path = nowhere"))
+        elif event.place.startswith("call"):
+            await on.execute(text("SELECT set_config('search_path', 'nowhere', false)"))
+        else:
+            seen.append((await on.execute(text("SHOW search_path"))).scalar())
+
+    do_now["set"] = set_or_look
+    for turn in range(3):  # connections are used again, and statements are prepared by then
+        for place in ("local", "session", "call"):
+            for kind in (OnSession, OnConnection):
+                event = kind(place=f"{place} {turn} {kind.__name__}", do="set")
+                results = deliver(pipeline, sent(pipeline, event))
+                # Then its outcome is written all the same
+                assert outcomes(results, [event]) == [SUCCEEDED]
+        looks = [OnConnection(place=f"look {turn} {number}", do="set") for number in range(4)]
+        deliver(pipeline, sent(pipeline, *looks))
+    # And who comes next feels nothing of it
+    assert set(seen) == {'"$user", public'}
+
+
+def test_an_application_class_of_sessions_is_in_the_transaction(pipeline: InlinePipeline) -> None:
+    hooked.clear()
+    event = OfApplication(place="mine")
+    publish(event)
+    pipeline.run()
+    assert (row(event).state, row(event).error) == ("succeeded", None)
+    assert written() == ["mine"]
+    assert hooked == ["before", "after"]
+
+
+hooked: list[str] = []
+
+
+class AppSession(AsyncSession):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(expire_on_commit=False, **options)
+
+    async def note(self, what: str) -> None:
+        await self.execute(insert(notes).values(text=what))
+
+
+class OfApplication(Asked):
+    pass
+
+
+@handles(OfApplication, retry=Retry(max_attempts=1))
+async def of_application(event: OfApplication, session: AppSession) -> None:
+    from sqlalchemy import event as listening
+
+    @listening.listens_for(session.sync_session, "after_commit")
+    def after(_: object) -> None:
+        hooked.append("after" if row_states(event) == "succeeded" else "early")
+
+    assert not session.sync_session.expire_on_commit
+    async with session.begin_nested():
+        await session.note(event.place)
+    await session.commit()
+    hooked.append("before")
