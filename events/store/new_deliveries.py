@@ -59,7 +59,9 @@ def mark(connection: Connection, event_ids: Collection[UUID]) -> None:
 
 
 def _insert(connection: Connection, deliveries: Sequence[NewDelivery]) -> Sequence[Any]:
-    return connection.execute(_inserting(connection.dialect.name), [one._asdict() for one in deliveries]).all()
+    return connection.execute(
+        _inserting(connection.dialect.name), [dict(zip(NewDelivery._fields, one, strict=True)) for one in deliveries]
+    ).all()
 
 
 # Each statement is built once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
