@@ -1,7 +1,7 @@
 """Runs handlers: claims the delivery, calls the handler in a transaction, and writes the outcome into the same one.
 
-`deliverer` claims, and chooses who runs what was claimed: `single`, `group`, `batch` or `side_by_side`. `verdict` decides
-what becomes of a failure, and `outages` waits for a database that is away.
+`deliverer` claims, and chooses who runs what was claimed: `single`, `group`, `batch` or `side_by_side`. `verdict`
+decides what becomes of a failure, and `outages` waits for a database that is away.
 
 May import: handling, publishing, ledger, hooks and the words below; no SQL, no Celery. Open first: `deliverer`.
 """
