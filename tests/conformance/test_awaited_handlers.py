@@ -19,7 +19,7 @@ from events.ledger.outcome import Outcome, Result
 from events.ledger.records import Group
 from events.store.tables import event_deliveries
 from events.testing import InlinePipeline
-from support.awaited import Told, awaiting, notes, row, told, written
+from support.awaited import Echoed, awaiting, notes, row, told, written
 from support.grouped import deliver, sent_together
 from support.store import HOUR
 from support.waiting import eventually
@@ -56,7 +56,7 @@ class Limited(Asked):
     pass
 
 
-class InBatch(Asked):
+class AwaitedInBatch(Asked):
     pass
 
 
@@ -87,8 +87,8 @@ async def limited(event: Limited, session: AsyncSession) -> None:
     await session.execute(insert(notes).values(text=event.place))
 
 
-@handles(InBatch, retry=Retry(max_attempts=2), batch=10)
-async def in_batch(events: list[InBatch], session: AsyncSession, deliveries: list[Delivery]) -> None:
+@handles(AwaitedInBatch, retry=Retry(max_attempts=2), batch=10)
+async def in_batch(events: list[AwaitedInBatch], session: AsyncSession, deliveries: list[Delivery]) -> None:
     for event, _ in zip(events, deliveries, strict=True):
         await _do(event, session)
 
@@ -99,14 +99,14 @@ HANDLER_OF = {
     OnNothing: "on_nothing",
     Late: "late",
     Limited: "limited",
-    InBatch: "in_batch",
+    AwaitedInBatch: "in_batch",
 }
 
 
 async def _do(event: Asked, on: Any) -> None:
     if on is not None:
         await on.execute(insert(notes).values(text=event.place))
-    await publish_async(Told(of=event.place))
+    await publish_async(Echoed(of=event.place))
     if event.do:
         await do_now[event.do](event, on)
 
@@ -382,10 +382,10 @@ def test_a_batch_is_one_call_in_one_transaction(pipeline: InlinePipeline) -> Non
 
     do_now["fail"] = fail
     # Given a batch that goes well, and one in which one event makes it fail
-    good = [InBatch(place=f"good {number}") for number in range(3)]
+    good = [AwaitedInBatch(place=f"good {number}") for number in range(3)]
     results = deliver(pipeline, sent(pipeline, *good))
     assert outcomes(results, good) == [SUCCEEDED] * 3
-    bad = [InBatch(place="bad", do="fail"), InBatch(place="with it")]
+    bad = [AwaitedInBatch(place="bad", do="fail"), AwaitedInBatch(place="with it")]
     results = deliver(pipeline, sent(pipeline, *bad))
     # Then all of that one is undone, and comes again one by one
     assert outcomes(results, bad) == [BACK] * 2
@@ -441,7 +441,7 @@ def test_each_handler_has_a_context_of_its_own(pipeline: InlinePipeline, kind: t
 
 def test_publish_from_a_thread_that_a_handler_awaits_joins_its_transaction(pipeline: InlinePipeline) -> None:
     async def publish_there(event: Asked, _: Any) -> None:
-        await asyncio.to_thread(publish, Told(of=f"{event.place} by thread"))
+        await asyncio.to_thread(publish, Echoed(of=f"{event.place} by thread"))
         if event.place == "fails":
             raise ValueError
 
@@ -455,10 +455,10 @@ def test_publish_from_a_thread_that_a_handler_awaits_joins_its_transaction(pipel
 def test_publish_that_would_block_the_loop_names_the_cure(pipeline: InlinePipeline) -> None:
     async def block(event: Asked, session: Any) -> None:
         with pytest.raises(PublishError, match=r"use `await publish_async\(event\)`"):
-            publish(Told(of="blocking"))
+            publish(Echoed(of="blocking"))
         # Code that SQLAlchemy runs for us may
-        await session.run_sync(lambda sync: publish(Told(of="in run_sync")))
-        await session.run_sync(lambda sync: publish(Told(of="in a session"), session=sync))
+        await session.run_sync(lambda sync: publish(Echoed(of="in run_sync")))
+        await session.run_sync(lambda sync: publish(Echoed(of="in a session"), session=sync))
 
     do_now["block"] = block
     event = OnSession(place="it", do="block")
@@ -467,11 +467,11 @@ def test_publish_that_would_block_the_loop_names_the_cure(pipeline: InlinePipeli
 
 
 def test_without_sql_publish_is_written_with_the_outcome(pipeline: InlinePipeline) -> None:
-    taken = Told(of="taken")
+    taken = Echoed(of="taken")
     publish(taken)
 
     async def publish_more(event: Asked, _: Any) -> None:
-        publish(Told(of=f"{event.place}, too"))
+        publish(Echoed(of=f"{event.place}, too"))
         if event.place == "repeats":
             publish(taken.model_copy(update={"of": "something else"}))
 
@@ -493,7 +493,7 @@ def test_publish_after_the_delivery_is_refused(pipeline: InlinePipeline) -> None
             while row_states(event) != "succeeded":
                 await asyncio.sleep(0.02)
             try:
-                await publish_async(Told(of="late"))
+                await publish_async(Echoed(of="late"))
             except BaseException as error:
                 refused.append(error)
 

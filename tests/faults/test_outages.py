@@ -168,8 +168,8 @@ def test_a_claim_whose_answer_was_lost_is_taken_back(on_fickle: InlinePipeline) 
     inbox, calls = on_fickle.ledger.inbox, [0]
     real = type(inbox).claim
 
-    def claim(self: object, handler: str, attempts: dict[UUID, int], *rest: object) -> list[object]:
-        claims = real(inbox, handler, attempts, *rest)  # type: ignore[arg-type]
+    def claim(self: object, handler: str, attempts: dict[UUID, int], *rest: object, **more: bool) -> list[object]:
+        claims = real(inbox, handler, attempts, *rest, **more)  # type: ignore[arg-type]
         calls[0] += 1
         if calls[0] == 1:
             with get_engine().connect() as connection:

@@ -31,7 +31,7 @@ class Program(DomainEvent, abstract=True):
     steps: list[Any]
 
 
-class Told(DomainEvent, aggregate_id="of"):
+class Echoed(DomainEvent, aggregate_id="of"):
     """Published by the handlers, and handled by none."""
 
     of: str
@@ -92,9 +92,9 @@ async def _do(event: Program, on: Any, steps: Sequence[Step], path: str) -> None
             case "read":
                 await on.execute(select(notes.c.text).limit(1))
             case "publish":
-                await _publish(Told(of=mark), on)
+                await _publish(Echoed(of=mark), on)
             case "publish in it":
-                await _publish(Told(of=mark), on, session=True)
+                await _publish(Echoed(of=mark), on, session=True)
             case "fail in sql":
                 await on.execute(text("SELECT nonsense"))
             case "fail":
@@ -165,7 +165,7 @@ def written(place: str = "") -> list[str]:
 
 def told(place: str = "") -> list[str]:
     with get_engine().connect() as connection:
-        query = select(event_store.c.aggregate_id).where(event_store.c.event_type == "Told")
+        query = select(event_store.c.aggregate_id).where(event_store.c.event_type == "Echoed")
         found = sorted(connection.scalars(query))
     return [one.removeprefix(place) for one in found if one.startswith(place)]
 

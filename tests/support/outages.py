@@ -154,5 +154,5 @@ class Sqlite(Database):
 @contextmanager
 def impatient() -> Iterator[None]:
     """SQLite's writers wait for each other for a moment only."""
-    with patch("events.store.database.engine._BUSY_TIMEOUT", 200):
+    with patch("events.store.database.engine.BUSY_TIMEOUT", 200):
         yield

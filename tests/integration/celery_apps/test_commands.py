@@ -26,17 +26,18 @@ def test_inspect_and_control_reach_both_kinds(mode: str, tmp_path: Path) -> None
         market.noted("slowly")
         eventually(lambda: market.starts(event.event_id), "the handler runs")
         # When it is asked what it does, Then it names both
-        active = market.run(*market.celery("inspect", "active", "--json"))
+        only = ("-d", market.worker_names[-1])  # other tests' workers may have the same broker
+        active = market.run(*market.celery("inspect", "active", "--json", *only))
         (requests,) = json.loads(active.stdout).values()
         assert {one["name"] for one in requests} == {"waits_then_writes", "market.tasks.slowly"}
-        registered = market.run(*market.celery("inspect", "registered"))
+        registered = market.run(*market.celery("inspect", "registered", *only))
         assert "book_order" in registered.stdout
         assert "market.tasks.add" in registered.stdout
         # When both are revoked, Then the plain task is, and the delivery is not
         (delivery,) = (one["id"] for one in requests if one["name"] == "waits_then_writes")
-        refused = market.run(*market.celery("control", "revoke", delivery))
+        refused = market.run(*market.celery("control", *only, "revoke", delivery))
         assert "deliveries can't be revoked" in refused.stdout + refused.stderr
-        market.run(*market.celery("control", "terminate", "KILL", task))
+        market.run(*market.celery("control", *only, "terminate", "KILL", task))
         assert market.ask(
             f"from celery.result import AsyncResult\nprint(type(AsyncResult({task!r}, app=app)"
             ".get(timeout=60, propagate=False)).__name__)"
