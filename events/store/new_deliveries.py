@@ -1,8 +1,8 @@
 """Stores many deliveries that are new, and marks their events as fanned out.
 
 On PostgreSQL they are copied: of all ways to insert, COPY writes the least, as it writes pages and not rows. It fails
-if the ledger has one of them, which only happens beside a program that makes deliveries by itself; then they are
-inserted row by row, but for those that are there.
+if the ledger has one of them, which only happens beside a program that makes deliveries by itself, and where the table
+has row-level security; then they are inserted row by row, but for those that are there.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Uuid, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, NotSupportedError
 
 from events.store.database.driver import copy_by_driver
 from events.store.database.upsert import insert_into
@@ -45,7 +45,7 @@ def store(connection: Connection, deliveries: Sequence[NewDelivery]) -> Sequence
     try:
         with connection.begin_nested():
             copy_by_driver(connection, copying, deliveries)
-    except IntegrityError:
+    except (IntegrityError, NotSupportedError):  # the second where rows have security of their own
         return _insert(connection, deliveries)
     return deliveries
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, make_url, select, update
 
 from events.ledger.records import FannedOut, Group
 from events.store.tables import event_deliveries, event_store, event_subscriptions
@@ -158,6 +158,33 @@ def test_relays_that_fan_out_at_once_take_each_event_once(store: Store, at_once:
     sent = [wakeup for one in found for group in one.sent for wakeup in group]
     assert len({(one.event_id, one.handler) for one in sent}) == len(sent)
     assert {one.event_id for one in sent} <= set(ids)
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+def test_row_level_security_is_no_obstacle(store: Store) -> None:
+    # Given a role for which the table has row-level security, under which PostgreSQL refuses COPY
+    store.subscribe()
+    published(store, 3)
+    role = f"tenant_{uuid4().hex[:12]}"
+    store.foreign(f"CREATE ROLE {role} LOGIN")
+    try:
+        store.foreign(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        store.foreign("ALTER TABLE event_deliveries ENABLE ROW LEVEL SECURITY")
+        store.foreign("CREATE POLICY theirs ON event_deliveries USING (true) WITH CHECK (true)")
+        theirs = Store(make_url(store.url).set(username=role).render_as_string(hide_password=False))
+        # When a relay of that role fans out a backlog, then it is made all the same
+        try:
+            assert ids_of(arrive(theirs).sent) == sorted(row.event_id for row in rows_of(theirs))
+        finally:
+            theirs.ledger.close()
+    finally:
+        store.foreign(f"DROP OWNED BY {role}")
+        store.foreign(f"DROP ROLE {role}")
+
+
+def rows_of(store: Store) -> Any:
+    with store.ledger.engine.connect() as connection:
+        return connection.execute(select(event_deliveries.c.event_id)).all()
 
 
 def test_what_another_program_made_is_neither_made_again_nor_in_the_way(store: Store) -> None:
