@@ -277,6 +277,7 @@ def test_a_ledger_that_is_filled_by_sql_is_pruned_and_written_on_like_any_other(
         assert bed.number("SELECT count(*) FROM event_store WHERE NOT processed OR fanned_out <> 1") == 0
         # And its rows died on the way as the package's do, of which a part was cleaned up as autovacuum would do it
         written = "SELECT n_tup_upd, vacuum_count FROM pg_stat_user_tables WHERE relname = 'event_deliveries'"
+        bed.until(lambda: bed.number(written), 3000, "what a session tells as it ends")
         assert tuple(bed.rows(written)[0]) == (3000, 1)
 
 
