@@ -1,5 +1,6 @@
 """`events prune`."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -25,6 +26,16 @@ def age(text: str) -> timedelta:
         raise refused(error) from None
 
 
+def paced(batches: Iterator[Pruned], share: float) -> Iterator[Pruned]:
+    """Those batches, with a rest after each, so that they take this share of the time."""
+    begun = time.monotonic()
+    for pruned in batches:
+        took = time.monotonic() - begun
+        yield pruned
+        time.sleep(took * (1 / share - 1))
+        begun = time.monotonic()
+
+
 def _unhandled(events: Unhandled, older_than: timedelta, batch: int, dry_run: bool) -> Iterator[Pruned]:
     types = [unhandled.event_type for unhandled in events.types()]
     for count in [events.count(types, older_than)] if dry_run else events.drop(types, older_than, batch):
@@ -41,6 +52,12 @@ def prune(
     unhandled: Annotated[
         bool, typer.Option("--unhandled", help="Delete old events to which no handler has subscribed, too.")
     ] = False,
+    share: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1, metavar="X", help="How much of the time to work, so that live work goes on: 0.01 to 1."
+        ),
+    ] = 0.25,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and delete none.")] = False,
     yes: confirming.Yes = False,
     as_json: AsJson = False,
@@ -50,8 +67,9 @@ def prune(
     The command also deletes parked messages that were replayed or discarded as long ago.
 
     Dead letters and unfinished deliveries stay, whatever their age. Events that wait for a handler (`events unhandled
-    list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once. Ctrl-C
-    undoes the transaction that runs, and none before it. On a terminal, the command asks first; in cron, where there
+    list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once: the command
+    rests after each batch, three times as long as that took, unless you give it a larger --share. Ctrl-C undoes the
+    transaction that runs, and none before it. On a terminal, the command asks first; in cron, where there
     is no terminal, it doesn't need --yes.
 
     Example: events prune --older-than 30d
@@ -63,7 +81,7 @@ def prune(
         total = Pruned()
         finished = pipeline.ledger.retention.prune(older_than, batch, dry_run=dry_run)
         never_handled = _unhandled(pipeline.ledger.unhandled, older_than, batch, dry_run) if unhandled else iter(())
-        for pruned in chain(finished, never_handled):
+        for pruned in paced(chain(finished, never_handled), share):
             total += pruned
             told(total)
         return total

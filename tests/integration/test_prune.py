@@ -45,3 +45,10 @@ def test_an_age_that_is_none_is_refused_with_the_cure(url: str, age: str) -> Non
     refused = events(url, "prune", f"--older-than={age}")
     assert refused.returncode == 2
     assert "30s" in refused.stderr
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "1.5", "half"])
+def test_a_share_of_the_time_that_is_none_is_refused(url: str, share: str) -> None:
+    refused = events(url, "prune", "--older-than", "30d", f"--share={share}")
+    assert refused.returncode == 2
+    assert "--share" in refused.stderr
