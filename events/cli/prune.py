@@ -67,10 +67,10 @@ def prune(
     The command also deletes parked messages that were replayed or discarded as long ago.
 
     Dead letters and unfinished deliveries stay, whatever their age. Events that wait for a handler (`events unhandled
-    list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once: the command
-    rests after each batch, three times as long as that took, unless you give it a larger --share. Ctrl-C undoes the
-    transaction that runs, and none before it. On a terminal, the command asks first; in cron, where there
-    is no terminal, it doesn't need --yes.
+    list`) stay, too, unless you say --unhandled. You can prune while workers run, and on two machines at once: the
+    command rests after each batch, three times as long as that took, unless you give it a larger --share. Ctrl-C undoes
+    the transaction that runs, and none before it. On a terminal, the command asks first; in cron, where there is no
+    terminal, it doesn't need --yes.
 
     Example: events prune --older-than 30d
     """

@@ -89,7 +89,6 @@ class GroupRunner:
             shared.undo()
             progress.failed.append((claim, error))
         else:
-            shared.end()
             sessions.add(session)
             progress.done.append(claim)
 

@@ -104,6 +104,8 @@ def run_handler(
                 raise ended_by(handler)
             if session is not None:
                 session.finish()
+            if shared is not None:
+                shared.end()
         finally:
             running.reset(token)
             delivery.end()

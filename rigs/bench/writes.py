@@ -1,4 +1,4 @@
-"""Target 12: what the ledger writes for a delivery that succeeds the first time: row versions, and bytes of WAL."""
+"""Target 12: what a delivery that succeeds the first time costs the database: row versions, WAL, and round trips."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -10,6 +10,7 @@ from rigs.bench.latency import RATE
 from rigs.bench.models import COPIES
 from rigs.bench.options import Options
 from rigs.bench.rig import Rig
+from rigs.bench.round_trips import counted
 
 _KIND = "OnConnection"
 _ROWS = """
@@ -35,6 +36,13 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
         [Goal("WAL a delivery, under a backlog; without us", "bytes", "ours WAL", "plain WAL",
               compare=Compare.DIFFERENCE, at_most=1000, against="plain Celery, which writes the same rows")],
     )  # fmt: skip
+    yield Measurement(
+        12, "round trips a delivery, Redis",
+        {"ours": partial(_round_trips, rig, "ours", events), "plain": partial(_round_trips, rig, "plain", events)},
+        [Goal("round trips a delivery, under a backlog, its own row's included; without us", "round trips", "ours",
+              "plain", compare=Compare.VALUE, at_most=1.64,
+              against="plain Celery, which writes the same rows, each in a transaction of its own")],
+    )  # fmt: skip
 
 
 def _backlog(rig: Rig, side: str, events: int) -> Mapping[str, float]:
@@ -46,6 +54,20 @@ def _backlog(rig: Rig, side: str, events: int) -> Mapping[str, float]:
         before, wal = _counted(bed), bed.number(_WAL)
         bed.worker(APPS[side])
         return _after(bed, before, wal, events)
+
+
+def _round_trips(rig: Rig, side: str, events: int) -> float:
+    """Of a worker, its start and its looks included: how often it waits for the database."""
+    port = rig.machine("postgres").port
+    with rig.bed("redis") as bed, counted(port) as counter:
+        bed.python("-m", "rigs.bench.prefill", side, _KIND, str(events), *(["--subscribe"] if side == "ours" else []))
+        through = (
+            bed.environment()["EVENTS_DATABASE_URL"].replace(f":{port}/", f":{counter.port}/") + "?sslmode=disable"
+        )
+        bed.settings |= {"EVENTS_DATABASE_URL": through, "BENCH_DATABASE_URL": through}
+        bed.worker(APPS[side])
+        bed.until(lambda: bed.number(EFFECTS), events * COPIES, "the effects", every=0.25)
+        return counter.count / (events * COPIES)
 
 
 def _steady(rig: Rig, seconds: int) -> Mapping[str, float]:

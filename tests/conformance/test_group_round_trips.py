@@ -1,4 +1,4 @@
-"""What a group costs in round trips to PostgreSQL: what its handlers send, a savepoint for each, and four."""
+"""What a group costs in round trips to PostgreSQL: what its handlers send, and three."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from events.testing import InlinePipeline
 from support.grouped import HANDLER_OF, ForConnection, deliver, in_use, items, run_together, sent_together
 
 pytestmark = pytest.mark.parametrize("url", ["postgres"], indirect=True)
-WRITE, PUBLISH, SAVEPOINT = 1, 1, 1
-CLAIM, BEGIN, SUCCESS, COMMIT = 1, 1, 1, 1
-OTHERS = CLAIM + BEGIN + SUCCESS + COMMIT
+WRITE, PUBLISH = 1, 1
+CLAIM, SUCCESS, COMMIT = 1, 1, 1
+OTHERS = CLAIM + SUCCESS + COMMIT
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def traced(pipeline: InlinePipeline, file: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("count", [2, 40])
-def test_a_group_takes_four_round_trips_beside_those_of_its_handlers(
+def test_a_group_takes_three_round_trips_beside_those_of_its_handlers(
     pipeline: InlinePipeline, tmp_path: Path, count: int
 ) -> None:
     # Given a group of handlers that write a row and publish an event, in a process that has run one before
@@ -57,8 +57,8 @@ def test_a_group_takes_four_round_trips_beside_those_of_its_handlers(
     # When it is run
     with traced(pipeline, tmp_path / "trace"):
         results = deliver(pipeline, group)
-    # Then each handler took two round trips, its savepoint one, and the group four
+    # Then each handler took two round trips, which took its savepoint along, and the group three
     assert [result.outcome for result in results.values()] == [Outcome.SUCCEEDED] * count
     said = (tmp_path / "trace").read_text("utf-8", "replace")
     prepared = said.count('Parse\t "_pg3_')  # once for each connection, and a round trip each
-    assert said.count("\tReadyForQuery\t") - prepared == OTHERS + (WRITE + PUBLISH + SAVEPOINT) * count
+    assert said.count("\tReadyForQuery\t") - prepared == OTHERS + (WRITE + PUBLISH) * count

@@ -5,7 +5,8 @@ from typing import Any
 
 import aiosqlite
 
-from events.store.database.watched_connections import Watch, Watched, WatchedSqlite
+from events.store.database.watched_connections import Watch, Watched
+from events.store.database.watched_sqlite import WatchedSqlite
 
 _ROWS_AT_ONCE = 64  # which aiosqlite fetches while it iterates over a cursor
 

@@ -38,7 +38,9 @@ from events.store.database.session_settings import set_up_session
 from events.store.database.statement_effects import Touch
 from events.store.database.types import UtcDateTime
 from events.store.database.url_options import check_options
-from events.store.database.watched_connections import PSYCOPG, Watched, WatchedSqlite
+from events.store.database.watched_connections import Watched
+from events.store.database.watched_postgres import PSYCOPG
+from events.store.database.watched_sqlite import WatchedSqlite
 
 log = logging.getLogger("events.store")
 

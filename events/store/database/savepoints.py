@@ -1,17 +1,18 @@
 """Savepoints, at a third of SQLAlchemy's price, and the transaction that several deliveries share.
 
-In a shared transaction each delivery has a savepoint, which is set before its handler can send any statement, and to
-which the transaction goes back if the handler fails.
+In a shared transaction each delivery has a savepoint, which is set before its handler's first statement, on PostgreSQL
+in one round trip with it, and to which the transaction goes back if the handler fails.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from events.errors import KeepsToItself
+from events.errors import HandlerError, KeepsToItself
 from events.store.database.driver import execute_by_driver
 from events.store.database.watched_connections import watch_of
 
@@ -41,21 +42,28 @@ class SqlShared:
         self._is_postgres = connection.dialect.name == "postgresql"
 
     def begin_next(self) -> None:
+        self._drop_waiting()
         self._secured = False
         self._same_place.clear()
 
     def secure(self) -> None:
         if self._secured:
             return
-        if self._is_set:
-            self._send(f"RELEASE SAVEPOINT {_OURS}", f"SAVEPOINT {_OURS}")
+        before = f"RELEASE SAVEPOINT {_OURS}" if self._is_set else f"SAVEPOINT {_GROUP}"
+        if self._is_postgres:
+            self._driver.send_with_next(before, f"SAVEPOINT {_OURS}")
         else:
-            self._send(f"SAVEPOINT {_GROUP}", f"SAVEPOINT {_OURS}")
-        self._is_set = self._secured = True
+            self._send(before, f"SAVEPOINT {_OURS}")
+        self._secured = True
         self._sent = self._watch.statements
 
     def end(self) -> None:
         self._check_touched()
+        if self._is_postgres and self._driver.pgconn.transaction_status == TransactionStatus.INERROR:
+            raise HandlerError(
+                f"handler {self._watch.handler!r} went on after an error of the database, with which PostgreSQL gives "
+                f"up the transaction; use a savepoint (begin_nested) around what may fail"
+            )
         if self.connection.in_nested_transaction():
             raise KeepsToItself(f"handler {self._watch.handler!r} leaves a savepoint open, so it runs by itself")
 
@@ -64,11 +72,13 @@ class SqlShared:
         while (nested := self.connection.get_nested_transaction()) is not None:
             with suppress(DBAPIError):  # it may have ended with the savepoint around it
                 nested.rollback()
+        self._drop_waiting()
         if self._secured:
             self._send(f"ROLLBACK TO SAVEPOINT {_OURS}")
 
     def check(self) -> None:
         """On PostgreSQL the COMMIT fails then, which takes no round trip more."""
+        self._drop_waiting()
         if self._is_set and self._is_postgres:
             self._watch.last = f"RELEASE SAVEPOINT {_GROUP}"
         elif self._is_set:
@@ -84,6 +94,12 @@ class SqlShared:
         self._same_place.add(name)
         return False
 
+    def _drop_waiting(self) -> None:
+        """If this delivery sent nothing, it needs no savepoint, and has none."""
+        if self._is_postgres and self._driver.waiting:
+            self._driver.waiting, self._secured = (), False
+        self._is_set = self._is_set or self._secured
+
     def _check_touched(self) -> None:
         if (
             self._watch.touched
@@ -94,7 +110,7 @@ class SqlShared:
 
     def _send(self, *statements: str) -> None:
         if self._is_postgres:
-            self._driver.execute("; ".join(statements), prepare=False)  # in one round trip
+            self._driver.execute("; ".join(statements), prepare=False)
         else:
             for statement in statements:
                 self._driver.execute(statement)
@@ -116,6 +132,7 @@ def shared(connection: Connection) -> Iterator[SqlShared]:
     try:
         yield sharing
     finally:
+        sharing.begin_next()  # nothing of ours waits any more
         info.pop(_SHARED, None)
 
 

@@ -9,7 +9,7 @@ growing.
 from collections.abc import Callable
 from typing import Any
 
-from events.store.database.watched_connections import WatchedPostgres
+from events.store.database.watched_postgres import WatchedPostgres
 
 _ISO = "SET DateStyle = 'ISO'"
 _READ_COMMITTED = "SET default_transaction_isolation = 'read committed'"  # for statements without a BEGIN
