@@ -59,12 +59,18 @@ class Goal:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Sides that are measured in turn, A B A B, and what is asked of them."""
+    """Sides that are measured in turn, A B A B, and what is asked of them.
 
-    target: int | None  # None: for information
+    Args:
+        target: None makes it one for information.
+        once: it takes so long that one run is all it gets, whatever --runs says.
+    """
+
+    target: int | None
     name: str
     sides: Mapping[str, Side]
     goals: Sequence[Goal]
+    once: bool = False
 
 
 @dataclass

@@ -51,7 +51,7 @@ def measurements(rig: Rig, options: Options) -> Iterator[Measurement]:
             ("commit to start, p50", "p50", "ms", None, 1.5),
             ("commit to start, p99", "p99", "ms", None, None),
         )
-    ])  # fmt: skip
+    ], once=True)  # fmt: skip
 
 
 def _run(

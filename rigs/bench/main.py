@@ -108,31 +108,32 @@ def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
 def _run(rig: Rig, options: Options) -> Iterator[Result]:
     if not options.quick:
         for measurement in asked_for(rig, options):
-            yield from _measure(measurement, rig, options)
+            yield from measured(measurement, rig, options)
         return
     begun, longest, once = time.monotonic(), 0.0, Once()
     short, out = chosen(list(asked_for(rig, options)))
-    measured: list[Measurement] = []
+    done: list[Measurement] = []
     for measurement in short:
         now = time.monotonic()
         if now - begun + longest > ENDED_WITHIN:
             out.append(measurement)
             continue
-        measured.append(measurement)
-        yield from _measure(once.of(measurement), rig, options)
+        done.append(measurement)
+        yield from measured(once.of(measurement), rig, options)
         longest = max(longest, time.monotonic() - now)
-    rig.say(left_out(out, measured))
+    rig.say(left_out(out, done))
 
 
-def _measure(measurement: Measurement, rig: Rig, options: Options) -> list[Result]:
+def measured(measurement: Measurement, rig: Rig, options: Options) -> list[Result]:
     """Run by run, side by side; the first thing that goes wrong ends this measurement and no other."""
     samples: dict[str, list[float]] = {}
     units = {goal.unit for goal in measurement.goals}
     unit = f" {units.pop()}" if len(units) == 1 else ""
     target = f"target {measurement.target}, " if measurement.target else ""
-    for run in range(options.runs):
+    runs = 1 if measurement.once else options.runs
+    for run in range(runs):
         for side, measure in measurement.sides.items():
-            begin = f"{target}{measurement.name}, run {run + 1}/{options.runs}, {side}: "
+            begin = f"{target}{measurement.name}, run {run + 1}/{runs}, {side}: "
             try:
                 found = measure()
             except NotMeasured as reason:

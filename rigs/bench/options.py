@@ -58,7 +58,12 @@ def parse(arguments: Sequence[str]) -> Options:
         "--rivals", action=argparse.BooleanOptionalAction, default=None,
         help="measure dramatiq on RabbitMQ and FastStream, too; default: unless --target is given",
     )  # fmt: skip
-    parser.add_argument("--runs", type=_positive_int, metavar="N", help="of each side; default: 5, with --quick 1")
+    parser.add_argument(
+        "--runs",
+        type=_positive_int,
+        metavar="N",
+        help="of each side; default: 5, with --quick 1; 13 and 15 take half an hour each, and get one",
+    )
     parser.add_argument(
         "--scale", type=_share, metavar="X", help=f"of the sizes, for a trial; default: 1, with --quick {QUICK_SCALE}"
     )

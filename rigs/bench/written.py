@@ -27,8 +27,8 @@ def markdown(results: Sequence[Result], options: Options, facts: Facts) -> str:
     lines = [
         "# Benchmark",
         "",
-        f"Medians of {runs} of each side, taken in turn{sizes}. The ratios are the point; the rates are this machine's "
-        "own.",
+        f"Medians of {runs} of each side, taken in turn{sizes}; of targets 13 and 15 one run. The ratios are the "
+        "point; the rates are this machine's own.",
         "",
         "![Deliveries a second](bench.svg)",
         "",

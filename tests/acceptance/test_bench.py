@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from xml.etree import ElementTree
 
@@ -20,7 +21,7 @@ from rigs.bench.chart import OURS, bars, drawn
 from rigs.bench.facts import Facts, gathered
 from rigs.bench.figures import Goal, Measurement, NotMeasured, Result, judge
 from rigs.bench.filling import fill, write_on
-from rigs.bench.main import asked_for, exit_code
+from rigs.bench.main import asked_for, exit_code, measured
 from rigs.bench.options import QUICK_SCALE, TARGETS, Options, parse
 from rigs.bench.proc import local_ports, pss, sockets
 from rigs.bench.quick import ORDER, Once, chosen, left_out
@@ -114,6 +115,24 @@ def test_quick_is_one_small_run_without_what_takes_long() -> None:
         "--quick left out targets 9, 10, 11, 12, 13, 14, 15, 16; a part of 4, 5, 6, 8; "
         "dramatiq on RabbitMQ, FastStream on RabbitMQ. "
     )
+
+
+@pytest.mark.parametrize(("once", "runs"), [(False, 5), (True, 1)])
+def test_what_takes_half_an_hour_is_run_once(once: bool, runs: int) -> None:
+    # Given a measurement, and a call for five runs of each side
+    made: list[str] = []
+
+    def measure(side: str) -> float:
+        made.append(side)
+        return 1
+
+    sides = {side: partial(measure, side) for side in ("ours", "theirs")}
+    measurement = Measurement(13, "rows", sides, [Goal("rows", "runs/s", "ours", "theirs")], once=once)
+    # When it is made
+    (result,) = measured(measurement, cast(Rig, SimpleNamespace(say=lambda _: None)), parse([]))
+    # Then the sides have taken turns, as often as that
+    assert made == ["ours", "theirs"] * runs
+    assert result.samples == {"ours": [1.0] * runs, "theirs": [1.0] * runs}
 
 
 def test_quick_measures_equal_sides_once_and_installs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
