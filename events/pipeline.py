@@ -12,7 +12,17 @@ from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handler
 from events.delivery import Deliverer, takes_along
 from events.errors import ConfigurationError, DefinitionError
 from events.event import all_events
-from events.handling import ASYNC_SQL, SQL, Handler, all_forms, all_handlers, handler_named, place_of, remember
+from events.handling import (
+    ASYNC_SQL,
+    SQL,
+    Handler,
+    Observing,
+    all_forms,
+    all_handlers,
+    handler_named,
+    place_of,
+    remember,
+)
 from events.hooks import Hooks
 from events.integration import is_public
 from events.ledger import EventMetrics, Handled, Subscription
@@ -32,6 +42,7 @@ class Pipeline:
         self.settings = settings
         self.ledger = store.open_ledger(settings)
         self.hooks = Hooks()
+        self.hooks.add(Observing())
         tracing = open_tracing(self.ledger.traces, self._queue_of)
         if tracing is not None:
             self.hooks.add(tracing)

@@ -1,11 +1,12 @@
-"""`@handles` and `@translates`: which functions handle which events, and what they ask for.
+"""`@handles` and `@translates`: which functions handle which events, what they ask for, and who hears of it.
 
-May import: publishing, definition and the words below. Open first: `decorator`, then `registry`.
+May import: publishing, hooks, ledger, definition and the words below. Open first: `decorator`, then `registry`.
 """
 
 from events.handling.arguments import place_of
 from events.handling.decorator import handles
 from events.handling.loading import load_handlers, other_events
+from events.handling.observing import Attempt, Observing, around_handlers, on_attempt
 from events.handling.parameters import ASYNC_SQL, SQL, Delivery, Wanted
 from events.handling.registry import (
     Handler,
@@ -21,15 +22,19 @@ from events.handling.translating import translates
 __all__ = [
     "ASYNC_SQL",
     "SQL",
+    "Attempt",
     "Delivery",
     "Handler",
+    "Observing",
     "Wanted",
     "all_forms",
     "all_handled",
     "all_handlers",
+    "around_handlers",
     "handler_named",
     "handles",
     "load_handlers",
+    "on_attempt",
     "other_events",
     "place_of",
     "remember",
