@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from events import bridges, store
 from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handlers
-from events.delivery import Deliverer, takes_along
+from events.delivery import Deliverer, Provided, takes_along
 from events.errors import ConfigurationError, DefinitionError
 from events.event import all_events
 from events.handling import (
@@ -68,6 +68,7 @@ class Pipeline:
             self.ledger.subscriptions.masked,
         )
         self.deliverers: dict[str, Deliverer] = {}  # the deliverers of this process, by worker name
+        self.provided = Provided()
         self._transport = transport
 
     @property
@@ -124,6 +125,7 @@ class Pipeline:
             worker=worker,
             lease=self.settings.lease,
             hooks=self.hooks,
+            provided=self.provided,
             stopping=stopping,
             draining=draining,
             overtime=overtime,
@@ -201,7 +203,7 @@ class Pipeline:
 
     def check_async(self) -> None:
         """Raise ConfigurationError if handlers ask for SQL that EVENTS_DATABASE_URL, or what is installed, excludes."""
-        wants = [(handler, set(handler.wants.values())) for handler in all_handlers()]
+        wants = [(handler, handler.needs.wanted) for handler in all_handlers()]
         if driver := self.settings.url_driver:
             for handler in (one for one, wanted in wants if SQL & wanted):
                 backend = self.settings.database_url.partition("+")[0]
@@ -228,6 +230,7 @@ class Pipeline:
         return applied
 
     def close(self) -> None:
+        self.provided.close()
         if self._transport is not None:
             self._transport.close()
         self.ledger.close()

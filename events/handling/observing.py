@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from events.errors import DefinitionError
 from events.handling.arguments import place_of
-from events.handling.parameters import Delivery
+from events.handling.kinds import Delivery
 from events.handling.registry import handler_named
 from events.hooks import Watcher
 from events.ledger import Claim, Outcome, Result
