@@ -45,7 +45,7 @@ from events.errors import (
     SchemaError,
 )
 from events.event import DomainEvent, Metadata
-from events.handling import Delivery, handles, translates
+from events.handling import Attempt, Delivery, around_handlers, handles, on_attempt, provides, translates
 from events.integration import IntegrationEvent
 from events.ledger import EventMetrics
 from events.pipeline import get_engine, metrics, on_migrate
@@ -64,12 +64,17 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "publish_recorded",
     # handlers
     "handles",
+    "provides",
     "Delivery",
     "Retry",
     "RetryAfter",
     "seconds",
     "minutes",
     "hours",
+    # what hears of them
+    "around_handlers",
+    "on_attempt",
+    "Attempt",
     # the public contract
     "IntegrationEvent",
     "translates",

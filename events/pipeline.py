@@ -9,10 +9,20 @@ from sqlalchemy import Connection, Engine
 
 from events import bridges, store
 from events.bridges import Acceptance, Address, Bridge, Receiver, bridge_handlers
-from events.delivery import Deliverer, takes_along
+from events.delivery import Deliverer, Provided, takes_along
 from events.errors import ConfigurationError, DefinitionError
 from events.event import all_events
-from events.handling import ASYNC_SQL, SQL, Handler, all_forms, all_handlers, handler_named, place_of, remember
+from events.handling import (
+    ASYNC_SQL,
+    SQL,
+    Handler,
+    Observing,
+    all_forms,
+    all_handlers,
+    handler_named,
+    place_of,
+    remember,
+)
 from events.hooks import Hooks
 from events.integration import is_public
 from events.ledger import EventMetrics, Handled, Subscription
@@ -32,6 +42,7 @@ class Pipeline:
         self.settings = settings
         self.ledger = store.open_ledger(settings)
         self.hooks = Hooks()
+        self.hooks.add(Observing())
         tracing = open_tracing(self.ledger.traces, self._queue_of)
         if tracing is not None:
             self.hooks.add(tracing)
@@ -57,6 +68,7 @@ class Pipeline:
             self.ledger.subscriptions.masked,
         )
         self.deliverers: dict[str, Deliverer] = {}  # the deliverers of this process, by worker name
+        self.provided = Provided()
         self._transport = transport
 
     @property
@@ -113,6 +125,7 @@ class Pipeline:
             worker=worker,
             lease=self.settings.lease,
             hooks=self.hooks,
+            provided=self.provided,
             stopping=stopping,
             draining=draining,
             overtime=overtime,
@@ -190,7 +203,7 @@ class Pipeline:
 
     def check_async(self) -> None:
         """Raise ConfigurationError if handlers ask for SQL that EVENTS_DATABASE_URL, or what is installed, excludes."""
-        wants = [(handler, set(handler.wants.values())) for handler in all_handlers()]
+        wants = [(handler, handler.needs.wanted) for handler in all_handlers()]
         if driver := self.settings.url_driver:
             for handler in (one for one, wanted in wants if SQL & wanted):
                 backend = self.settings.database_url.partition("+")[0]
@@ -217,6 +230,7 @@ class Pipeline:
         return applied
 
     def close(self) -> None:
+        self.provided.close()
         if self._transport is not None:
             self._transport.close()
         self.ledger.close()

@@ -13,13 +13,16 @@ production. Retries are run at once instead of after their delay.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from events.handling import check_needs, provided_instead
 from events.ledger import DeadLetter, Group, Outcome, Parked, Result, Wakeup
 from events.pipeline import Pipeline, use_pipeline
 from events.relay import TransportFeatures
@@ -64,6 +67,7 @@ class InlinePipeline(Pipeline):
 
     def run(self) -> list[tuple[Wakeup, Result]]:
         """Deliver until nothing is due; every attempt with its outcome, in order. Retries don't wait."""
+        check_needs()
         self.subscribe()
         relay, deliverer = self.relay(), self.deliverer("inline")
         attempts: list[tuple[Wakeup, Result]] = []
@@ -76,6 +80,14 @@ class InlinePipeline(Pipeline):
                     if results[wakeup.event_id].outcome is Outcome.RETRY:
                         self._make_due(wakeup)
         return attempts
+
+    def instead_of(self, kind: Any, thing: object) -> AbstractContextManager[None]:
+        """Within the block handlers and factories that ask for this type get this very thing, whoever provides it.
+
+        Raises:
+            DefinitionError: this is no type that can be provided.
+        """
+        return provided_instead(kind, thing)
 
     def _make_due(self, wakeup: Wakeup) -> None:
         delivery = event_deliveries.c

@@ -36,13 +36,15 @@ class Parameter:
 
 
 def parameters_of(call: Callable[..., Any], what: str) -> list[Parameter]:
-    """The parameters of a function, a method, a partial, or an object with `__call__`.
+    """The parameters of a function, a method, a partial, a class, or an object with `__call__`.
 
     Raises:
         DefinitionError: an annotation can't be resolved, or the parameters can't be known. It begins with `what`.
     """
     try:
         hints = typing.get_type_hints(inner(call))
+        if isinstance(call, type):
+            hints |= typing.get_type_hints(getattr(call, "__init__"))  # noqa: B009 - mypy minds it by a dot
     except Exception as error:
         raise DefinitionError(
             f"{what}: its annotations can't be resolved ({error}); "

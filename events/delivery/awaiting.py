@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from events.delivery.calling import call_awaited
+from events.delivery.provided import Provided
 from events.delivery.session import HandlerSession, handler_session
-from events.delivery.transaction import Calls, arguments_of, ended_by
+from events.delivery.transaction import Calls, arguments_of, ended_by, giving
 from events.event import DomainEvent
 from events.handling import ASYNC_SQL, Handler, Wanted
 from events.ledger import Awaited, Claim
@@ -92,12 +93,12 @@ class Call:
         """Raises errors, but returns those that would end the loop if a task raised them."""
         try:
             with calls.around(self.handler, self.claims):
-                await self._call()
+                await self._call(calls.provided)
         except (SystemExit, KeyboardInterrupt) as error:
             return error
         return None
 
-    async def _call(self) -> None:
+    async def _call(self, provided: Provided) -> None:
         handler, transaction = self.handler, self.transaction
         event = self._events[0] if len(self._events) == 1 else None
         given: dict[Wanted, Any] = {}
@@ -110,7 +111,8 @@ class Call:
             delivery = RunningOnLoop(handler.name, event, transaction, self._connection)
         running.set(delivery)  # in the task's own context, which ends with it
         try:
-            await call_awaited(handler.call, arguments_of(handler, self.claims, self._events, given), handler.name)
+            function = provided.call_of(handler, giving(handler, self.claims, self._events, given))
+            await call_awaited(function, arguments_of(handler, self.claims, self._events, given), handler.name)
             if transaction is not None:
                 if not transaction.is_whole:
                     raise ended_by(handler)
@@ -126,8 +128,8 @@ class Call:
     def _sql(self, transaction: Awaited) -> dict[Wanted, Any]:
         """What the handler gets of its transaction."""
         given: dict[Wanted, Any] = {Wanted.ASYNC_CONNECTION: transaction.for_handler}
-        if Wanted.ASYNC_SESSION in self.handler.wants.values():
-            kind: Any = self.handler.async_session
+        if Wanted.ASYNC_SESSION in self.handler.needs.wanted:
+            kind: Any = self.handler.needs.async_session
 
             def make(*_: object, **options: Any) -> HandlerSession:
                 session = handler_session(kind.sync_session_class)(transaction.connection, self.handler.name)
@@ -143,5 +145,5 @@ class Call:
 
 
 def wants_sql(handler: Handler) -> bool:
-    """Whether the handler asks for an AsyncSession or AsyncConnection."""
-    return not ASYNC_SQL.isdisjoint(handler.wants.values())
+    """Whether the handler, or what is made for it, asks for an AsyncSession or AsyncConnection."""
+    return not ASYNC_SQL.isdisjoint(handler.needs.wanted)

@@ -85,7 +85,7 @@ class BatchRunner:
             try:
                 sessions.add(self._tools.calls.run(handler, claims, events, connection))
             except PartlySent as error:
-                if set(handler.wants.values()) != {Wanted.EVENTS}:
+                if handler.needs.wanted != {Wanted.EVENTS}:
                     raise  # it was given the transaction, and may have written rows for all events there
                 return error.failed
         return {}

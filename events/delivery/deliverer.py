@@ -14,6 +14,7 @@ from events.delivery.group import GroupRunner
 from events.delivery.heartbeat import Heartbeat
 from events.delivery.outages import GaveUp, Outages
 from events.delivery.pacing import Pacing
+from events.delivery.provided import Provided
 from events.delivery.side_by_side import SideBySideRunner
 from events.delivery.single import SingleRunner
 from events.delivery.tools import Tools
@@ -37,6 +38,7 @@ class Deliverer:
         worker: the name of this worker, which is shown with dead letters.
         lease: how long a claim lasts without a heartbeat.
         hooks: the watchers of this process.
+        provided: what handlers of this process ask for by types of the application's own.
         stopping: tells whether an exception ends this process, rather than being a failure of the handler.
         draining: tells whether this process shall start nothing new.
         overtime: tells whether an exception is the time limit of the handler.
@@ -55,6 +57,7 @@ class Deliverer:
         worker: str,
         lease: timedelta,
         hooks: Hooks,
+        provided: Provided,
         stopping: Callable[[BaseException], bool] = lambda _: False,
         draining: Callable[[], bool] = lambda: False,
         overtime: Callable[[BaseException], bool] = lambda _: False,
@@ -69,7 +72,7 @@ class Deliverer:
             inbox=inbox,
             outages=outages,
             judge=Judge(inbox, workers, outages, hooks),
-            calls=Calls(hooks),
+            calls=Calls(hooks, provided),
             heartbeat=Heartbeat(inbox, lease, throttle, time_limit),
             pacing=Pacing(subscriptions),
             stopping=stopping,

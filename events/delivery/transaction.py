@@ -1,7 +1,7 @@
 """Calls a handler in a transaction that it must not end, for one delivery or for a batch of them."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.delivery.calling import call
+from events.delivery.provided import Provided
 from events.delivery.session import HandlerSession, handler_session
 from events.errors import TransactionMisused
 from events.event import DomainEvent
@@ -22,10 +23,14 @@ class Calls:
     """Calls handlers inside the watchers' contexts, and knows how long each delivery in hand took.
 
     Threads may share it.
+
+    Args:
+        provided: makes what handlers ask for by types of the application's own.
     """
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, provided: Provided) -> None:
         self._hooks = hooks
+        self.provided = provided
         self._took: dict[tuple[UUID, str], float] = {}
 
     def run(
@@ -38,7 +43,7 @@ class Calls:
     ) -> HandlerSession | None:
         """Do the same as `run_handler`, which says the rest, inside the watchers' contexts."""
         with self.around(handler, claims):
-            return run_handler(handler, claims, events, connection, shared)
+            return run_handler(handler, claims, events, connection, self.provided, shared)
 
     @contextmanager
     def around(self, handler: Handler, claims: Sequence[Claim]) -> Iterator[None]:
@@ -67,6 +72,7 @@ def run_handler(
     claims: Sequence[Claim],
     events: Sequence[DomainEvent],
     connection: Connection,
+    provided: Provided,
     shared: Shared | None = None,
 ) -> HandlerSession | None:
     """Call the handler once, with all these events. Its changes are flushed, and not committed.
@@ -80,10 +86,10 @@ def run_handler(
         Exception: every error that the handler raises.
     """
     transaction = connection.get_transaction()
-    wanted = handler.wants.values()
+    wanted = handler.needs.wanted
     session = None
     if Wanted.SESSION in wanted:
-        session = handler_session(handler.session)(connection, handler.name)  # type: ignore[arg-type]
+        session = handler_session(handler.needs.session)(connection, handler.name)
     if shared is not None and not {Wanted.SESSION, Wanted.CONNECTION}.isdisjoint(wanted):
         shared.secure()
 
@@ -99,7 +105,8 @@ def run_handler(
     try:
         try:
             given = {Wanted.CONNECTION: connection, Wanted.SESSION: session}
-            call(handler.call, arguments_of(handler, claims, events, given), handler.name)
+            function = provided.call_of(handler, giving(handler, claims, events, given))
+            call(function, arguments_of(handler, claims, events, given), handler.name)
             if connection.get_transaction() is not transaction or not connection.in_transaction():
                 raise ended_by(handler)
             if session is not None:
@@ -129,18 +136,26 @@ def arguments_of(
     handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], given: Mapping[Wanted, Any]
 ) -> dict[str, Any]:
     """What to pass to each parameter of the handler. `given`: what it gets of the delivery's transaction."""
-    arguments: dict[str, Any] = {}
-    for parameter, wanted in handler.wants.items():
+    give = giving(handler, claims, events, given)
+    return {parameter: give(wanted) for parameter, wanted in handler.wants.items()}
+
+
+def giving(
+    handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], given: Mapping[Wanted, Any]
+) -> Callable[[Wanted], Any]:
+    """What gives a handler, and those that provide for it, what is of the delivery."""
+
+    def give(wanted: Wanted) -> Any:
         if wanted is Wanted.EVENT:
-            arguments[parameter] = events[0]
-        elif wanted is Wanted.EVENTS:
-            arguments[parameter] = list(events)
-        elif wanted in given:
-            arguments[parameter] = given[wanted]
-        else:
-            deliveries = [_delivery(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
-            arguments[parameter] = deliveries if wanted is Wanted.DELIVERIES else deliveries[0]
-    return arguments
+            return events[0]
+        if wanted is Wanted.EVENTS:
+            return list(events)
+        if wanted in given:
+            return given[wanted]
+        deliveries = [_delivery(handler, claim, event) for claim, event in zip(claims, events, strict=True)]
+        return deliveries if wanted is Wanted.DELIVERIES else deliveries[0]
+
+    return give
 
 
 def _delivery(handler: Handler, claim: Claim, event: DomainEvent) -> Delivery:

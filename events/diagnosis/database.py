@@ -194,7 +194,7 @@ def _processes(worker: WorkerInfo) -> int:
 
 def _awaited(pipeline: Pipeline, worker: WorkerInfo) -> int:
     """Connections that handlers of this worker await, if its settings are ours."""
-    names = {handler.name for handler in all_handlers() if ASYNC_SQL & set(handler.wants.values())}
+    names = {handler.name for handler in all_handlers() if ASYNC_SQL & handler.needs.wanted}
     return worker.concurrency * pipeline.settings.async_connections if names & worker.handlers.keys() else 0
 
 

@@ -1,17 +1,21 @@
-"""`@handles` and `@translates`: which functions handle which events, and what they ask for.
+"""`@handles` and `@translates`: which functions handle which events. `@provides`: what they ask for. Who hears of it.
 
-May import: publishing, definition and the words below. Open first: `decorator`, then `registry`.
+May import: publishing, hooks, ledger, definition and the words below. Open first: `decorator`, then `registry`.
 """
 
 from events.handling.arguments import place_of
 from events.handling.decorator import handles
+from events.handling.kinds import ASYNC_SQL, SQL, Delivery, Wanted
 from events.handling.loading import load_handlers, other_events
-from events.handling.parameters import ASYNC_SQL, SQL, Delivery, Wanted
+from events.handling.needs import Needs, Step
+from events.handling.observing import Attempt, Observing, around_handlers, on_attempt
+from events.handling.providing import Provider, provided_instead, provides
 from events.handling.registry import (
     Handler,
     all_forms,
     all_handled,
     all_handlers,
+    check_needs,
     handler_named,
     remember,
     without_handlers,
@@ -21,17 +25,27 @@ from events.handling.translating import translates
 __all__ = [
     "ASYNC_SQL",
     "SQL",
+    "Attempt",
     "Delivery",
     "Handler",
+    "Needs",
+    "Observing",
+    "Provider",
+    "Step",
     "Wanted",
     "all_forms",
     "all_handled",
     "all_handlers",
+    "around_handlers",
+    "check_needs",
     "handler_named",
     "handles",
     "load_handlers",
+    "on_attempt",
     "other_events",
     "place_of",
+    "provided_instead",
+    "provides",
     "remember",
     "translates",
     "without_handlers",

@@ -25,8 +25,9 @@ from events.handling.arguments import (
     check_parentheses,
     place_of,
 )
-from events.handling.parameters import async_session_class, plan, session_class
+from events.handling.parameters import plan
 from events.handling.registry import GROUP, Handler, remember
+from events.handling.sessions import async_session_class, session_class
 from events.retry import Retry
 
 Decorated = TypeVar("Decorated")
@@ -71,20 +72,22 @@ def handles(
         if not isinstance(group, bool):
             raise DefinitionError(f"handler {label!r} ({where}): group={group!r}; use True or False")
         call = _callable_of(target, label, where)
+        wants, asks = plan(call, events, label, where, batch=batch is not None)
         handler = Handler(
             name=label,
             call=call,
             events=tuple(dict.fromkeys(events)),
             defined_at=where,
-            wants=plan(call, events, label, where, batch=batch is not None),
+            wants=wants,
+            asks=asks,
             retry=as_retry(retry, label, where),
             queue=queue,
             time_limit=as_limit(time_limit, label, where),
             most=_most(batch, group, label, where),
             batch=batch is not None,
             linger=as_linger(linger, batch, label, where),
-            session=session_class(call, label, where),
-            async_session=async_session_class(call, label, where),
+            session=session_class(call, f"handler {label!r} ({where})"),
+            async_session=async_session_class(call, f"handler {label!r} ({where})"),
             origin=here(),
         )
         remember(handler)

@@ -20,12 +20,13 @@ from types import ModuleType
 
 from events.definition import LIBRARIES
 from events.errors import ConfigurationError, EventsError
+from events.handling.registry import check_needs
 
 log = logging.getLogger("events.loading")
 
 _OURS = __name__.partition(".")[0]
 _DEFAULT = "handlers"  # of EVENTS_HANDLERS
-_DEFINES = re.compile(r"\b(?:handles|translates|on_migrate|DomainEvent|IntegrationEvent)\b")
+_DEFINES = re.compile(r"\b(?:handles|translates|provides|on_migrate|DomainEvent|IntegrationEvent)\b")
 _HANDLES = re.compile(r"@(?:\w+\.)*handles\b")
 _TEST_NAME = re.compile(r"(?:test_\w*|\w*_test|tests)")
 _TEST = re.compile(r"\bpytest\b|\bunittest\b|^\s*(?:async )?def test_", re.MULTILINE)
@@ -40,12 +41,13 @@ def load_handlers(modules: Iterable[str]) -> None:
 
     Raises:
         ConfigurationError: a module can't be imported; names it, the setting and the line that failed.
-        DefinitionError: a handler or event in it is declared wrongly.
+        DefinitionError: a handler or event in it is declared wrongly, or nobody provides what a handler asks for.
     """
     if (here := str(Path.cwd())) not in sys.path:  # as `celery` does for itself, but for as long as the process lives
         sys.path.insert(0, here)
     for name in modules:
         _import_all_of(_imported(name))
+    check_needs()
 
 
 def _import_all_of(package: ModuleType, *, only_defining: bool = False) -> None:

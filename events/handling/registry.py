@@ -15,7 +15,10 @@ from sqlalchemy.orm import Session
 from events.definition import Origin, inner, replaces
 from events.errors import DefinitionError, UnknownHandler
 from events.event import MAX_NAME, DomainEvent, fingerprint
-from events.handling.parameters import SQL, Wanted, is_async
+from events.handling.kinds import SQL, Ask, Wanted
+from events.handling.needs import Needs, check_providers, needs_of
+from events.handling.parameters import is_async
+from events.handling.providing import version
 from events.retry import Retry
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class Handler:
     events: tuple[type[DomainEvent], ...]
     defined_at: str
     wants: dict[str, Wanted] = field(default_factory=dict)
+    asks: dict[str, Ask] = field(default_factory=dict)  # what others have to provide
     retry: Retry = field(default_factory=Retry)
     queue: str | None = None
     time_limit: timedelta | None = None
@@ -51,10 +55,33 @@ class Handler:
         return frozenset(event.event_name for event in self.events)
 
     @cached_property
+    def is_async(self) -> bool:
+        """Whether it is `async def`."""
+        return is_async(self.call)
+
+    @property
     def is_awaited(self) -> bool:
         """Whether its deliveries can run side by side on an event loop: it is `async def`, and uses no SQL that blocks
         the loop."""
-        return is_async(self.call) and not SQL & set(self.wants.values())
+        return self.is_async and not SQL & self.needs.wanted
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs besides its event. Raises DefinitionError if that can't be had."""
+        known: tuple[int, Needs] | None = self.__dict__.get("_needs")
+        if known is None or known[0] != version():
+            wants = set(self.wants.values())
+            needs = needs_of(
+                f"handler {self.name!r} ({self.defined_at})",
+                wants,
+                self.asks,
+                is_async=self.is_async,
+                batch=self.batch,
+                session=self.session if Wanted.SESSION in wants else None,
+                async_session=self.async_session,
+            )
+            known = self.__dict__["_needs"] = (version(), needs)
+        return known[1]
 
     @cached_property
     def home(self) -> str:
@@ -87,6 +114,13 @@ def all_handled() -> set[tuple[str, str]]:
 def all_forms() -> set[tuple[str, str]]:
     """The name of each handled event, with the fingerprint of the form that it has in this process."""
     return {(event.event_name, fingerprint(event)) for handler in all_handlers() for event in handler.events}
+
+
+def check_needs() -> None:
+    """Raise DefinitionError unless all that handlers ask for is provided. Call this once all modules are loaded."""
+    check_providers()
+    for handler in all_handlers():
+        _ = handler.needs
 
 
 def without_handlers(modules: Iterable[str]) -> str:

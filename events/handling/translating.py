@@ -27,8 +27,10 @@ from events.definition import here
 from events.errors import DefinitionError, PublishError
 from events.event import DomainEvent
 from events.handling.arguments import as_limit, as_retry, check_events, check_parentheses, place_of
-from events.handling.parameters import Wanted, async_session_class, plan, session_class
+from events.handling.kinds import Wanted
+from events.handling.parameters import plan
 from events.handling.registry import GROUP, Handler, remember
+from events.handling.sessions import async_session_class, session_class
 from events.integration import contract_of, is_public
 from events.publishing import publish, publish_async
 from events.retry import Retry
@@ -70,7 +72,7 @@ def translates(
         label = name or function.__name__
         what = f"translator {label!r} ({where})"
         check_events(events, f"{what} translates")
-        wants = plan(function, events, label, where)
+        wants, asks = plan(function, events, label, where)
         subject = next((parameter for parameter, wanted in wants.items() if wanted is Wanted.EVENT), None)
         if subject is None:
             raise DefinitionError(f"{what} does not ask for the event; add `event: {events[0].__name__}`")
@@ -82,13 +84,14 @@ def translates(
             events=events,
             defined_at=where,
             wants=wants,
+            asks=asks,
             retry=as_retry(retry, label, where),
             queue=queue,
             time_limit=as_limit(time_limit, label, where),
             most=GROUP,
             publishes=made,
-            session=session_class(function, label, where),
-            async_session=async_session_class(function, label, where),
+            session=session_class(function, what),
+            async_session=async_session_class(function, what),
             origin=here(),
         )
         remember(translator)

@@ -7,7 +7,7 @@ from billiard import pool as billiard_pool
 from celery import signals
 
 from events.bridges import REASONS as OF_BRIDGES
-from events.handling import all_handlers
+from events.handling import all_handlers, check_needs
 from events.monitoring import WorkerCounts
 from events.pipeline import Pipeline
 from events.worker import config, revoking  # noqa: F401 - revoking registers commands of remote control
@@ -36,6 +36,7 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     """
     settings = pipeline.settings
     pipeline.register_bridges()
+    check_needs()
     handlers = list(all_handlers())
     longest = config.longest_limit(settings)
     pairs = [(event.event_name, handler.name) for handler in handlers for event in handler.events]
@@ -65,6 +66,11 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
         # ending, too. A message whose result isn't read is not acknowledged, but the ledger knows that it is done.
         billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _LAST_WORDS
 
+    def ends(**_: Any) -> None:
+        pipeline.provided.close()
+
+    for end in (signals.worker_process_shutdown, signals.worker_shutdown):
+        end.connect(ends, weak=False)
     signals.worker_process_init.connect(child_started, weak=False)  # no other object holds a reference to this function
     signals.task_failure.connect(record_lost_process, weak=False)
     FirstLines(pipeline).listen()

@@ -9,7 +9,7 @@ from celery import Celery, current_task, signals
 
 from events.bridges import REASONS as OF_BRIDGES
 from events.errors import ConfigurationError
-from events.handling import all_handlers, load_handlers
+from events.handling import all_handlers, check_needs, load_handlers
 from events.monitoring import WorkerCounts
 from events.pipeline import Pipeline, get_pipeline
 from events.worker import revoking  # noqa: F401 - registers commands of remote control
@@ -53,6 +53,11 @@ def join(app: Celery) -> None:
             leave_signals_to_parent(host.draining, _runs_handler)
             host.worker_counts.enter(getattr(current_process(), "index", None))
 
+    def ends(**_: Any) -> None:
+        pipeline.provided.close()
+
+    for end in (signals.worker_process_shutdown, signals.worker_shutdown):
+        end.connect(ends, weak=False)
     signals.celeryd_init.connect(name_queues, weak=False)
     signals.worker_process_init.connect(child_started, weak=False)
     signals.task_failure.connect(record_lost_process, weak=False)
@@ -65,6 +70,7 @@ def _runs_handler() -> bool:
 def _host(app: Celery, pipeline: Pipeline) -> Host:
     """The host of a worker that begins; makes each handler a task of the app. Raises ConfigurationError."""
     pipeline.register_bridges()
+    check_needs()
     handlers = list(all_handlers())
     for handler in handlers:
         there = app.tasks.get(handler.name)

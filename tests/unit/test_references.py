@@ -31,6 +31,7 @@ NOT_OURS = {  # what looks like the name of a module, and is none
     "events.jsonl", "events.md", "events.png", "events.yml",  # files
     "events.loading",  # a logger
     "events.outcome",  # an attribute of spans
+    "events.attempt", "events.correlation_id", "events.count", "events.handler", "events.id", "events.type",  # tags
     "events.py",  # a module of the application's
 }  # fmt: skip
 OF_OTHERS = {  # what looks like a function of ours, and is of a library, a protocol or the application

@@ -12,7 +12,7 @@ from events.bridges.forwarding import PATIENT, Forwarding, bridge_handlers
 from events.definition.ids import uuid7
 from events.errors import PartlySent, TransportError, Unsendable
 from events.event import Metadata
-from events.handling.parameters import Wanted
+from events.handling.kinds import Wanted
 from events.ledger.identity import received_id
 from events.retry import RetryAfter
 from events.settings.environment import load_settings

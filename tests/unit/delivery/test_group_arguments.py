@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from events import DefinitionError, Delivery, DomainEvent, handles
-from events.handling.parameters import Wanted
+from events.handling.kinds import Wanted
 from events.handling.registry import handler_named
 
 

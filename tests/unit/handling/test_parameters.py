@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from typing_extensions import TypeAliasType
 
 from events import DefinitionError, Delivery, DomainEvent, handles, on_migrate, publish, translates
-from events.handling.parameters import Wanted
+from events.handling.kinds import Wanted
 from events.handling.registry import Handler, handler_named
 from events.store.tables import event_handlers
 from events.testing import InlinePipeline

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from events import ConfigurationError, DefinitionError, Delivery, DomainEvent, handles
+from events.handling.kinds import Wanted
 from events.handling.loading import load_handlers
-from events.handling.parameters import Wanted
 from events.handling.registry import handler_named
 
 

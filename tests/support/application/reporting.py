@@ -1,0 +1,62 @@
+"""An application that reports to Sentry with our integration: to a file, instead of a server."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.transport import Transport
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from events import DomainEvent, Retry, handles, seconds
+from events.sentry import EventsIntegration
+
+TWICE = Retry(max_attempts=2, backoff=seconds(0.05), jitter=0)
+ONCE = Retry(max_attempts=1)
+
+
+class ToFile(Transport):
+    def capture_envelope(self, envelope: Any) -> None:
+        if (event := envelope.get_event()) is not None:
+            with Path(os.environ["SHOP_STARTS"]).open("a") as file:
+                file.write(json.dumps(event, default=str) + "\n")
+
+
+sentry_sdk.init(
+    "http://key@127.0.0.1:1/1",
+    transport=ToFile,
+    integrations=[EventsIntegration(retries="SHOP_REPORTS_RETRIES" in os.environ)],
+)
+
+
+class Shelved(DomainEvent):
+    shelf: int
+
+
+class ShelvedInBatch(DomainEvent):
+    shelf: int
+
+
+class ShelvedAside(DomainEvent):
+    shelf: int
+
+
+@handles(Shelved, retry=TWICE)
+def shelves(event: Shelved) -> None:
+    sentry_sdk.set_tag("shelf", event.shelf)
+    sentry_sdk.add_breadcrumb(message=f"looked at {event.shelf}")
+    raise LookupError(f"no shelf {event.shelf}")
+
+
+@handles(ShelvedAside, retry=ONCE)
+async def shelves_aside(event: ShelvedAside, session: AsyncSession) -> None:
+    sentry_sdk.set_tag("shelf", event.shelf)
+    if event.shelf % 2:
+        raise LookupError(f"no shelf {event.shelf}")
+
+
+@handles(ShelvedInBatch, retry=ONCE, batch=10)
+def shelves_in_batches(events: list[ShelvedInBatch]) -> None:
+    sentry_sdk.set_tag("shelf", events[0].shelf)
+    raise LookupError(f"no shelf {events[0].shelf}")
