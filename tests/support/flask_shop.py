@@ -140,8 +140,8 @@ class FlaskShop:
             engine.dispose()
 
     def results(self) -> Counter[tuple[str, ...]]:
-        """What the result backend says of each task that ran: name, arguments, state, result, retries and queue; without
-        the ids of tasks, which no two runs share."""
+        """What the result backend says of each task that ran: name, arguments, state, result, retries and queue. It
+        leaves out the ids of tasks, which no two runs share."""
         with redis.Redis.from_url(self._results_url) as client:
             found = [json.loads(client.get(key) or b"{}") for key in client.scan_iter("celery-task-meta-*")]
         told = ("name", "args", "kwargs", "status", "result", "retries", "queue")
