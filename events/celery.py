@@ -5,17 +5,19 @@ Handlers are loaded here, at import: Celery would swallow their errors in a sign
 
 import sys
 
+from celery import Celery
+
 from events.errors import EventsError
 from events.handling import load_handlers
 from events.pipeline import get_pipeline
 from events.text import printable, redact
-from events.worker import LedgerApp, build_app, is_run_by_celery
+from events.worker import app_of_plain_tasks, build_app, is_run_by_celery
 
 
-def _build() -> LedgerApp:
+def _build() -> Celery:
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
-    return build_app(pipeline)
+    return app_of_plain_tasks(pipeline) or build_app(pipeline)
 
 
 try:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from events.worker.config import check_celeryconfig, required_settings
     from events.worker.exits import is_run_by_celery
     from events.worker.installing import install
+    from events.worker.plain_tasks import app_of_plain_tasks
 else:
     from events.lazily import rooms
 
@@ -22,11 +23,13 @@ else:
             "config": "check_celeryconfig required_settings",
             "exits": "is_run_by_celery",
             "installing": "install",
+            "plain_tasks": "app_of_plain_tasks",
         },
     )
 
 __all__ = [
     "LedgerApp",
+    "app_of_plain_tasks",
     "build_app",
     "check_celeryconfig",
     "install",

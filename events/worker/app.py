@@ -10,7 +10,7 @@ from events.bridges import REASONS as OF_BRIDGES
 from events.handling import all_handlers, check_needs
 from events.monitoring import WorkerCounts
 from events.pipeline import Pipeline
-from events.worker import config, revoking  # noqa: F401 - revoking registers commands of remote control
+from events.worker import config, consuming, revoking  # noqa: F401 - these register commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.celery_app import LedgerApp
 from events.worker.host import Host

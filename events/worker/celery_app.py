@@ -2,7 +2,8 @@
 
 Our app runs deliveries and sends nothing: the relay sends wake-ups. Celery makes the app of a worker the current app,
 to which all `@shared_task`s of the process belong; but tasks of the application would land in our queue, whose workers
-can't run them. So the application's own app stays the current app; without one, sending a task is refused.
+can't run them. So the application's own app stays the current app; without one, sending a task is refused. Where a
+worker can run plain tasks, `celery -A events` is another app: see events.worker.plain_tasks.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -16,9 +17,12 @@ from events.handling import all_handlers
 from events.worker.host import Host, lend_host
 
 _CURE = (
-    "`celery -A events worker` runs only handlers, so no worker would run the task; send it by a Celery app of the "
-    "application's own, made in a module that the handlers' modules import, with a worker and a broker of its own "
-    "(app = Celery('shop', broker='redis://...')), or make the task a handler and publish an event"
+    "there is no broker to send it by; set EVENTS_BROKER_URL to Redis or RabbitMQ, and `celery -A events worker` runs "
+    "it, or make the task a handler and publish an event"
+)
+_LATE = (
+    "it is no task of a module that EVENTS_HANDLERS imports, so no worker would run it; import its module there, and "
+    "start the worker again"
 )
 
 
@@ -34,9 +38,7 @@ class LedgerApp(Celery):  # type: ignore[misc]
         control = None if host.pipeline.settings.broker_url else "events.worker.celery_app:NobodyElse"
         super().__init__("events", set_as_current=False, fixups=[], control=control)
         lend_host(self, lambda: host)
-        current = _state._tls.current_app
-        of_application = current is not None and not isinstance(current, LedgerApp)
-        self.applications: Celery = current if of_application else NoApp()
+        self.applications: Celery = own_app() or NoApp(has_broker=bool(host.pipeline.settings.broker_url))
         self.give_way()
 
     def give_way(self) -> None:
@@ -69,8 +71,9 @@ class LedgerApp(Celery):  # type: ignore[misc]
 class NoApp(Celery):  # type: ignore[misc]
     """Stands in for the Celery app of an application that has none: its tasks can be called, but not sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_broker: bool) -> None:
         super().__init__("none", set_as_current=False, fixups=[])
+        self._cure = _LATE if has_broker else _CURE
 
     def producer_or_acquire(self, producer: Any = None) -> AbstractContextManager[Any]:
         """No producer. A caller that sends several tasks asks for one first; then each task is refused by its name."""
@@ -79,7 +82,7 @@ class NoApp(Celery):  # type: ignore[misc]
         return nullcontext(producer)
 
     def send_task(self, name: str, *_: Any, **__: Any) -> NoReturn:
-        _refuse(name)
+        _refuse(name, self._cure)
 
 
 class NobodyElse(Control):  # type: ignore[misc]
@@ -98,5 +101,11 @@ class _NoAnswer(Inspect):  # type: ignore[misc]
         return {}
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ConfigurationError(f"task {name!r} is not sent: {_CURE}")
+def own_app() -> Celery | None:
+    """The application's own Celery app, if this thread has one: the one that was made last, or was made current."""
+    current = _state._tls.current_app
+    return None if isinstance(current, LedgerApp | NoApp) else current
+
+
+def _refuse(name: str, cure: str = _CURE) -> NoReturn:
+    raise ConfigurationError(f"task {name!r} is not sent: {cure}")

@@ -10,13 +10,13 @@ from kombu import Queue
 from sqlalchemy.exc import DBAPIError
 
 from events.errors import ConfigurationError, EventsError
-from events.handling import all_handlers
 from events.pipeline import Pipeline
 from events.store import refusal
 from events.text import redact
-from events.worker.app_broker import broker_of
+from events.worker.app_broker import broker_of, why_unusable
 from events.worker.exits import or_exit
 from events.worker.host import Host, pool_of
+from events.worker.queues import handlers_queues
 
 log = logging.getLogger("events.worker")
 
@@ -25,13 +25,13 @@ _POOLS = ("prefork", "thread", "solo")
 
 def add_queues(app: Celery, pipeline: Pipeline) -> None:
     """Let `-Q` and `-X` name the queues of handlers. Raises ConfigurationError if a plain task has one of them."""
-    for name in _queues(pipeline):
+    for name in handlers_queues(pipeline):
         if name in app.amqp.queues:
             raise ConfigurationError(
                 f"queue {name!r} is one of the Celery app's own queues, and of handlers as well: handlers need queues "
                 "of their own; set EVENTS_QUEUE, or name another by @handles(..., queue=...)"
             )
-    for name in _queues(pipeline):
+    for name in handlers_queues(pipeline):
         app.amqp.queues.select_add(Queue(name))
 
 
@@ -40,7 +40,7 @@ def fit_in(worker: Any, host: Host) -> None:
 
     If not, `host.off` says why. The program `celery worker` ends with that line, unless its `-Q` is the reason.
     """
-    queues, names = worker.app.amqp.queues, _queues(host.pipeline)
+    queues, names = worker.app.amqp.queues, handlers_queues(host.pipeline)
     host.program = isinstance(worker, Worker)
     host.queues = [name for name in names if name not in queues or name in queues.consume_from]
     queues.deselect(names)
@@ -74,19 +74,25 @@ def _tell_brokers(app: Celery, pipeline: Pipeline) -> None:
             log.warning(
                 "handlers use EVENTS_BROKER_URL, %s; the app's broker_url is %s", redact(ours), redact(str(theirs))
             )
+    elif theirs and not ours and broker_of(app):
+        log.info("handlers take their deliveries from the database, as EVENTS_BROKER_URL is not set")
     elif theirs and not ours:
         log.info(
-            "handlers take their deliveries from the database, since they can't use the app's broker: they use Redis "
-            "and RabbitMQ, without broker_use_ssl; EVENTS_BROKER_URL can name another"
+            "handlers take their deliveries from the database, since they can't use the app's broker: %s; "
+            "EVENTS_BROKER_URL can name another",
+            why_unusable(app),
         )
+
+
+def check_pool(worker: Any, otherwise: str = "") -> None:
+    """Raises ConfigurationError if handlers can't run on this worker's pool. `otherwise`: what else would help."""
+    if (pool := pool_of(worker.pool_cls)) not in _POOLS:
+        start = ", ".join(filter(None, ("start this worker with -P prefork, threads or solo", otherwise)))
+        raise ConfigurationError(f"pool {pool} can't run handlers: {start}")
 
 
 def _check(worker: Any, host: Host) -> None:
-    if (pool := pool_of(worker.pool_cls)) not in _POOLS:
-        raise ConfigurationError(
-            f"pool {pool} can't run handlers: start this worker with -P prefork, threads or solo, or with -Q and the "
-            f"queues of plain tasks alone"
-        )
+    check_pool(worker, "or with -Q and the queues of plain tasks alone")
     if not worker.use_eventloop:
         scheme = str(worker.app.conf.broker_url).partition(":")[0]
         raise ConfigurationError(
@@ -96,8 +102,3 @@ def _check(worker: Any, host: Host) -> None:
     host.pipeline.check()
     host.pipeline.check_listening()
     host.pipeline.check_async()
-
-
-def _queues(pipeline: Pipeline) -> list[str]:
-    """The queues of handlers."""
-    return sorted({handler.queue or pipeline.settings.queue for handler in all_handlers()})

@@ -36,7 +36,8 @@ class Host:
     drain: Drain | None = None  # None before LedgerStep
     alone: bool = True  # the app is ours, and runs handlers only; if not, the worker is an application's
     program: bool = True  # the worker is the program of its process, and no part of a test
-    queues: list[str] | None = None  # of an application's worker: the queues of handlers that it reads
+    # Of an application's worker: the queues of handlers that it reads; changed by `cancel_consumer` and `add_consumer`.
+    queues: list[str] | None = None
     off: str = ""  # why no handler runs here
     intake: "Intake | None" = None  # of an application's worker with a broker
 
@@ -77,6 +78,11 @@ def has_host(app: Any) -> bool:
     return app in _hosts and not _hosts[app].off
 
 
+def may_have_handlers(app: Any) -> bool:
+    """Whether a worker of this app in this process runs handlers, or could do so with other options."""
+    return app in _hosts
+
+
 def is_alone(app: Any) -> bool:
     """Whether workers of this app run handlers only."""
     return app in _hosts and _hosts[app].alone
@@ -85,4 +91,4 @@ def is_alone(app: Any) -> bool:
 def queues_of(app: Any) -> list[str]:
     """The queues of handlers that this worker reads."""
     queues = host_of(app).queues
-    return sorted(app.amqp.queues.consume_from) if queues is None else queues
+    return sorted(app.amqp.queues.consume_from) if queues is None else queues  # the list itself: it may change

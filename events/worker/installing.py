@@ -34,13 +34,23 @@ def install(app: Celery) -> None:
             f"events.install() at {place}: that is the app of `celery -A events worker`, which has handlers already; "
             "install() is for an application's own Celery app"
         )
-    if app in _installed:
+    if has_handlers(app):
         raise ConfigurationError(
             f"events.install() at {place}: app {app.main!r} has its handlers by {_installed[app]} already; remove one "
             "of the two calls"
         )
-    _installed[app] = place
+    add_handlers(app, place)
     stand_in("broker_url", lambda: broker_of(app))
+
+
+def has_handlers(app: Celery) -> bool:
+    """Whether workers of this app will run handlers beside its own tasks."""
+    return app in _installed
+
+
+def add_handlers(app: Celery, place: str) -> None:
+    """Let workers of this app run handlers. `place`: who says so, for people."""
+    _installed[app] = place
     signals.import_modules.connect(_modules_imported, sender=app, weak=False)
 
 

@@ -54,7 +54,7 @@ class Intake:
         lacked: Callable[[], None],
     ) -> None:
         self._pipeline = pipeline
-        self._queues = queues
+        self._queues = list(queues)
         self._most = most
         self._worker = worker
         self._lacked = lacked
@@ -72,6 +72,16 @@ class Intake:
     def start(self) -> None:
         self._memory.on_done(self._done)
         self._thread.start()
+
+    def read(self, queue: str) -> None:
+        """Read this queue, too. May be called from any thread."""
+        self._queues.append(queue)
+        self._soon(self._add, queue)
+
+    def leave(self, queue: str) -> None:
+        """Read this queue no more. May be called from any thread."""
+        self._queues.remove(queue)
+        self._soon(self._drop, queue)
 
     def close(self) -> None:
         """Take no more messages; acknowledge those that Celery has, as it ends them. May be called from any thread."""
@@ -99,6 +109,17 @@ class Intake:
     def _cancel(self) -> None:
         if self._consumer is not None:
             self._consumer.cancel()
+
+    def _add(self, name: str) -> None:
+        if self._consumer is not None and name in self._queues and not self._closed.is_set():
+            queue = work_queue(name, self._pipeline.settings).bind(self._consumer.channel)
+            queue.declare()
+            self._consumer.add_queue(queue)
+            self._consumer.consume()
+
+    def _drop(self, name: str) -> None:
+        if self._consumer is not None and name not in self._queues:
+            self._consumer.cancel_by_queue(name)
 
     def _run(self) -> None:
         failures = 0

@@ -12,7 +12,7 @@ from events.errors import ConfigurationError
 from events.handling import all_handlers, check_needs, load_handlers
 from events.monitoring import WorkerCounts
 from events.pipeline import Pipeline, get_pipeline
-from events.worker import revoking  # noqa: F401 - registers commands of remote control
+from events.worker import consuming, revoking  # noqa: F401 - these register commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.exits import or_exit
 from events.worker.fitness import add_queues

@@ -20,6 +20,7 @@ from events.throttle import Throttle
 from events.transport import MemoryTransport
 from events.worker.host import host_of, queues_of
 from events.worker.intake import Intake
+from events.worker.queues import handlers_queues
 
 log = logging.getLogger("events.worker")
 
@@ -52,11 +53,12 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
         most, _ = consumer.controller.autoscale or (int(consumer.controller.concurrency or 1), 0)
         slots = _PER_SLOT * most
         queues = queues_of(consumer.app)
+        mine = queues if self._host.alone else handlers_queues(self._pipeline)  # what comes is what was taken for us
         self._connection = connection = Connection(MemoryTransport.URL)
         channel = connection.channel()
         taken = Consumer(
             channel,
-            [Queue(name, exchange="", channel=channel) for name in queues],
+            [Queue(name, exchange="", channel=channel) for name in mine],
             on_message=consumer.create_task_handler(),
             accept=["json"],
             auto_declare=False,
@@ -109,7 +111,8 @@ class InletStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 return
             try:
                 room = slots - len(self._transport.held())
-                queues = [name for name in begun_with if name in queues_of(app)]  # `cancel_consumer`
+                now = queues_of(app)  # without what `cancel_consumer` took away
+                queues = [name for name in begun_with if name in now] if self._host.alone else list(now)
                 if room <= 0 or not queues:
                     continue
                 if taken := self._pipeline.ledger.outbox.take_passed(queues, room, stale_after, *ours):

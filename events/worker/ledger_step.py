@@ -18,7 +18,7 @@ from events.watchdog import Watchdog
 from events.worker.children import end_children
 from events.worker.draining import Drain
 from events.worker.exits import or_exit
-from events.worker.fitness import fit_in
+from events.worker.fitness import check_pool, fit_in
 from events.worker.holding import Holding
 from events.worker.host import new_host, pool_of, queues_of
 from events.worker.idleness import Idleness
@@ -60,6 +60,7 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._host.off:
             return
         if self._host.alone:
+            or_exit(lambda: check_pool(worker))
             or_exit(self._pipeline.check)
             or_exit(self._pipeline.check_listening)
             or_exit(self._pipeline.check_async)

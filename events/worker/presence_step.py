@@ -38,6 +38,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
+        self._app = worker.app
         self._host = host_of(worker.app)
         self._pipeline = self._host.pipeline
         self._stopping = threading.Event()
@@ -60,7 +61,7 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
             pool=pool_of(worker.pool),
             concurrency=int(worker.concurrency or 1),
             pool_size=self._pipeline.settings.pool_size,
-            queues=queues_of(worker.app),
+            queues=list(queues_of(worker.app)),
             handlers={
                 handler.name: {event.event_name: fingerprint(event) for event in handler.events}
                 for handler in all_handlers()
@@ -99,7 +100,9 @@ class PresenceStep(bootsteps.StartStopStep):  # type: ignore[misc]
         activity = self._activity.of_late()
         try:
             workers = self._pipeline.ledger.workers
-            anew = anew or time.monotonic() - self._seen > ALIVE.total_seconds()
+            queues = list(queues_of(self._app))
+            anew = anew or time.monotonic() - self._seen > ALIVE.total_seconds() or queues != self._info.queues
+            self._info = replace(self._info, queues=queues)
             if (anew or not workers.renew(self._info.name, activity)) and not self._stopping.is_set():
                 workers.announce(replace(self._info, activity=activity))
                 # `events handlers retire` looks whether a living worker has the handler, and may have missed this one.

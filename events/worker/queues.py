@@ -5,7 +5,13 @@ from typing import Any
 
 from events.errors import ConfigurationError
 from events.handling import all_handlers
+from events.pipeline import Pipeline
 from events.worker.host import host_of
+
+
+def handlers_queues(pipeline: Pipeline) -> list[str]:
+    """The queues of all handlers, whether a worker reads them or not."""
+    return sorted({handler.queue or pipeline.settings.queue for handler in all_handlers()})
 
 
 def check_queues(app: Any, options: Mapping[str, Any]) -> None:

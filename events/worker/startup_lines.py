@@ -17,6 +17,7 @@ from events.settings import Settings
 from events.text import redact
 from events.worker.exits import or_exit
 from events.worker.host import pool_of
+from events.worker.plain_tasks import untold_tasks
 from events.worker.queues import check_queues, idle_queues
 
 log = logging.getLogger("events.worker")
@@ -58,7 +59,7 @@ class FirstLines:
                 "a publisher that starts in another folder has another ledger; set EVENTS_DATABASE_URL for both",
                 facts["database"],
             )
-        if warning := idle_queues(instance.app):
+        for warning in filter(None, (idle_queues(instance.app), untold_tasks())):
             log.warning("%s", warning)
 
     def _facts(self, worker: Any) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Plain Celery tasks beside handlers: they go where the application's own app sends them, or are refused at once."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,36 +16,108 @@ from support.system import BROKERS, System
 from support.waiting import eventually
 
 HANDLERS = 2
-SENT = ("delay", "apply_async", "signature", "group", "chunks")
+SENT = {"delay": 2, "apply_async": 1, "signature": 1, "group": 2, "chunks": 2}  # runs of the task; the async one, too
+WEB = "import events.celery\nfrom tasks_of_its_own import mail\nmail.delay('web')"
+
+
+def told(system: System, program: str) -> "subprocess.CompletedProcess[str]":
+    """What a web process of the application says."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=system.environment, cwd=system.folder, capture_output=True, text=True)
+
+
+def noted(system: System, *lines: str) -> None:
+    """Wait until these lines, and no others, were written by plain tasks."""
+    path = system.folder / "starts"
+
+    def look() -> bool:
+        return path.exists() and sorted(path.read_text().splitlines()) == sorted(lines)
+
+    try:
+        eventually(look, f"{lines} are there")
+    except AssertionError as error:
+        error.add_note(path.read_text() if path.exists() else "nothing")
+        error.add_note("\n".join(process.log.read_text()[-3000:] for process in system.processes))
+        raise
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-@pytest.mark.parametrize("mode", ["sqlite", "redis"])
-def test_a_shared_task_without_an_app_of_its_own_is_refused_at_once_with_the_cure(
-    mode: str, pool: str, tmp_path: Path
-) -> None:
-    with System(mode, tmp_path, handlers="tasks_of_its_own").in_use() as system:
-        # Given a worker whose handlers send tasks that no app of the application sends
+def test_without_a_broker_a_task_is_refused_at_once_with_the_cure(pool: str, tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="tasks_of_its_own").in_use() as system:
+        # Given a worker without a broker
         worker = system.start_worker(pool)
-        events = [OrderTaken(how=how) for how in SENT]
-        publish(events)
-        # When they do
+        publish([OrderTaken(how=how) for how in SENT])
+        # When handlers send tasks in every way
         system.settled(HANDLERS * len(SENT))
         # Then each is told what to do, and no message is anywhere
         dead = [row for row in system.deliveries() if row.state == "dead"]
         assert len(dead) == len(SENT) + 1  # the async one, too
         for row in dead:
             assert row.error_type == "events.errors.ConfigurationError"
-            assert re.match("task '(shop.mail|celery.starmap)' is not sent: ", row.error)
-            assert "Celery('shop', broker='redis://...')" in row.error
+            assert re.match("task '(shop.mail|celery.starmap)' is not sent: there is no broker", row.error)
+            assert "set EVENTS_BROKER_URL to Redis or RabbitMQ" in row.error
             assert "\n" not in row.error
         assert "No hostname was supplied" not in worker.log.read_text()
         assert not sum(system.pipeline.parked.counts().values())
+        # And so is a web process
+        refused = told(system, WEB)
+        assert refused.stderr.splitlines()[-1].startswith(
+            "events.errors.ConfigurationError: task 'shop.mail' is not sent: there is no broker"
+        )
 
 
-@pytest.mark.parametrize("mode", ["sqlite", "redis"])
-def test_to_call_a_shared_task_is_to_call_a_function(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "pool"), [("redis", "prefork"), ("redis", "threads"), ("rabbitmq", "prefork")])
+def test_shared_tasks_run_beside_handlers(mode: str, pool: str, tmp_path: Path) -> None:
     with System(mode, tmp_path, handlers="tasks_of_its_own").in_use() as system:
+        # Given handlers that send `@shared_task`s, and no Celery app of the application's own
+        worker = system.start_worker(pool)
+        publish([OrderTaken(how=how) for how in SENT if how != "apply_async"])
+        assert told(system, WEB).returncode == 0
+        # When they do, as does a web process, Then the same worker runs both
+        assert system.settled(HANDLERS * (len(SENT) - 1)) == {"succeeded": HANDLERS * (len(SENT) - 1)}
+        noted(system, "mailed ann", "mailed async ann", "mailed ann", *["mailed ann", "mailed bob"] * 2, "mailed web")
+        assert not sum(system.pipeline.parked.counts().values())
+        assert worker.stop() == 0
+
+
+def test_the_queues_of_both_can_be_chosen(tmp_path: Path) -> None:
+    with System("redis", tmp_path, handlers="tasks_of_its_own").in_use() as system:
+        queue = system.environment["EVENTS_QUEUE"]
+        # Given a worker of handlers alone
+        first = system.start(["celery", "-A", "events", "worker", "-c", "1", "-l", "INFO", "-Q", queue, "-n", "h@t"])
+        first.wait_for("ready.")
+        publish(OrderTaken(how="signature"))
+        assert system.settled(HANDLERS) == {"succeeded": HANDLERS}
+        # When one of plain tasks alone begins, Then it runs what was sent
+        system.start(["celery", "-A", "events", "worker", "-c", "1", "-Q", f"{queue}.tasks", "-n", "p@t"])
+        noted(system, "mailed ann")
+
+
+def test_beat_results_and_canvas_are_settings_of_celeryconfig(tmp_path: Path) -> None:
+    with System("redis", tmp_path, handlers="tasks_of_its_own").in_use() as system:
+        # Given an application's celeryconfig.py
+        (tmp_path / "celeryconfig.py").write_text(
+            f"result_backend = {server_url('REDIS')!r}\n"
+            "beat_schedule = {'mail': {'task': 'shop.mail', 'schedule': 1.0, 'args': ('beat',)}}\n"
+            f"beat_schedule_filename = {str(tmp_path / 'beat')!r}\n"
+        )
+        system.environment["PYTHONPATH"] += f":{tmp_path}"
+        # When a worker with beat runs
+        system.start(["celery", "-A", "events", "worker", "-B", "-c", "2", "-l", "INFO", "-n", "b@t"])
+        # Then results come back, of chains as well, and beat sends
+        program = (
+            "import events.celery\nfrom celery import chain, group\nfrom tasks_of_its_own import mail\n"
+            "print(chain(mail.s('one'), mail.s()).apply_async().get(timeout=60))\n"
+            "print(group(mail.s('a'), mail.s('b')).apply_async().get(timeout=60))"
+        )
+        asked = told(system, program)
+        assert asked.stdout.splitlines() == ["one", "['a', 'b']"], asked.stderr
+        notes = tmp_path / "starts"
+        eventually(lambda: notes.read_text().count("mailed beat") >= 2, "beat has sent")
+
+
+def test_to_call_a_shared_task_is_to_call_a_function(tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="tasks_of_its_own").in_use() as system:
         worker = system.start_worker()
         publish(OrderTaken(how="call"))
         assert system.settled(HANDLERS) == {"succeeded": HANDLERS}
@@ -54,32 +128,57 @@ def test_to_call_a_shared_task_is_to_call_a_function(mode: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 @pytest.mark.parametrize("mode", ["sqlite", *sorted(BROKERS)])
-def test_tasks_go_where_the_applications_own_app_sends_them(mode: str, pool: str, tmp_path: Path) -> None:
+def test_tasks_of_the_applications_own_app_run_beside_handlers(mode: str, pool: str, tmp_path: Path) -> None:
     theirs = server_url(BROKERS.get(mode, "REDIS"))
     with System(mode, tmp_path, handlers="tasks_of_its_own").in_use() as system:
         # Given an application with an app and a queue of its own
         queue = f"shop-{uuid4().hex[:12]}"
         system.environment |= {"SHOP_BROKER_URL": theirs, "SHOP_QUEUE": queue}
-        system.start_worker(pool)
+        worker = system.start_worker(pool)
         # When handlers send tasks, shared ones and the app's own
         publish([OrderTaken(how="delay"), OrderTaken(how="pack")])
         assert system.settled(2 * HANDLERS) == {"succeeded": 2 * HANDLERS}
-        # Then they are in that queue, and none was parked
-        with kombu.Connection(theirs) as connection, connection.channel() as channel:
-            of_theirs = kombu.Queue(queue).bind(channel)
-            found: list[str] = []
-
-            def all_there() -> bool:
-                while message := of_theirs.get(no_ack=True):
-                    found.append(message.headers["task"])
-                return len(found) >= 3
-
-            try:
-                eventually(all_there, "three tasks have been sent")
-            finally:
-                of_theirs.delete()
-        assert sorted(found) == ["shop.mail", "shop.mail", "shop.pack"]
+        # Then they went by that queue, and the same worker ran them
+        noted(system, "mailed ann", "mailed async ann", "packed a box")
+        assert queue in worker.log.read_text()
         assert not sum(system.pipeline.parked.counts().values())
+        assert worker.stop() == 0
+        with kombu.Connection(theirs) as connection, connection.channel() as channel:
+            kombu.Queue(queue).bind(channel).delete()
+
+
+@pytest.mark.parametrize(
+    ("broker", "why"),
+    [
+        ("", "it has no broker_url"),
+        ("filesystem://", "Celery has no event loop with its broker filesystem://, and handlers need one"),
+    ],
+)
+def test_an_app_whose_tasks_can_not_be_run_here_is_named(broker: str, why: str, tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="tasks_of_its_own").in_use() as system:
+        # Given an application's own app with a broker on which handlers can't run
+        system.environment |= {"SHOP_BROKER_URL": broker or "none", "SHOP_QUEUE": "unused"}
+        # When a worker starts, Then handlers run, and one line says what doesn't
+        worker = system.start_worker()
+        worker.wait_for(
+            f"plain tasks of the Celery app 'shop' don't run in this worker, since {why}: shop.mail, shop.pack"
+        )
+        publish(OrderTaken(how="call"))
+        assert system.settled(HANDLERS) == {"succeeded": HANDLERS}
+
+
+def test_an_app_that_only_sends_to_others_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "sending.py").write_text(
+        "import os\nfrom celery import Celery\nfrom events import DomainEvent, handles\n"
+        "app = Celery('client', broker=os.environ['SHOP_BROKER_URL'])\napp.conf.task_default_queue = 'of-others'\n"
+        "class Sent(DomainEvent): ...\n"
+        "@handles(Sent)\ndef send(event: Sent) -> None:\n    app.send_task('others.task', queue='of-others-2')\n"
+    )
+    with System("redis", tmp_path, handlers="sending").in_use() as system:
+        system.environment |= {"SHOP_BROKER_URL": server_url("REDIS")}
+        system.environment["PYTHONPATH"] += f":{tmp_path}"
+        worker = system.start_worker()
+        assert "of-others" not in worker.log.read_text()
 
 
 @pytest.mark.parametrize("mode", sorted(BROKERS))

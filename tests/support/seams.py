@@ -52,7 +52,8 @@ INTERNAL = (
     "prometheus_client.utils", "prometheus_client.exposition",
 )  # fmt: skip
 NOT_INTERNAL = {
-    "control_command",  # of celery.worker.control: the user guide says how to use it
+    "control_command",
+    "inspect_command",  # of celery.worker.control: the user guide says how to use it
     "loads",  # of kombu.utils.json
 }
 _LOOKS = {"getattr", "hasattr", "setattr", "delattr"}

@@ -7,13 +7,20 @@ from celery import Celery, group, shared_task
 
 from events import DomainEvent, Retry, handles
 
+
+def noted(line: str) -> str:
+    with Path(os.environ["SHOP_STARTS"]).open("a") as file:
+        file.write(f"{line}\n")
+    return line
+
+
 if broker := os.environ.get("SHOP_BROKER_URL"):
-    app = Celery("shop", broker=broker)
+    app = Celery("shop", broker=None if broker == "none" else broker)
     app.conf.task_default_queue = os.environ["SHOP_QUEUE"]
 
     @app.task(name="shop.pack")
     def pack(what: str) -> str:
-        return f"packed {what}"
+        return noted(f"packed {what}")
 
 
 class OrderTaken(DomainEvent):
@@ -24,8 +31,7 @@ class OrderTaken(DomainEvent):
 
 @shared_task(name="shop.mail")
 def mail(to: str) -> str:
-    with Path(os.environ["SHOP_STARTS"]).open("a") as file:
-        file.write(f"mailed {to}\n")
+    noted(f"mailed {to}")
     return to
 
 

@@ -145,6 +145,11 @@ def test_commands_of_remote_control_are_functions() -> None:
     leans = "events.worker.revoking: an application's own tasks can be revoked"
     CELERY.takes(control, "revoke", ["state", "task_id", "terminate", "signal", "kwargs"], leans)
     CELERY.takes(control, "revoke_by_stamped_headers", ["state", "headers", "terminate", "signal", "kwargs"], leans)
+    leans = "events.worker.consuming: which queues a worker reads can be changed"
+    of_a_queue = ["state", "queue", "exchange", "exchange_type", "routing_key", "options"]
+    CELERY.takes(control, "add_consumer", of_a_queue, leans)
+    CELERY.takes(control, "cancel_consumer", ["state", "queue", "_"], leans)
+    CELERY.takes(control, "active_queues", ["state"], leans)
 
 
 def test_queues_are_chosen_by_these_methods() -> None:

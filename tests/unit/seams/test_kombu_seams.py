@@ -2,6 +2,7 @@
 
 from unittest.mock import Mock
 
+import kombu
 import pytest
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
@@ -89,6 +90,13 @@ def test_bytes_that_are_no_message_become_one(item: bytes) -> None:
     message = Channel.Message(payload, channel=Mock(decode_body=_decoded))
     KOMBU.keeps(message.headers == {GARBAGE: True}, "a message is made of such a payload", leans)
     KOMBU.keeps(bytes(message.body) == item, "its body is decoded from base64", leans)
+
+
+@pytest.mark.parametrize(("url", "has_one"), [("redis://", True), ("amqp://", True), ("filesystem://", False)])
+def test_a_transport_says_whether_it_has_an_event_loop(url: str, has_one: bool) -> None:
+    leans = "events.worker.plain_tasks: which apps can run handlers beside their own tasks"
+    transport = kombu.Connection(url).get_transport_cls()
+    KOMBU.keeps(bool(transport.implements.asynchronous) is has_one, f"{url} says so", leans)
 
 
 def _decoded(body: str, encoding: str | None) -> bytes:

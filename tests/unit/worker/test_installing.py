@@ -80,6 +80,13 @@ def test_a_broker_with_tls_options_of_celerys_is_not_used() -> None:
     assert broker_of(app_with(broker_url="rediss://h/0", broker_use_ssl={"ssl_cert_reqs": None})) == ""
 
 
+def test_a_broker_with_a_prefix_for_all_keys_is_not_used() -> None:
+    options = {"global_keyprefix": "shop:", "visibility_timeout": 60}
+    assert broker_of(app_with(broker_url="redis://h/0", broker_transport_options=options)) == ""
+    del options["global_keyprefix"]
+    assert broker_of(app_with(broker_url="redis://h/0", broker_transport_options=options)) == "redis://h/0"
+
+
 def test_only_our_own_variable_comes_before_the_broker_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given an app with a broker, and a Redis that is there for something else
     events.install(app_with(broker_url="amqp://h//"))

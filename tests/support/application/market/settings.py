@@ -1,5 +1,6 @@
 """Settings of the team, for two brokers; some of them would be bad for handlers."""
 
+import json
 import os
 
 from kombu import Queue
@@ -26,5 +27,8 @@ worker_prefetch_multiplier = 0
 worker_cancel_long_running_tasks_on_connection_loss = True
 broker_connection_retry_on_startup = True
 broker_transport_options = {"visibility_timeout": 3600} if broker_url.startswith("redis") else {}
+broker_transport_options |= json.loads(os.environ.get("MARKET_TRANSPORT_OPTIONS", "{}"))
+if authority := os.environ.get("MARKET_AUTHORITY"):
+    broker_use_ssl = {"ssl_cert_reqs": "required", "ssl_ca_certs": authority}
 beat_schedule = {"tick": {"task": "market.tasks.tick", "schedule": 1.0}}
 beat_schedule_filename = os.environ.get("MARKET_BEAT_FILE", "celerybeat-schedule")

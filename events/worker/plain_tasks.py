@@ -1,0 +1,96 @@
+"""`celery -A events` where plain tasks of Celery stand beside handlers: its workers run both.
+
+If the handlers' modules have a Celery app of the application's own, `celery -A events` is that app, with handlers. If
+they have `@shared_task`s and no app, it is an app of ours that sends these to a queue of their own on the broker of
+handlers. What can't be run here is said when a worker starts, and refused when it is sent: nothing waits in silence.
+"""
+
+from celery import Celery
+from kombu import Connection
+
+from events.pipeline import Pipeline
+from events.settings import Settings
+from events.text import redact
+from events.transport import is_rabbitmq
+from events.worker.celery_app import own_app
+from events.worker.config import application_settings
+from events.worker.installing import add_handlers, has_handlers
+from events.worker.logs import log_in_json
+
+
+def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
+    """The app whose workers run the plain tasks of the application, and handlers; None if ours runs handlers alone.
+
+    Handlers must be loaded.
+
+    Raises:
+        ConfigurationError: the application's celeryconfig.py breaks the promise.
+    """
+    app = own_app()
+    if app is not None:
+        if not has_handlers(app):
+            if not plain_tasks_of(app) or why_not(app):
+                return None
+            _add_handlers(app, pipeline)
+        return app
+    if not pipeline.settings.broker_url:
+        return None
+    app = _new_app(pipeline.settings)
+    if not plain_tasks_of(app):
+        return None
+    app.conf.update(application_settings())
+    app.set_current()
+    app.set_default()  # in the other threads
+    _add_handlers(app, pipeline)
+    return app
+
+
+def plain_tasks_of(app: Celery) -> list[str]:
+    """The names of the application's tasks, without Celery's own."""
+    app.finalize()
+    return sorted(name for name, task in app.tasks.items() if not type(task).__module__.startswith("celery."))
+
+
+def why_not(app: Celery) -> str:
+    """Why `celery -A events` can't run the tasks of this app; "" if it can."""
+    url = app.conf.broker_read_url or app.conf.broker_url
+    if not url:
+        return "it has no broker_url"
+    url = url if isinstance(url, str) else ";".join(url)
+    try:
+        transport = Connection(url).get_transport_cls()
+    except Exception as error:  # a module is missing, for example
+        return f"its broker {redact(url)} can't be used here: {redact(str(error))}"
+    if not transport.implements.asynchronous:
+        return f"Celery has no event loop with its broker {redact(url)}, and handlers need one"
+    return ""
+
+
+def untold_tasks() -> str:
+    """What to say of the application's plain tasks at the start of a worker that runs handlers alone; "" if nothing."""
+    app = own_app()
+    if app is None or has_handlers(app) or not (names := plain_tasks_of(app)):
+        return ""
+    return (
+        f"plain tasks of the Celery app {app.main!r} don't run in this worker, since {why_not(app)}: "
+        f"{', '.join(names)}; a worker of that app can run them"
+    )
+
+
+def _add_handlers(app: Celery, pipeline: Pipeline) -> None:
+    add_handlers(app, "`celery -A events`")
+    if pipeline.settings.log_format == "json":
+        log_in_json(pipeline.hooks)
+
+
+def _new_app(settings: Settings) -> Celery:
+    app = Celery("events", set_as_current=False, fixups=[])
+    app.conf.update(
+        broker_url=settings.broker_url,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"confirm_publish": True} if is_rabbitmq(settings) else {},
+        control_queue_exclusive=False,  # host names are reused
+        task_default_queue=f"{settings.queue}.tasks",
+        worker_send_task_events=True,  # for Flower
+    )
+    return app
