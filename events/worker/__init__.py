@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from events.worker.config import check_celeryconfig, required_settings
     from events.worker.exits import is_run_by_celery
     from events.worker.installing import install
-    from events.worker.plain_tasks import app_of_plain_tasks
+    from events.worker.tasks_beside import app_of_plain_tasks
 else:
     from events.lazily import rooms
 

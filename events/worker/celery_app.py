@@ -3,7 +3,7 @@
 Our app runs deliveries and sends nothing: the relay sends wake-ups. Celery makes the app of a worker the current app,
 to which all `@shared_task`s of the process belong; but tasks of the application would land in our queue, whose workers
 can't run them. So the application's own app stays the current app; without one, sending a task is refused. Where a
-worker can run plain tasks, `celery -A events` is another app: see events.worker.plain_tasks.
+worker can run plain tasks, `celery -A events` is another app: see events.worker.tasks_beside.
 """
 
 from contextlib import AbstractContextManager, nullcontext

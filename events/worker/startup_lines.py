@@ -17,8 +17,8 @@ from events.settings import Settings
 from events.text import redact
 from events.worker.exits import or_exit
 from events.worker.host import pool_of
-from events.worker.plain_tasks import untold_tasks
 from events.worker.queues import check_queues, idle_queues
+from events.worker.tasks_beside import untold_tasks
 
 log = logging.getLogger("events.worker")
 

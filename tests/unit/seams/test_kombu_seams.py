@@ -94,7 +94,7 @@ def test_bytes_that_are_no_message_become_one(item: bytes) -> None:
 
 @pytest.mark.parametrize(("url", "has_one"), [("redis://", True), ("amqp://", True), ("filesystem://", False)])
 def test_a_transport_says_whether_it_has_an_event_loop(url: str, has_one: bool) -> None:
-    leans = "events.worker.plain_tasks: which apps can run handlers beside their own tasks"
+    leans = "events.worker.tasks_beside: which apps can run handlers beside their own tasks"
     transport = kombu.Connection(url).get_transport_cls()
     KOMBU.keeps(bool(transport.implements.asynchronous) is has_one, f"{url} says so", leans)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from events.worker.plain_tasks import plain_tasks_of, why_not
+from events.worker.tasks_beside import plain_tasks_of, why_not
 
 
 def app_with(**settings: Any) -> Celery:
