@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session, scoped_session
 from events.errors import PublishError
 from events.event import DomainEvent, Metadata
 from events.ledger import CAUSE_SENT_AS, Carrier, EventLog, encode, merged, sender_of
+from events.publishing.current import given
+from events.publishing.held import blocks, hold
 from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
 from events.tracing import HEADERS, PublishTracing, carried
@@ -37,14 +39,22 @@ class Publisher:
         *,
         session: Session | scoped_session[Any] | Connection | None = None,
         versions: Sequence[int] = (),
+        in_time: bool = False,
     ) -> None:
-        """See `events.publish`. `versions`: the aggregate's version after each event, if the aggregate counts them."""
+        """See `events.publish`.
+
+        Args:
+            versions: the aggregate's version after each event, if the aggregate counts them.
+            in_time: where writing would block an event loop, write when the transaction commits.
+        """
         batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
+        if session is None and (session := given()) is not None:
+            in_time = True
         if self._tracing is None or not self._tracing.is_on():
-            self._write(batch, session, versions, None)
+            self._write(batch, session, versions, None, in_time=in_time)
         else:
             with self._tracing.publishing(batch) as traces:
-                self._write(batch, session, versions, traces)
+                self._write(batch, session, versions, traces, in_time=in_time)
 
     def _write(
         self,
@@ -52,6 +62,8 @@ class Publisher:
         session: Session | scoped_session[Any] | Connection | None,
         versions: Sequence[int],
         traces: Sequence[Carrier] | None,
+        *,
+        in_time: bool,
     ) -> None:
         cause = running.get()
         envelopes = [
@@ -65,10 +77,13 @@ class Publisher:
         ]
         if not envelopes:
             return
-        if session is not None:
-            self._log.append(connection_of(session), envelopes)
+        append = partial(self._log.append, envelopes=envelopes)
+        if in_time and isinstance(session, Session) and blocks(session):
+            hold(session, lambda session: append(connection_of(session)))
+        elif session is not None:
+            append(connection_of(session))
         elif cause is not None:
-            cause.write(partial(self._log.append, envelopes=envelopes))
+            (cause.write_in_time if in_time else cause.write)(append)
         else:
             self._log.append_alone(envelopes)
 

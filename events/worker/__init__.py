@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from events.worker.config import check_celeryconfig, required_settings
     from events.worker.exits import is_run_by_celery
     from events.worker.installing import install
+    from events.worker.plain_tasks.outbox import outbox
 else:
     from events.lazily import rooms
 
@@ -22,6 +23,7 @@ else:
             "config": "check_celeryconfig required_settings",
             "exits": "is_run_by_celery",
             "installing": "install",
+            "plain_tasks.outbox": "outbox",
         },
     )
 
@@ -31,5 +33,6 @@ __all__ = [
     "check_celeryconfig",
     "install",
     "is_run_by_celery",
+    "outbox",
     "required_settings",
 ]
