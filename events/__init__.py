@@ -77,6 +77,8 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "install",
     "outbox",
     "transaction",
+    "transactional",
+    "TransactionalTask",
     # operating
     "metrics",
     "EventMetrics",
@@ -96,14 +98,14 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
 
 if TYPE_CHECKING:
     from events.aggregate import AggregateRoot, publish_recorded
-    from events.worker import install, outbox
+    from events.worker import TransactionalTask, install, outbox, transactional
 
     __version__: str
 else:  # unseen by type checkers, which would take any name for one of ours
 
     def __getattr__(name: str) -> object:
         """`__version__`; the names of events.aggregate, which changes SQLAlchemy's sessions when it is imported; and
-        `install` and `outbox`, which are of use to programs with Celery alone."""
+        those of events.worker, which are of use to programs with Celery alone."""
         if name == "__version__":
             from events.release import own_version
 
@@ -112,7 +114,7 @@ else:  # unseen by type checkers, which would take any name for one of ours
             from events import aggregate
 
             return getattr(aggregate, name)
-        if name in ("install", "outbox"):
+        if name in ("install", "outbox", "transactional", "TransactionalTask"):
             from events import worker
 
             return getattr(worker, name)

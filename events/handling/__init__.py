@@ -6,7 +6,7 @@ May import: publishing, definition and the words below. Open first: `decorator`,
 from events.handling.arguments import place_of
 from events.handling.decorator import handles
 from events.handling.loading import load_handlers, other_events
-from events.handling.parameters import ASYNC_SQL, SQL, Delivery, Wanted
+from events.handling.parameters import ASYNC_SQL, SQL, Delivery, Wanted, injected
 from events.handling.registry import (
     Handler,
     all_forms,
@@ -29,6 +29,7 @@ __all__ = [
     "all_handlers",
     "handler_named",
     "handles",
+    "injected",
     "load_handlers",
     "other_events",
     "place_of",

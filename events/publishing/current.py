@@ -3,8 +3,8 @@
 It is the one of `with transaction(...)`; or that of the one session which the present code has begun or changed. A
 session belongs to the context (the thread, or the task of asyncio) that has used it last.
 
-A transaction that SQLAlchemy has begun by itself, and in which nothing was changed so far, is none: an attribute that is
-loaded anew after a commit begins one, and nobody commits it.
+A transaction that SQLAlchemy has begun by itself, and in which nothing was changed so far, is none: an attribute that
+is loaded anew after a commit begins one, and nobody commits it.
 """
 
 import weakref
@@ -14,11 +14,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, TextClause, event
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, SessionTransactionOrigin
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, SessionTransactionOrigin, sessionmaker
 from sqlalchemy.orm import scoped_session as ScopedSession  # noqa: N812 - a class of SQLAlchemy's, by its kind
-from sqlalchemy.orm import sessionmaker
 
 from events.errors import ConfigurationError, PublishError
+from events.publishing.held import over
 from events.publishing.sessions import connection_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def begun(among: Callable[[Session], bool]) -> Session | None:
 
 def _counts(session: Session) -> bool:
     root = session.get_transaction()
-    if root is None:
+    if root is None or root in over:
         return False
     if root.origin is SessionTransactionOrigin.BEGIN or session.in_nested_transaction() or session in _changed:
         return True
@@ -132,7 +132,7 @@ def _test_of(one: Any) -> Callable[[Session], bool]:
 
 def _engine_of(session: Session) -> Engine | None:
     bind: Any = session.bind
-    return None if bind is None else bind.engine  # type: ignore[no-any-return]
+    return None if bind is None else bind.engine
 
 
 def watch() -> None:
@@ -141,17 +141,23 @@ def watch() -> None:
         ("after_transaction_create", _created),
         ("after_transaction_end", _ended),
         ("do_orm_execute", _executes),
+        ("after_commit", _committed),
         ("before_flush", _flushes),
         ("after_attach", _flushes),
     ):
         if not event.contains(Session, name, listener):
-            event.listen(Session, name, listener)
+            event.listen(Session, name, listener, insert=True)  # before the application's own, which may send tasks
 
 
 def _created(session: Session, transaction: SessionTransaction) -> None:
     _see(session)
     if transaction.origin is SessionTransactionOrigin.SUBTRANSACTION:  # of a flush, or of the bulk methods
         _changed.add(session)
+
+
+def _committed(session: Session) -> None:
+    if (ended := session.get_nested_transaction() or session.get_transaction()) is not None:
+        over.add(ended)
 
 
 def _ended(session: Session, transaction: SessionTransaction) -> None:

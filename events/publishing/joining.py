@@ -6,7 +6,7 @@ Contexts are copied, to tasks and to threads, and a copy may outlive the handler
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from events.errors import PublishError
 from events.event import DomainEvent
-from events.publishing.held import hold
-from events.publishing.sessions import connection_of
+from events.ledger import Envelope
+from events.publishing.held import Write, hold
 
 Append = Callable[[Connection], None]  # writes events in the transaction of a connection
 
@@ -41,13 +41,13 @@ class Running(ABC):
             PublishError: the delivery has ended.
         """
 
-    def write_in_time(self, append: Append) -> None:
+    def write_in_time(self, write: Write, rows: Sequence[Envelope]) -> None:
         """Write events in the delivery's transaction: at once, or before it ends where that would block an event loop.
 
         Raises:
             PublishError: the delivery has ended.
         """
-        self.write(append)
+        self.write(lambda connection: write(connection, rows))
 
     async def run(self, work: Callable[[], None]) -> None:
         """Call code that publishes, from an event loop."""
@@ -157,7 +157,10 @@ class RunningOnLoop(Running):
                 f"AsyncConnection; use `await publish_async(event)`"
             )
 
-    def write_in_time(self, append: Append) -> None:
+    def write_in_time(self, write: Write, rows: Sequence[Envelope]) -> None:
+        def append(connection: Connection) -> None:
+            write(connection, rows)
+
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -168,7 +171,7 @@ class RunningOnLoop(Running):
             return
         self._check()
         if (session := self._session()) is not None:
-            hold(session, lambda session: append(connection_of(session)))
+            hold(session, write, rows)
         elif self._connection().in_nested_transaction():
             raise PublishError(
                 f"handler {self._handler!r} is in a savepoint of an AsyncConnection, which can't be written to from "

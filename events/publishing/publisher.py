@@ -13,7 +13,7 @@ from events.errors import PublishError
 from events.event import DomainEvent, Metadata
 from events.ledger import CAUSE_SENT_AS, Carrier, EventLog, encode, merged, sender_of
 from events.publishing.current import given
-from events.publishing.held import blocks, hold
+from events.publishing.held import can_hold, hold
 from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
 from events.tracing import HEADERS, PublishTracing, carried
@@ -40,21 +40,24 @@ class Publisher:
         session: Session | scoped_session[Any] | Connection | None = None,
         versions: Sequence[int] = (),
         in_time: bool = False,
+        is_text: bool = False,
     ) -> None:
         """See `events.publish`.
 
         Args:
             versions: the aggregate's version after each event, if the aggregate counts them.
-            in_time: where writing would block an event loop, write when the transaction commits.
+            in_time: write when the transaction commits, if that is of use: many events in one statement, and where
+                writing at once would block an event loop.
+            is_text: see events.ledger.encode.
         """
         batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
         if session is None and (session := given()) is not None:
             in_time = True
         if self._tracing is None or not self._tracing.is_on():
-            self._write(batch, session, versions, None, in_time=in_time)
+            self._write(batch, session, versions, None, in_time=in_time, is_text=is_text)
         else:
             with self._tracing.publishing(batch) as traces:
-                self._write(batch, session, versions, traces, in_time=in_time)
+                self._write(batch, session, versions, traces, in_time=in_time, is_text=is_text)
 
     def _write(
         self,
@@ -64,6 +67,7 @@ class Publisher:
         traces: Sequence[Carrier] | None,
         *,
         in_time: bool,
+        is_text: bool,
     ) -> None:
         cause = running.get()
         envelopes = [
@@ -72,18 +76,20 @@ class Publisher:
                 max_bytes=self._max_bytes,
                 metadata=_with_causation(event, cause, traces[index] if traces else None),
                 version=versions[index] if versions else 1,
+                is_text=is_text,
             )
             for index, event in enumerate(batch)
         ]
         if not envelopes:
             return
-        append = partial(self._log.append, envelopes=envelopes)
-        if in_time and isinstance(session, Session) and blocks(session):
-            hold(session, lambda session: append(connection_of(session)))
+        if in_time and isinstance(session, Session) and can_hold(session):
+            hold(session, self._log.append, envelopes)
         elif session is not None:
-            append(connection_of(session))
+            self._log.append(connection_of(session), envelopes)
+        elif cause is not None and in_time:
+            cause.write_in_time(self._log.append, envelopes)
         elif cause is not None:
-            (cause.write_in_time if in_time else cause.write)(append)
+            cause.write(partial(self._log.append, envelopes=envelopes))
         else:
             self._log.append_alone(envelopes)
 

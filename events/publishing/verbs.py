@@ -36,8 +36,9 @@ def publish(
     """Publish one event or several.
 
     With `session` (a Session, scoped_session or Connection) the events are written at once, in its transaction: they
-    share the fate of the rows that are written beside them, in a savepoint for example. Without, they join that of a
-    `with events.transaction(...)` around, or, inside a handler, the handler's transaction. Otherwise they are durable when this returns. Several events are written in one round trip.
+    share the fate of the rows that are written beside them, in a savepoint for example. Without, they belong to the
+    transaction of a `with events.transaction(...)` around, or, inside a handler, to the handler's. Otherwise they are
+    durable when this returns. Several events are written in one round trip.
     Publishing an event again that is stored already changes nothing.
 
     Raises:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from events.worker.exits import is_run_by_celery
     from events.worker.installing import install
     from events.worker.plain_tasks.outbox import outbox
+    from events.worker.plain_tasks.transactional import TransactionalTask, transactional
 else:
     from events.lazily import rooms
 
@@ -24,15 +25,18 @@ else:
             "exits": "is_run_by_celery",
             "installing": "install",
             "plain_tasks.outbox": "outbox",
+            "plain_tasks.transactional": "TransactionalTask transactional",
         },
     )
 
 __all__ = [
     "LedgerApp",
+    "TransactionalTask",
     "build_app",
     "check_celeryconfig",
     "install",
     "is_run_by_celery",
     "outbox",
     "required_settings",
+    "transactional",
 ]

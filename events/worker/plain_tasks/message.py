@@ -3,7 +3,6 @@
 Both the body and all that is said about it are JSON in a text: so each number, NUL and NaN comes back as it went in.
 """
 
-import json
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,7 +60,7 @@ def body_of(task: str, body: Sequence[Any], serializer: str) -> str:
         PublishError: an argument is no JSON; or JSON would change it, and the app's own serializer would not.
     """
     try:
-        text = dumps(body, separators=_WORDS)
+        text: str = dumps(body, separators=_WORDS)
         if serializer == "json":  # what that changes, it always did
             return text
         args, kwargs, _ = loads(text)
@@ -81,7 +80,7 @@ def message_of(options: Mapping[str, Any], task: str) -> str:
     if declare := told.pop("declare", None):
         told["declare"] = [_described(queue) for queue in declare]
     try:
-        return dumps(told, separators=_WORDS)
+        return str(dumps(told, separators=_WORDS))
     except (TypeError, ValueError, RecursionError) as error:
         culprit = next((name for name, value in told.items() if _error_of(value)), "headers")
         inner = told.get("headers")
@@ -142,13 +141,8 @@ def _is_same(one: Any, other: Any) -> bool:
         return [*map(_typed, one)] == [*map(_typed, other)] and all(_is_same(one[key], other[key]) for key in one)
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_is_same, one, other))
-    return bool(one == other or (one != one and other != other))  # noqa: PLR0124 - NaN
+    return bool(one == other or (one != one and other != other))
 
 
 def _typed(key: object) -> tuple[type, object]:
     return type(key), key
-
-
-def plain_json(value: object) -> str:
-    """Compact JSON of plain values."""
-    return json.dumps(value, separators=_WORDS)

@@ -1,4 +1,4 @@
-"""`events.outbox(app)`: a task that is sent in a transaction is a row of that transaction, and is sent when it commits."""
+"""`events.outbox(app)`: a task that is sent in a transaction is a row of it until it commits, and is sent then."""
 
 import sys
 from collections.abc import Callable
@@ -63,22 +63,26 @@ class Outbox:
         """
         options |= {"args": args, "kwargs": kwargs, "countdown": countdown, "eta": eta}
         session = options.pop("session", None)
-        if connection is not None or not self._is_for(name, options.get("task_type")):
+        task = options.get("task_type") or self._task(name)
+        if getattr(task, "is_exactly_once", False):
+            return task.apply_async(task_id=task_id, session=session, **options)
+        if connection is not None or not self._is_for(task):
             if session is not None:
                 raise PublishError(f"task {name}: session= and connection= exclude each other")
             return self._send(name, task_id=task_id, producer=producer, connection=connection, **options)
-        joins, session = self._transaction(session)
+        joins, session = self.transaction(session)
         if not joins and self.has_broker:
             return self._send(name, task_id=task_id, producer=producer, **options)
         return self._store(name, task_id or uuid(), session, options)
 
-    def _is_for(self, name: str, task: Any) -> bool:
-        if self.is_for_all:
-            return True
-        task = task if task is not None else self.app.tasks.get(name)
-        return bool(getattr(task, "is_transactional", False))
+    def _task(self, name: str) -> Any:
+        """The task of that name, if this process has it."""
+        return self.app.tasks.get(name) if self.app.finalized or self.app.autofinalize else None
 
-    def _transaction(self, session: object) -> tuple[bool, Session | Connection | None]:
+    def _is_for(self, task: Any) -> bool:
+        return self.is_for_all or bool(getattr(task, "is_transactional", False))
+
+    def transaction(self, session: object) -> tuple[bool, Session | Connection | None]:
         """Whether the present code is in a transaction; and its session, if that isn't the delivery's own."""
         if session is not None:
             return True, transacting(session)
@@ -110,7 +114,7 @@ class Outbox:
 
     def _publish(self, event: TaskMessage, session: Session | Connection | None) -> None:
         try:
-            get_pipeline().publisher.publish(event, session=session, in_time=True)
+            get_pipeline().publisher.publish(event, session=session, in_time=True, is_text=True)
         except PayloadTooLarge as error:
             raise PayloadTooLarge(f"task {event.task}, as {error}") from None
 
@@ -121,8 +125,8 @@ _outboxes: WeakKeyDictionary[Celery, Outbox] = WeakKeyDictionary()
 def outbox(app: Celery, *, sessions: Any = None, name: str | None = None) -> None:
     """Make each task of this Celery app a part of the transaction in which it is sent: in `celery.py`, once.
 
-    `task.delay()` and all other ways to send a task, in a transaction of a SQLAlchemy session or in a handler, store the
-    task in that transaction. When it has committed, a worker with handlers sends it; if it rolls back, nobody does.
+    `task.delay()` and all other ways to send a task, in a transaction of a SQLAlchemy session or in a handler, store
+    the task in that transaction. When it has committed, a worker with handlers sends it; if it rolls back, nobody does.
     Outside of a transaction a task is sent at once, as ever; or stored by itself, if the app has no broker.
 
     Args:
@@ -130,7 +134,8 @@ def outbox(app: Celery, *, sessions: Any = None, name: str | None = None) -> Non
             them; also those of asyncio. Default all sessions of the process.
         name: what the ledger calls this app; default the app's own name.
     Raises:
-        ConfigurationError: `app` is no Celery app, is that of `celery -A events`, has no name, or has an outbox already.
+        ConfigurationError: `app` is no Celery app, is that of `celery -A events`, has no name, or has an outbox
+            already.
     """
     caller = sys._getframe(1)
     made = outbox_of(app, f"events.outbox() at {caller.f_code.co_filename}:{caller.f_lineno}", name)

@@ -1,7 +1,7 @@
 """Sends plain tasks that were committed: a handler of batches, with a connection of its own to the app's broker.
 
-RabbitMQ confirms each message, and returns one for which there is no queue; Redis gets a batch at once. While the broker
-is away no task is to blame: all are tried again, for about 16 hours.
+RabbitMQ confirms each message, and returns one for which there is no queue; Redis gets a batch at once. While the
+broker is away no task is to blame: all are tried again, for about 16 hours.
 """
 
 import os

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from events import publish
-from depot.tasks import CrateMoved
 from support.depot import Depot
 
 MODES = ["redis", "rabbitmq", "sqlite", "postgres"]
