@@ -49,7 +49,7 @@ from events.handling import Attempt, Delivery, around_handlers, handles, on_atte
 from events.integration import IntegrationEvent
 from events.ledger import EventMetrics
 from events.pipeline import get_engine, metrics, on_migrate
-from events.publishing import publish, publish_async
+from events.publishing import publish, publish_async, transaction
 from events.retry import Retry, RetryAfter, hours, minutes, seconds
 
 __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
@@ -80,6 +80,10 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
     "translates",
     # an application's own Celery app
     "install",
+    "outbox",
+    "transaction",
+    "transactional",
+    "TransactionalTask",
     # operating
     "metrics",
     "EventMetrics",
@@ -99,14 +103,14 @@ __all__ = [  # noqa: RUF022 - grouped by idea, in the order one meets them
 
 if TYPE_CHECKING:
     from events.aggregate import AggregateRoot, publish_recorded
-    from events.worker import install
+    from events.worker import TransactionalTask, install, outbox, transactional
 
     __version__: str
 else:  # unseen by type checkers, which would take any name for one of ours
 
     def __getattr__(name: str) -> object:
         """`__version__`; the names of events.aggregate, which changes SQLAlchemy's sessions when it is imported; and
-        `install`, which is of use to programs with Celery alone."""
+        those of events.worker, which are of use to programs with Celery alone."""
         if name == "__version__":
             from events.release import own_version
 
@@ -115,8 +119,8 @@ else:  # unseen by type checkers, which would take any name for one of ours
             from events import aggregate
 
             return getattr(aggregate, name)
-        if name == "install":
+        if name in ("install", "outbox", "transactional", "TransactionalTask"):
             from events import worker
 
-            return worker.install
+            return getattr(worker, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@
     │   ├── TransactionMisused  it committed or rolled back the delivery's own transaction
     │   ├── KeepsToItself       it changes more than rows, so its deliveries share no transaction
     │   ├── WorkerLost          its process died, or its lease ran out
+    │   ├── TaskFailed          a plain task failed that a worker without a broker ran
     │   ├── Terminated          its process was ended by remote control
     │   └── TimeLimitExceeded   it ran longer than its time limit
     ├── ForkedInTransaction     this process was forked within a transaction on SQLite, and may not use that file
@@ -112,6 +113,10 @@ class KeepsToItself(HandlerError):
 
 class WorkerLost(HandlerError):
     """The process that ran the handler died, or stopped extending its lease."""
+
+
+class TaskFailed(HandlerError):
+    """A plain task failed that a worker without a broker ran; the cause is the task's own error. Never retried."""
 
 
 class Terminated(HandlerError):

@@ -11,6 +11,7 @@
 production. Retries are run at once instead of after their delay.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -67,6 +68,10 @@ class InlinePipeline(Pipeline):
 
     def run(self) -> list[tuple[Wakeup, Result]]:
         """Deliver until nothing is due; every attempt with its outcome, in order. Retries don't wait."""
+        if "events.worker.plain_tasks.outbox" in sys.modules:  # the application has plain tasks of that kind
+            from events.worker.plain_tasks.handlers import register_outboxes
+
+            register_outboxes()
         check_needs()
         self.subscribe()
         relay, deliverer = self.relay(), self.deliverer("inline")

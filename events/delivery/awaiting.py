@@ -108,7 +108,7 @@ class Call:
             self.kept = delivery.kept
         else:
             given = self._sql(transaction)
-            delivery = RunningOnLoop(handler.name, event, transaction, self._connection)
+            delivery = RunningOnLoop(handler.name, event, transaction, self._connection, lambda: self.session)
         running.set(delivery)  # in the task's own context, which ends with it
         try:
             function = provided.call_of(handler, giving(handler, self.claims, self._events, given))
@@ -116,6 +116,8 @@ class Call:
             if transaction is not None:
                 if not transaction.is_whole:
                     raise ended_by(handler)
+                if isinstance(delivery, RunningOnLoop) and delivery.kept:
+                    await transaction.run(delivery.write_kept)
                 if self.session is not None:
                     await transaction.run(self.session.finish)
         finally:

@@ -9,6 +9,7 @@ from events.handling.kinds import ASYNC_SQL, SQL, Delivery, Wanted
 from events.handling.loading import load_handlers, other_events
 from events.handling.needs import Needs, Step
 from events.handling.observing import Attempt, Observing, around_handlers, on_attempt
+from events.handling.parameters import injected
 from events.handling.providing import Provider, provided_instead, provides
 from events.handling.registry import (
     Handler,
@@ -40,6 +41,7 @@ __all__ = [
     "check_needs",
     "handler_named",
     "handles",
+    "injected",
     "load_handlers",
     "on_attempt",
     "other_events",

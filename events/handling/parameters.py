@@ -84,6 +84,25 @@ def plan(
     return wanted, asks
 
 
+def injected(function: Callable[..., object], what: str) -> dict[str, Wanted]:
+    """What to pass to those parameters of a task that ask for SQL, or for the delivery. All others are arguments.
+
+    Raises:
+        DefinitionError: such a parameter is positional-only; or the kinds of SQL exclude each other. It begins with
+            `what`.
+    """
+    wanted: dict[str, Wanted] = {}
+    for parameter in parameters_of(function, what):
+        found = wanted_by(parameter.choices, (), False)
+        if parameter.is_various or found is None or found is Wanted.EVENT:
+            continue
+        if parameter.is_positional_only:
+            raise DefinitionError(f"{what}: parameter {parameter.name!r} is injected by its name; remove the '/'")
+        wanted[parameter.name] = found
+    _check_kinds(wanted, what, is_async=is_async(function))
+    return wanted
+
+
 def is_async(function: Callable[..., object]) -> bool:
     """Whether it is `async def`, below its decorators."""
     return inspect.iscoroutinefunction(inspect.unwrap(inner(function)))

@@ -3,6 +3,7 @@
 May import: tracing, ledger and the words below; never a broker. Open first: `verbs`, then `publisher`.
 """
 
+from events.publishing.current import begun, choice_of, given, transacting, transaction, watch
 from events.publishing.joining import Running, RunningInThread, RunningOnLoop, RunningWithoutSql, running
 from events.publishing.publisher import Publisher
 from events.publishing.sessions import connection_of
@@ -14,9 +15,15 @@ __all__ = [
     "RunningInThread",
     "RunningOnLoop",
     "RunningWithoutSql",
+    "begun",
+    "choice_of",
     "connection_of",
+    "given",
     "provide",
     "publish",
     "publish_async",
     "running",
+    "transacting",
+    "transaction",
+    "watch",
 ]

@@ -6,14 +6,17 @@ Contexts are copied, to tasks and to threads, and a copy may outlive the handler
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Protocol
 
 from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 
 from events.errors import PublishError
 from events.event import DomainEvent
+from events.ledger import Envelope
+from events.publishing.held import Write, hold
 
 Append = Callable[[Connection], None]  # writes events in the transaction of a connection
 
@@ -37,6 +40,14 @@ class Running(ABC):
         Raises:
             PublishError: the delivery has ended.
         """
+
+    def write_in_time(self, write: Write, rows: Sequence[Envelope]) -> None:
+        """Write events in the delivery's transaction: at once, or before it ends where that would block an event loop.
+
+        Raises:
+            PublishError: the delivery has ended.
+        """
+        self.write(lambda connection: write(connection, rows))
 
     async def run(self, work: Callable[[], None]) -> None:
         """Call code that publishes, from an event loop."""
@@ -109,14 +120,25 @@ class RunningOnLoop(Running):
     Args:
         transaction: runs what uses the connection.
         connection: returns the connection; it is called within `transaction.run`.
+        session: returns the handler's session, if it has one.
+
+    Attributes:
+        kept: what is still to be written before the transaction ends, by `write_kept`.
     """
 
     def __init__(
-        self, handler: str, event: DomainEvent | None, transaction: OnLoop, connection: Callable[[], Connection]
+        self,
+        handler: str,
+        event: DomainEvent | None,
+        transaction: OnLoop,
+        connection: Callable[[], Connection],
+        session: Callable[[], Session | None] = lambda: None,
     ) -> None:
         super().__init__(handler, event)
+        self.kept: list[Append] = []
         self._transaction = transaction
         self._connection = connection
+        self._session = session
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()  # two tasks can't use the connection at the same time
 
@@ -134,6 +156,35 @@ class RunningOnLoop(Running):
                 f"publish() would block the event loop of handler {self._handler!r}, which has an AsyncSession or "
                 f"AsyncConnection; use `await publish_async(event)`"
             )
+
+    def write_in_time(self, write: Write, rows: Sequence[Envelope]) -> None:
+        def append(connection: Connection) -> None:
+            write(connection, rows)
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.write(append)
+            return
+        if self._transaction.is_within():
+            self.write(append)
+            return
+        self._check()
+        if (session := self._session()) is not None:
+            hold(session, write, rows)
+        elif self._connection().in_nested_transaction():
+            raise PublishError(
+                f"handler {self._handler!r} is in a savepoint of an AsyncConnection, which can't be written to from "
+                f"here: `await connection.run_sync(lambda _: task.delay(...))`"
+            )
+        else:
+            self.kept.append(append)
+
+    def write_kept(self) -> None:
+        """Write what was kept; to be called within `transaction.run`."""
+        kept, self.kept = self.kept, []
+        for append in kept:
+            append(self._connection())
 
     async def run(self, work: Callable[[], None]) -> None:
         async with self._lock:  # the delivery doesn't end meanwhile

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session, scoped_session
 from events.errors import PublishError
 from events.event import DomainEvent, Metadata
 from events.ledger import CAUSE_SENT_AS, Carrier, EventLog, encode, merged, sender_of
+from events.publishing.current import given
+from events.publishing.held import can_hold, hold
 from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
 from events.tracing import HEADERS, PublishTracing, carried
@@ -37,14 +39,25 @@ class Publisher:
         *,
         session: Session | scoped_session[Any] | Connection | None = None,
         versions: Sequence[int] = (),
+        in_time: bool = False,
+        is_text: bool = False,
     ) -> None:
-        """See `events.publish`. `versions`: the aggregate's version after each event, if the aggregate counts them."""
+        """See `events.publish`.
+
+        Args:
+            versions: the aggregate's version after each event, if the aggregate counts them.
+            in_time: write when the transaction commits, if that is of use: many events in one statement, and where
+                writing at once would block an event loop.
+            is_text: see events.ledger.encode.
+        """
         batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
+        if session is None and (session := given()) is not None:
+            in_time = True
         if self._tracing is None or not self._tracing.is_on():
-            self._write(batch, session, versions, None)
+            self._write(batch, session, versions, None, in_time=in_time, is_text=is_text)
         else:
             with self._tracing.publishing(batch) as traces:
-                self._write(batch, session, versions, traces)
+                self._write(batch, session, versions, traces, in_time=in_time, is_text=is_text)
 
     def _write(
         self,
@@ -52,6 +65,9 @@ class Publisher:
         session: Session | scoped_session[Any] | Connection | None,
         versions: Sequence[int],
         traces: Sequence[Carrier] | None,
+        *,
+        in_time: bool,
+        is_text: bool,
     ) -> None:
         cause = running.get()
         envelopes = [
@@ -60,13 +76,18 @@ class Publisher:
                 max_bytes=self._max_bytes,
                 metadata=_with_causation(event, cause, traces[index] if traces else None),
                 version=versions[index] if versions else 1,
+                is_text=is_text,
             )
             for index, event in enumerate(batch)
         ]
         if not envelopes:
             return
-        if session is not None:
+        if in_time and isinstance(session, Session) and can_hold(session):
+            hold(session, self._log.append, envelopes)
+        elif session is not None:
             self._log.append(connection_of(session), envelopes)
+        elif cause is not None and in_time:
+            cause.write_in_time(self._log.append, envelopes)
         elif cause is not None:
             cause.write(partial(self._log.append, envelopes=envelopes))
         else:

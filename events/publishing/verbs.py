@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from events.event import DomainEvent
+from events.publishing.current import given
 from events.publishing.joining import running
 from events.publishing.publisher import Publisher
 from events.publishing.sessions import async_session_of
@@ -35,8 +36,9 @@ def publish(
     """Publish one event or several.
 
     With `session` (a Session, scoped_session or Connection) the events are written at once, in its transaction: they
-    share the fate of the rows that are written beside them, in a savepoint for example. Inside a handler they join the
-    handler's transaction. Otherwise they are durable when this returns. Several events are written in one round trip.
+    share the fate of the rows that are written beside them, in a savepoint for example. Without, they belong to the
+    transaction of a `with events.transaction(...)` around, or, inside a handler, to the handler's. Otherwise they are
+    durable when this returns. Several events are written in one round trip.
     Publishing an event again that is stored already changes nothing.
 
     Raises:
@@ -66,6 +68,8 @@ async def publish_async(
     """
     if session is not None:
         await async_session_of(session).run_sync(lambda sync: publish(events, session=sync))
+    elif given() is not None:
+        publish(events)
     elif (cause := running.get()) is not None:
         await cause.run(lambda: publish(events))
     else:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from events.worker.config import check_celeryconfig, required_settings
     from events.worker.exits import is_run_by_celery
     from events.worker.installing import install
+    from events.worker.plain_tasks.outbox import outbox
+    from events.worker.plain_tasks.transactional import TransactionalTask, transactional
     from events.worker.tasks_beside import app_of_plain_tasks
 else:
     from events.lazily import rooms
@@ -23,16 +25,21 @@ else:
             "config": "check_celeryconfig required_settings",
             "exits": "is_run_by_celery",
             "installing": "install",
-            "plain_tasks": "app_of_plain_tasks",
+            "plain_tasks.outbox": "outbox",
+            "plain_tasks.transactional": "TransactionalTask transactional",
+            "tasks_beside": "app_of_plain_tasks",
         },
     )
 
 __all__ = [
     "LedgerApp",
+    "TransactionalTask",
     "app_of_plain_tasks",
     "build_app",
     "check_celeryconfig",
     "install",
     "is_run_by_celery",
+    "outbox",
     "required_settings",
+    "transactional",
 ]

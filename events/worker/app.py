@@ -20,6 +20,7 @@ from events.worker.logs import log_in_json, log_in_text
 from events.worker.monitoring_step import MonitoringStep
 from events.worker.outcome_lines import OutcomeLines
 from events.worker.parking import ALL_REASONS
+from events.worker.plain_tasks.handlers import register_outboxes
 from events.worker.presence_step import PresenceStep
 from events.worker.signals import leave_signals_to_parent
 from events.worker.startup_lines import FirstLines
@@ -36,6 +37,7 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     """
     settings = pipeline.settings
     pipeline.register_bridges()
+    register_outboxes()
     check_needs()
     handlers = list(all_handlers())
     longest = config.longest_limit(settings)

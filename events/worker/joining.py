@@ -22,6 +22,7 @@ from events.worker.ledger_step import LedgerStep
 from events.worker.monitoring_step import MonitoringStep
 from events.worker.outcome_lines import OutcomeLines
 from events.worker.parking import ALL_REASONS
+from events.worker.plain_tasks.handlers import register_outboxes
 from events.worker.presence_step import PresenceStep
 from events.worker.signals import leave_signals_to_parent
 from events.worker.tasks import DeliveryTask, delivery_task, record_lost_process
@@ -70,6 +71,7 @@ def _runs_handler() -> bool:
 def _host(app: Celery, pipeline: Pipeline) -> Host:
     """The host of a worker that begins; makes each handler a task of the app. Raises ConfigurationError."""
     pipeline.register_bridges()
+    register_outboxes()
     check_needs()
     handlers = list(all_handlers())
     for handler in handlers:

@@ -79,6 +79,7 @@ def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
         held,
         idle,
         latency,
+        outbox,
         publishing,
         relaying,
         writes,
@@ -99,6 +100,7 @@ def asked_for(rig: Rig, options: Options) -> Iterator[Measurement]:
         children,
         aged,
         awaiting,
+        outbox,
     ):
         for measurement in family.measurements(rig, options):
             if options.rivals if measurement.target is None else measurement.target in options.targets:

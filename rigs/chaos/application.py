@@ -8,6 +8,7 @@ import os
 import time
 
 from sqlalchemy import Connection, insert, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, handles, publish, seconds
@@ -28,6 +29,8 @@ ALSO_EXPECTED = {
     "Tenanted": ("writes_as_its_tenant",),
     "Contended": ("waits_in_a_coroutine",),
     "ShelfChanged": ("shelves",),
+    "Awaited": ("waits_with_a_session",),
+    "Tasked": ("charges",),
 }
 HOPELESS = "is_hopeless"  # ends as a dead letter, always
 FOLLOWS = "follows"  # one for each effect of `publishes`
@@ -72,6 +75,14 @@ class Contended(DomainEvent):
     pass
 
 
+class Awaited(DomainEvent):
+    pass
+
+
+class Tasked(DomainEvent):
+    """Never published: only its id is used, by plain tasks."""
+
+
 class ShelfChanged(DomainEvent):
     pass
 
@@ -81,9 +92,9 @@ class SignWanted(DomainEvent):
 
 
 KINDS: dict[str, type[DomainEvent]] = {kind.__name__: kind for kind in (Ordered, Shaky, Slow, Chained, Hopeless)}
-ALSO = {kind.__name__: kind for kind in (Bound, Tenanted, Contended)}
+ALSO = {kind.__name__: kind for kind in (Bound, Tenanted, Contended, Awaited)}
 WEIGHTS = {"Ordered": 50, "Shaky": 15, "Slow": 5, "Chained": 20, "Hopeless": 10}
-ALSO_WEIGHTS = {"Bound": 20, "Tenanted": 20, "Contended": 10}
+ALSO_WEIGHTS = {"Bound": 20, "Tenanted": 20, "Contended": 10, "Awaited": 20}
 
 
 def expected(kind: str, *, control: bool) -> tuple[str, ...]:
@@ -175,9 +186,24 @@ async def waits_in_a_coroutine(event: Contended, connection: Connection, deliver
     connection.execute(insert(effects), row)
 
 
+@handles(Awaited, retry=PATIENT)
+async def waits_with_a_session(event: Awaited, session: AsyncSession, delivery: Delivery) -> None:
+    """Many at a time on one event loop, each in a transaction of its own."""
+    row = _begin(delivery)
+    await asyncio.sleep(0.02)
+    async with session.begin_nested():
+        await session.execute(insert(effects), row)
+    if is_unlucky(event.event_id, delivery.attempt):
+        raise ConnectionError("out of luck")
+
+
 @handles(ShelfChanged, retry=PATIENT)
 def shelves(event: ShelfChanged, session: Session, delivery: Delivery) -> None:
     session.execute(insert(effects), _begin(delivery))
+
+
+if os.environ.get("CHAOS_CONTROL") != "1":
+    from rigs.chaos import plain  # noqa: F401 - its tasks
 
 
 for _number, _name in SIGNS.items():

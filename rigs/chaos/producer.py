@@ -15,12 +15,13 @@ from collections.abc import Callable
 from sqlalchemy import insert
 
 from events import DomainEvent, get_engine
-from rigs.chaos.application import ALSO, ALSO_WEIGHTS, EXPECTED, KINDS, WEIGHTS, ShelfChanged
+from rigs.chaos.application import ALSO, ALSO_WEIGHTS, EXPECTED, KINDS, WEIGHTS, ShelfChanged, Tasked
 from rigs.chaos.tables import business
-from rigs.chaos.transactions import WAYS, OnPurpose, merged
+from rigs.chaos.transactions import WAYS, OnPurpose, by_tasks, merged
 
 ROLLED_BACK = 0.1  # share of transactions
 MERGED = 0.08  # share of transactions that save an aggregate
+TASKED = 0.15  # share of the others, that send plain tasks
 
 
 def main(path: str, rate: float, seed: int) -> None:
@@ -61,6 +62,9 @@ def _draw(dice: random.Random) -> tuple[DomainEvent, str, Transact]:
     if dice.random() < MERGED:
         shelved = ShelfChanged()
         return shelved, "ShelfChanged", lambda rolls_back, in_vain: merged(shelved, rolls_back, in_vain)
+    if dice.random() < TASKED:
+        tasked = Tasked()
+        return tasked, "Tasked", lambda rolls_back, in_vain: by_tasks(tasked, rolls_back, in_vain)
     weights = WEIGHTS | ALSO_WEIGHTS
     kind = dice.choices(list(weights), list(weights.values()))[0]
     event, way = (KINDS | ALSO)[kind](), dice.choice(WAYS)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from events import AggregateRoot, DomainEvent, get_engine, publish
-from rigs.chaos.application import Ordered, ShelfChanged
+from rigs.chaos.application import Ordered, ShelfChanged, Tasked
 from rigs.chaos.tables import SHELVES, business
 
 
@@ -130,6 +130,23 @@ def merged(event: ShelfChanged, rolls_back: bool, in_vain: Callable[[DomainEvent
         with suppress(OnPurpose), session.begin_nested():
             kept.change(lost)
             raise OnPurpose
+        _end(rolls_back)
+
+
+def by_tasks(event: Tasked, rolls_back: bool, in_vain: Callable[[DomainEvent], None]) -> None:
+    """Plain tasks beside a business row; and some, in a savepoint, are taken back."""
+    from rigs.chaos.plain import charges, tells
+
+    lost, number = Tasked(), str(event.event_id)
+    in_vain(lost)
+    with Session(get_engine()) as session, session.begin():
+        tells.apply_async((number,), task_id=number)
+        _write(session, event, "Tasked")
+        with suppress(OnPurpose), session.begin_nested():
+            tells.apply_async((str(lost.event_id),), task_id=str(lost.event_id))
+            charges.apply_async((str(lost.event_id),), task_id=str(lost.event_id))
+            raise OnPurpose
+        charges.apply_async((number,), task_id=number)
         _end(rolls_back)
 
 

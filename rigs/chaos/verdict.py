@@ -12,6 +12,8 @@ from sqlalchemy import Engine, text
 from rigs.chaos.application import FOLLOWS, HOPELESS, SIGNS, TENANTED, expected
 from rigs.chaos.tables import is_odd
 
+SENT = "sends"  # see rigs.chaos.plain, an application that this program must not become
+
 Key = tuple[str, str]  # event id, handler
 
 
@@ -78,6 +80,12 @@ def judge(
         dead = {(str(row[0]), row[1]) for row in connection.execute(
             text("SELECT event_id, handler FROM event_deliveries WHERE state = 'dead'"))}  # fmt: skip
         stored = {str(row[0]) for row in connection.execute(text("SELECT id FROM event_store"))}
+        stored |= {
+            row[0]
+            for row in connection.execute(
+                text("SELECT aggregate_id FROM event_store WHERE event_type LIKE 'tasks.%' OR event_type LIKE 'once.%'")
+            )
+        }
     effects: Counter[Key] = Counter((row.event_id, row.handler) for row in rows)
     followed = Counter(row.event_id if control else row.cause for row in rows if row.handler == FOLLOWS)
     waits = {tuple(line.split(" is ")[0].split(": ")) for line in unfinished if " is " in line}
@@ -92,6 +100,13 @@ def judge(
             given_up = handler == HOPELESS and (control or operated.get(event_id) == "discarding")
             if not effects[key] and key not in dead and key not in waits and not given_up:
                 verdict.lost.append(f"{event_id}: {handler} did nothing and is no dead letter")
+    begun = [line.split() for line in starts.read_text().splitlines()] if starts.exists() else []
+    if not control and not unfinished:
+        sent = {line[0] for line in begun if line[1] == SENT}
+        verdict.lost += [
+            f"{event_id}: its plain task was never sent" for event_id in sorted(real)
+            if said.kinds[event_id] == "Tasked" and event_id not in sent
+        ]  # fmt: skip
     for event_id, count in ((key[0], count) for key, count in effects.items() if key[1] == "publishes" and count):
         if followed[event_id] < 1 and not unfinished:
             verdict.lost.append(f"{event_id}: the event that `publishes` published was never handled")
@@ -108,7 +123,6 @@ def judge(
             and row.cause != (row.event_id if is_odd(row.event_id) else None)
         ]  # fmt: skip
 
-    begun = [line.split() for line in starts.read_text().splitlines()] if starts.exists() else []
     never = said.rolled_back | (said.in_doubt - business)
     # What the handlers publish themselves is in no producer's file, and may have been pruned.
     ours = real if control else real | (stored - never) | {row.event_id for row in rows if row.handler == FOLLOWS}
