@@ -5,7 +5,9 @@ they have `@shared_task`s and no app, it is an app of ours that sends these to a
 handlers. What can't be run here is said when a worker starts, and refused when it is sent: nothing waits in silence.
 """
 
-from celery import Celery
+from typing import Any
+
+from celery import Celery, signals
 from kombu import Connection
 
 from events.pipeline import Pipeline
@@ -81,6 +83,11 @@ def _add_handlers(app: Celery, pipeline: Pipeline) -> None:
     add_handlers(app, "`celery -A events`")
     if pipeline.settings.log_format == "json":
         log_in_json(pipeline.hooks)
+        signals.celeryd_after_setup.connect(_no_banner, weak=False)
+
+
+def _no_banner(instance: Any = None, **_: Any) -> None:
+    instance.quiet = True  # it is no JSON
 
 
 def _new_app(settings: Settings) -> Celery:

@@ -1,5 +1,6 @@
 """Plain Celery tasks beside handlers: they go where the application's own app sends them, or are refused at once."""
 
+import json
 import re
 import subprocess
 import sys
@@ -114,6 +115,18 @@ def test_beat_results_and_canvas_are_settings_of_celeryconfig(tmp_path: Path) ->
         assert asked.stdout.splitlines() == ["one", "['a', 'b']"], asked.stderr
         notes = tmp_path / "starts"
         eventually(lambda: notes.read_text().count("mailed beat") >= 2, "beat has sent")
+
+
+def test_the_log_is_json_if_it_should_be(tmp_path: Path) -> None:
+    with System("redis", tmp_path, handlers="tasks_of_its_own", log_format="json").in_use() as system:
+        worker = system.start_worker()
+        publish(OrderTaken(how="delay"))
+        noted(system, "mailed ann", "mailed async ann")
+        assert worker.stop() == 0
+        # Every line of the log is an object, those of plain tasks as well
+        lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+        assert any("shop.mail" in line["message"] for line in lines)
+        assert any(line.get("handler") == "on_order" for line in lines)
 
 
 def test_to_call_a_shared_task_is_to_call_a_function(tmp_path: Path) -> None:
