@@ -85,6 +85,25 @@ class NoApp(Celery):  # type: ignore[misc]
         _refuse(name, self._cure)
 
 
+class PlainApp(Celery):  # type: ignore[misc]
+    """Runs an application's `@shared_task`s beside handlers, if the application has no Celery app.
+
+    Attributes:
+        known: the names of the tasks that workers of this app have. They would drop a message with any other name, as
+            all of Celery's workers do; so to send one into their queue is refused.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("events", set_as_current=False, fixups=[])
+        self.known: frozenset[str] = frozenset()
+
+    def send_task(self, name: str, *arguments: Any, **options: Any) -> Any:
+        goes_elsewhere = any(options.get(where) is not None for where in ("queue", "exchange", "routing_key"))
+        if name not in self.known and not name.startswith("celery.") and not goes_elsewhere:
+            _refuse(name, _LATE)
+        return super().send_task(name, *arguments, **options)
+
+
 class NobodyElse(Control):  # type: ignore[misc]
     """Remote control without a broker: it reaches no worker, and no worker answers."""
 
@@ -104,7 +123,7 @@ class _NoAnswer(Inspect):  # type: ignore[misc]
 def own_app() -> Celery | None:
     """The application's own Celery app, if this thread has one: the one that was made last, or was made current."""
     current = _state._tls.current_app
-    return None if isinstance(current, LedgerApp | NoApp) else current
+    return None if isinstance(current, LedgerApp | NoApp | PlainApp) else current
 
 
 def _refuse(name: str, cure: str = _CURE) -> NoReturn:

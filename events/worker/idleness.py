@@ -25,10 +25,13 @@ class Idleness:
     """A sign for the watchdog, which calls `look`. Asks the broker on a connection of its own.
 
     Args:
+        queues: which queues the worker reads now: `cancel_consumer` may have taken some from it, or all.
         put_aside: how many messages the worker took, and passed on or parked before Celery saw them.
     """
 
-    def __init__(self, settings: Settings, queues: Sequence[str], put_aside: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, settings: Settings, queues: Callable[[], Sequence[str]], put_aside: Callable[[], int] = lambda: 0
+    ) -> None:
         self._settings = settings
         self._queues = queues
         self._put_aside = put_aside
@@ -63,7 +66,7 @@ class Idleness:
             received = sum(state.total_count.values()) + self._put_aside()  # each message that was taken
             if not state.reserved_requests and received == self._received:
                 messages_wait = self._messages_wait()
-                has_room = connected and not is_rabbitmq(self._settings)
+                has_room = connected and not is_rabbitmq(self._settings) and bool(self._queues())
         except Exception as error:
             log.debug("can't ask the broker whether messages wait: %s", error)
         now = time.monotonic()
@@ -79,4 +82,4 @@ class Idleness:
     def _messages_wait(self) -> bool:
         if self._transport is None:
             self._transport = open_transport(self._settings)
-        return any(self._transport.waiting(queue) for queue in self._queues)
+        return any(self._transport.waiting(queue) for queue in self._queues())

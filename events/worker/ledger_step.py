@@ -162,8 +162,8 @@ class LedgerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _start_watchdog(self, worker: Any) -> None:
         self._host.pulse.beat()
-        queues = queues_of(worker.app)
-        idleness = Idleness(self._pipeline.settings, queues, lambda: self._host.put_aside)
+        app = worker.app
+        idleness = Idleness(self._pipeline.settings, lambda: queues_of(app), lambda: self._host.put_aside)
         signs = {"Celery's event loop": lambda: 0.0 if idleness.blocked_by_task(worker) else self._host.pulse.silence()}
         if self._host.relay is not None:
             signs["the relay"] = self._host.relay.silence

@@ -5,15 +5,19 @@ they have `@shared_task`s and no app, it is an app of ours that sends these to a
 handlers. What can't be run here is said when a worker starts, and refused when it is sent: nothing waits in silence.
 """
 
-from celery import Celery
+import importlib
+from typing import Any
+
+from celery import Celery, signals
 from kombu import Connection
 
+from events.errors import ConfigurationError
 from events.pipeline import Pipeline
 from events.settings import Settings
 from events.text import redact
 from events.transport import is_rabbitmq
-from events.worker.celery_app import own_app
-from events.worker.config import application_settings
+from events.worker.celery_app import PlainApp, own_app
+from events.worker.config import CONFIG_MODULE, application_settings
 from events.worker.installing import add_handlers, has_handlers
 from events.worker.logs import log_in_json
 
@@ -24,7 +28,8 @@ def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
     Handlers must be loaded.
 
     Raises:
-        ConfigurationError: the application's celeryconfig.py breaks the promise.
+        ConfigurationError: the application's celeryconfig.py breaks the promise, or names a module that can't be
+            imported.
     """
     app = own_app()
     if app is not None:
@@ -35,14 +40,13 @@ def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
         return app
     if not pipeline.settings.broker_url:
         return None
-    app = _new_app(pipeline.settings)
-    if not plain_tasks_of(app):
+    own = _new_app(pipeline.settings)
+    if not own.known:
         return None
-    app.conf.update(application_settings())
-    app.set_current()
-    app.set_default()  # in the other threads
-    _add_handlers(app, pipeline)
-    return app
+    own.set_current()
+    own.set_default()  # in the other threads
+    _add_handlers(own, pipeline)
+    return own
 
 
 def plain_tasks_of(app: Celery) -> list[str]:
@@ -81,10 +85,15 @@ def _add_handlers(app: Celery, pipeline: Pipeline) -> None:
     add_handlers(app, "`celery -A events`")
     if pipeline.settings.log_format == "json":
         log_in_json(pipeline.hooks)
+        signals.celeryd_after_setup.connect(_no_banner, weak=False)
 
 
-def _new_app(settings: Settings) -> Celery:
-    app = Celery("events", set_as_current=False, fixups=[])
+def _no_banner(instance: Any = None, **_: Any) -> None:
+    instance.quiet = True  # it is no JSON
+
+
+def _new_app(settings: Settings) -> PlainApp:
+    app = PlainApp()
     app.conf.update(
         broker_url=settings.broker_url,
         broker_connection_retry_on_startup=True,
@@ -93,4 +102,13 @@ def _new_app(settings: Settings) -> Celery:
         task_default_queue=f"{settings.queue}.tasks",
         worker_send_task_events=True,  # for Flower
     )
+    app.conf.update(application_settings())
+    for name in (*app.conf.include, *app.conf.imports):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ConfigurationError(
+                f"{CONFIG_MODULE}.py: {name!r} of imports or include can't be imported: {type(error).__name__}: {error}"
+            ) from error
+    app.known = frozenset(plain_tasks_of(app))
     return app

@@ -1,5 +1,6 @@
 """Plain Celery tasks beside handlers: they go where the application's own app sends them, or are refused at once."""
 
+import json
 import re
 import subprocess
 import sys
@@ -114,6 +115,74 @@ def test_beat_results_and_canvas_are_settings_of_celeryconfig(tmp_path: Path) ->
         assert asked.stdout.splitlines() == ["one", "['a', 'b']"], asked.stderr
         notes = tmp_path / "starts"
         eventually(lambda: notes.read_text().count("mailed beat") >= 2, "beat has sent")
+
+
+LATE = """
+from celery import shared_task
+from pathlib import Path
+import os
+
+@shared_task(name="late.task")
+def late():
+    Path(os.environ["SHOP_STARTS"]).write_text("late\\n")
+"""
+SENDS_LATE = """
+from events import DomainEvent, Retry, handles
+
+class SentLate(DomainEvent): ...
+
+@handles(SentLate, retry=Retry(max_attempts=1))
+def send_late(event: SentLate) -> None:
+    from late_tasks import late
+
+    late.delay()
+"""
+
+
+@pytest.mark.parametrize("others", ["with other tasks", "alone"])
+def test_a_task_that_no_worker_would_know_is_refused(others: str, tmp_path: Path) -> None:
+    (tmp_path / "late_tasks.py").write_text(LATE)
+    (tmp_path / "sends_late.py").write_text(SENDS_LATE)
+    handlers = "sends_late,tasks_of_its_own" if others == "with other tasks" else "sends_late"
+    with System("redis", tmp_path, handlers=handlers).in_use() as system:
+        system.environment["PYTHONPATH"] += f":{tmp_path}"
+        # Given a handler that imports a task when it runs, after the worker has begun
+        system.start_worker()
+        told(system, "import events, sends_late\nevents.publish(sends_late.SentLate())")
+        # When it sends the task, Then it is told what to do, since no worker would know it
+        assert system.settled(1) == {"dead": 1}
+        (row,) = system.deliveries()
+        assert row.error.startswith("task 'late.task' is not sent: it is no task of a module that EVENTS_HANDLERS")
+        assert "\n" not in row.error
+
+
+def test_modules_of_celeryconfig_are_known(tmp_path: Path) -> None:
+    (tmp_path / "late_tasks.py").write_text(LATE)
+    (tmp_path / "sends_late.py").write_text(SENDS_LATE)
+    (tmp_path / "celeryconfig.py").write_text("imports = ('late_tasks',)\n")
+    with System("redis", tmp_path, handlers="sends_late").in_use() as system:
+        system.environment["PYTHONPATH"] += f":{tmp_path}"
+        system.start_worker()
+        told(system, "import events, sends_late\nevents.publish(sends_late.SentLate())")
+        noted(system, "late")
+        # And one that can't be imported is named
+        (tmp_path / "celeryconfig.py").write_text("imports = ('not_there',)\n")
+        ended = system.start(["celery", "-A", "events", "worker", "-n", "n@t"])
+        assert ended.exit_code() == 1
+        said = "events: celeryconfig.py: 'not_there' of imports or include can't be imported: ModuleNotFoundError"
+        assert said in ended.log.read_text()
+
+
+def test_the_log_is_json_if_it_should_be(tmp_path: Path) -> None:
+    with System("redis", tmp_path, handlers="tasks_of_its_own", log_format="json").in_use() as system:
+        worker = system.start_worker()
+        publish(OrderTaken(how="delay"))
+        noted(system, "mailed ann", "mailed async ann")
+        assert worker.stop() == 0
+        # Every line of the log is an object, those of plain tasks as well
+        lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+        assert any("shop.mail" in line["message"] for line in lines)
+        assert any(line.get("handler") == "on_order" for line in lines)
 
 
 def test_to_call_a_shared_task_is_to_call_a_function(tmp_path: Path) -> None:

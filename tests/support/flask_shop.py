@@ -55,9 +55,7 @@ class FlaskShop:
         try:
             with redis.Redis.from_url(self._results_url) as client:
                 client.flushall()
-            self.run("flask", "--app", "shop", "create-tables")
-            if self.state == AFTER:
-                self.run("events", "migrate")
+            self.run(*(("events", "migrate") if self.state == AFTER else ("flask", "--app", "shop", "create-tables")))
             self._start("flask", "--app", "shop", "run", "--port", str(self._port))
             eventually(lambda: self._answers(), "the shop is open", PATIENCE)
             yield self

@@ -1,6 +1,7 @@
 """`control cancel_consumer` and `add_consumer` choose among the queues of handlers while a worker runs."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -100,4 +101,28 @@ def test_a_worker_of_handlers_alone_knows_their_queues(tmp_path: Path) -> None:
         worker.wait_for("Canceling queue")
         told("add_consumer", queue)
         publish(OrderPlaced(order="1"))
+        system.settled(OF_AN_ORDER)
+
+
+@pytest.mark.parametrize("mode", sorted(BROKERS))
+def test_a_worker_that_has_left_its_queue_is_not_taken_for_one_that_hangs(mode: str, tmp_path: Path) -> None:
+    with System(mode, tmp_path, watchdog="5s").in_use() as system:
+        # Given a worker of `celery -A events` that has left its queue, in which messages wait
+        worker = system.start_worker()
+        queue = system.environment["EVENTS_QUEUE"]
+        command = ["celery", "-A", "events", "control", "-d", system.worker_names[0]]
+        system.start([*command, "cancel_consumer", queue]).exit_code()
+        worker.wait_for("Canceling queue")
+        publish(OrderPlaced(order="1"))
+        transport = open_transport(system.pipeline.settings)
+        try:
+            eventually(lambda: transport.waiting(queue), "they wait")
+        finally:
+            transport.close()
+        # When the watchdog has looked for long enough
+        since = time.monotonic()
+        eventually(lambda: time.monotonic() > since + 12 or not worker.alive(), "twice its time has passed")
+        # Then the worker lives, and runs them when it is told to
+        assert worker.alive(), worker.log.read_text()[-2000:]
+        system.start([*command, "add_consumer", queue]).exit_code()
         system.settled(OF_AN_ORDER)

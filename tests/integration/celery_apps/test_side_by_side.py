@@ -120,3 +120,17 @@ def test_a_handler_that_kills_its_process_costs_its_own_attempts_and_no_plain_ta
         assert market.ask("print([add.delay(i, i).get(timeout=60) for i in range(20)][-1])") == ["38"]
         # Then it is a dead letter, and they have run
         assert market.settled(1) == {"dead": 1}
+
+
+def test_the_worker_of_events_is_one_of_the_app_that_has_handlers(tmp_path: Path) -> None:
+    with Market("redis", tmp_path).in_use() as market:
+        # Given handlers' modules that import the application's app, which has called install()
+        market.environment["EVENTS_HANDLERS"] = "shop,market.tasks"
+        # When a worker is started by our name
+        worker = market.start(["celery", "-A", "events", "worker", "-c", "2", "-l", "INFO", "-n", "e@test"])
+        # Then it is as one of theirs: handlers use the app's broker, and both kinds run
+        worker.wait_for(f"handlers' deliveries come from {market.broker_url}")
+        publish(OrderPlaced(order="1"))
+        assert market.ask("print(add.delay(1, 2).get(timeout=60))") == ["3"]
+        market.settled(3)
+        assert set(market.effects().values()) == {1}

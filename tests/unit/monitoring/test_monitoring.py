@@ -64,7 +64,7 @@ def test_a_worker_that_gets_nothing_though_messages_wait_is_silent(monkeypatch: 
     queue, taken = SimpleNamespace(waiting=lambda _: 3), {"hear": 7}
     monkeypatch.setattr(state, "total_count", taken)
     monkeypatch.setattr("events.worker.idleness.open_transport", lambda _: queue)
-    idleness = Idleness(Settings(), ["q"])
+    idleness = Idleness(Settings(), lambda: ["q"])
     idleness.look()  # what it sees first it can't judge
     assert idleness.silence() == 0
     # When none comes, then it is silent since that was seen

@@ -12,7 +12,7 @@ def test_a_worker_that_only_passes_on_what_others_have_is_not_silent(
 ) -> None:
     # Given a worker without a task of its own, and messages that wait
     count = [0]
-    idleness = Idleness(Settings(broker_url=""), ["q"], lambda: count[0])
+    idleness = Idleness(Settings(broker_url=""), lambda: ["q"], lambda: count[0])
     monkeypatch.setattr(idleness, "_messages_wait", lambda: True)
     idleness.look()
     # When between two looks it passes on a message, or none

@@ -5,7 +5,7 @@ import os
 from celery.schedules import crontab
 from kombu import Queue
 
-DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://localhost/shop")
+DATABASE_URL = os.environ["DATABASE_URL"]
 
 broker_url = os.environ.get("BROKER_URL", "redis://localhost:6379/0")
 broker_connection_retry_on_startup = True
