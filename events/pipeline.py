@@ -25,7 +25,7 @@ from events.handling import (
 )
 from events.hooks import Hooks
 from events.integration import is_public
-from events.ledger import EventMetrics, Handled, Subscription
+from events.ledger import ALONG_WITHIN, EventMetrics, Handled, Subscription
 from events.operating import Correcting, DeadLetters, Inspection, ParkedMessages, Upkeep
 from events.publishing import Publisher, provide
 from events.relay import Relay, RelayLimits, Transport
@@ -171,7 +171,7 @@ class Pipeline:
                 max_attempts=handler.retry.max_attempts,
                 most=self._most(handler),
                 batch=handler.batch or takes_along(handler, self.settings.async_concurrency),
-                linger=handler.linger,
+                linger=ALONG_WITHIN if takes_along(handler, self.settings.async_concurrency) else handler.linger,
                 masked=event.masked_fields,
                 public=is_public(event),
             )

@@ -6,10 +6,10 @@ decides what becomes of a failure, and `outages` waits for a database that is aw
 May import: handling, publishing, ledger, hooks and the words below; no SQL, no Celery. Open first: `deliverer`.
 """
 
-from events.delivery.company import TAKES_ALONG
 from events.delivery.deliverer import Deliverer
 from events.delivery.provided import Provided
 from events.delivery.side_by_side import runs_side_by_side, takes_along
+from events.delivery.taking_along import TAKES_ALONG
 
 __all__ = [
     "TAKES_ALONG",

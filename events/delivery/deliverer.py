@@ -123,13 +123,13 @@ class Deliverer:
         """Lines for people, about the handlers that have run over their time limit."""
         return self._tools.heartbeat.overdue()
 
-    def abandon(self, handler: str, tokens: Mapping[UUID, int], error: BaseException) -> int:
+    def abandon(self, handler: str, tokens: Mapping[UUID, int], error: BaseException, worker: str = "") -> int:
         """Record that the process which ran these attempts is gone. Attempts that have an outcome stay as they are.
 
-        Returns how many had none.
+        Returns how many had none. `worker`: its name, if what it had taken along is to be handed back, too.
         """
         delay = handler_named(handler).retry.backoff_after(1)
-        if lost := self._tools.inbox.abandon(handler, tokens, failure_of(error), delay):
+        if lost := self._tools.inbox.abandon(handler, tokens, failure_of(error), delay, worker):
             self._hooks.expired(lost)
         return lost
 

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import os
 import threading
+import time
 import weakref
 from asyncio import CancelledError
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextvars import Context
 from typing import Any
 
@@ -16,6 +17,7 @@ from events.handling import Provider
 log = logging.getLogger("events.delivery")
 
 _CLOSE_WITHIN = 5.0  # seconds
+_LOOK = 0.05  # seconds between looks whether a loop has ended
 
 
 class Kept:
@@ -80,6 +82,7 @@ class LoopThings:
         self._all: dict[Provider, _Keeper] = {}
         self._latest: _Keeper | None = None
         self._done = threading.Event()
+        self._closing: asyncio.Task[None] | None = None
 
     async def thing(self, provider: Provider, arguments: Mapping[str, Any]) -> Any:
         """The thing. Raises the factory's errors; the next call tries again."""
@@ -92,14 +95,22 @@ class LoopThings:
 
     def close_from_outside(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close all, from another thread than the loop's."""
+        closing, until = self._close(), time.monotonic() + _CLOSE_WITHIN
         try:
-            closing = asyncio.run_coroutine_threadsafe(self._close(), loop)
+            loop.call_soon_threadsafe(lambda: self._begin_to_close(closing))
         except RuntimeError:  # the loop has ended, and closed all before
+            closing.close()
             return
-        if not self._done.wait(_CLOSE_WITHIN) and not loop.is_closed():
-            closing.cancel()
-            left = ", ".join(str(one) for one, keeper in self._all.items() if not keeper.has_ended)
+        while not (self._done.wait(_LOOK) or loop.is_closed()) and time.monotonic() < until:
+            pass
+        if self._closing is None:  # the loop ended meanwhile, and so closed all, or hangs
+            closing.close()
+        if not (self._done.is_set() or loop.is_closed()):
+            left = ", ".join(str(one) for one, keeper in self._all.items() if not keeper.is_closed)
             log.warning("%s didn't close what was made within %g s", left or "an event loop", _CLOSE_WITHIN)
+
+    def _begin_to_close(self, closing: Coroutine[Any, Any, None]) -> None:
+        self._closing = asyncio.get_running_loop().create_task(closing)
 
     async def _close(self) -> None:
         try:
@@ -128,6 +139,10 @@ class _Keeper:
     @property
     def has_ended(self) -> bool:
         return self._task.done() or self._over.is_set()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._task.done()
 
     async def wait(self) -> Any:
         """The thing, once it is there."""

@@ -74,9 +74,18 @@ class SideBySideRunner:
         """
         begin = self._tools.inbox.awaited(handler.name) if wants_sql(handler) else None
         take = self._along if takes_along(handler, self._at_once) else None
-        group = Company(self._tools, self._aside, handler, claims, begin, self._at_once, take, along)
-        group.limit = self._limit_of(handler).total_seconds()
-        group.leave_after = self._leave_after
+        group = Company(
+            self._tools,
+            self._aside,
+            handler,
+            claims,
+            begin=begin,
+            at_once=self._at_once,
+            limit=self._limit_of(handler).total_seconds(),
+            leave_after=self._leave_after,
+            take=take,
+            along=along,
+        )
         waiting = self._blocked.waiting(
             handler.name, lambda error: self._overtime(error) and group.interrupt(), group.stands_at
         )

@@ -214,7 +214,7 @@ def _kind(target: Any, function: Any, yields: bool, what: str) -> Any:
     """The type that it provides."""
     said: Any = target
     if isinstance(target, type):
-        if inspect.isabstract(target) or getattr(target, "_is_protocol", False):
+        if inspect.isabstract(target) or typing.Protocol in target.__bases__:
             raise DefinitionError(f"{what} is abstract; write a function with -> {target.__name__} that makes one")
         if hasattr(target, "__enter__") or hasattr(target, "__aenter__"):
             raise DefinitionError(

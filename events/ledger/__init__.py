@@ -60,6 +60,7 @@ from events.ledger.pruned import Pruned
 from events.ledger.publisher_ports import EventLog
 from events.ledger.records import (
     ALIVE,
+    ALONG_WITHIN,
     GROUP_TIME,
     HELD,
     ONE_BY_ONE,
@@ -86,6 +87,7 @@ from events.ledger.worker_ports import Awaited, Inbox, Shared, Subscriptions, Wo
 
 __all__ = [
     "ALIVE",
+    "ALONG_WITHIN",
     "CAUSE_SENT_AS",
     "GROUP_TIME",
     "HELD",

@@ -61,7 +61,7 @@ class Subscription:
     max_attempts: int
     most: int = 1  # the most deliveries that may share a message
     batch: bool = False  # True if the handler takes all deliveries of a message at once: in one call, or side by side
-    linger: timedelta = timedelta(0)  # how long a batch waits for more deliveries
+    linger: timedelta = timedelta(0)  # how long a batch waits for more deliveries; or ALONG_WITHIN
     masked: tuple[str, ...] = ()
     public: bool = False
 
@@ -75,6 +75,9 @@ class Subscription:
 
 
 GROUP_TIME = 0.04  # seconds that a group may take
+# How long a relay leaves a delivery to the processes that run others of its handler side by side, so that one of them
+# takes it along without a message. It is told as the handler's `linger`: an odd time, which no batch handler says.
+ALONG_WITHIN = timedelta(microseconds=40_100)
 ONE_BY_ONE = math.inf  # in place of seconds: the handler's deliveries share no message, however little time they take
 
 
@@ -90,6 +93,11 @@ class Pace:
     batch: bool = False
     linger: timedelta = timedelta(0)
     seconds: float | None = None
+
+    @property
+    def is_taken_along(self) -> bool:
+        """Whether processes that run some of its deliveries take others along."""
+        return self.batch and self.linger == ALONG_WITHIN
 
 
 @dataclass(frozen=True, slots=True)

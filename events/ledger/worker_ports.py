@@ -59,7 +59,8 @@ class Inbox(Protocol):
         """
 
     def take_along(self, claims: Sequence[Claim], most: int, worker: str, lease: timedelta) -> list[Claim]:
-        """Take up to `most` further deliveries of the same handler that were sent, in any message, as `claim` does.
+        """Take up to `most` further deliveries of the same handler and queue that were sent, in any message, or are due
+        and were not sent yet, as `claim` does.
 
         None if one of these claims must run alone. They share their fate if the process dies: see `abandon`.
         """
@@ -117,12 +118,17 @@ class Inbox(Protocol):
     def release(self, worker_prefix: str) -> int:
         """Hand back at once all deliveries that run on workers whose names begin so; return their number."""
 
-    def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
+    def abandon(
+        self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta, worker: str = ""
+    ) -> int:
         """Note that the process that ran these deliveries is gone: retry or bury them, by the subscription's
         max_attempts.
 
         Returns how many deliveries the process had in hand: those that have their outcome stay as they are. Which
         delivery of a group was to blame is unknown: see Recovery.expire_leases.
+
+        Args:
+            worker: the name of the process, if what it had taken along is to be handed back, too.
         """
 
     def known(self, handler: str, event_ids: Collection[UUID]) -> set[UUID]:

@@ -2,6 +2,7 @@
 
 A message holds deliveries of one handler, as many as the handler runs within GROUP_TIME by the pace that workers
 measured. So deliveries of slow handlers stay single, and so do few deliveries: at low load, an event is a message.
+Those that a running process may take along wait a moment for that: a message for each would bring nothing later on.
 """
 
 from collections import Counter
@@ -45,7 +46,7 @@ def make_groups(
         if is_untried(pace) and handler not in waited_for:
             together = together[: max(0, _UNTRIED - in_flight.get(handler, 0))]
         size = _size(len(together) // apart, pace, limit)
-        if pace.linger:
+        if pace.linger and (in_flight.get(handler) or not pace.is_taken_along):
             together = _without_lingering(together, pace.linger.total_seconds(), size)
         for start in range(0, len(together), size):
             part = together[start : start + size]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Engine,
     Float,
     FromClause,
@@ -21,6 +22,8 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal_column,
+    or_,
     select,
     true,
     update,
@@ -90,32 +93,43 @@ def take(
 def take_along(
     engine: Engine, handler: str, first: Key, most: int, worker: str, lease: timedelta
 ) -> Sequence[tuple[Row[Any], int]]:
-    """Take up to `most` further deliveries of a handler that were sent: rows as those of `take`, each with its token.
+    """Take up to `most` further deliveries of a handler that were sent, or are due: rows as those of `take`, each with
+    its token.
 
     None if `first`, which the worker has, must run alone. If there are some, `first` shares their fate: it is marked as
     one of a group, and so are they.
     """
     dialect = engine.dialect.name
-    others = {"of_handler": handler, "most": most, "first_id": first[0]}
+    others = {"of_handler": handler, "most": most, "first_id": first[0]} | moments(dialect)
     if dialect == "sqlite":  # to look needs no lock
         with look(engine) as connection:
-            if not connection.execute(_others(dialect), others).all():
+            if not _found(connection, others):
                 return []
     with transaction(engine) as connection:
-        found = [tuple(row) for row in connection.execute(_others(dialect), others)]
+        found = _found(connection, others)
         if not found:
             return []
         values = key_values(dialect, found) | {"of_handler": handler} | moments(dialect, lease=lease)
         values |= {"by": worker[:255], "of_several": True}
         if dialect == "postgresql":
-            rows = connection.execute(_taking_at_once(one=False), values).all()
+            rows = connection.execute(_taking_at_once(one=False, due=True), values).all()
         else:
-            taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(), values)]
+            taken = [(event_id, handler, before) for event_id, before in connection.execute(_taking(due=True), values)]
             rows = connection.execute(_taken(), key_values(dialect, taken) | moments(dialect)).all()
         if rows:
             connection.execute(still_ours(dialect).values(grouped=True), key_values(dialect, [first]))
     of = {row.event_id: row for row in rows}
     return [(of[event_id], number + 1) for event_id, _, number in found if event_id in of]
+
+
+def _found(connection: Connection, others: dict[str, Any]) -> list[Key]:
+    """What may be taken along: first what was sent, then what is due."""
+    dialect = connection.dialect.name
+    found: list[Key] = [tuple(row) for row in connection.execute(_others(dialect, State.SENT), others)]
+    if (room := others["most"] - len(found)) > 0:
+        due = connection.execute(_others(dialect, State.PENDING), others | {"most": room})
+        found += [tuple(row) for row in due]
+    return found
 
 
 def _take_free(engine: Engine, values: dict[str, Any]) -> Sequence[Row[Any]]:
@@ -147,19 +161,26 @@ def _free() -> Any:
 
 
 @cache
-def _others(dialect: str) -> Any:
-    """Deliveries of a handler that are sent, oldest first, but those that must run alone: event id, handler, number."""
+def _others(dialect: str, state: State) -> Any:
+    """Deliveries of a handler in this state, in the queue of the first and oldest first: event id, handler, number.
+
+    None that must run alone, that was passed on, or that isn't due.
+    """
     first = event_deliveries.alias().c
-    is_alone = select(first.event_id).where(
-        first.event_id == bindparam("first_id", type_=Id),
-        first.handler == bindparam("of_handler", type_=String),
-        first.alone == true(),
+    is_first = and_(
+        first.event_id == bindparam("first_id", type_=Id), first.handler == bindparam("of_handler", type_=String)
     )
-    its = and_(in_state(State.SENT), _DELIVERY.handler == bindparam("of_handler", type_=String))
-    free = and_(its, _DELIVERY.alone == false(), ~is_leased(), ~is_alone.exists())
+    its_queue = select(first.queue).where(is_first, first.alone == false()).scalar_subquery()
+    its = and_(in_state(state), _DELIVERY.queue == its_queue, _DELIVERY.alone == false())
+    its = and_(its, _DELIVERY.handler == bindparam("of_handler", type_=String))
+    if state is State.SENT:
+        free, since = and_(its, ~is_leased()), _DELIVERY.sent_at
+    else:
+        free = and_(its, _DELIVERY.due_at <= moment(dialect), _DELIVERY.passes == literal_column("0"))
+        since = _DELIVERY.due_at
     found = select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts).where(free)
-    found = found.order_by(_DELIVERY.sent_at).limit(bindparam("most", type_=Integer))
-    return found.with_for_update(skip_locked=True) if dialect == "postgresql" else found
+    found = found.order_by(since).limit(bindparam("most", type_=Integer))
+    return found.with_for_update(skip_locked=True, of=event_deliveries) if dialect == "postgresql" else found
 
 
 @cache
@@ -174,20 +195,20 @@ def _leasing() -> Any:
 
 
 @cache
-def _taking_at_once(*, one: bool) -> Any:
+def _taking_at_once(*, one: bool, due: bool = False) -> Any:
     keys = key_table("postgresql", one=one)
     events = select(*keys.c, *_ENVELOPE, _age("postgresql")).outerjoin_from(
         keys, event_store, _EVENT.id == keys.c.event_id
     )
     found = events.subquery("found")
     envelope = [column for column in found.c if column.name not in keys.c]
-    taking = _to_running("postgresql", found).where(is_relaxed(), is_patient(_PATIENCE))
+    taking = _to_running("postgresql", found, due=due).where(is_relaxed(), is_patient(_PATIENCE))
     return taking.returning(_DELIVERY.event_id, _DELIVERY.attempts_before, *envelope)
 
 
 @cache
-def _taking() -> Any:
-    return _to_running("sqlite", key_table("sqlite")).returning(_DELIVERY.event_id, _DELIVERY.attempts_before)
+def _taking(*, due: bool = False) -> Any:
+    return _to_running("sqlite", key_table("sqlite"), due=due).returning(_DELIVERY.event_id, _DELIVERY.attempts_before)
 
 
 @cache
@@ -218,15 +239,17 @@ def _setting_aside(dialect: str) -> Update:
     return update(event_deliveries).where(these).values(state=State.PAUSED, due_at=was_due())
 
 
-def _may_be_taken(keys: FromClause) -> ColumnElement[bool]:
-    return and_(is_key(keys), is_of_state(State.SENT), _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
+def _may_be_taken(keys: FromClause, *, due: bool = False) -> ColumnElement[bool]:
+    """`due`: also what was not sent yet."""
+    state = or_(is_of_state(State.SENT), is_of_state(State.PENDING)) if due else is_of_state(State.SENT)
+    return and_(is_key(keys), state, _DELIVERY.attempts == keys.c.number, ~_IS_PAUSED)
 
 
-def _to_running(dialect: str, keys: FromClause) -> Update:
+def _to_running(dialect: str, keys: FromClause, *, due: bool = False) -> Update:
     now = moment(dialect)
     return (
         update(event_deliveries)
-        .where(_may_be_taken(keys), ~is_leased())
+        .where(_may_be_taken(keys, due=due), ~is_leased())
         .values(
             state=State.RUNNING,
             attempts=_DELIVERY.attempts + 1,

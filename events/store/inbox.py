@@ -211,7 +211,20 @@ class SqlInbox:
                 .values(state=waits(), due_at=now_plus(connection), attempts_before=_DELIVERY.attempts_before + 1)
             ).rowcount
 
-    def abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
+    def abandon(
+        self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta, worker: str = ""
+    ) -> int:
+        lost = self._abandon(handler, tokens, failure, delay)
+        return lost + (self._abandon_along(handler, worker) if worker else 0)
+
+    def _abandon_along(self, handler: str, worker: str) -> int:
+        running = and_(in_state(State.RUNNING), _DELIVERY.handler == handler, _DELIVERY.worker == worker[:255])
+        query = select(_DELIVERY.event_id, _DELIVERY.handler, _DELIVERY.attempts).where(running)
+        with transaction(self._background) as connection:
+            keys = [tuple(row) for row in connection.execute(query.with_for_update())]
+            return self._hand_back(connection, keys, timedelta(0), alone=True) if keys else 0
+
+    def _abandon(self, handler: str, tokens: Mapping[UUID, int], failure: Failure, delay: timedelta) -> int:
         if len(tokens) > 1:
             keys = [(event_id, handler, token) for event_id, token in tokens.items()]
             with transaction(self._background) as connection:

@@ -23,6 +23,7 @@ from celery.worker.request import Request as CeleryRequest
 from events.errors import Terminated
 from events.ledger import Action, Group
 from events.transport import group_of
+from events.worker.children import process_that_ends
 from events.worker.host import host_of, is_alone
 
 log = logging.getLogger("events.worker")
@@ -47,6 +48,21 @@ class Request(CeleryRequest):  # type: ignore[misc]
         application's broker, which is no reason to end a handler."""
         if not emit_retry and (drain := host_of(self.task.app).drain) is not None:
             drain.cut()
+
+    def on_failure(self, *arguments: Any, **options: Any) -> Any:
+        """Celery calls this in the main process: the signal `task_failure` follows, see `record_lost_process`."""
+        with process_that_ends(self._process):
+            return super().on_failure(*arguments, **options)
+
+    def on_timeout(self, *arguments: Any, **options: Any) -> Any:
+        with process_that_ends(self._process):
+            return super().on_timeout(*arguments, **options)
+
+    @property
+    def _process(self) -> str:
+        """The name, in the ledger, of the child that has run this; "" if none has."""
+        name = host_of(self.task.app).worker_name(self.hostname)
+        return f"{name}.{self.worker_pid}" if self.worker_pid else ""
 
     def revoked(self) -> bool:
         """Never: not even if the worker's --statedb or another worker says so."""

@@ -24,6 +24,7 @@ from events.ledger import Group, Outcome, Result
 from events.pipeline import Pipeline
 from events.settings import HARD_LIMIT_GRACE
 from events.transport import HEADER, group_of
+from events.worker.children import ending_process
 from events.worker.host import host_of
 from events.worker.outcome_lines import tell_not_ours
 from events.worker.parking import parked_wakeup, tell_parked
@@ -156,7 +157,7 @@ def record_lost_process(sender: Any = None, exception: Any = None, kwargs: Any =
         return
     try:
         group = group_of({HEADER: {"handler": sender.name, "queue": "", **kwargs}})
-        sender.deliverer("main").abandon(sender.name, _tokens(group), error)
+        sender.deliverer("main").abandon(sender.name, _tokens(group), error, ending_process())
     except Exception as failure:  # the lease ends in any case, and the relay finds it
         ids = ", ".join(str(wakeup.event_id) for wakeup in group_of({HEADER: {"handler": "", "queue": "", **kwargs}}))
         complaint = "can't record the end of %s of event %s: %s"

@@ -77,3 +77,41 @@ def test_whose_process_dies_in_company_is_not_blamed_and_comes_again_alone(store
     inbox.abandon("hear", {claim.envelope.id: claim.token}, OOPS, timedelta(0))
     row = store.row(first.envelope.id)
     assert (row.state, row.attempts - row.attempts_before) == ("pending", 1)
+
+
+def test_what_is_due_and_was_not_sent_is_taken_along_too(store: Store) -> None:
+    # Given a worker that has a delivery, and three that are due, of which one must run alone, and one is due later
+    first, alone, later = (store.claim(one) for one in sent(store, 3))
+    store.publish()
+    store.ledger.outbox.fan_out(10)
+    inbox = store.ledger.inbox
+    inbox.hand_back([alone], timedelta(0), alone=True)
+    inbox.hand_back([later], HOUR)
+    # When it takes others along, then it gets what is due, and may run in company
+    (taken,) = along(store, [first])
+    assert (taken.attempt, store.row(taken.envelope.id).state) == (1, "running")
+    # And nobody sends that any more
+    assert [wakeup.event_id for wakeup in store.take()] == [alone.envelope.id]
+    with inbox.begin() as connection:
+        inbox.succeed(connection, [first, taken])
+
+
+def test_what_a_dead_process_had_taken_along_is_handed_back_with_its_message(store: Store) -> None:
+    # Given a process that has taken others along, of which one is done, and another process
+    wakeups = sent(store, 5)
+    inbox = store.ledger.inbox
+    first, theirs = store.claim(wakeups[0]), inbox.claim("hear", {wakeups[1].event_id: 1}, "w2", HOUR)
+    done, *taken = along(store, [first])
+    with inbox.begin() as connection:
+        inbox.succeed(connection, [done])
+    # When it dies
+    lost = inbox.abandon("hear", {first.envelope.id: first.token}, OOPS, timedelta(0), worker="w1")
+    # Then all that ran there comes again at once, alone, with no attempt counted
+    mine = [first, *taken]
+    assert lost == len(mine) == 3
+    for claim in mine:
+        row = store.row(claim.envelope.id)
+        assert (row.state, row.alone, row.attempts - row.attempts_before) == ("pending", True, 0)
+    # And nothing else is touched
+    assert store.row(done.envelope.id).state == "succeeded"
+    assert store.row(theirs[0].envelope.id).state == "running"

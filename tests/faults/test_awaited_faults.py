@@ -66,6 +66,31 @@ def test_what_a_killed_process_had_in_hand_is_done_once_elsewhere(mode: str, tmp
         assert system.effects(*ids) == effects_of(*events)
 
 
+@pytest.mark.parametrize("mode", ["sqlite", "postgres", "redis"])
+def test_what_a_killed_process_had_taken_along_does_not_wait_for_the_end_of_its_lease(
+    mode: str, tmp_path: Path
+) -> None:
+    with system_of(mode, tmp_path, lease="10m", stale_after="10m") as system:
+        # Given a process that has begun one delivery, and has taken others along
+        go_on = tmp_path / "go on"
+        first, others = Awaited(until=str(go_on)), [Awaited(until=str(go_on)) for _ in range(5)]
+        publish(first)
+        system.start_worker(concurrency=1)
+        eventually(lambda: system.starts(first.event_id), "the first has begun")
+        publish(others)
+        eventually(lambda: all(system.starts(one.event_id) for one in others), "the others have begun")
+        (process,) = system.started_by(first.event_id)
+        # When it is killed
+        os.kill(process, signal.SIGKILL)
+        go_on.touch()
+        # Then all come again long before the lease has ended, and nobody was blamed
+        events = [first, *others]
+        ids = [event.event_id for event in events]
+        assert system.settled(6, *ids) == {"succeeded": 6}
+        assert system.effects(*ids) == effects_of(*events)
+        assert {row.attempts - row.attempts_before for row in system.deliveries(*ids)} == {1}
+
+
 @pytest.mark.parametrize("do", ["kill", "write and kill"])
 def test_a_handler_that_kills_its_process_is_found_among_its_neighbours(do: str, tmp_path: Path) -> None:
     with system_of("redis", tmp_path) as system:

@@ -9,21 +9,17 @@ from urllib.parse import urlencode
 import asyncpg
 from sqlalchemy import URL
 
+from events.store.awaited.asyncpg_options import LEFT_OUT
 from events.store.database.statement_effects import Touch
 from events.store.database.watched_connections import SETTINGS, Watched
 
 _ENDS = ("COMMIT;", "ROLLBACK;")  # as asyncpg ends a transaction
 _CONNECT_WITHIN = 10.0  # seconds, if the URL says nothing else
-# Options of libpq that asyncpg would send to the server as settings.
-_OF_LIBPQ = {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
-_OF_LIBPQ |= {"connect_timeout", "client_encoding", "channel_binding", "gssencmode", "gssdelegation", "sslcompression"}
-_OF_LIBPQ |= {"sslsni", "sslcertmode", "sslcrldir", "load_balance_hosts", "require_auth", "requirepeer", "replication"}
-_OF_LIBPQ |= {"fallback_application_name", "min_protocol_version", "max_protocol_version"}
 
 
 async def connect(url: URL, **options: Any) -> "WatchedAsyncpg":
     """Connect as the URL says, which may have the options of libpq."""
-    query = {name: value for name, value in url.query.items() if name not in _OF_LIBPQ}
+    query = {name: value for name, value in url.query.items() if name not in LEFT_OUT}
     query.setdefault("application_name", "events")
     within = url.query.get("connect_timeout") or _CONNECT_WITHIN
     dsn = url.set(drivername="postgresql", query={}).render_as_string(hide_password=False)
@@ -36,10 +32,11 @@ async def connect(url: URL, **options: Any) -> "WatchedAsyncpg":
 
 
 def _addresses(hosts: Any, ports: Any, port: int | None) -> dict[str, Any]:
-    """The arguments for hosts that are options of the URL: `host:port` each, or with ports of their own."""
+    """The arguments for hosts that are options of the URL, repeated or with commas: `host:port` each, or with ports of
+    their own."""
     if hosts is None:
         return {}
-    named = [hosts] if isinstance(hosts, str) else list(hosts)
+    named = [host for one in ([hosts] if isinstance(hosts, str) else hosts) for host in one.split(",")]
     given = ports.split(",") if isinstance(ports, str) else list(ports or ())
     found: list[tuple[str, int]] = []
     for place, one in enumerate(named):

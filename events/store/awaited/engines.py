@@ -18,6 +18,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from events.errors import ConfigurationError
 from events.settings import Settings, ledger_url
+from events.store.awaited.asyncpg_options import beyond_asyncpg
 from events.store.awaited.lazily import begin_sqlite
 from events.store.database.availability import watch as watch_errors
 from events.store.database.engine import ASK_AFTER, BUSY_TIMEOUT, LET_IT_NOTICE, keep_clean, psycopg_arguments
@@ -84,7 +85,8 @@ def driver_of(settings: Settings) -> str:
 
 
 def check_driver(settings: Settings) -> None:
-    """Raise ConfigurationError, with the cure, if what AsyncSession needs is not installed."""
+    """Raise ConfigurationError, with the cure, if what AsyncSession needs is not installed, or asyncpg can't connect as
+    the URL says."""
     driver = driver_of(settings)
     for module, extra in (("greenlet", "asyncio"), (driver, driver)):
         if find_spec(module) is None:
@@ -92,6 +94,12 @@ def check_driver(settings: Settings) -> None:
                 f"handlers that ask for an AsyncSession or AsyncConnection need {module}, which is not installed: "
                 f"pip install 'celery-domain-events[{extra}]'"
             )
+    if driver == "asyncpg" and (option := beyond_asyncpg(ledger_url(settings.database_url).query)):
+        cure = "postgresql://... without EVENTS_ASYNC_DRIVER" if settings.url_driver else "no EVENTS_ASYNC_DRIVER"
+        raise ConfigurationError(
+            f"EVENTS_DATABASE_URL says {option}=..., which asyncpg can't do; take it out, or write {cure}, which means "
+            f"psycopg"
+        )
 
 
 def make_async_engine(settings: Settings) -> "AsyncEngine":

@@ -1,8 +1,10 @@
 """What others provide, while handlers run: how often it is made, when it is closed, and what a failure of it means."""
 
 import asyncio
+import gc
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -13,10 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, RetryAfter, get_engine, handles, provides, publish
+from events.delivery import kept
 from events.handling import providing, registry
 from events.ledger import Outcome
 from events.testing import InlinePipeline
 from support.forks import exit_code_of, fork
+from support.waiting import eventually
 
 TWICE = Retry(max_attempts=2)
 
@@ -379,6 +383,47 @@ def test_what_cant_be_closed_at_the_end_is_logged_and_the_others_are_closed(
     assert told[-1] == "outer closed"
 
 
+def test_one_that_hangs_while_it_is_closed_is_named_and_left(
+    events_pipeline: InlinePipeline, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_CLOSE_WITHIN", 0.2)
+    go_on: list[asyncio.Event] = []
+
+    @provides(once="process")
+    async def outer() -> AsyncIterator[Outer]:
+        go_on.append(asyncio.Event())
+        yield Outer()
+        await go_on[0].wait()
+
+    @provides(once="process")
+    def inner(outer: Outer) -> Inner:
+        return Inner()
+
+    async_handler()
+    outcomes(events_pipeline, Given())
+    with caplog.at_level(logging.WARNING, logger="events.delivery"):
+        events_pipeline.provided.close()
+    assert "provider 'outer'" in caplog.text
+    assert "didn't close what was made within 0.2 s" in caplog.text
+
+
+def test_when_its_event_loop_ends_it_is_closed_and_nobody_waits_for_that_later(
+    events_pipeline: InlinePipeline, recwarn: pytest.WarningsRecorder
+) -> None:
+    async_factories("process")
+    async_handler()
+    # Given a thread whose event loop ends with it
+    thread = threading.Thread(target=lambda: outcomes(events_pipeline, Given()))
+    thread.start()
+    thread.join()
+    eventually(lambda: told[-2:] == ["inner closed", "outer closed"], "all is closed, in the reverse order")
+    # When the process ends, then there is nothing to do
+    events_pipeline.provided.close()
+    gc.collect()
+    assert told == ["outer opened", "inner opened", ("Inner", "Outer", ""), "inner closed", "outer closed"]
+    assert [str(one.message) for one in recwarn] == []
+
+
 # Where it is made.
 
 
@@ -449,18 +494,18 @@ def test_a_forked_process_makes_its_own(events_pipeline: InlinePipeline) -> None
     def is_given(event: Given, outer: Outer) -> None: ...
 
     outcomes(events_pipeline, Given())
-    kept = events_pipeline.provided._kept
+    things = events_pipeline.provided._kept
     (provider,) = providing.providers().values()
 
     def child() -> None:
-        mine: Outer = kept.thing(provider, {})
-        kept.close()
+        mine: Outer = things.thing(provider, {})
+        things.close()
         assert (mine.number, told) == (os.getpid(), ["closed"])
 
     # When a child asks for it, and closes its own
     assert exit_code_of(fork(child)) == 0
     # Then the parent's is as it was
-    assert (kept.thing(provider, {}).number, told) == (os.getpid(), [])
+    assert (things.thing(provider, {}).number, told) == (os.getpid(), [])
 
 
 def test_a_test_gives_its_own(events_pipeline: InlinePipeline) -> None:

@@ -7,11 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from events.ledger.records import GROUP_TIME, ONE_BY_ONE, Due, Group, Pace, Wakeup
+from events.ledger.records import ALONG_WITHIN, GROUP_TIME, ONE_BY_ONE, Due, Group, Pace, Wakeup
 from events.relay.grouping import make_groups
 
 FAST = Pace(most=50, seconds=GROUP_TIME / 1000)
 FULL = Pace(most=10, batch=True)
+ALONG = Pace(most=10, batch=True, linger=ALONG_WITHIN)
 LINGERS = Pace(most=10, batch=True, linger=timedelta(seconds=2))
 
 
@@ -163,3 +164,16 @@ def test_there_are_as_many_messages_as_there_is_room_for_the_earliest_first() ->
     assert numbers(make_groups(found, paces, {}, 3)) == [[0, 1], [100, 101], [2, 3]]
     assert len(make_groups(found, paces, {}, 100)) == 8
     assert make_groups(found, paces, {}, 0) == []
+
+
+def test_what_a_running_process_may_take_along_waits_a_moment_for_that() -> None:
+    late = ALONG_WITHIN.total_seconds() * 1.01
+    # Given a handler whose deliveries are taken along by those that run, but none runs: then they are sent at once
+    assert sizes(due(3), ALONG) == [3]
+    assert sizes(due(3), ALONG, {"b": 5}) == [3]
+    # And if some do, then only what nobody has taken, or what fills a message
+    assert sizes(due(3), ALONG, {"a": 1}) == []
+    assert sizes(due(3, age=late), ALONG, {"a": 1}) == [3]
+    assert sizes(due(12), ALONG, {"a": 1}) == [10]
+    # And one that must run alone waits for nobody
+    assert sizes(due(1, alone=True), ALONG, {"a": 1}) == [1]

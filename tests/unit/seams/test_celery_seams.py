@@ -141,6 +141,15 @@ def test_requests_can_be_revoked_and_terminated() -> None:
     CELERY.says(Consumer.on_connection_error_after_connected, "request.cancel(self.pool)", leans=leans)
 
 
+def test_the_end_of_a_child_is_told_within_two_methods_of_its_request() -> None:
+    leans = "events.worker.revoking: the signal that a child has died comes while its request's method runs"
+    CELERY.takes(Request, "on_failure", ["exc_info", "send_failed_event", "return_ok"], leans)
+    CELERY.takes(Request, "on_timeout", ["soft", "timeout"], leans)
+    CELERY.says(Request.on_failure, "signals.task_failure.send(sender=self.task", leans=leans)
+    CELERY.says(Request.on_timeout, "signals.task_failure.send( sender=self.task", leans=leans)
+    CELERY.says(Request.on_accepted, "self.worker_pid = pid", leans=leans)
+
+
 def test_commands_of_remote_control_are_functions() -> None:
     leans = "events.worker.revoking: an application's own tasks can be revoked"
     CELERY.takes(control, "revoke", ["state", "task_id", "terminate", "signal", "kwargs"], leans)
