@@ -7,12 +7,15 @@ import sys
 
 from events.errors import EventsError
 from events.handling import load_handlers
-from events.pipeline import get_pipeline
+from events.django import start
+from events.pipeline import get_pipeline, serve
 from events.text import printable, redact
 from events.worker import LedgerApp, build_app, is_run_by_celery
 
 
 def _build() -> LedgerApp:
+    start()
+    serve()
     pipeline = get_pipeline()
     load_handlers(pipeline.settings.handlers)
     return build_app(pipeline)

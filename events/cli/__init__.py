@@ -3,6 +3,6 @@
 May import: everything below. Open first: `command`, which says where each subcommand is, then `output`.
 """
 
-from events.cli.command import app, main
+from events.cli.command import app, main, run
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]

@@ -8,11 +8,14 @@ May import: handling, publishing, ledger, hooks and the words below; no SQL, no 
 
 from events.delivery.company import TAKES_ALONG
 from events.delivery.deliverer import Deliverer
+from events.delivery.guests import Guest, lend_to
 from events.delivery.side_by_side import runs_side_by_side, takes_along
 
 __all__ = [
     "TAKES_ALONG",
     "Deliverer",
+    "Guest",
+    "lend_to",
     "runs_side_by_side",
     "takes_along",
 ]

@@ -6,6 +6,7 @@ May import: tracing, ledger and the words below; never a broker. Open first: `ve
 from events.publishing.joining import Running, RunningInThread, RunningOnLoop, RunningWithoutSql, running
 from events.publishing.publisher import Publisher
 from events.publishing.sessions import connection_of
+from events.publishing.surroundings import Surroundings
 from events.publishing.verbs import provide, publish, publish_async
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "RunningInThread",
     "RunningOnLoop",
     "RunningWithoutSql",
+    "Surroundings",
     "connection_of",
     "provide",
     "publish",

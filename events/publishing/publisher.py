@@ -14,6 +14,7 @@ from events.event import DomainEvent, Metadata
 from events.ledger import CAUSE_SENT_AS, Carrier, EventLog, encode, merged, sender_of
 from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
+from events.publishing.surroundings import Surroundings, check_using
 from events.tracing import HEADERS, PublishTracing, carried
 
 
@@ -24,35 +25,47 @@ class Publisher:
         log: the part of the ledger that stores events.
         max_bytes: limits the data of each event.
         tracing: makes spans; None if OpenTelemetry isn't installed.
+        surroundings: the framework to whose transactions a publish() without a session belongs; None if there is none.
     """
 
-    def __init__(self, log: EventLog, max_bytes: int, tracing: PublishTracing | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        max_bytes: int,
+        tracing: PublishTracing | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self._log = log
         self._max_bytes = max_bytes
         self._tracing = tracing
+        self.surroundings = surroundings
 
     def publish(
         self,
         events: DomainEvent | Iterable[DomainEvent],
         *,
         session: Session | scoped_session[Any] | Connection | None = None,
+        using: str | None = None,
         versions: Sequence[int] = (),
     ) -> None:
         """See `events.publish`. `versions`: the aggregate's version after each event, if the aggregate counts them."""
         batch = [events] if isinstance(events, DomainEvent) else _as_list(events)
         if self._tracing is None or not self._tracing.is_on():
-            self._write(batch, session, versions, None)
+            self._write(batch, session, using, versions, None)
         else:
             with self._tracing.publishing(batch) as traces:
-                self._write(batch, session, versions, traces)
+                self._write(batch, session, using, versions, traces)
 
     def _write(
         self,
         batch: Sequence[DomainEvent],
         session: Session | scoped_session[Any] | Connection | None,
+        using: str | None,
         versions: Sequence[int],
         traces: Sequence[Carrier] | None,
     ) -> None:
+        if using is not None:
+            check_using(self.surroundings, using, session)
         cause = running.get()
         envelopes = [
             encode(
@@ -69,6 +82,8 @@ class Publisher:
             self._log.append(connection_of(session), envelopes)
         elif cause is not None:
             cause.write(partial(self._log.append, envelopes=envelopes))
+        elif self.surroundings is not None:
+            self.surroundings.write(partial(self._log.append, envelopes=envelopes), using)
         else:
             self._log.append_alone(envelopes)
 

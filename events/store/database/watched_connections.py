@@ -96,7 +96,7 @@ class Watched:
             self.watch.refuse(Touch.END, what)
 
 
-class _Cursor(psycopg.Cursor[Any]):
+class WatchedCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         _watch_over(self).see(self.connection, query, params)
         return super().execute(query, params, **options)
@@ -114,7 +114,7 @@ class _Cursor(psycopg.Cursor[Any]):
         return super().stream(query, params, **options)
 
 
-class _ServerCursor(psycopg.ServerCursor[Any]):
+class WatchedServerCursor(psycopg.ServerCursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         watch = _watch_over(self)
         watch.see(self.connection, query, params)
@@ -134,7 +134,7 @@ class WatchedPostgres(psycopg.Connection[Any], Watched):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.set_up()
-        self.cursor_factory, self.server_cursor_factory = _Cursor, _ServerCursor
+        self.cursor_factory, self.server_cursor_factory = WatchedCursor, WatchedServerCursor
 
     def commit(self) -> None:
         self.guard("commit()")
@@ -183,7 +183,7 @@ class WatchedPostgres(psycopg.Connection[Any], Watched):
         return super().transaction(*arguments, **options)
 
 
-class _SqliteCursor(sqlite3.Cursor):
+class WatchedSqliteCursor(sqlite3.Cursor):
     connection: "WatchedSqlite"
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
@@ -206,7 +206,7 @@ class WatchedSqlite(sqlite3.Connection, Watched):
         super().__init__(*arguments, **options)
         self.set_up()
 
-    def cursor(self, factory: Any = _SqliteCursor) -> Any:
+    def cursor(self, factory: Any = WatchedSqliteCursor) -> Any:
         return super().cursor(factory)
 
     def commit(self) -> None:

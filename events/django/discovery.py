@@ -1,0 +1,25 @@
+"""Finds the handlers: the module, or package, `handlers` of each application in INSTALLED_APPS."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+from django.apps import apps
+
+_SPEAKS_OF_US = re.compile(r"\bevents\b")
+NONE = "events.django.no_handlers"  # which says so when it is imported
+
+
+def handlers_of_applications() -> tuple[str, ...]:
+    """The names of these modules. A module `handlers` that has nothing to do with this package is left out."""
+    names = (f"{config.name}.handlers" for config in apps.get_app_configs())
+    return tuple(name for name in names if _is_there(name)) or (NONE,)
+
+
+def _is_there(name: str) -> bool:
+    found = importlib.util.find_spec(name)
+    if found is None:
+        return False
+    if found.submodule_search_locations is not None or not found.origin or not found.origin.endswith(".py"):
+        return True
+    return _SPEAKS_OF_US.search(Path(found.origin).read_text("utf-8", errors="replace")) is not None

@@ -1,0 +1,54 @@
+"""`manage.py migrate` makes the ledger's tables: our migrations for Django run those of `events migrate`."""
+
+from typing import Any
+
+from django.db.migrations.exceptions import IrreversibleError
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+
+from events.django.configuration import ledger_alias
+from events.pipeline import get_pipeline
+from events.store import migration_sql
+
+
+class UpdateLedger(Operation):
+    """Brings the ledger up to date, on its own alias; nothing happens on others. `revision`: the newest at that time."""
+
+    reversible = True
+    reduces_to_sql = False
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return type(self).__name__, [self.revision], {}
+
+    def state_forwards(self, app_label: str, state: Any) -> None: ...
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.alias != ledger_alias():
+            return
+        if schema_editor.collect_sql:
+            engine = get_pipeline().ledger.engine
+            schema_editor.collected_sql.append(migration_sql(engine, from_scratch=True))
+            return
+        get_pipeline().migrate()
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.alias == ledger_alias():
+            raise IrreversibleError(
+                "the ledger is not migrated back, for that would delete events; if that is meant, drop its tables "
+                "(event_*, parked_messages and events_schema; docs/django.md), and then migrate with --fake"
+            )
+
+    def describe(self) -> str:
+        return f"Create or update the tables of domain events, to {self.revision}"
+
+
+def without_migrations(sender: Any, using: str, **_: Any) -> None:
+    """Make the tables where Django's migrations of this application are switched off (MIGRATION_MODULES), as for tests.
+
+    For Django's signal `post_migrate`.
+    """
+    if using == ledger_alias() and MigrationLoader.migrations_module(sender.label)[0] is None:
+        get_pipeline().migrate()
