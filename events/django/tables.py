@@ -15,7 +15,7 @@ class UpdateLedger(Operation):
     """Brings the ledger up to date, on its own alias; nothing happens on others. `revision`: the newest at that time."""
 
     reversible = True
-    reduces_to_sql = False
+    reduces_to_sql = True
 
     def __init__(self, revision: str) -> None:
         self.revision = revision
@@ -38,7 +38,7 @@ class UpdateLedger(Operation):
         if schema_editor.connection.alias == ledger_alias():
             raise IrreversibleError(
                 "the ledger is not migrated back, for that would delete events; if that is meant, drop its tables "
-                "(event_*, parked_messages and events_schema; docs/django.md), and then migrate with --fake"
+                "(event_* and events_schema; see docs/django.md), and then migrate with --fake"
             )
 
     def describe(self) -> str:

@@ -20,7 +20,7 @@ from events.store.schema.emptying import empty
 from events.store.schema.migrating import VERSION_TABLE, check_schema, migrate, pending
 from events.store.schema.refusals import cure_of, reason_of, refusal
 from events.store.schema.sql_script import migration_sql
-from events.store.tables import event_deliveries, metadata
+from events.store.tables import event_deliveries, event_store, metadata
 
 __all__ = [
     "BACKGROUND",
@@ -38,6 +38,7 @@ __all__ = [
     "cursor_of",
     "empty",
     "event_deliveries",
+    "event_store",
     "file_of",
     "handlers_at_once",
     "metadata",

@@ -1,5 +1,6 @@
 """`manage.py events ...`: the whole command `events`, and `manage.py events worker`."""
 
+import argparse
 import sys
 from typing import Any
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         run(arguments, f"{argv[0]} {argv[1]}")
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("arguments", nargs="*")
+        parser.add_argument("arguments", nargs=argparse.REMAINDER)
 
     def handle(self, *arguments: str, **options: Any) -> None:
         """For call_command("events", "status"): in this process, and in the transaction of a test."""

@@ -1,0 +1,26 @@
+"""Handlers of the bookshop: found by their module's name."""
+
+from books.happenings import BookListed, BookPlanned, BookPraised
+from books.models import Book, Copy
+from books.planning import log, plans
+from django.db import transaction
+
+from events import Retry, handles, publish, seconds
+
+
+@handles(BookListed)
+def order_copy(event: BookListed) -> None:
+    book = Book.objects.get(title=event.title)
+    Copy.objects.create(book=book, by="order_copy")
+    publish(BookPraised(title=event.title, reader="Paul"))
+    transaction.on_commit(lambda: log.append(f"ordered {event.title}"))
+
+
+@handles(BookPlanned, retry=Retry(max_attempts=2, backoff=seconds(0.01)))
+def carry_out(event: BookPlanned) -> None:
+    plans[event.plan](event)
+
+
+@handles(BookPlanned, name="count_plans", batch=10)
+def count_plans(events: list[BookPlanned]) -> None:
+    log.append(f"counted {len(events)}")

@@ -1,0 +1,19 @@
+"""What happens in the bookshop."""
+
+from events import DomainEvent
+
+
+class BookListed(DomainEvent, aggregate_id="title"):
+    title: str
+
+
+class BookPraised(DomainEvent, aggregate_id="title", masked=("reader",)):
+    title: str
+    reader: str = ""
+
+
+class BookPlanned(DomainEvent, aggregate_id="title"):
+    """Its handler does what `plan` says; see books.planning."""
+
+    title: str
+    plan: str
