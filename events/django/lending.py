@@ -107,6 +107,7 @@ def watch_others(connection: Any, **_: Any) -> None:
 
 def _refuse(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
     if running.get() is not None and not isinstance(context["connection"], Lent):
+        context["connection"].close()  # it was opened for this, and the thread may end without
         raise HandlerError(
             "a handler used Django's ORM in another thread than its own (`async def`, sync_to_async or to_thread), where "
             "it is outside of the delivery's transaction, and would happen again with each attempt; make the handler "

@@ -1,6 +1,6 @@
 """Handlers of the bookshop: found by their module's name."""
 
-from books.happenings import BookListed, BookPlanned, BookPraised
+from books.happenings import BookAwaited, BookListed, BookPlanned, BookPraised
 from books.models import Book, Copy
 from books.planning import log, plans
 from django.db import transaction
@@ -24,3 +24,8 @@ def carry_out(event: BookPlanned) -> None:
 @handles(BookPlanned, name="count_plans", batch=10)
 def count_plans(events: list[BookPlanned]) -> None:
     log.append(f"counted {len(events)}")
+
+
+@handles(BookAwaited, retry=Retry(max_attempts=2, backoff=seconds(0.01)))
+async def carry_out_async(event: BookAwaited) -> None:
+    await plans[event.plan](event)

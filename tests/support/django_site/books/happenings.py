@@ -17,3 +17,10 @@ class BookPlanned(DomainEvent, aggregate_id="title"):
 
     title: str
     plan: str
+
+
+class BookAwaited(DomainEvent, aggregate_id="title"):
+    """The same, for an `async def` handler."""
+
+    title: str
+    plan: str
