@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from django.db import models
 
 from events.django.configuration import ledger_alias
-from events.django.keys import DeliveryKey
+from events.django.keys import DeliveryKey, EventId
 from events.ledger import State
 
 _WHY = "the ledger's rows are not written by models: publish() makes events, and `events dead` replays and discards"
@@ -47,7 +47,7 @@ class _Row(models.Model):
 class Event(_Row):
     """A row of `event_store`. Its data is not shown here, where nothing would be masked; the admin's page has it."""
 
-    id = models.UUIDField(primary_key=True)
+    id = EventId(primary_key=True)
     event_type = models.CharField("event", max_length=255)
     aggregate_id = models.CharField("aggregate", max_length=255, null=True)
     created_at = models.DateTimeField("published at")
@@ -66,7 +66,7 @@ class Delivery(_Row):
     """A row of `event_deliveries`: an event on its way to a handler."""
 
     id = DeliveryKey(primary_key=True, editable=False)
-    event_id = models.UUIDField("event's id")
+    event_id = EventId("event's id")
     event_type = models.CharField("event", max_length=255, null=True)
     handler = models.CharField(max_length=255)
     queue = models.CharField(max_length=255)

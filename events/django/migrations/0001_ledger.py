@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from django.db import migrations, models
 
-from events.django.keys import DeliveryKey
+from events.django.keys import DeliveryKey, EventId
 from events.django.tables import UpdateLedger
 
 
@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             name="Delivery",
             fields=[
                 ("id", DeliveryKey(editable=False, primary_key=True, serialize=False)),
-                ("event_id", models.UUIDField(verbose_name="event's id")),
+                ("event_id", EventId(verbose_name="event's id")),
                 ("event_type", models.CharField(max_length=255, null=True, verbose_name="event")),
                 ("handler", models.CharField(max_length=255)),
                 ("queue", models.CharField(max_length=255)),
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Event",
             fields=[
-                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("id", EventId(primary_key=True, serialize=False)),
                 ("event_type", models.CharField(max_length=255, verbose_name="event")),
                 ("aggregate_id", models.CharField(max_length=255, null=True, verbose_name="aggregate")),
                 ("created_at", models.DateTimeField(verbose_name="published at")),

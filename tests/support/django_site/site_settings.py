@@ -40,7 +40,9 @@ ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES = {"default": database("default"), "other": database("other")}
 DATABASE_ROUTERS = ["books.routing.Router"]
-EVENTS = {"LEASE": "30s", "QUEUE": "books"} | ({"DATABASE": "other"} if os.environ.get("CASES_LEDGER") == "other" else {})
+EVENTS = {"LEASE": "30s", "QUEUE": "books"}
+if schema := os.environ.get("CASES_SCHEMA"):
+    EVENTS["SCHEMA"] = schema
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

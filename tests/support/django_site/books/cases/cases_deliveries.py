@@ -294,7 +294,9 @@ class Groups(Deliveries):
 
         planned(one_of_many)
         publish([BookPlanned(title=str(number), plan="one_of_many") for number in range(20)])
-        outcomes = Counter(str(result.outcome) for wakeup, result in self.pipeline.run() if wakeup.handler == "carry_out")
+        outcomes = Counter(
+            str(result.outcome) for wakeup, result in self.pipeline.run() if wakeup.handler == "carry_out"
+        )
         rest = [str(number) for number in range(20) if number != 7]
         self.assertEqual(self.titles(), sorted(rest))
         self.assertEqual(sorted(line for line in log if "hook" in line), sorted(f"hook {number}" for number in rest))

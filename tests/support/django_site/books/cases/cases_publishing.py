@@ -160,7 +160,9 @@ class Atomic(TransactionTestCase):
             self.skipTest("asks PostgreSQL")
         with transaction.atomic(), connection.cursor() as cursor:
             publish(BookListed(title="Dune"))
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'events' AND datname = current_database()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'events' AND datname = current_database()"
+            )
             self.assertEqual(cursor.fetchone()[0], 0)
 
 
@@ -257,5 +259,3 @@ class Settings(TransactionTestCase):
     def test_it_has_to_be_a_dict(self) -> None:
         with override_settings(EVENTS=["LEASE"]), self.assertRaisesMessage(ConfigurationError, "use a dict"):
             publish(BookListed(title="Dune"))
-
-
