@@ -5,9 +5,9 @@ Handlers are loaded here, at import: Celery would swallow their errors in a sign
 
 import sys
 
+from events.django import start
 from events.errors import EventsError
 from events.handling import load_handlers
-from events.django import start
 from events.pipeline import get_pipeline, serve
 from events.text import printable, redact
 from events.worker import LedgerApp, build_app, is_run_by_celery

@@ -1,5 +1,5 @@
-"""Database code of a framework, such as Django's ORM, that a handler uses without asking for a Session or Connection: the
-framework lends it the delivery's connection while the handler runs."""
+"""Database code of a framework, such as Django's ORM, that a handler uses without asking for a Session or Connection:
+the framework lends it the delivery's connection while the handler runs."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol

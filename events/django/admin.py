@@ -7,6 +7,7 @@ Masked fields are hidden. Who may look has Django's permission `view_...`, and w
 import json
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +64,10 @@ class _ByState(admin.SimpleListFilter):
 
 
 class _ReadOnly(admin.ModelAdmin):
+    list_display: tuple[Any, ...] = ()
+    list_filter: tuple[Any, ...] = ()
+    fields: tuple[Any, ...] = ()
+    readonly_fields: tuple[Any, ...] = ()
     paginator = _Pages
     show_full_result_count = False
     list_per_page = 50
@@ -77,7 +82,7 @@ class _ReadOnly(admin.ModelAdmin):
     def has_delete_permission(self, *_: Any) -> bool:
         return False
 
-    def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
+    def get_search_results(self, _: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
         return (self.found(queryset, search_term.strip()) if search_term.strip() else queryset), False
 
     def found(self, rows: Any, wanted: str) -> Any:
@@ -140,15 +145,23 @@ class EventAdmin(_ReadOnly):
 class DeliveryAdmin(_ReadOnly):
     """Deliveries, those of the newest events first."""
 
-    list_display = ("event_type", "handler", "state", "attempts", "created_at", "finished_at", "error_type")
-    list_filter = (_ByState, _ByHandler, _ByEvent)
+    list_display: tuple[Any, ...] = (
+        "event_type",
+        "handler",
+        "state",
+        "attempts",
+        "created_at",
+        "finished_at",
+        "error_type",
+    )
+    list_filter: tuple[Any, ...] = (_ByState, _ByHandler, _ByEvent)
     search_fields = ("event_id",)
     ordering = ("-event_id",)
-    fields = (
+    fields: tuple[Any, ...] = (
         "event", "event_type", "handler", "queue", "state", "attempts", "created_at", "due_at", "started_at",
         "finished_at", "worker", "error_type", "error",
     )  # fmt: skip
-    readonly_fields = ("event",)
+    readonly_fields: tuple[Any, ...] = ("event",)
 
     @admin.display(description="event's id")
     def event(self, delivery: Delivery) -> str:
@@ -220,10 +233,8 @@ def _as_id(text: str) -> UUID | None:
 
 
 def _shown(data: str) -> str:
-    try:
+    with suppress(ValueError):  # a foreign program may have written something else
         data = json.dumps(json.loads(data), indent=2, ensure_ascii=False)
-    except ValueError:
-        pass  # as a foreign program wrote it
     return format_html("<pre>{}</pre>", data)
 
 

@@ -20,8 +20,9 @@ class EventsConfig(AppConfig):
     def ready(self) -> None:
         from events.delivery import lend_to
         from events.django.checking import check_settings
-        from events.django.configuration import DjangoSettings
+        from events.django.configuration import DjangoSettings, ledger_schema
         from events.django.lending import DjangoHost, watch_others
+        from events.django.models import lay_into
         from events.django.pipelines import make
         from events.django.tables import without_migrations
         from events.pipeline import make_pipelines_by
@@ -34,6 +35,8 @@ class EventsConfig(AppConfig):
         setting_changed.connect(_setting_changed, dispatch_uid="events.django")
         post_migrate.connect(without_migrations, sender=self, dispatch_uid="events.django")
         checks.register(check_settings)
+        if schema := ledger_schema():
+            lay_into(schema)
 
 
 def _setting_changed(*, setting: str, **_: Any) -> None:

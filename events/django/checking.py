@@ -8,7 +8,7 @@ from events.errors import ConfigurationError
 from events.settings import load_settings
 
 
-def check_settings(**_: Any) -> list[CheckMessage]:
+def check_settings(**__: Any) -> list[CheckMessage]:
     """The errors of settings.EVENTS, the environment and DATABASES, as far as they can be seen without connecting."""
     try:
         load_settings()

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from events.django.addresses import url_of
@@ -60,6 +59,12 @@ def ledger_alias() -> str:
     return str(alias)
 
 
+def ledger_schema() -> str:
+    """The schema of the ledger's tables; "" for that to which the search path leads."""
+    given = getattr(settings, "EVENTS", {})
+    return str(os.environ.get("EVENTS_SCHEMA") or (given.get("SCHEMA", "") if isinstance(given, dict) else ""))
+
+
 def _given() -> dict[str, Any]:
     """What settings.EVENTS has. Raises ConfigurationError, with the cure, for what can't be a setting."""
     given = getattr(settings, "EVENTS", {})
@@ -86,11 +91,3 @@ def _given() -> dict[str, Any]:
 def _names() -> dict[str, str]:
     """The key in settings.EVENTS of each field."""
     return {field: name.removeprefix("EVENTS_") for field, name in setting_names().items() if field != "database_url"}
-
-
-def check_database() -> None:
-    """Raise ConfigurationError if the ledger's alias can't hold a ledger."""
-    try:
-        url_of(connections[ledger_alias()])
-    except ImproperlyConfigured as error:
-        raise ConfigurationError(f"DATABASES[{ledger_alias()!r}]: {error}") from error

@@ -59,7 +59,7 @@ class HomeConnection:
 
     Attributes:
         raw: the driver's connection.
-        joins: whether what SQLAlchemy begins is the transaction that is open in Django, without an `atomic()` of its own.
+        joins: whether SQLAlchemy begins no `atomic()` of its own, but is in the transaction that is open in Django.
     """
 
     def __init__(self, raw: Any, alias: str, adapters: Any) -> None:

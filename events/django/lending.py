@@ -109,8 +109,8 @@ def _refuse(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any
     if running.get() is not None and not isinstance(context["connection"], Lent):
         context["connection"].close()  # it was opened for this, and the thread may end without
         raise HandlerError(
-            "a handler used Django's ORM in another thread than its own (`async def`, sync_to_async or to_thread), where "
-            "it is outside of the delivery's transaction, and would happen again with each attempt; make the handler "
-            "a plain `def`, or do it in a new context (contextvars.Context().run) if that is meant"
+            "a handler used Django's ORM in another thread than its own (`async def`, sync_to_async or to_thread), "
+            "where it is outside of the delivery's transaction, and would happen again with each attempt; make the "
+            "handler a plain `def`, or do it in a new context (contextvars.Context().run) if that is meant"
         )
     return execute(sql, params, many, context)

@@ -1,6 +1,6 @@
 """The ledger's tables for the admin, and for queries. They are read, not written: the ledger has rules of its own.
 
-`publish()` makes events; dead letters are replayed and discarded by `events dead`, the admin or `get_pipeline().dead_letters`.
+`publish()` makes events; dead letters are replayed and discarded by `events dead`, or in the admin.
 """
 
 from typing import Any, NoReturn

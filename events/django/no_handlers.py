@@ -3,6 +3,6 @@
 from events.errors import ConfigurationError
 
 raise ConfigurationError(
-    "no application in INSTALLED_APPS has a module `handlers`: write handlers.py in one of them, or name the modules that "
-    "define handlers by EVENTS = {'HANDLERS': ['shop.reactions']}"
+    "no application in INSTALLED_APPS has a module `handlers`: write handlers.py in one of them, or name the modules "
+    "that define handlers by EVENTS = {'HANDLERS': ['shop.reactions']}"
 )

@@ -31,9 +31,9 @@ class DjangoTransactions:
             why = f"names no alias in DATABASES: use {self._alias!r}"
         else:
             why = (
-                f"is another database than the ledger's, so the event could be committed without what is written there, "
-                f"or that without the event: publish in atomic(using={self._alias!r}), or set EVENTS = {{'DATABASE': "
-                f"{using!r}}} if the ledger belongs there"
+                f"is another database than the ledger's, so the event could be committed without what is written "
+                f"there, or that without the event: publish in atomic(using={self._alias!r}), or set EVENTS = "
+                f"{{'DATABASE': {using!r}}} if the ledger belongs there"
             )
         raise PublishError(f"publish(using={using!r}): {using!r} {why}")
 
@@ -68,9 +68,9 @@ class DjangoTransactions:
         for other in connections.all(initialized_only=True):
             if other.in_atomic_block and not other.atomic_blocks[-1]._from_testcase:
                 raise PublishError(
-                    f"publish() in atomic(using={other.alias!r}), and the ledger is in {self._alias!r}: the event would "
-                    f"be committed at once, even if that is rolled back. Publish in atomic(using={self._alias!r}), or say "
-                    f"publish(event, using={self._alias!r}) if that is meant"
+                    f"publish() in atomic(using={other.alias!r}), and the ledger is in {self._alias!r}: the event "
+                    f"would be committed at once, even if that is rolled back. Publish in atomic(using="
+                    f"{self._alias!r}), or say publish(event, using={self._alias!r}) if that is meant"
                 )
 
 
@@ -80,5 +80,6 @@ def _refuse_event_loop() -> None:
     except RuntimeError:
         return
     raise PublishError(
-        "publish() would block the event loop, and Django's connections can't be used on it; use `await publish_async(event)`"
+        "publish() would block the event loop, and Django's connections can't be used on it; use "
+        "`await publish_async(event)`"
     )

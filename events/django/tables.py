@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import connections
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
@@ -12,7 +13,7 @@ from events.store import migration_sql
 
 
 class UpdateLedger(Operation):
-    """Brings the ledger up to date, on its own alias; nothing happens on others. `revision`: the newest at that time."""
+    """Brings the ledger up to date, on its own alias alone. `revision`: the newest at that time."""
 
     reversible = True
     reduces_to_sql = True
@@ -32,7 +33,7 @@ class UpdateLedger(Operation):
             engine = get_pipeline().ledger.engine
             schema_editor.collected_sql.append(migration_sql(engine, from_scratch=True))
             return
-        get_pipeline().migrate()
+        _update(schema_editor.connection)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         if schema_editor.connection.alias == ledger_alias():
@@ -51,4 +52,16 @@ def without_migrations(sender: Any, using: str, **_: Any) -> None:
     For Django's signal `post_migrate`.
     """
     if using == ledger_alias() and MigrationLoader.migrations_module(sender.label)[0] is None:
+        _update(connections[using])
+
+
+def _update(wrapper: Any) -> None:
+    """Migrate the ledger. In a schema of its own that leaves a search_path that is not Django's."""
+    if wrapper.vendor != "postgresql":
         get_pipeline().migrate()
+        return
+    with wrapper.cursor() as cursor:
+        cursor.execute("SHOW search_path")
+        (before,) = cursor.fetchone()
+        get_pipeline().migrate()
+        cursor.execute("SELECT set_config('search_path', %s, true)", [before])

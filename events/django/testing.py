@@ -9,8 +9,8 @@
             run_pending()
             self.assertEqual(Shelf.objects.count(), 1)
 
-It works in TestCase and TransactionTestCase alike, on the test database, SQLite in memory too; TestCase's rollback takes the
-events along, and `flush`, by which TransactionTestCase cleans up, deletes them.
+It works in TestCase and TransactionTestCase alike, on the test database, SQLite in memory too. TestCase's rollback
+takes the events along, and `flush`, by which TransactionTestCase cleans up, deletes them.
 """
 
 import threading
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -86,7 +86,7 @@ def run_pending(*, raises: bool = True) -> list[Attempt]:
 def published() -> list[DomainEvent]: ...
 @overload
 def published(kind: type[Event]) -> list[Event]: ...
-def published(kind: type[DomainEvent] = DomainEvent) -> list[DomainEvent]:
+def published(kind: type[Any] = DomainEvent) -> list[Any]:
     """The events that are stored, of this class or a subclass, in the order in which they were published. What this
     transaction doesn't see, as it was rolled back, is not there."""
     engine = get_pipeline().ledger.engine

@@ -98,14 +98,14 @@ class Lent:
 
 
 @cache
-def lent_class(base: type[Any]) -> type[Any]:
+def lent_class(base: Any) -> type[Any]:
     """The lent wrapper of a class of wrappers."""
     return type(f"Lent{base.__name__}", (Lent, base), {"__module__": __name__})
 
 
 def new_wrapper(original: Any) -> Any:
     """A lent wrapper like this one of Django's, with no connection yet."""
-    kind = type(original)
+    kind: Any = type(original)
     return (kind if issubclass(kind, Lent) else lent_class(kind))(original.settings_dict, original.alias)
 
 

@@ -1,5 +1,5 @@
-"""A framework that keeps the application's transactions itself, as Django does: a publish() without a session belongs to
-the transaction that is open there."""
+"""A framework that keeps the application's transactions itself, as Django does: a publish() without a session belongs
+to the transaction that is open there."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "events"
 TABLE = ROOT / "docs" / "seams.md"
@@ -210,7 +212,10 @@ def _inherited(file: str, module: ast.Module) -> Iterator[Touch]:
 def _bases(file: str, kind: ast.ClassDef) -> Iterator[type]:
     """The classes of others that it is made of."""
     name = ".".join(("events", *Path(file).with_suffix("").parts)).removesuffix(".__init__")
-    space = vars(importlib.import_module(name))
+    try:
+        space = vars(importlib.import_module(name))
+    except ImproperlyConfigured:  # models and the admin need Django's settings
+        return
     for base in kind.bases:
         try:
             found = eval(ast.unparse(base), dict(space))

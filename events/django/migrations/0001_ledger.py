@@ -4,7 +4,7 @@ UpdateLedger names the newest migration of the ledger. With a newer one comes an
 `manage.py migrate` applies it, and `migrate --check` tells of it.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import migrations, models
 
@@ -16,8 +16,8 @@ class Migration(migrations.Migration):
     """Makes the tables by the ledger's own migrations; the models are not managed by Django."""
 
     initial = True
-    dependencies: ClassVar = []
-    operations: ClassVar = [
+    dependencies: ClassVar[list[Any]] = []
+    operations: ClassVar[list[Any]] = [
         UpdateLedger("0015"),
         migrations.CreateModel(
             name="Delivery",

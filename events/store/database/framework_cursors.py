@@ -1,4 +1,4 @@
-"""Cursors of a framework's own classes on a connection of ours: what they send is seen, and their errors are the ledger's.
+"""Cursors of a framework's own classes on our connections: what they send is seen, and their errors are the ledger's.
 
 Frameworks convert values in their own way, by classes of cursors and by psycopg's adapters. Neither may reach what
 SQLAlchemy reads on the same connection.
@@ -22,7 +22,7 @@ from events.store.database.watched_connections import (
 )
 
 
-def cursor_of(driver: Any, kind: type[Any], adapters: AdaptersMap | None = None, **options: Any) -> Any:
+def cursor_of(driver: Any, kind: Any, adapters: AdaptersMap | None = None, **options: Any) -> Any:
     """A cursor of class `kind` on psycopg's or sqlite3's connection.
 
     Args:
@@ -31,16 +31,17 @@ def cursor_of(driver: Any, kind: type[Any], adapters: AdaptersMap | None = None,
     """
     if isinstance(driver, sqlite3.Connection):
         return driver.cursor(_marking(kind, WatchedSqliteCursor) if isinstance(driver, WatchedSqlite) else kind)
+    seen: Any = kind
     if isinstance(driver, WatchedPostgres):
-        kind = _marking(kind, WatchedServerCursor if issubclass(kind, psycopg.ServerCursor) else WatchedCursor)
-    cursor = kind(driver, **options)
+        seen = _marking(kind, WatchedServerCursor if issubclass(kind, psycopg.ServerCursor) else WatchedCursor)
+    cursor = seen(driver, **options)
     if adapters is not None:
         cursor._adapters = AdaptersMap(adapters)
     return cursor
 
 
 @cache
-def _marking(kind: type[Any], watched: type[Any]) -> type[Any]:
+def _marking(kind: Any, watched: Any) -> type[Any]:
     """The class `kind`, whose cursors are watched as those of SQLAlchemy are."""
 
     def marked(name: str) -> Callable[..., Any]:

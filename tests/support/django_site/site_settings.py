@@ -1,4 +1,4 @@
-"""Settings of a Django project for tests. $CASES_DATABASE says where: memory, file, or the URL of a PostgreSQL server."""
+"""Settings of a Django project for tests. $CASES_DATABASE says where: memory, file, or a URL of PostgreSQL."""
 
 import os
 import tempfile
@@ -71,4 +71,4 @@ TEMPLATES = [
     }
 ]
 if os.environ.get("CASES_MIGRATIONS") == "off":
-    MIGRATION_MODULES = {name: None for name in ("admin", "auth", "contenttypes", "sessions", "events_ledger", "books")}
+    MIGRATION_MODULES = dict.fromkeys(("admin", "auth", "contenttypes", "sessions", "events_ledger", "books"))

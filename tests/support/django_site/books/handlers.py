@@ -1,10 +1,10 @@
 """Handlers of the bookshop: found by their module's name."""
 
+from django.db import transaction
+
 from books.happenings import BookAwaited, BookListed, BookPlanned, BookPraised
 from books.models import Book, Copy
 from books.planning import log, plans
-from django.db import transaction
-
 from events import Retry, handles, publish, seconds
 
 

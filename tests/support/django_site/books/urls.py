@@ -3,13 +3,13 @@
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from books.happenings import BookListed
-from books.models import Book
 from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from books.happenings import BookListed
+from books.models import Book
 from events import publish, publish_async
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from books.happenings import BookPlanned, BookPraised
-from books.planning import planned
 from django.contrib.auth.models import Permission, User
 from django.test import TestCase
 from django.urls import reverse
 
+from books.happenings import BookPlanned, BookPraised
+from books.planning import planned
 from events import publish
 from events.django.models import DeadLetter, Delivery, Event
 from events.django.testing import run_pending

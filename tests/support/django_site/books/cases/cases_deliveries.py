@@ -1,4 +1,4 @@
-"""A handler's ORM is in its delivery's transaction: it commits with the outcome, and nothing that Django has can end it."""
+"""A handler's ORM is in its delivery's transaction: it commits with the outcome, and nothing of Django's can end it."""
 
 import asyncio
 import threading
@@ -6,14 +6,14 @@ from collections import Counter
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from books.delivering import worker
-from books.happenings import BookAwaited, BookPlanned, BookPraised
-from books.models import Book, Branch, Copy
-from books.planning import log, planned
 from django.db import IntegrityError, close_old_connections, connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
+from books.delivering import worker
+from books.happenings import BookAwaited, BookPlanned, BookPraised
+from books.models import Book, Branch, Copy
+from books.planning import log, planned
 from events import publish
 from events.django.models import DeadLetter, Delivery
 from events.django.testing import published
@@ -341,7 +341,7 @@ class Databases(Deliveries):
 
     def make_due(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE event_deliveries SET due_at = created_at WHERE state = 'pending'")
+            cursor.execute(f"UPDATE {Delivery._meta.db_table} SET due_at = created_at WHERE state = 'pending'")
 
     def test_a_locked_file_is_no_failure_of_the_handler(self) -> None:
         if connection.vendor != "sqlite":

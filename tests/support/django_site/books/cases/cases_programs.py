@@ -1,17 +1,18 @@
-"""Random programs of nested blocks, savepoints, errors that are caught or not, and events: exactly those events exist whose
-blocks were all committed."""
+"""Random programs of nested blocks, savepoints, errors that are caught or not, and events: exactly those events exist
+whose blocks were all committed."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from books.happenings import BookListed
-from books.models import Book
 from django.db import Error, connection, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from books.happenings import BookListed
+from books.models import Book
 from events import publish
 from events.django.testing import published
 
@@ -118,10 +119,8 @@ class Programs(TransactionTestCase):
             Book.objects.all().delete()
             before = {event.event_id for event in published(BookListed)}
             for block in blocks:
-                try:
+                with suppress(Stop, Error):
                     run.block(block)
-                except (Stop, Error):
-                    pass
             events = sorted(event.title for event in published(BookListed) if event.event_id not in before)
             rows = sorted(Book.objects.values_list("title", flat=True))
             self.assertEqual(events, rows)

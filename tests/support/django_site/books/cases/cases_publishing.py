@@ -3,12 +3,12 @@
 import threading
 from typing import Any
 
-from books.happenings import BookListed
-from books.models import Book, Branch
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 from django.test import AsyncClient, SimpleTestCase, TransactionTestCase, override_settings
 
+from books.happenings import BookListed
+from books.models import Book, Branch
 from events import publish
 from events.django.models import Event
 from events.django.testing import published
@@ -161,7 +161,8 @@ class Atomic(TransactionTestCase):
         with transaction.atomic(), connection.cursor() as cursor:
             publish(BookListed(title="Dune"))
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'events' AND datname = current_database()"
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE application_name = 'events' AND datname = current_database()"
             )
             self.assertEqual(cursor.fetchone()[0], 0)
 
@@ -182,10 +183,10 @@ class Databases(TransactionTestCase):
         self.assertEqual(titles(), [])
 
     def test_in_a_transaction_of_another_database_it_is_refused_unless_that_is_meant(self) -> None:
-        with self.assertRaisesMessage(PublishError, "publish() in atomic(using='other')"):
-            with transaction.atomic(using="other"):
-                Branch.objects.create(name="north")
-                publish(BookListed(title="Dune"))
+        refused = self.assertRaisesMessage(PublishError, "publish() in atomic(using='other')")
+        with refused, transaction.atomic(using="other"):
+            Branch.objects.create(name="north")
+            publish(BookListed(title="Dune"))
         self.assertEqual((titles(), Branch.objects.count()), ([], 0))
         with transaction.atomic(using="other"):
             publish(BookListed(title="Dune"), using="default")
