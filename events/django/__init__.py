@@ -8,7 +8,7 @@
 - `lending` gives a handler's ORM the delivery's connection, by the classes of `wrappers`.
 - `apps` is Django's door: it joins all this when Django has loaded the applications.
 
-May import: everything below. Open first: `apps`, then `surroundings` and `lending`.
+May import: cli and everything below. Open first: `apps`, then `surroundings` and `lending`.
 """
 
 from typing import TYPE_CHECKING

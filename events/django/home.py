@@ -97,6 +97,10 @@ class HomeConnection:
             cursor.execute(statement, values, **options) if values is not None else cursor.execute(statement, **options)
         )
 
+    def join(self) -> None:
+        """What SQLAlchemy begins from now on is in the transaction that is open in Django."""
+        self.__dict__["joins"] = True
+
     def begin(self) -> None:
         """A transaction of SQLAlchemy begins."""
         if not self.joins and not self._by_itself:

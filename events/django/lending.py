@@ -56,9 +56,8 @@ class DjangoGuest:
         self._wrapper.give_back()
 
     def over(self, *, committed: bool) -> None:
-        hooks, self._wrapper.run_on_commit = self._wrapper.run_on_commit, []
         if committed:
-            for _, hook, _ in hooks:
+            for _, hook, _ in self._wrapper.run_on_commit:
                 try:
                     hook()
                 except Exception:

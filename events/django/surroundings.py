@@ -57,7 +57,7 @@ class DjangoTransactions:
     def _append(self, append: Callable[[Connection], None]) -> None:
         try:
             with self._engine.connect() as connection:
-                home_of(connection).joins = True
+                home_of(connection).join()
                 append(connection)
         except DBAPIError as error:
             with connections[self._alias].wrap_database_errors:  # as Django's callers expect it

@@ -29,6 +29,7 @@ DOCUMENTED = {
     "_exit",  # os
     "_getframe", "_current_frames",  # sys
     "_mapping",  # sqlalchemy.Row
+    "_meta",  # django.db.models.Model
     "_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_MSG_TIMED_OUT", "_PARTITION_EOF", "_RESOLVE", "_STATE",
     "_UNKNOWN_TOPIC",  # confluent_kafka.KafkaError
     "__pydantic_config__", "__pydantic_extra__", "__pydantic_generic_metadata__", "__pydantic_init_subclass__",

@@ -1,6 +1,7 @@
 """`manage.py events ...`: the whole command `events`, and `manage.py events worker`."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -20,10 +21,7 @@ class Command(BaseCommand):
 
         arguments = list(argv[2:])
         if arguments[:1] == [_WORKER]:
-            from celery.__main__ import main
-
-            sys.argv = ["celery", "-A", "events", *arguments]
-            sys.exit(main())
+            os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "events", *arguments])
         run(arguments, f"{argv[0]} {argv[1]}")
 
     def add_arguments(self, parser: Any) -> None:
