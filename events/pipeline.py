@@ -2,6 +2,7 @@
 pipeline of this process from the environment, when it is first needed. A framework may make it in its own way."""
 
 import inspect
+import os
 import threading
 from collections.abc import Callable, Collection
 
@@ -246,9 +247,30 @@ def get_pipeline() -> Pipeline:
     global _pipeline
     with _lock:
         if _pipeline is None:
+            if _made_by is None:
+                _refuse_before_django()
             settings = load_settings()
             _pipeline = _made_by(settings, _serves) if _made_by is not None else Pipeline(settings)
         return _pipeline
+
+
+def _refuse_before_django() -> None:
+    """Raise ConfigurationError in a program that has Django, and `events.django`, and has not set it up yet: its events
+    would go to another database than DATABASES says."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return
+    try:
+        from django.apps import apps
+        from django.conf import settings
+
+        waits = not apps.ready and any(name.startswith("events.django") for name in settings.INSTALLED_APPS)
+    except Exception:  # there is no Django here, or it has other troubles
+        return
+    if waits:
+        raise ConfigurationError(
+            "Django isn't set up yet, so the ledger's database isn't known: call django.setup() first; while "
+            "applications are loaded, publish in AppConfig.ready() at the earliest"
+        )
 
 
 def make_pipelines_by(make: Callable[[Settings, bool], Pipeline] | None) -> None:

@@ -5,15 +5,19 @@ import re
 from pathlib import Path
 
 from django.apps import apps
+from django.conf import settings
 
 _SPEAKS_OF_US = re.compile(r"\bevents\b")
+_TASKS = "events.django.tasks"
 NONE = "events.django.no_handlers"  # which says so when it is imported
 
 
 def handlers_of_applications() -> tuple[str, ...]:
     """The names of these modules. A module `handlers` that has nothing to do with this package is left out."""
-    names = (f"{config.name}.handlers" for config in apps.get_app_configs())
-    return tuple(name for name in names if _is_there(name)) or (NONE,)
+    names = [name for config in apps.get_app_configs() if _is_there(name := f"{config.name}.handlers")]
+    if any(one.get("BACKEND") == f"{_TASKS}.EventsBackend" for one in getattr(settings, "TASKS", {}).values()):
+        names.append(_TASKS)
+    return tuple(names) or (NONE,)
 
 
 def _is_there(name: str) -> bool:

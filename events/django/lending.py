@@ -1,7 +1,9 @@
 """Handlers with the ORM: while a handler runs, `connections[alias]` of its thread is in the delivery's transaction."""
 
 import logging
+import os
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.db import close_old_connections, connections
@@ -90,9 +92,24 @@ def lend_connections_of(engine: Engine, alias: str) -> None:
         if not isinstance(driver, WatchedSqlite):
             driver.autocommit = before
 
+    _leave_at_forks()
     if engine.dialect.name == "sqlite":
         event.listen(engine, "do_connect", connect)
     event.listen(engine, "connect", set_up)
+
+
+@cache
+def _leave_at_forks() -> None:
+    """Let children of a worker begin without the connections that Django has in the parent. They are not closed: that
+    would end them for the parent, too."""
+    kept: list[Any] = []
+
+    def leave() -> None:
+        for wrapper in connections.all(initialized_only=True):
+            kept.append(wrapper)
+            del connections[wrapper.alias]
+
+    os.register_at_fork(after_in_child=leave)
 
 
 def watch_others(connection: Any, **_: Any) -> None:
@@ -110,6 +127,6 @@ def _refuse(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any
         raise HandlerError(
             "a handler used Django's ORM in another thread than its own (`async def`, sync_to_async or to_thread), "
             "where it is outside of the delivery's transaction, and would happen again with each attempt; make the "
-            "handler a plain `def`, or do it in a new context (contextvars.Context().run) if that is meant"
+            "handler a plain `def`, which may call async code by async_to_sync(), or do it in a new context (contextvars.Context().run) if that is meant"
         )
     return execute(sql, params, many, context)

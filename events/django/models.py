@@ -104,6 +104,19 @@ class DeadLetter(Delivery):
         )
 
 
+class TaskReturn(models.Model):
+    """What a task of `events.django.tasks` returned, if it wasn't None. Django manages this table."""
+
+    event_id = models.UUIDField(primary_key=True)
+    value = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.event_id)
+
+
 def lay_into(schema: str) -> None:
     """The tables are in this schema of PostgreSQL, which is a setting, so that no migration says so."""
     for model, table in ((Event, "event_store"), (Delivery, "event_deliveries"), (DeadLetter, "event_deliveries")):

@@ -143,7 +143,8 @@ class _Kept:
 
 def _run(pipeline: Pipeline, kept: _Kept, *, raises: bool) -> list[Attempt]:
     pipeline.subscribe()
-    relay, deliverer = pipeline.relay(), pipeline.deliverer("tests")
+    relay = pipeline.relay()
+    deliverer = pipeline.deliverer("tests", stopping=lambda error: isinstance(error, KeyboardInterrupt))
     attempts: list[Attempt] = []
     while relay.step() or kept.sent:
         while kept.sent:

@@ -1,4 +1,4 @@
-"""examples/django-shop as a user runs it: migrate, a server, a real worker that is killed, and another that ends the work."""
+"""examples/django-shop as its users run it: migrate, a server, a worker that is killed, another that goes on."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from support.servers import PostgresDatabase
 from support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-ORDERS = 40
+ORDERS = 20
 
 
 class Shop:

@@ -35,6 +35,11 @@ def test_the_admin(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_admin", database, tmp_path) >= 7
 
 
+@pytest.mark.parametrize("database", EVERYWHERE)
+def test_tasks_of_django_are_events(database: str, tmp_path: Path) -> None:
+    assert run_cases("cases_tasks", database, tmp_path) >= 10
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"pool": "1"}, {"use_tz": "0"}, {"schema": "ledger"}, {"migrations": "off"}],

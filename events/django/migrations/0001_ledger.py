@@ -20,6 +20,14 @@ class Migration(migrations.Migration):
     operations: ClassVar[list[Any]] = [
         UpdateLedger("0015"),
         migrations.CreateModel(
+            name="TaskReturn",
+            fields=[
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("value", models.JSONField()),
+            ],
+            options={"default_permissions": ()},
+        ),
+        migrations.CreateModel(
             name="Delivery",
             fields=[
                 ("id", DeliveryKey(editable=False, primary_key=True, serialize=False)),

@@ -1,4 +1,4 @@
-"""What follows from it. Each handler is one transaction: what it writes by the ORM is committed once, with its outcome."""
+"""What follows. Each handler is a transaction: what it writes by the ORM is committed once, with its outcome."""
 
 from django.db.models import F
 
