@@ -127,6 +127,7 @@ def _refuse(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any
         raise HandlerError(
             "a handler used Django's ORM in another thread than its own (`async def`, sync_to_async or to_thread), "
             "where it is outside of the delivery's transaction, and would happen again with each attempt; make the "
-            "handler a plain `def`, which may call async code by async_to_sync(), or do it in a new context (contextvars.Context().run) if that is meant"
+            "handler a plain `def`, which may call async code by async_to_sync, or do it in a new context "
+            "(contextvars.Context().run) if that is meant"
         )
     return execute(sql, params, many, context)

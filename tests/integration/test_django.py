@@ -40,6 +40,11 @@ def test_tasks_of_django_are_events(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_tasks", database, tmp_path) >= 10
 
 
+@pytest.mark.parametrize("database", ["memory", "postgres"])
+def test_the_ledger_may_be_in_another_alias(database: str, tmp_path: Path) -> None:
+    assert run_cases("cases_elsewhere", database, tmp_path, ledger="other") >= 5
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"pool": "1"}, {"use_tz": "0"}, {"schema": "ledger"}, {"migrations": "off"}],

@@ -1,8 +1,10 @@
 """Handlers of the bookshop: found by their module's name."""
 
 from django.db import transaction
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
-from books.happenings import BookAwaited, BookListed, BookPlanned, BookPraised
+from books.happenings import BookAwaited, BookListed, BookPlanned, BookPraised, BookShared
 from books.models import Book, Copy
 from books.planning import log, plans
 from events import Retry, handles, publish, seconds
@@ -24,6 +26,14 @@ def carry_out(event: BookPlanned) -> None:
 @handles(BookPlanned, name="count_plans", batch=10)
 def count_plans(events: list[BookPlanned]) -> None:
     log.append(f"counted {len(events)}")
+
+
+@handles(BookShared)
+def count_by_session(event: BookShared, session: Session) -> None:
+    Book.objects.create(title=event.title)
+    seen = session.scalar(text("SELECT count(*) FROM books_book WHERE title = :title"), {"title": event.title})
+    session.execute(text("UPDATE books_book SET title = title || ' of a session'"))
+    log.append(f"{seen} {Book.objects.get().title}")
 
 
 @handles(BookAwaited, retry=Retry(max_attempts=2, backoff=seconds(0.01)))

@@ -19,6 +19,12 @@ class BookPlanned(DomainEvent, aggregate_id="title"):
     plan: str
 
 
+class BookShared(DomainEvent, aggregate_id="title"):
+    """For a handler with a Session, and the ORM."""
+
+    title: str
+
+
 class BookAwaited(DomainEvent, aggregate_id="title"):
     """The same, for an `async def` handler."""
 

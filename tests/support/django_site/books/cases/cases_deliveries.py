@@ -11,7 +11,7 @@ from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
 from books.delivering import worker
-from books.happenings import BookAwaited, BookPlanned, BookPraised
+from books.happenings import BookAwaited, BookPlanned, BookPraised, BookShared
 from books.models import Book, Branch, Copy
 from books.planning import log, planned
 from events import publish
@@ -161,6 +161,11 @@ class Together(Deliveries):
         look(BookPlanned(title="", plan=""))
         self.carry_out(look)
         self.assertEqual(seen[0], seen[1])
+
+    def test_a_session_is_in_the_same_transaction(self) -> None:
+        publish(BookShared(title="Dune"))
+        self.pipeline.run()
+        self.assertEqual(log, ["1 Dune of a session"])
 
     def test_of_another_database_nothing_is_lent(self) -> None:
         def write_both(event: BookPlanned) -> None:
