@@ -25,7 +25,7 @@ def test_applications_test_with_a_rolled_back_transaction(database: str, tmp_pat
     assert run_cases("cases_in_tests", database, tmp_path) >= 10
 
 
-@pytest.mark.parametrize("database", ["file", "postgres"])
+@pytest.mark.parametrize("database", ["file", "postgres", "pgbouncer"])
 def test_a_handlers_orm_is_in_its_deliverys_transaction(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_deliveries", database, tmp_path) >= 20
 

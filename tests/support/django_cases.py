@@ -7,40 +7,58 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
+from psycopg import sql
+
 from support.servers import server_url
 
 SITE = Path(__file__).parent / "django_site"
 ROOT = Path(__file__).parents[2]
-
-
-def site_environment(database: str, folder: Path, **settings: str) -> dict[str, str]:
-    """The environment of a process of the site. `database`: memory, file or postgres; `settings` without CASES_."""
-    if database == "postgres":
-        database = f"{server_url('POSTGRES').rpartition('/')[0]}/cases_{uuid4().hex[:12]}"
-    passed_on = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    return passed_on | {f"CASES_{name.upper()}": value for name, value in settings.items()} | {
-        "CASES_DATABASE": database,
-        "CASES_FOLDER": str(folder),
-        "DJANGO_SETTINGS_MODULE": "site_settings",
-        "PYTHONPATH": f"{SITE}{os.pathsep}{ROOT}",
-        "PYTHONWARNINGS": "error",
-    }  # fmt: skip
+SERVERS = {"postgres": "POSTGRES", "pgbouncer": "PGBOUNCER"}
 
 
 def run_cases(module: str, database: str, folder: Path, **settings: str) -> int:
-    """Run a module of cases, all of which must pass. Returns their number."""
+    """Run a module of cases, all of which must pass. Returns their number.
+
+    Args:
+        database: memory, file, postgres or pgbouncer.
+        settings: what site_settings.py reads, without `CASES_`.
+    """
     command = [sys.executable, "-m", "django", "test", f"books.cases.{module}", "--noinput"]
-    ended = subprocess.run(
-        command,
-        cwd=SITE,
-        env=site_environment(database, folder, **settings),
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    name = f"cases_{uuid4().hex[:12]}"
+    if database in SERVERS:
+        settings["database"] = f"{server_url(SERVERS[database]).rpartition('/')[0]}/{name}"
+    else:
+        settings["database"] = database
+    if database == "pgbouncer":  # whose connections outlive the tests, so that Django can't drop the database
+        command.append("--keepdb")
+    try:
+        environment = _environment(folder, pooled=database == "pgbouncer", **settings)
+        ended = subprocess.run(command, cwd=SITE, env=environment, capture_output=True, text=True, timeout=280)
+    finally:
+        if database in SERVERS:
+            _drop(f"test_{name}_default", f"test_{name}_other")
     said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said
     assert "ResourceWarning" not in said, said
     found = re.search(r"Ran (\d+) test", said)
     assert found, said
     return int(found[1])
+
+
+def _environment(folder: Path, *, pooled: bool, **settings: str) -> dict[str, str]:
+    passed_on = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    given = {f"CASES_{name.upper()}": value for name, value in settings.items()}
+    ours = {
+        "CASES_FOLDER": str(folder),
+        "DJANGO_SETTINGS_MODULE": "site_settings",
+        "PYTHONPATH": f"{SITE}{os.pathsep}{ROOT}",
+        "PYTHONWARNINGS": "error",
+    }
+    return passed_on | given | ours | ({"EVENTS_LISTEN": "off"} if pooled else {})
+
+
+def _drop(*names: str) -> None:
+    with psycopg.connect(server_url("POSTGRES"), autocommit=True) as connection:
+        for name in names:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
