@@ -105,7 +105,7 @@ class DeadLetter(Delivery):
 
 
 class TaskReturn(models.Model):
-    """What a task of `events.django.tasks` returned, if it wasn't None. Django manages this table."""
+    """What a task of `events.django.task_backend` returned, if it wasn't None. Django manages this table."""
 
     event_id = models.UUIDField(primary_key=True)
     value = models.JSONField()

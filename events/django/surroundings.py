@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from events.django.home import home_of
-from events.errors import PublishError
+from events.errors import PublishError, SchemaError
 
 
 class DjangoTransactions:
@@ -59,6 +59,10 @@ class DjangoTransactions:
             with self._engine.connect() as connection:
                 home_of(connection).join()
                 append(connection)
+        except SchemaError as error:
+            raise SchemaError(
+                f"DATABASES[{self._alias!r}] has no ledger, or an old one: run `python manage.py migrate`"
+            ) from error
         except DBAPIError as error:
             with connections[self._alias].wrap_database_errors:  # as Django's callers expect it
                 raise (error.orig or error) from None

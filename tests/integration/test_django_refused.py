@@ -45,7 +45,7 @@ def said_by(command: list[str], folder: Path, **environment: str) -> str:
          "no application in INSTALLED_APPS has a module `handlers`: write handlers.py in one of them"),
         ([sys.executable, "-c", PUBLISH], {}, "Django isn't set up yet"),
         ([sys.executable, "-c", f"import django; django.setup(); {PUBLISH}"], {},
-         "has no ledger, or an old one; run"),
+         "DATABASES['default'] has no ledger, or an old one: run `python manage.py migrate`"),
     ],
 )  # fmt: skip
 def test_it_is_said_in_one_line(command: list[str], environment: dict[str, str], words: str, tmp_path: Path) -> None:

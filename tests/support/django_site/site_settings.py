@@ -55,7 +55,7 @@ INSTALLED_APPS = [
     "events.django",
     "books",
 ]
-TASKS = {"default": {"BACKEND": "events.django.tasks.EventsBackend"}}
+TASKS = {"default": {"BACKEND": "events.django.task_backend.EventsBackend"}}
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -14,7 +14,7 @@ from books.models import Book
 from books.tasks import burn_book, give_back_nonsense, list_book, list_book_async, who
 from events import publish
 from events.django.models import DeadLetter, TaskReturn
-from events.django.tasks import TaskEnqueued
+from events.django.task_backend import TaskEnqueued
 from events.django.testing import published, run_pending
 from events.ledger import DeadLetterFilter
 from events.pipeline import get_pipeline

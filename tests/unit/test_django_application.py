@@ -1,4 +1,4 @@
-"""Django's migrations of the ledger: `manage.py migrate` has to know of each new one of ours."""
+"""What other programs look for in our application: `manage.py migrate` each new migration, Celery a module `tasks`."""
 
 import re
 from pathlib import Path
@@ -15,3 +15,8 @@ def test_the_newest_of_djangos_runs_the_newest_of_ours() -> None:
         f"the ledger has a migration {newest}: write one of Django's with UpdateLedger({newest!r}), so that "
         "`manage.py migrate` applies it and `migrate --check` tells of it"
     )
+
+
+def test_celery_finds_no_tasks_in_our_application() -> None:
+    """`autodiscover_tasks()` imports the module `tasks` of each application: ours would need django-tasks there."""
+    assert not (ROOT / "events" / "django" / "tasks.py").exists()

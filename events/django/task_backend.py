@@ -1,6 +1,8 @@
 """A backend for `django.tasks`, by its backport django-tasks: an enqueued task is an event of the open transaction.
 
-    TASKS = {"default": {"BACKEND": "events.django.tasks.EventsBackend"}}
+    TASKS = {"default": {"BACKEND": "events.django.task_backend.EventsBackend"}}
+
+The module isn't called `tasks`, for Celery would import it in each project that calls `autodiscover_tasks()`.
 
 A task is enqueued if and only if that transaction commits. It runs as a handler does, with the ORM on the delivery's
 transaction: what it writes, its result and its outcome are committed together, once.
