@@ -107,7 +107,7 @@ class DeadLetter(Delivery):
 class TaskReturn(models.Model):
     """What a task of `events.django.task_backend` returned, if it wasn't None. Django manages this table."""
 
-    event_id = models.UUIDField(primary_key=True)
+    event_id = EventId(primary_key=True)
     value = models.JSONField()
 
     class Meta:

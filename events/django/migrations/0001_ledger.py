@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="TaskReturn",
             fields=[
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("event_id", EventId(primary_key=True, serialize=False)),
                 ("value", models.JSONField()),
             ],
             options={"default_permissions": ()},

@@ -13,7 +13,7 @@ from books.happenings import BookListed
 from books.models import Book
 from books.tasks import burn_book, give_back_nonsense, list_book, list_book_async, who
 from events import publish
-from events.django.models import DeadLetter, TaskReturn
+from events.django.models import DeadLetter, Event, TaskReturn
 from events.django.task_backend import TaskEnqueued
 from events.django.testing import published, run_pending
 from events.ledger import DeadLetterFilter
@@ -33,6 +33,13 @@ class Tasks(TransactionTestCase):
         self.assertLessEqual(result.enqueued_at, result.started_at)
         self.assertLessEqual(result.started_at, result.finished_at)
         self.assertEqual(Book.objects.get().title, "Dune")
+
+    def test_returns_of_events_that_are_gone_can_be_told(self) -> None:
+        list_book.enqueue("Dune")
+        run_pending()
+        TaskReturn.objects.create(event_id=uuid4(), value=1)
+        TaskReturn.objects.exclude(event_id__in=Event.objects.values("id")).delete()
+        self.assertEqual([kept.value["title"] for kept in TaskReturn.objects.all()], ["Dune"])
 
     def test_rolled_back_it_was_never_enqueued(self) -> None:
         with transaction.atomic():
