@@ -1,7 +1,8 @@
 """Joins settings, registry, store and transport. An application makes no pipeline itself: `get_pipeline()` makes the
-pipeline of this process from the environment, when it is first needed."""
+pipeline of this process from the environment, when it is first needed. A framework may make it in its own way."""
 
 import inspect
+import os
 import threading
 from collections.abc import Callable, Collection
 
@@ -27,7 +28,7 @@ from events.hooks import Hooks
 from events.integration import is_public
 from events.ledger import ALONG_WITHIN, EventMetrics, Handled, Subscription
 from events.operating import Correcting, DeadLetters, Inspection, ParkedMessages, Upkeep
-from events.publishing import Publisher, provide
+from events.publishing import Publisher, Surroundings, provide
 from events.relay import Relay, RelayLimits, Transport
 from events.settings import Settings, load_settings
 from events.tracing import open_tracing
@@ -36,17 +37,30 @@ _on_migrate: list[Callable[[Connection], None]] = []
 
 
 class Pipeline:
-    """All objects that publish, relay and deliver with the same settings."""
+    """All objects that publish, relay and deliver with the same settings.
 
-    def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
+    Args:
+        transport: carries wake-ups; None for that of the settings.
+        ledger: None for that of the settings.
+        surroundings: the framework to whose transactions a publish() without a session belongs; None if there is none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport | None = None,
+        *,
+        ledger: store.Ledger | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self.settings = settings
-        self.ledger = store.open_ledger(settings)
+        self.ledger = ledger or store.open_ledger(settings)
         self.hooks = Hooks()
         self.hooks.add(Observing())
         tracing = open_tracing(self.ledger.traces, self._queue_of)
         if tracing is not None:
             self.hooks.add(tracing)
-        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes, tracing)
+        self.publisher = Publisher(self.ledger.events, settings.max_payload_bytes, tracing, surroundings)
         self.dead_letters = DeadLetters(self.ledger.dead, self.ledger.subscriptions.masked)
         self.correcting = Correcting(
             self.ledger.dead, self.ledger.history, allowed=settings.edit, max_bytes=settings.max_payload_bytes
@@ -238,6 +252,8 @@ class Pipeline:
 
 _lock = threading.Lock()
 _pipeline: Pipeline | None = None
+_serves = False
+_made_by: Callable[[Settings, bool], Pipeline] | None = None
 
 
 def get_pipeline() -> Pipeline:
@@ -245,8 +261,47 @@ def get_pipeline() -> Pipeline:
     global _pipeline
     with _lock:
         if _pipeline is None:
-            _pipeline = Pipeline(load_settings())
+            if _made_by is None:
+                _refuse_before_django()
+            settings = load_settings()
+            _pipeline = _made_by(settings, _serves) if _made_by is not None else Pipeline(settings)
         return _pipeline
+
+
+def _refuse_before_django() -> None:
+    """Raise ConfigurationError in a program that has Django, and `events.django`, and has not set it up yet: its events
+    would go to another database than DATABASES says."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return
+    try:
+        from django.apps import apps
+        from django.conf import settings
+
+        waits = not apps.ready and any(name.startswith("events.django") for name in settings.INSTALLED_APPS)
+    except Exception:  # there is no Django here, or it has other troubles
+        return
+    if waits:
+        raise ConfigurationError(
+            "Django isn't set up yet, so the ledger's database isn't known: call django.setup() first; while "
+            "applications are loaded, publish in AppConfig.ready() at the earliest"
+        )
+
+
+def make_pipelines_by(make: Callable[[Settings, bool], Pipeline] | None) -> None:
+    """From now on a framework makes the pipeline of this process. Its second argument is whether the process serves the
+    ledger, as workers, relays and commands do; if not, it is a process of the application."""
+    global _made_by
+    _made_by = make
+    use_pipeline(None)
+
+
+def serve() -> None:
+    """This process is a worker, a relay or a command: called before it asks for its pipeline."""
+    global _serves
+    if not _serves:
+        _serves = True
+        if _made_by is not None:
+            use_pipeline(None)
 
 
 def use_pipeline(pipeline: Pipeline | None) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
 
@@ -26,8 +27,10 @@ from events.cli import (
 )
 from events.cli.help_pages import App
 from events.cli.output import complaint
+from events.django import start
 from events.errors import EventsError
 from events.handling import other_events
+from events.pipeline import serve
 from events.release import own_version
 from events.store import refusal
 
@@ -73,6 +76,16 @@ def _options(
 
 def main() -> None:
     """Entry point; exit codes: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    run(None)
+
+
+def run(arguments: Sequence[str] | None, program: str | None = None) -> None:
+    """Run the command, and end the process.
+
+    Args:
+        arguments: of the command; None for those of this process.
+        program: what help pages call the command.
+    """
     for stream in (sys.stdout, sys.stderr):  # a terminal that can't show a letter shows its number, not a traceback
         if isinstance(stream, io.TextIOWrapper):
             with suppress(OSError):  # the stream's descriptor was closed and belongs to another file now
@@ -81,7 +94,9 @@ def main() -> None:
         why = "hides this package from programs that start in this folder, such as `celery -A events worker`"
         print(complaint(f"{other} has the name of this package, and {why}; rename it"), file=sys.stderr)
     try:
-        app()
+        start()
+        serve()
+        app(arguments, prog_name=program)
     except EventsError as error:
         sys.exit(complaint(error))
     except DBAPIError as error:

@@ -7,6 +7,7 @@ May import: handling, publishing, ledger, hooks and the words below; no SQL, no 
 """
 
 from events.delivery.deliverer import Deliverer
+from events.delivery.guests import Guest, lend_to
 from events.delivery.provided import Provided
 from events.delivery.side_by_side import runs_side_by_side, takes_along
 from events.delivery.taking_along import TAKES_ALONG
@@ -14,7 +15,9 @@ from events.delivery.taking_along import TAKES_ALONG
 __all__ = [
     "TAKES_ALONG",
     "Deliverer",
+    "Guest",
     "Provided",
+    "lend_to",
     "runs_side_by_side",
     "takes_along",
 ]

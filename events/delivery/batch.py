@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from events.delivery.session import Sessions
+from events.delivery.endings import Endings
 from events.delivery.tools import Tools
 from events.delivery.verdict import Results
 from events.errors import EventDataError, NewerEvent, PartlySent
@@ -26,12 +26,12 @@ class BatchRunner:
 
     def run(self, handler: Handler, claims: Sequence[Claim]) -> Results:
         """Run one attempt of each delivery, all in one call, and write the outcomes. Returns them."""
-        with Sessions() as sessions:
+        with Endings() as endings:
             with self._tools.heartbeat.keep(claims, lambda: None):
                 events, results = self._read(handler, claims)
                 if readable := [claim for claim in claims if claim.envelope.id in events]:
-                    results |= self._run(handler, readable, list(events.values()), sessions)
-            sessions.committed = Outcome.SUCCEEDED in {result.outcome for result in results.values()}
+                    results |= self._run(handler, readable, list(events.values()), endings)
+            endings.committed = Outcome.SUCCEEDED in {result.outcome for result in results.values()}
         return results
 
     def _read(self, handler: Handler, claims: Sequence[Claim]) -> tuple[dict[UUID, DomainEvent], Results]:
@@ -46,13 +46,13 @@ class BatchRunner:
         return events, results
 
     def _run(
-        self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], sessions: Sessions
+        self, handler: Handler, claims: Sequence[Claim], events: Sequence[DomainEvent], endings: Endings
     ) -> Results:
         tools, done = self._tools, claims
         failed: Mapping[str, Exception] = {}
         try:
             with tools.inbox.begin(eager=True) as connection:
-                failed = self._call(handler, claims, events, connection, sessions)
+                failed = self._call(handler, claims, events, connection, endings)
                 done = [claim for claim in claims if str(claim.envelope.id) not in failed]
                 if done:
                     tools.inbox.succeed(connection, done)
@@ -74,7 +74,7 @@ class BatchRunner:
         claims: Sequence[Claim],
         events: Sequence[DomainEvent],
         connection: Connection,
-        sessions: Sessions,
+        endings: Endings,
     ) -> Mapping[str, Exception]:
         """Call the handler. Returns the errors of the events that failed alone, by event id.
 
@@ -83,7 +83,7 @@ class BatchRunner:
         """
         with self._tools.inbox.lend(connection, handler.name):
             try:
-                sessions.add(self._tools.calls.run(handler, claims, events, connection))
+                endings.add(self._tools.calls.run(handler, claims, events, connection))
             except PartlySent as error:
                 if handler.needs.wanted != {Wanted.EVENTS}:
                     raise  # it was given the transaction, and may have written rows for all events there

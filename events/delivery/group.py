@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from events.delivery.session import Sessions
+from events.delivery.endings import Endings
 from events.delivery.tools import Tools
 from events.delivery.verdict import Results
 from events.errors import EventDataError, KeepsToItself, NewerEvent, TransactionMisused
@@ -32,12 +32,12 @@ class GroupRunner:
         """Run one attempt of each delivery, and write the outcomes. Returns them."""
         if self._tools.pacing.is_apart(handler.name):
             return self._tools.judge.take_apart(claims, "as the handler changes more than rows")
-        with Sessions() as sessions:
-            results = self._run(handler, claims, sessions)
-            sessions.committed = Outcome.SUCCEEDED in {result.outcome for result in results.values()}
+        with Endings() as endings:
+            results = self._run(handler, claims, endings)
+            endings.committed = Outcome.SUCCEEDED in {result.outcome for result in results.values()}
         return results
 
-    def _run(self, handler: Handler, claims: Sequence[Claim], sessions: Sessions) -> Results:
+    def _run(self, handler: Handler, claims: Sequence[Claim], endings: Endings) -> Results:
         tools, progress = self._tools, _Progress(claims)
 
         def on_late() -> None:  # a delivery takes long: the others shall not wait for it
@@ -46,7 +46,7 @@ class GroupRunner:
 
         with tools.heartbeat.keep(claims, on_late):
             try:
-                self._transact(handler, progress, sessions)
+                self._transact(handler, progress, endings)
             except BaseException as error:
                 if tools.stopping(error):
                     raise
@@ -59,13 +59,13 @@ class GroupRunner:
         self._hand_back(progress.leave())
         return results | {claim.envelope.id: Result(Outcome.HANDED_BACK) for claim in progress.left}
 
-    def _transact(self, handler: Handler, progress: "_Progress", sessions: Sessions) -> None:
+    def _transact(self, handler: Handler, progress: "_Progress", endings: Endings) -> None:
         """Run the waiting deliveries one by one, and commit the effects and the successes of the good ones."""
         tools = self._tools
         with tools.inbox.begin_shared() as shared:
             with tools.inbox.lend(shared.connection, handler.name):
                 while (claim := progress.next()) is not None:
-                    self._run_one(handler, claim, shared, progress, sessions)
+                    self._run_one(handler, claim, shared, progress, endings)
                     if progress.so_far() > _PATIENCE * GROUP_TIME or tools.draining():
                         break
                 progress.took = progress.so_far()
@@ -73,14 +73,12 @@ class GroupRunner:
             if progress.done:
                 tools.inbox.succeed(shared.connection, progress.done)
 
-    def _run_one(
-        self, handler: Handler, claim: Claim, shared: Shared, progress: "_Progress", sessions: Sessions
-    ) -> None:
+    def _run_one(self, handler: Handler, claim: Claim, shared: Shared, progress: "_Progress", endings: Endings) -> None:
         """Run one delivery in a savepoint. Raises the errors that undo the whole group."""
         shared.begin_next()
         try:
             event = decode(claim.envelope)
-            session = self._tools.calls.run(handler, [claim], [event], shared.connection, shared)
+            waiting = self._tools.calls.run(handler, [claim], [event], shared.connection, shared)
         except (TransactionMisused, KeepsToItself):
             raise
         except BaseException as error:
@@ -89,7 +87,7 @@ class GroupRunner:
             shared.undo()
             progress.failed.append((claim, error))
         else:
-            sessions.add(session)
+            endings.add(waiting)
             progress.done.append(claim)
 
     def _slow_down(self, handler: Handler, error: BaseException) -> None:

@@ -155,37 +155,6 @@ def handler_session(kind: type[Session]) -> type[HandlerSession]:
     return type(kind.__name__, (HandlerSession, kind), {"__module__": __name__})
 
 
-class Sessions:
-    """The sessions of handlers that went well. They are told at the end of the block how their transaction ended.
-
-    Attributes:
-        committed: whether the transaction was committed. The block sets it.
-    """
-
-    def __init__(self) -> None:
-        self.committed = False
-        self._sessions: list[HandlerSession] = []
-
-    def __enter__(self) -> "Sessions":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end(committed=self.committed)
-
-    def add(self, session: HandlerSession | None) -> None:
-        if session is not None:
-            self._sessions.append(session)
-
-    def undone(self) -> None:
-        """The transaction was rolled back, and another one follows in the same block."""
-        self._end(committed=False)
-
-    def _end(self, *, committed: bool) -> None:
-        sessions, self._sessions = self._sessions, []
-        for session in sessions:
-            session.over(committed=committed)
-
-
 class _Kept:
     """Stands in for the listeners of one event. It calls `keep` instead of the application's listeners, which wait for
     `later`; our own listeners are called at once."""

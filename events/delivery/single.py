@@ -3,7 +3,7 @@
 import logging
 import time
 
-from events.delivery.session import Sessions
+from events.delivery.endings import Endings
 from events.delivery.tools import Tools
 from events.errors import LeaseLost
 from events.event import DomainEvent
@@ -26,15 +26,15 @@ class SingleRunner:
         def on_late() -> None:
             self._tools.pacing.note(handler.name, time.monotonic() - begun)
 
-        with Sessions() as sessions:
+        with Endings() as endings:
             with self._tools.heartbeat.keep([claim], on_late):
-                result = self._attempted(handler, claim, sessions)
-            sessions.committed = result.outcome is Outcome.SUCCEEDED
+                result = self._attempted(handler, claim, endings)
+            endings.committed = result.outcome is Outcome.SUCCEEDED
         return result
 
-    def _attempted(self, handler: Handler, claim: Claim, sessions: Sessions) -> Result:
+    def _attempted(self, handler: Handler, claim: Claim, endings: Endings) -> Result:
         try:
-            self._attempt_twice(handler, claim, decode(claim.envelope), sessions)
+            self._attempt_twice(handler, claim, decode(claim.envelope), endings)
         except LeaseLost as error:
             log.warning("%s", error, extra=_log_fields(claim))
             return Result(Outcome.NOT_OURS, error)
@@ -44,13 +44,13 @@ class SingleRunner:
             return self._tools.judge.failed(handler, claim, error)
         return Result(Outcome.SUCCEEDED)
 
-    def _attempt_twice(self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions) -> None:
+    def _attempt_twice(self, handler: Handler, claim: Claim, event: DomainEvent, endings: Endings) -> None:
         """Run the handler; if its transaction collided with another, once more, with all locks taken first.
 
         Such a collision is no failure of the handler.
         """
         try:
-            self._attempt(handler, claim, event, sessions, eager=False)
+            self._attempt(handler, claim, event, endings, eager=False)
         except BaseException as error:
             if self._tools.stopping(error) or not self._tools.inbox.is_contention(error):
                 raise
@@ -60,16 +60,16 @@ class SingleRunner:
                 claim.envelope.id,
                 extra=_log_fields(claim),
             )
-            sessions.undone()
-            self._attempt(handler, claim, event, sessions, eager=True)
+            endings.undone()
+            self._attempt(handler, claim, event, endings, eager=True)
 
-    def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, sessions: Sessions, *, eager: bool) -> None:
+    def _attempt(self, handler: Handler, claim: Claim, event: DomainEvent, endings: Endings, *, eager: bool) -> None:
         """Call the handler, and commit its effects together with its success."""
         tools = self._tools
         with tools.inbox.begin(eager=eager) as connection:
             begun = time.monotonic()
             with tools.inbox.lend(connection, handler.name) as touches:
-                sessions.add(tools.calls.run(handler, [claim], [event], connection))
+                endings.add(tools.calls.run(handler, [claim], [event], connection))
             took = time.monotonic() - begun
             tools.inbox.succeed(connection, [claim])
         if touches():

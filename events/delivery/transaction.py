@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from events.delivery.calling import call
+from events.delivery.guests import Waiting, guests
 from events.delivery.provided import Provided
 from events.delivery.session import HandlerSession, handler_session
 from events.errors import TransactionMisused
@@ -40,7 +41,7 @@ class Calls:
         events: Sequence[DomainEvent],
         connection: Connection,
         shared: Shared | None = None,
-    ) -> HandlerSession | None:
+    ) -> Waiting | None:
         """Do the same as `run_handler`, which says the rest, inside the watchers' contexts."""
         with self.around(handler, claims):
             return run_handler(handler, claims, events, connection, self.provided, shared)
@@ -74,32 +75,34 @@ def run_handler(
     connection: Connection,
     provided: Provided,
     shared: Shared | None = None,
-) -> HandlerSession | None:
+) -> Waiting | None:
     """Call the handler once, with all these events. Its changes are flushed, and not committed.
 
     Args:
         shared: the transaction, if other deliveries have their part in it.
     Returns:
-        The handler's session, which has to be told how the transaction ended.
+        What has to be told how the transaction ended; None if there is nothing.
     Raises:
         TransactionMisused: the handler ended the transaction.
         Exception: every error that the handler raises.
     """
     transaction = connection.get_transaction()
     wanted = handler.needs.wanted
-    session = None
+    session: HandlerSession | None = None
     if Wanted.SESSION in wanted:
         session = handler_session(handler.needs.session)(connection, handler.name)
     if shared is not None and not {Wanted.SESSION, Wanted.CONNECTION}.isdisjoint(wanted):
         shared.secure()
+    secure = shared.secure if shared is not None else _nothing
 
     def joined() -> Connection:
         if session is not None:
             return connection_of(session)
-        if shared is not None:
-            shared.secure()
+        secure()
         return connection
 
+    joining = guests(connection, handler.name, secure)
+    waiting = Waiting(session, joining) if session is not None or joining else None
     delivery = RunningInThread(handler.name, events[0] if len(events) == 1 else None, joined)
     token = running.set(delivery)
     try:
@@ -111,17 +114,25 @@ def run_handler(
                 raise ended_by(handler)
             if session is not None:
                 session.finish()
+            for guest in joining:
+                guest.finish()
             if shared is not None:
                 shared.end()
         finally:
             running.reset(token)
             delivery.end()
+            for guest in joining:
+                guest.leave()
     except BaseException:
         if session is not None:
             session.close()
-            session.over(committed=False)
+        if waiting is not None:
+            waiting.over(committed=False)
         raise
-    return session
+    return waiting
+
+
+def _nothing() -> None: ...
 
 
 def ended_by(handler: Handler) -> TransactionMisused:

@@ -148,8 +148,8 @@ def _cure(error: BaseException, name: str) -> str:
         return "pip install 'celery-domain-events[asyncio]'"  # what SQLAlchemy 2.1 raises on import
     if type(error).__module__ == "django.core.exceptions":
         return (
-            "set DJANGO_SETTINGS_MODULE, and let the first module of EVENTS_HANDLERS begin with `import django` and "
-            "`django.setup()`"
+            "set DJANGO_SETTINGS_MODULE, and add 'events.django' to INSTALLED_APPS (docs/django.md); or let the first "
+            "module of EVENTS_HANDLERS begin with `import django` and `django.setup()`"
         )
     if isinstance(error, RuntimeError) and "INSTALLED_APPS" in str(error):  # Django's, of a model
         return "add its application to INSTALLED_APPS"

@@ -7,6 +7,7 @@ from events.publishing.current import begun, choice_of, given, transacting, tran
 from events.publishing.joining import Running, RunningInThread, RunningOnLoop, RunningWithoutSql, running
 from events.publishing.publisher import Publisher
 from events.publishing.sessions import connection_of
+from events.publishing.surroundings import Surroundings
 from events.publishing.verbs import provide, publish, publish_async
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RunningInThread",
     "RunningOnLoop",
     "RunningWithoutSql",
+    "Surroundings",
     "begun",
     "choice_of",
     "connection_of",

@@ -16,6 +16,7 @@ from events.publishing.current import given
 from events.publishing.held import can_hold, hold
 from events.publishing.joining import Running, running
 from events.publishing.sessions import connection_of
+from events.publishing.surroundings import Surroundings, check_using
 from events.tracing import HEADERS, PublishTracing, carried
 
 
@@ -26,18 +27,27 @@ class Publisher:
         log: the part of the ledger that stores events.
         max_bytes: limits the data of each event.
         tracing: makes spans; None if OpenTelemetry isn't installed.
+        surroundings: the framework to whose transactions a publish() without a session belongs; None if there is none.
     """
 
-    def __init__(self, log: EventLog, max_bytes: int, tracing: PublishTracing | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        max_bytes: int,
+        tracing: PublishTracing | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self._log = log
         self._max_bytes = max_bytes
         self._tracing = tracing
+        self.surroundings = surroundings
 
     def publish(
         self,
         events: DomainEvent | Iterable[DomainEvent],
         *,
         session: Session | scoped_session[Any] | Connection | None = None,
+        using: str | None = None,
         versions: Sequence[int] = (),
         in_time: bool = False,
         is_text: bool = False,
@@ -54,21 +64,24 @@ class Publisher:
         if session is None and (session := given()) is not None:
             in_time = True
         if self._tracing is None or not self._tracing.is_on():
-            self._write(batch, session, versions, None, in_time=in_time, is_text=is_text)
+            self._write(batch, session, using, versions, None, in_time=in_time, is_text=is_text)
         else:
             with self._tracing.publishing(batch) as traces:
-                self._write(batch, session, versions, traces, in_time=in_time, is_text=is_text)
+                self._write(batch, session, using, versions, traces, in_time=in_time, is_text=is_text)
 
     def _write(
         self,
         batch: Sequence[DomainEvent],
         session: Session | scoped_session[Any] | Connection | None,
+        using: str | None,
         versions: Sequence[int],
         traces: Sequence[Carrier] | None,
         *,
         in_time: bool,
         is_text: bool,
     ) -> None:
+        if using is not None:
+            check_using(self.surroundings, using, session)
         cause = running.get()
         envelopes = [
             encode(
@@ -90,6 +103,8 @@ class Publisher:
             cause.write_in_time(self._log.append, envelopes)
         elif cause is not None:
             cause.write(partial(self._log.append, envelopes=envelopes))
+        elif self.surroundings is not None:
+            self.surroundings.write(partial(self._log.append, envelopes=envelopes), using)
         else:
             self._log.append_alone(envelopes)
 

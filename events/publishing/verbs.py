@@ -31,7 +31,10 @@ def provide(publisher: Callable[[], Publisher]) -> None:
 
 
 def publish(
-    events: DomainEvent | Iterable[DomainEvent], *, session: Session | scoped_session[Any] | Connection | None = None
+    events: DomainEvent | Iterable[DomainEvent],
+    *,
+    session: Session | scoped_session[Any] | Connection | None = None,
+    using: str | None = None,
 ) -> None:
     """Publish one event or several.
 
@@ -41,6 +44,9 @@ def publish(
     durable when this returns. Several events are written in one round trip.
     Publishing an event again that is stored already changes nothing.
 
+    In a Django process with `events.django` they are written in the `transaction.atomic()` that is open on the ledger's
+    database. `using`, the alias of that database, says that this is meant.
+
     Raises:
         EventIdTaken: another event has the same id, as after model_copy(), which keeps the id. No event of the call is
             written.
@@ -49,28 +55,31 @@ def publish(
         SchemaError: the database of that transaction has no ledger.
         ConfigurationError: a setting is wrong.
     """
-    _provided().publish(events, session=session)
+    _provided().publish(events, session=session, using=using)
 
 
 async def publish_async(
     events: DomainEvent | Iterable[DomainEvent],
     *,
     session: "AsyncSession | async_scoped_session[Any] | AsyncConnection | None" = None,
+    using: str | None = None,
 ) -> None:
     """Publish one event or several, as `publish` does, without blocking the event loop.
 
     `session` is an AsyncSession, async_scoped_session or AsyncConnection. Without a session, and outside of a handler,
-    the events are written in a thread.
+    the events are written in a thread: in a Django process in the one that `sync_to_async` uses.
 
     Raises:
         PublishError: as in `publish`; or greenlet is missing, which SQLAlchemy's asyncio needs.
         EventIdTaken, SchemaError, ConfigurationError: as in `publish`.
     """
     if session is not None:
-        await async_session_of(session).run_sync(lambda sync: publish(events, session=sync))
+        await async_session_of(session).run_sync(lambda sync: publish(events, session=sync, using=using))
     elif given() is not None:
-        publish(events)
+        publish(events, using=using)
     elif (cause := running.get()) is not None:
-        await cause.run(lambda: publish(events))
+        await cause.run(lambda: publish(events, using=using))
+    elif (surroundings := _provided().surroundings) is not None:
+        await surroundings.aside(lambda: publish(events, using=using))
     else:
-        await asyncio.to_thread(publish, events)
+        await asyncio.to_thread(publish, events, using=using)

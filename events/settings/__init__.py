@@ -4,7 +4,7 @@ May import: errors, text. Open first: `settings`, with the table that docs/setti
 """
 
 from events.settings.durations import duration
-from events.settings.environment import load_settings, stand_in
+from events.settings.environment import load_settings, setting_names, settings_from, stand_in
 from events.settings.rules import SQLITE_WAITS
 from events.settings.settings import HARD_LIMIT_GRACE, Settings
 from events.settings.urls import BROKERS, ledger_url
@@ -17,5 +17,7 @@ __all__ = [
     "duration",
     "ledger_url",
     "load_settings",
+    "setting_names",
+    "settings_from",
     "stand_in",
 ]

@@ -9,15 +9,19 @@ May import: publishing, ledger, settings and the words below. Open first: `table
 
 from events.store.awaited.engines import check_driver
 from events.store.database.files import beside, file_of
+from events.store.database.framework_cursors import cursor_of
 from events.store.database.pooler import Pooler, check_listening, pooler_of
 from events.store.database.pools import BACKGROUND, handlers_at_once, room
 from events.store.database.types import Id
+from events.store.database.watched_postgres import WatchedPostgres
+from events.store.database.watched_sqlite import WatchedSqlite
 from events.store.opening import Ledger, open_ledger
 from events.store.schema import postgres_schema
+from events.store.schema.emptying import empty
 from events.store.schema.migrating import VERSION_TABLE, check_schema, migrate, pending
 from events.store.schema.refusals import cure_of, reason_of, refusal
 from events.store.schema.sql_script import migration_sql
-from events.store.tables import event_deliveries, metadata
+from events.store.tables import event_deliveries, event_store, metadata
 
 __all__ = [
     "BACKGROUND",
@@ -25,12 +29,17 @@ __all__ = [
     "Id",
     "Ledger",
     "Pooler",
+    "WatchedPostgres",
+    "WatchedSqlite",
     "beside",
     "check_driver",
     "check_listening",
     "check_schema",
     "cure_of",
+    "cursor_of",
+    "empty",
     "event_deliveries",
+    "event_store",
     "file_of",
     "handlers_at_once",
     "metadata",

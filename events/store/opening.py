@@ -88,14 +88,18 @@ class Ledger:
         self.background.dispose()
 
 
-def open_ledger(settings: Settings) -> Ledger:
+def open_ledger(settings: Settings, engine: Engine | None = None) -> Ledger:
     """Return the ledger in EVENTS_DATABASE_URL; it connects when it is first used.
+
+    `engine` serves for everything, if a framework has connections of its own.
 
     Raises:
         ConfigurationError: this process has opened a ledger in another schema.
     """
     place = take(settings.ledger_schema)
-    engine, background = make_engine(settings), make_engine(settings, BACKGROUND)
+    engine, background = (
+        (engine, engine) if engine is not None else (make_engine(settings), make_engine(settings, BACKGROUND))
+    )
     engines = AsyncEngines(settings)
     return Ledger(
         engine=engine,

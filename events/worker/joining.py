@@ -11,7 +11,7 @@ from events.bridges import REASONS as OF_BRIDGES
 from events.errors import ConfigurationError
 from events.handling import all_handlers, check_needs, load_handlers
 from events.monitoring import WorkerCounts
-from events.pipeline import Pipeline, get_pipeline
+from events.pipeline import Pipeline, get_pipeline, serve
 from events.worker import consuming, revoking  # noqa: F401 - these register commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.exits import or_exit
@@ -35,6 +35,7 @@ def join(app: Celery) -> None:
     if app in _joined:  # Celery may import an application's modules again
         return
     _joined.add(app)
+    serve()
     pipeline = get_pipeline()
     modules = pipeline.settings.handlers
     if "handlers" in pipeline.settings.model_fields_set or find_spec(modules[0]) is not None:

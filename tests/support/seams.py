@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "events"
 TABLE = ROOT / "docs" / "seams.md"
@@ -27,6 +29,7 @@ DOCUMENTED = {
     "_exit",  # os
     "_getframe", "_current_frames",  # sys
     "_mapping",  # sqlalchemy.Row
+    "_meta",  # django.db.models.Model
     "_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_MSG_TIMED_OUT", "_PARTITION_EOF", "_RESOLVE", "_STATE",
     "_UNKNOWN_TOPIC",  # confluent_kafka.KafkaError
     "__pydantic_config__", "__pydantic_extra__", "__pydantic_generic_metadata__", "__pydantic_init_subclass__",
@@ -211,7 +214,10 @@ def _inherited(file: str, module: ast.Module) -> Iterator[Touch]:
 def _bases(file: str, kind: ast.ClassDef) -> Iterator[type]:
     """The classes of others that it is made of."""
     name = ".".join(("events", *Path(file).with_suffix("").parts)).removesuffix(".__init__")
-    space = vars(importlib.import_module(name))
+    try:
+        space = vars(importlib.import_module(name))
+    except ImproperlyConfigured:  # models and the admin need Django's settings
+        return
     for base in kind.bases:
         try:
             found = eval(ast.unparse(base), dict(space))

@@ -80,9 +80,11 @@ def is_away(error: BaseException) -> bool:
 
 def is_contention(error: BaseException) -> bool:
     """Whether two transactions collided: a deadlock, a serialization failure, a locked SQLite file."""
-    if not isinstance(error, DBAPIError) or error.orig is None:
-        return False
-    return _sqlstate(error.orig) in _CONTENTION or bool(_sqlite_codes(error.orig) & _BUSY)
+    if isinstance(error, DBAPIError):
+        driver: BaseException | None = error.orig
+    else:  # an error of our connection, which a framework's cursor met; or the framework's own, because of it
+        driver = next((one for one in (error, error.__cause__) if getattr(one, _MARK, False)), None)
+    return _sqlstate(driver) in _CONTENTION or bool(_sqlite_codes(driver) & _BUSY)
 
 
 def is_read_only(error: DBAPIError) -> bool:

@@ -90,8 +90,8 @@ class TakingCursor(psycopg.Cursor[Any]):
     _conn: Carrier
 
     def _execute_gen(self, query: Any, params: Any = None, **options: Any) -> Any:
-        # Without values it may be several statements, of which a pipeline takes only one.
-        self._conn._takes_along = bool(params) and CARRIES
+        # What has no values in it, or has them in its text, may be several statements, and a pipeline takes only one.
+        self._conn._takes_along = bool(params) and CARRIES and not isinstance(self, psycopg.ClientCursor)
         try:
             yield from super()._execute_gen(query, params, **options)
         finally:

@@ -12,7 +12,7 @@ from events.store.database.statement_effects import Touch
 from events.store.database.watched_connections import Watch, Watched
 
 
-class _Cursor(TakingCursor):
+class WatchedCursor(TakingCursor):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         _watch_over(self).see(self.connection, query, params)
         return super().execute(query, params, **options)
@@ -30,7 +30,7 @@ class _Cursor(TakingCursor):
         return super().stream(query, params, **options)
 
 
-class _ServerCursor(psycopg.ServerCursor[Any]):
+class WatchedServerCursor(psycopg.ServerCursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         watch = _watch_over(self)
         watch.see(self.connection, query, params)
@@ -50,7 +50,7 @@ class WatchedPostgres(Carrier, Watched):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.set_up()
-        self.cursor_factory, self.server_cursor_factory = _Cursor, _ServerCursor
+        self.cursor_factory, self.server_cursor_factory = WatchedCursor, WatchedServerCursor
 
     def commit(self) -> None:
         self.guard("commit()")

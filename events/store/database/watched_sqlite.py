@@ -6,7 +6,7 @@ from typing import Any
 from events.store.database.watched_connections import Watched
 
 
-class _SqliteCursor(sqlite3.Cursor):
+class WatchedSqliteCursor(sqlite3.Cursor):
     connection: "WatchedSqlite"
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
@@ -29,7 +29,7 @@ class WatchedSqlite(sqlite3.Connection, Watched):
         super().__init__(*arguments, **options)
         self.set_up()
 
-    def cursor(self, factory: Any = _SqliteCursor) -> Any:
+    def cursor(self, factory: Any = WatchedSqliteCursor) -> Any:
         return super().cursor(factory)
 
     def commit(self) -> None:

@@ -1,0 +1,1 @@
+"""`manage.py events`, and `manage.py flush` for the ledger, too."""

@@ -1,0 +1,1 @@
+"""Orders, stock and invoices."""

@@ -1,0 +1,1 @@
+"""A bookshop in Django, for tests."""
