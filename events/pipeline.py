@@ -34,6 +34,7 @@ from events.settings import Settings, load_settings
 from events.tracing import open_tracing
 
 _on_migrate: list[Callable[[Connection], None]] = []
+_register_late: dict[Callable[[], None], None] = {}  # in order
 
 
 class Pipeline:
@@ -250,6 +251,17 @@ class Pipeline:
         self.ledger.close()
 
 
+def register_late(register: Callable[[], None]) -> None:
+    """Let `register` register handlers that are known only once all modules are loaded."""
+    _register_late[register] = None
+
+
+def late_handlers() -> None:
+    """Register those handlers. Called before a process subscribes; may be called again."""
+    for register in _register_late:
+        register()
+
+
 _lock = threading.Lock()
 _pipeline: Pipeline | None = None
 _serves = False
@@ -293,6 +305,11 @@ def make_pipelines_by(make: Callable[[Settings, bool], Pipeline] | None) -> None
     global _made_by
     _made_by = make
     use_pipeline(None)
+
+
+def surroundings() -> Surroundings | None:
+    """The framework to whose transactions a publish() without a session belongs; None if there is none."""
+    return get_pipeline().publisher.surroundings if _made_by is not None else None
 
 
 def serve() -> None:

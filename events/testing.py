@@ -11,7 +11,6 @@
 production. Retries are run at once instead of after their delay.
 """
 
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -25,7 +24,7 @@ from sqlalchemy import update
 
 from events.handling import check_needs, provided_instead
 from events.ledger import DeadLetter, Group, Outcome, Parked, Result, Wakeup
-from events.pipeline import Pipeline, use_pipeline
+from events.pipeline import Pipeline, late_handlers, use_pipeline
 from events.relay import TransportFeatures
 from events.settings import Settings
 from events.store import event_deliveries, migrate, open_ledger
@@ -68,10 +67,7 @@ class InlinePipeline(Pipeline):
 
     def run(self) -> list[tuple[Wakeup, Result]]:
         """Deliver until nothing is due; every attempt with its outcome, in order. Retries don't wait."""
-        if "events.worker.plain_tasks.outbox" in sys.modules:  # the application has plain tasks of that kind
-            from events.worker.plain_tasks.handlers import register_outboxes
-
-            register_outboxes()
+        late_handlers()
         check_needs()
         self.subscribe()
         relay, deliverer = self.relay(), self.deliverer("inline")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
@@ -37,6 +38,13 @@ class DjangoTransactions:
             )
         raise PublishError(f"publish(using={using!r}): {using!r} {why}")
 
+    def is_open(self) -> bool:
+        ours = connections[self._alias]
+        if not ours.in_atomic_block and not ours.settings_dict["AUTOCOMMIT"]:
+            return True
+        by_hand = ours.connection is not None and not ours.in_atomic_block and not ours.autocommit
+        return by_hand or any(map(_is_meant, connections.all(initialized_only=True)))
+
     def write(self, append: Callable[[Connection], None], using: str | None) -> None:
         _refuse_event_loop()
         wrapper = connections[self._alias]
@@ -70,12 +78,17 @@ class DjangoTransactions:
     def _refuse_elsewhere(self) -> None:
         """Refuse to commit an event at once that the caller means to be in the transaction of another database."""
         for other in connections.all(initialized_only=True):
-            if other.in_atomic_block and not other.atomic_blocks[-1]._from_testcase:
+            if _is_meant(other):
                 raise PublishError(
                     f"publish() in atomic(using={other.alias!r}), and the ledger is in {self._alias!r}: the event "
                     f"would be committed at once, even if that is rolled back. Publish in atomic(using="
                     f"{self._alias!r}), or say publish(event, using={self._alias!r}) if that is meant"
                 )
+
+
+def _is_meant(wrapper: Any) -> bool:
+    """Whether it is in a transaction that the application has begun, and not a test around it."""
+    return bool(wrapper.in_atomic_block and not wrapper.atomic_blocks[-1]._from_testcase)
 
 
 def _refuse_event_loop() -> None:

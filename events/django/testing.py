@@ -29,7 +29,7 @@ from events.django.surroundings import DjangoTransactions
 from events.event import DomainEvent, all_events
 from events.handling import handler_named, load_handlers
 from events.ledger import DeadLetter, Group, Outcome, Parked, Wakeup, decode
-from events.pipeline import Pipeline, get_pipeline, use_pipeline
+from events.pipeline import Pipeline, get_pipeline, late_handlers, use_pipeline
 from events.relay import TransportFeatures
 from events.settings import load_settings
 from events.store import event_deliveries, event_store, open_ledger
@@ -142,6 +142,7 @@ class _Kept:
 
 
 def _run(pipeline: Pipeline, kept: _Kept, *, raises: bool) -> list[Attempt]:
+    late_handlers()
     pipeline.subscribe()
     relay = pipeline.relay()
     deliverer = pipeline.deliverer("tests", stopping=lambda error: isinstance(error, KeyboardInterrupt))

@@ -14,6 +14,9 @@ class Surroundings(Protocol):
     def check(self, using: str) -> None:
         """Raise PublishError, with the cure, if the ledger isn't in the database that the framework calls so."""
 
+    def is_open(self) -> bool:
+        """Whether the present code is in a transaction of the framework, on whatever database."""
+
     def write(self, append: Append, using: str | None) -> None:
         """Write events in the transaction that is open; if there is none, in one of their own, which is committed.
 

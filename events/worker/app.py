@@ -9,7 +9,7 @@ from celery import signals
 from events.bridges import REASONS as OF_BRIDGES
 from events.handling import all_handlers, check_needs
 from events.monitoring import WorkerCounts
-from events.pipeline import Pipeline
+from events.pipeline import Pipeline, late_handlers
 from events.worker import config, consuming, revoking  # noqa: F401 - these register commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.celery_app import LedgerApp
@@ -20,7 +20,6 @@ from events.worker.logs import log_in_json, log_in_text
 from events.worker.monitoring_step import MonitoringStep
 from events.worker.outcome_lines import OutcomeLines
 from events.worker.parking import ALL_REASONS
-from events.worker.plain_tasks.handlers import register_outboxes
 from events.worker.presence_step import PresenceStep
 from events.worker.signals import leave_signals_to_parent
 from events.worker.startup_lines import FirstLines
@@ -37,7 +36,7 @@ def build_app(pipeline: Pipeline) -> LedgerApp:
     """
     settings = pipeline.settings
     pipeline.register_bridges()
-    register_outboxes()
+    late_handlers()
     check_needs()
     handlers = list(all_handlers())
     longest = config.longest_limit(settings)

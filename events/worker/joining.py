@@ -11,7 +11,7 @@ from events.bridges import REASONS as OF_BRIDGES
 from events.errors import ConfigurationError
 from events.handling import all_handlers, check_needs, load_handlers
 from events.monitoring import WorkerCounts
-from events.pipeline import Pipeline, get_pipeline, serve
+from events.pipeline import Pipeline, get_pipeline, late_handlers, serve
 from events.worker import consuming, revoking  # noqa: F401 - these register commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.exits import or_exit
@@ -22,7 +22,6 @@ from events.worker.ledger_step import LedgerStep
 from events.worker.monitoring_step import MonitoringStep
 from events.worker.outcome_lines import OutcomeLines
 from events.worker.parking import ALL_REASONS
-from events.worker.plain_tasks.handlers import register_outboxes
 from events.worker.presence_step import PresenceStep
 from events.worker.signals import leave_signals_to_parent
 from events.worker.tasks import DeliveryTask, delivery_task, record_lost_process
@@ -72,7 +71,7 @@ def _runs_handler() -> bool:
 def _host(app: Celery, pipeline: Pipeline) -> Host:
     """The host of a worker that begins; makes each handler a task of the app. Raises ConfigurationError."""
     pipeline.register_bridges()
-    register_outboxes()
+    late_handlers()
     check_needs()
     handlers = list(all_handlers())
     for handler in handlers:

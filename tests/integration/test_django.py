@@ -41,6 +41,11 @@ def test_tasks_of_django_are_events(database: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database", ["memory", "postgres"])
+def test_plain_tasks_of_celery_share_the_fate_of_their_block(database: str, tmp_path: Path) -> None:
+    assert run_cases("cases_plain_tasks", database, tmp_path) == 7
+
+
+@pytest.mark.parametrize("database", ["memory", "postgres"])
 def test_the_ledger_may_be_in_another_alias(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_elsewhere", database, tmp_path, ledger="other") >= 5
 

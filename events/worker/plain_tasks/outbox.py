@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from events.errors import ConfigurationError, PayloadTooLarge, PublishError
-from events.pipeline import get_pipeline
+from events.pipeline import get_pipeline, register_late, surroundings
 from events.publishing import begun, choice_of, given, running, transacting, watch
 from events.worker.celery_app import LedgerApp
 from events.worker.plain_tasks.message import TaskMessage, body_of, message_class, message_of
@@ -37,6 +37,7 @@ class Outbox:
         self._send: Callable[..., Any] = app.send_task
         app.send_task = self.send_task
         watch()
+        register_late(_register)
 
     @property
     def has_broker(self) -> bool:
@@ -91,7 +92,8 @@ class Outbox:
         if running.get() is not None:
             return True, None
         chosen = begun(self.among)
-        return chosen is not None, chosen
+        around = surroundings()
+        return chosen is not None or (around is not None and around.is_open()), chosen
 
     def _store(self, name: str, task_id: str, session: Session | Connection | None, options: dict[str, Any]) -> Any:
         result_cls, add_to_parent = options.get("result_cls"), options.get("add_to_parent", True)
@@ -125,8 +127,9 @@ _outboxes: WeakKeyDictionary[Celery, Outbox] = WeakKeyDictionary()
 def outbox(app: Celery, *, sessions: Any = None, name: str | None = None) -> None:
     """Make each task of this Celery app a part of the transaction in which it is sent: in `celery.py`, once.
 
-    `task.delay()` and all other ways to send a task, in a transaction of a SQLAlchemy session or in a handler, store
-    the task in that transaction. When it has committed, a worker with handlers sends it; if it rolls back, nobody does.
+    `task.delay()` and all other ways to send a task, in a transaction of a SQLAlchemy session, in Django's
+    `transaction.atomic()` or in a handler, store the task in that transaction. When it has committed, a worker with
+    handlers sends it; if it rolls back, nobody does.
     Outside of a transaction a task is sent at once, as ever; or stored by itself, if the app has no broker.
 
     Args:
@@ -178,6 +181,12 @@ def outbox_of(app: Celery, what: str, name: str | None = None) -> Outbox:
         )
     made = _outboxes[app] = Outbox(app, name, what)
     return made
+
+
+def _register() -> None:
+    from events.worker.plain_tasks.handlers import register_outboxes  # a process that only sends needs none of it
+
+    register_outboxes()
 
 
 def all_outboxes() -> list[Outbox]:
