@@ -40,6 +40,10 @@ def test_tasks_of_django_are_events(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_tasks", database, tmp_path) >= 10
 
 
+def test_workers_find_the_database_by_its_address(tmp_path: Path) -> None:
+    assert run_cases("cases_addresses", "memory", tmp_path) == 3
+
+
 @pytest.mark.parametrize("database", ["memory", "postgres"])
 def test_the_ledger_may_be_in_another_alias(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_elsewhere", database, tmp_path, ledger="other") >= 5
