@@ -41,7 +41,7 @@ def test_tasks_of_django_are_events(database: str, tmp_path: Path) -> None:
 
 
 def test_workers_find_the_database_by_its_address(tmp_path: Path) -> None:
-    assert run_cases("cases_addresses", "memory", tmp_path) == 3
+    assert run_cases("cases_addresses", "memory", tmp_path) == 4
 
 
 @pytest.mark.parametrize("database", ["memory", "postgres"])

@@ -50,6 +50,10 @@ class Addresses(SimpleTestCase):
             with self.subTest(name):
                 self.assertEqual(url_of(Sqlite(USUAL | {"NAME": name}, "default")), wanted)
 
+    def test_without_a_name_it_is_refused(self) -> None:
+        with self.assertRaisesMessage(ConfigurationError, "DATABASES['default']: "):
+            arguments()
+
     def test_of_others_it_is_refused(self) -> None:
         with self.assertRaisesMessage(ConfigurationError, "the ledger needs PostgreSQL or SQLite; name the alias"):
             url_of(Dummy({"ENGINE": "django.db.backends.mysql"}, "default"))
