@@ -6,7 +6,7 @@ import pytest
 
 from support.django_cases import run_cases
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 EVERYWHERE = ["memory", "file", "postgres"]
 
 
