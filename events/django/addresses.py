@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from psycopg import pq
 from sqlalchemy import URL
 
@@ -35,7 +36,10 @@ def _of_file(name: str) -> str:
 
 
 def _of_postgresql(wrapper: Any) -> str:
-    given = wrapper.get_connection_params()
+    try:
+        given = wrapper.get_connection_params()
+    except ImproperlyConfigured as error:
+        raise ConfigurationError(f"DATABASES[{wrapper.alias!r}]: {error}") from error
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     options = {
         name: str(value)

@@ -1,6 +1,7 @@
 """publish() in Django: in the `atomic()` that is open on the ledger's database, on Django's own connection."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,8 @@ def _is_meant(wrapper: Any) -> bool:
 
 
 def _refuse_event_loop() -> None:
+    if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as notebooks set it
+        return
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -2,7 +2,7 @@
 
     TASKS = {"default": {"BACKEND": "events.django.task_backend.EventsBackend"}}
 
-The module isn't called `tasks`, for Celery would import it in each project that calls `autodiscover_tasks()`.
+The module isn't called `tasks`, for Celery's autodiscovery would import it in each project that has Celery.
 
 A task is enqueued if and only if that transaction commits. It runs as a handler does, with the ORM on the delivery's
 transaction: what it writes, its result and its outcome are committed together, once.

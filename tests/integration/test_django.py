@@ -6,7 +6,7 @@ import pytest
 
 from support.django_cases import run_cases
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 EVERYWHERE = ["memory", "file", "postgres"]
 
 
@@ -38,6 +38,10 @@ def test_the_admin(database: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("database", EVERYWHERE)
 def test_tasks_of_django_are_events(database: str, tmp_path: Path) -> None:
     assert run_cases("cases_tasks", database, tmp_path) >= 10
+
+
+def test_workers_find_the_database_by_its_address(tmp_path: Path) -> None:
+    assert run_cases("cases_addresses", "memory", tmp_path) == 4
 
 
 @pytest.mark.parametrize("database", ["memory", "postgres"])

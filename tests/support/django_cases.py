@@ -34,7 +34,7 @@ def run_cases(module: str, database: str, folder: Path, **settings: str) -> int:
         command.append("--keepdb")
     try:
         environment = _environment(folder, pooled=database == "pgbouncer", **settings)
-        ended = subprocess.run(command, cwd=SITE, env=environment, capture_output=True, text=True, timeout=280)
+        ended = subprocess.run(command, cwd=SITE, env=environment, capture_output=True, text=True, timeout=600)
     finally:
         if database in SERVERS:
             _drop(f"test_{name}_default", f"test_{name}_other")
