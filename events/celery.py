@@ -10,8 +10,7 @@ from celery import Celery
 from events.django import start
 from events.errors import EventsError
 from events.handling import load_handlers
-from events.pipeline import get_pipeline, serve
-from events.settings import load_settings
+from events.pipeline import current_settings, get_pipeline, serve
 from events.text import printable, redact
 from events.worker import app_of_plain_tasks, build_app, is_run_by_celery
 
@@ -19,7 +18,7 @@ from events.worker import app_of_plain_tasks, build_app, is_run_by_celery
 def _build() -> Celery:
     start()
     serve()
-    load_handlers(load_settings().handlers)
+    load_handlers(current_settings().handlers)
     pipeline = get_pipeline()  # after them: they may import an app whose broker stands in for EVENTS_BROKER_URL
     return app_of_plain_tasks(pipeline) or build_app(pipeline)
 

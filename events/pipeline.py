@@ -321,6 +321,12 @@ def serve() -> None:
             use_pipeline(None)
 
 
+def current_settings() -> Settings:
+    """The settings of this process, without making its pipeline. Raises ConfigurationError for a wrong one."""
+    with _lock:
+        return load_settings() if _pipeline is None else _pipeline.settings
+
+
 def use_pipeline(pipeline: Pipeline | None) -> None:
     """Replace the pipeline of this process, for tests and for settings made in code; None lets it be made anew."""
     global _pipeline
