@@ -128,3 +128,17 @@ def test_celerys_signals_have_the_handlers_exception_of_a_retry_and_of_the_end(p
             "retry DeliveryFailed LookupError no shelf 1",
             "failure DeliveryFailed LookupError no shelf 1",
         ]
+
+
+def test_a_process_that_dies_is_reported_by_the_lines_that_celery_logs(tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="reporting").in_use() as system:
+        publish(reporting.ShelvedForLast())
+        file = system.folder / "starts"
+
+        def told() -> set[str]:
+            lines = file.read_text().splitlines() if file.exists() else []
+            return {json.loads(line)["logger"] for line in lines}
+
+        with worker_of(system, "prefork"):
+            assert system.settled(1) == {"dead": 1}
+            eventually(lambda: told() == {"multiprocessing", "celery.worker.request"}, "both are told")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ class ShelvedInBatch(DomainEvent):
 
 class ShelvedAside(DomainEvent):
     shelf: int
+
+
+class ShelvedForLast(DomainEvent):
+    pass
+
+
+@handles(ShelvedForLast, retry=ONCE)
+def shelves_for_last(event: ShelvedForLast) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @handles(Shelved, retry=TWICE)
