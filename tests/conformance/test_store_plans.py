@@ -87,6 +87,8 @@ def everything_hot(store: Store) -> None:
         ledger.inbox.succeed(connection, claims[:1])
     ledger.inbox.succeeded(claims[0])
     assert len(ledger.inbox.take_along(claims[1:2], 2, "w1", HOUR)) == 2
+    assert len(ledger.inbox.take_along(claims[1:2], 100, "w1", HOUR)) > 2  # with what is due and was not sent
+    ledger.inbox.abandon("hear", {others[2].event_id: 1}, OOPS, HOUR, worker="nobody")
     ledger.inbox.retry(claims[1], OOPS, HOUR)
     ledger.inbox.bury(claims[2], OOPS)
     ledger.recovery.mark_copied(ledger.recovery.take_uncopied(10))

@@ -14,6 +14,7 @@ import reporting
 
 from events import DomainEvent, publish
 from support.system import System
+from support.waiting import eventually
 
 MANY = 6
 
@@ -111,3 +112,33 @@ def test_attempts_that_are_tried_again_are_warnings_if_somebody_wants_them(tmp_p
         lines = [json.loads(line) for line in (system.folder / "starts").read_text().splitlines()]
         told = [(line["level"], line["tags"]["events.attempt"]) for line in lines]
         assert told == [("warning", 1), ("error", 2)]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_celerys_signals_have_the_handlers_exception_of_a_retry_and_of_the_end(pool: str, tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="reporting").in_use() as system:
+        publish(reporting.Shelved(shelf=1))
+        signals = system.folder / "starts.signals"
+        with worker_of(system, pool):
+            assert system.settled(1) == {"dead": 1}
+            told = eventually(
+                lambda: signals.exists() and "failure" in signals.read_text() and signals.read_text(), "told"
+            )
+        assert told.splitlines() == [
+            "retry DeliveryFailed LookupError no shelf 1",
+            "failure DeliveryFailed LookupError no shelf 1",
+        ]
+
+
+def test_a_process_that_dies_is_reported_by_the_lines_that_celery_logs(tmp_path: Path) -> None:
+    with System("sqlite", tmp_path, handlers="reporting").in_use() as system:
+        publish(reporting.ShelvedForLast())
+        file = system.folder / "starts"
+
+        def told() -> set[str]:
+            lines = file.read_text().splitlines() if file.exists() else []
+            return {json.loads(line)["logger"] for line in lines}
+
+        with worker_of(system, "prefork"):
+            assert system.settled(1) == {"dead": 1}
+            eventually(lambda: told() == {"multiprocessing", "celery.worker.request"}, "both are told")

@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import sentry_sdk
+from celery.signals import task_failure, task_retry
 from sentry_sdk.transport import Transport
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,6 +44,15 @@ class ShelvedAside(DomainEvent):
     shelf: int
 
 
+class ShelvedForLast(DomainEvent):
+    pass
+
+
+@handles(ShelvedForLast, retry=ONCE)
+def shelves_for_last(event: ShelvedForLast) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @handles(Shelved, retry=TWICE)
 def shelves(event: Shelved) -> None:
     sentry_sdk.set_tag("shelf", event.shelf)
@@ -60,3 +71,19 @@ async def shelves_aside(event: ShelvedAside, session: AsyncSession) -> None:
 def shelves_in_batches(events: list[ShelvedInBatch]) -> None:
     sentry_sdk.set_tag("shelf", events[0].shelf)
     raise LookupError(f"no shelf {events[0].shelf}")
+
+
+def note_signal(name: str, error: BaseException) -> None:
+    with Path(f"{os.environ['SHOP_STARTS']}.signals").open("a") as file:
+        cause = error.__cause__
+        file.write(f"{name} {type(error).__name__} {type(cause).__name__} {cause}\n")
+
+
+@task_retry.connect  # type: ignore[untyped-decorator]
+def note_retry(reason: Any, **_: Any) -> None:
+    note_signal("retry", reason.exc)
+
+
+@task_failure.connect  # type: ignore[untyped-decorator]
+def note_failure(exception: BaseException, **_: Any) -> None:
+    note_signal("failure", exception)
