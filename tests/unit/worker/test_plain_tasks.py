@@ -476,3 +476,42 @@ def test_a_header_that_is_no_json(shop: Shop, events_pipeline: InlinePipeline) -
 def test_wrong_arguments_are_refused_as_ever(shop: Shop) -> None:
     with Session(get_engine()) as session, session.begin(), pytest.raises(TypeError):
         shop.ship.delay()
+
+
+def test_messages_that_are_alike_are_told_apart_by_all_that_differs(
+    shop: Shop, events_pipeline: InlinePipeline
+) -> None:
+    def send() -> None:
+        for number in (1, 2):
+            shop.ship.delay(number)
+            shop.ship.apply_async((number,), priority=number)
+            shop.ship.apply_async((number,), {"by": 'a "lorry"'}, headers={"number": number})
+            shop.ship.apply_async((number,), task_id=f'{number} "id"')
+            shop.ship.apply_async((number,), countdown=3600 * number)
+            shop.ship.apply_async((number,), shadow=f"shadow {number}")
+            shop.total.delay([number])
+        shop.app.conf.task_routes = {"ship": {"priority": 7}}
+        shop.ship.delay(3)
+        shop.app.conf.task_routes = None
+
+    def there() -> list[Any]:
+        found = []
+        for message in shop.waiting():
+            headers = dict(message.headers)
+            task_id = headers.pop("id")
+            assert headers.pop("root_id") == message.properties["correlation_id"] == task_id
+            headers["eta"] = headers["eta"] and headers["eta"][:13]
+            properties = message.properties
+            found.append((headers, message.decode(), properties["priority"], properties["reply_to"], '"' in task_id))
+        return sorted(found, key=repr)
+
+    # Given what plain Celery sends
+    send()
+    plain = there()
+    assert len(plain) == 15
+    # When the same is sent in transactions, Then the messages are the same
+    for _ in range(2):
+        with Session(get_engine()) as session, session.begin():
+            send()
+        events_pipeline.run()
+        assert there() == plain
