@@ -66,7 +66,7 @@ class InlinePipeline(Pipeline):
     def run(self) -> list[tuple[Wakeup, Result]]:
         """Deliver until nothing is due; every attempt with its outcome, in order. Retries don't wait."""
         if "events.worker.plain_tasks.outbox" in sys.modules:  # the application has plain tasks of that kind
-            from events.worker.plain_tasks.handlers import register_outboxes
+            from events.worker import register_outboxes
 
             register_outboxes()
         self.subscribe()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from events.worker.config import check_celeryconfig, required_settings
     from events.worker.exits import is_run_by_celery
     from events.worker.installing import install
+    from events.worker.plain_tasks.handlers import register_outboxes
     from events.worker.plain_tasks.outbox import outbox
     from events.worker.plain_tasks.transactional import TransactionalTask, transactional
 else:
@@ -24,6 +25,7 @@ else:
             "config": "check_celeryconfig required_settings",
             "exits": "is_run_by_celery",
             "installing": "install",
+            "plain_tasks.handlers": "register_outboxes",
             "plain_tasks.outbox": "outbox",
             "plain_tasks.transactional": "TransactionalTask transactional",
         },
@@ -37,6 +39,7 @@ __all__ = [
     "install",
     "is_run_by_celery",
     "outbox",
+    "register_outboxes",
     "required_settings",
     "transactional",
 ]

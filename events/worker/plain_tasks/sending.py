@@ -20,7 +20,7 @@ from kombu.serialization import dumps
 
 from events.errors import PartlySent, TransportError, Unsendable
 from events.pipeline import get_pipeline
-from events.text import brief, redact
+from events.text import redact
 from events.throttle import Backoff
 from events.transport import Confirms, told
 from events.worker.plain_tasks.message import TaskMessage
@@ -129,7 +129,7 @@ class Sending:
     def _shown(self, event: TaskMessage) -> tuple[str, str]:
         """The texts that people are shown of args and kwargs."""
         args, kwargs, _ = event.content()
-        return brief(repr(tuple(args)), _SHOWN), brief(repr(kwargs), _SHOWN)
+        return repr(tuple(args))[:_SHOWN], repr(kwargs)[:_SHOWN]
 
     def _publish(self, ready: Sequence[tuple[TaskMessage, dict[str, Any]]]) -> dict[str, TransportError]:
         """Publish all of them. Returns what was refused, by task id. Raises if the broker is away."""

@@ -500,7 +500,7 @@ def test_messages_that_are_alike_are_told_apart_by_all_that_differs(
             headers = dict(message.headers)
             task_id = headers.pop("id")
             assert headers.pop("root_id") == message.properties["correlation_id"] == task_id
-            headers["eta"] = headers["eta"] and headers["eta"][:13]
+            headers["eta"] = bool(headers["eta"])  # counted from the call
             properties = message.properties
             found.append((headers, message.decode(), properties["priority"], properties["reply_to"], '"' in task_id))
         return sorted(found, key=repr)
