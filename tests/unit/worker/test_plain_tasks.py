@@ -515,3 +515,27 @@ def test_messages_that_are_alike_are_told_apart_by_all_that_differs(
             send()
         events_pipeline.run()
         assert there() == plain
+
+
+def test_sessions_without_a_bind_of_their_own_and_of_a_connection(shop: Shop, events_pipeline: InlinePipeline) -> None:
+    # Given a class of sessions that finds its engine by itself, as that of Flask-SQLAlchemy does
+    class Routed(Session):
+        def get_bind(self, *_: Any, **__: Any) -> Engine:
+            return get_engine()
+
+    with Routed() as session, session.begin():
+        for number in range(600):
+            shop.ship.delay(number)
+    # And one that only flushes, in a transaction which somebody else commits
+    with get_engine().begin() as connection, Session(connection) as session:
+        session.begin_nested()
+        shop.ship.delay("flushed")
+        session.flush()
+        session.get_nested_transaction().commit()  # type: ignore[union-attr]
+        with transaction(session):
+            shop.ship.delay("of a connection")
+        session.expunge_all()
+        connection.execute(text("SELECT 1"))
+        connection.commit()
+    came = shop.come_to(events_pipeline)
+    assert came == dict.fromkeys([*range(600), "flushed", "of a connection"], 1)
