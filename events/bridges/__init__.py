@@ -13,7 +13,7 @@ from events.bridges.address import Address
 from events.bridges.cloudevents import FLAT
 from events.bridges.contract import AT_ONCE, HANDLER, Bridge, Features, Message, Publisher, Received, Scheme, Subscriber
 from events.bridges.forms import REASONS
-from events.bridges.forwarding import Forwarding, bridge_handlers, forwarded
+from events.bridges.forwarding import PATIENT, Forwarding, bridge_handlers, forwarded
 from events.bridges.opening import accepted_by, configured, open_bridge, opened
 from events.bridges.receiving import Receiver
 
@@ -21,6 +21,7 @@ __all__ = [
     "AT_ONCE",
     "FLAT",
     "HANDLER",
+    "PATIENT",
     "REASONS",
     "Acceptance",
     "Address",

@@ -3,13 +3,13 @@
 May import: publishing, hooks, ledger, definition and the words below. Open first: `decorator`, then `registry`.
 """
 
-from events.handling.arguments import place_of
+from events.handling.arguments import as_limit, as_retry, place_of
 from events.handling.decorator import handles
 from events.handling.kinds import ASYNC_SQL, SQL, Delivery, Wanted
 from events.handling.loading import load_handlers, other_events
 from events.handling.needs import Needs, Step
 from events.handling.observing import Attempt, Observing, around_handlers, on_attempt
-from events.handling.parameters import injected
+from events.handling.parameters import injected, is_async
 from events.handling.providing import Provider, provided_instead, provides
 from events.handling.registry import (
     Handler,
@@ -21,6 +21,7 @@ from events.handling.registry import (
     remember,
     without_handlers,
 )
+from events.handling.sessions import async_session_class, session_class
 from events.handling.translating import translates
 
 __all__ = [
@@ -38,10 +39,14 @@ __all__ = [
     "all_handled",
     "all_handlers",
     "around_handlers",
+    "as_limit",
+    "as_retry",
+    "async_session_class",
     "check_needs",
     "handler_named",
     "handles",
     "injected",
+    "is_async",
     "load_handlers",
     "on_attempt",
     "other_events",
@@ -49,6 +54,7 @@ __all__ = [
     "provided_instead",
     "provides",
     "remember",
+    "session_class",
     "translates",
     "without_handlers",
 ]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -39,13 +40,16 @@ _held: "WeakKeyDictionary[Session, _Held]" = WeakKeyDictionary()
 
 def blocks(session: Session) -> bool:
     """Whether a statement of this session would have to be awaited here."""
-    bind: Any = session.get_bind() if session.bind is None else session.bind
+    try:
+        bind: Any = session.get_bind() if session.bind is None else session.bind
+    except UnboundExecutionError:  # it has binds= alone, of which one may be of asyncio
+        return not in_greenlet()
     return bool(bind.dialect.is_async) and not in_greenlet()
 
 
 def can_hold(session: Session) -> bool:
     """Whether it is this session that ends its transaction. One that was given a connection may only flush."""
-    return isinstance(session.bind, Engine)
+    return not isinstance(session.bind, Connection)
 
 
 def hold(session: Session, write: Write, rows: Sequence[Envelope]) -> None:

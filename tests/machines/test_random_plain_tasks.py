@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from machines.test_random_publishing import migrated, own_copy
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransactionOrigin
 
 from events import PublishError, transaction
 from events.pipeline import use_pipeline
@@ -28,6 +28,7 @@ from support.servers import server_url
 
 __all__ = ["migrated"]
 
+BEGIN = SessionTransactionOrigin.BEGIN
 SENT = {"delay": 1, "chain": 1, "group": 2, "chord": 2}  # messages of each way to send
 DONE = {"delay": 1, "chain": 2, "group": 2, "chord": 2}  # runs, where nobody but we sends what follows
 
@@ -100,7 +101,8 @@ class PlainTasks(RuleBasedStateMachine):
                 self.send(how, number)
 
         # A transaction that was not begun, and in which nothing is written yet, is none that a task could join.
-        begun = self.session.in_transaction() and bool(self.sent)
+        root = self.session.get_transaction()
+        begun = root is not None and (root.origin is BEGIN or self.session.in_nested_transaction())
         task_first = task_first and (named or begun)
         if not all(self.swallowing(action) for action in ([send, write] if task_first else [write, send])):
             self.told.add(number)
@@ -174,7 +176,7 @@ class PlainTasks(RuleBasedStateMachine):
         try:
             self.savepoints.clear()
             self.swallowing(self.session.close)
-            came = Counter(one for one in self.shop.come_to(self.pipeline).elements() if isinstance(one, str))
+            came = Counter(one for one in self.shop.come_to(self.pipeline).elements() if "/" in one)
             with self.pipeline.ledger.engine.connect() as connection:
                 rows = {row[0] for row in connection.execute(text("SELECT number FROM rows"))}
             times = SENT if self.broker else DONE

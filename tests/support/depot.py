@@ -41,6 +41,8 @@ class Depot(System):
         return process
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        if command[0] == "events":
+            command = (sys.executable, "-m", *command)
         return subprocess.run(
             command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=120
         )

@@ -71,4 +71,5 @@ def test_what_is_raised_for_neighbours_alone_is_known() -> None:
         "events.flower.jobs.TooMany",
         "events.retry.RetryAfter",
         "events.store.database.availability.PoolExhausted",
+        "events.worker.plain_tasks.sending._Unwritable",
     }

@@ -6,6 +6,7 @@ that Celery offers beyond that, what can't be kept is refused where it is asked 
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,10 +18,18 @@ from kombu.utils.json import loads
 from events.definition import here, uuid7
 from events.errors import DefinitionError, EventIdTaken, PublishError
 from events.event import DomainEvent
-from events.handling import Handler, Wanted, injected, place_of, remember
-from events.handling.arguments import as_limit, as_retry
-from events.handling.parameters import is_async
-from events.handling.sessions import async_session_class, session_class
+from events.handling import (
+    Handler,
+    Wanted,
+    as_limit,
+    as_retry,
+    async_session_class,
+    injected,
+    is_async,
+    place_of,
+    remember,
+    session_class,
+)
 from events.pipeline import get_pipeline
 from events.retry import Retry
 from events.worker.plain_tasks.message import body_of
@@ -139,8 +148,6 @@ def exactly_once_task(
 
 
 def _event_class(task: str) -> type[CallOfTask]:
-    import types
-
     def fill(namespace: dict[str, Any]) -> None:
         namespace["__module__"] = __name__
         namespace["__doc__"] = f"A call of task {task!r}."

@@ -3,7 +3,7 @@
 Both have the same name, so that an app may be given a broker later.
 """
 
-from events.bridges.forwarding import PATIENT
+from events.bridges import PATIENT
 from events.errors import TaskFailed
 from events.handling import Handler, Wanted, remember
 from events.retry import Retry

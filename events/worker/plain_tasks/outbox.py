@@ -15,8 +15,10 @@ from events.publishing import begun, choice_of, given, running, transacting, wat
 from events.worker.celery_app import LedgerApp
 from events.worker.plain_tasks.message import TaskMessage, body_of, message_class, message_of
 from events.worker.plain_tasks.recording import recorded
+from events.worker.plain_tasks.templates import Templates
 
 WITHOUT_BROKER = "ledger://"
+_NOTHING_FOLLOWS = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
 
 
 class Outbox:
@@ -34,6 +36,7 @@ class Outbox:
         self.event_class = message_class(name)
         self.is_for_all = False  # tasks, and not only for those that are Transactional
         self.among: Callable[[Session], bool] = lambda _: True
+        self._templates = Templates(app)
         self._send: Callable[..., Any] = app.send_task
         app.send_task = self.send_task
         watch()
@@ -74,7 +77,7 @@ class Outbox:
         joins, session = self.transaction(session)
         if not joins and self.has_broker:
             return self._send(name, task_id=task_id, producer=producer, **options)
-        return self._store(name, task_id or uuid(), session, options)
+        return self._store(name, task_id, session, options)
 
     def _task(self, name: str) -> Any:
         """The task of that name, if this process has it."""
@@ -95,21 +98,29 @@ class Outbox:
         around = surroundings()
         return chosen is not None or (around is not None and around.is_open()), chosen
 
-    def _store(self, name: str, task_id: str, session: Session | Connection | None, options: dict[str, Any]) -> Any:
+    def _store(
+        self, name: str, given: str | None, session: Session | Connection | None, options: dict[str, Any]
+    ) -> Any:
+        task_id = given or uuid()
         result_cls, add_to_parent = options.get("result_cls"), options.get("add_to_parent", True)
-        taken = recorded(self.app, self._send, name, options | {"task_id": task_id})
-        headers: dict[str, Any] = taken.options.get("headers") or {}
-        if not isinstance(taken.body, tuple):
-            raise PublishError(f"task {name} in a transaction: task_protocol = 1 can't be stored; set it to 2")
-        event = self.event_class(
-            task=name,
-            task_id=task_id,
-            body=body_of(name, taken.body, taken.options.get("serializer") or "json"),
-            message=message_of(taken.options, name),
-        )
-        self._publish(event, session)
+        key = self._templates.key(name, options)
+        if (template := self._templates.get(key)) is not None:
+            message, ignore_result = template.message(task_id), template.ignore_result
+            body = body_of(
+                name, (options["args"] or (), options["kwargs"] or {}, _NOTHING_FOLLOWS), template.serializer
+            )
+        else:
+            taken = recorded(self.app, self._send, name, options | {"task_id": task_id})
+            if not isinstance(taken.body, tuple):
+                raise PublishError(f"task {name} in a transaction: task_protocol = 1 can't be stored; set it to 2")
+            serializer = taken.options.get("serializer") or "json"
+            ignore_result = (taken.options.get("headers") or {}).get("ignore_result")
+            message, body = message_of(taken.options, name), body_of(name, taken.body, serializer)
+            if given is None:
+                self._templates.keep(key, message, task_id, serializer, ignore_result)
+        self._publish(self.event_class(task=name, task_id=task_id, body=body, message=message), session)
         result = (result_cls or self.app.AsyncResult)(task_id)
-        result.ignored = headers.get("ignore_result")
+        result.ignored = ignore_result
         if add_to_parent and (parent := self.app.current_worker_task):
             parent.add_trail(result)
         return result

@@ -47,7 +47,7 @@ def recorded(app: Celery, send: Callable[..., Any], name: str, options: dict[str
     if not signals.before_task_publish.receivers:  # nobody sees the message before it is sent
         options = {"argsrepr": LATER, "kwargsrepr": LATER} | options
     try:
-        send(name, **options | {"producer": recorder})
+        send(name, **options | {"producer": recorder, "retry": False})  # of publishing, which the ledger does
     except _Recorded:
         return recorder
     raise RuntimeError(f"Celery sent task {name} by none of the ways that are known")

@@ -13,7 +13,6 @@ from typing import Any
 from celery import Celery, states
 from celery.app.trace import trace_task
 from celery.exceptions import Reject
-from celery.utils.time import maybe_iso8601
 
 from events.errors import ConfigurationError, TaskFailed
 from events.publishing import running
@@ -85,8 +84,8 @@ class Running:
 
 def _until(time: str | None) -> float:
     """The seconds until then; negative if it is past, and for no time."""
-    moment = maybe_iso8601(time)
-    if moment is None:
+    if time is None:
         return -1
+    moment = datetime.fromisoformat(time)
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return float((moment - datetime.now(UTC)).total_seconds())

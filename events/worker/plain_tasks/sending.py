@@ -5,29 +5,40 @@ broker is away no task is to blame: all are tried again, for about 16 hours.
 """
 
 import os
+import struct
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from amqp.exceptions import FrameSyntaxError
 from celery import Celery, signals
-from celery.utils.saferepr import saferepr
 from kombu import Connection, Exchange, Producer, Queue
+from kombu.compression import get_encoder
+from kombu.serialization import dumps
 
 from events.errors import PartlySent, TransportError, Unsendable
 from events.pipeline import get_pipeline
 from events.text import redact
 from events.throttle import Backoff
-from events.transport import told
-from events.transport.confirms import Confirms
+from events.transport import Confirms, told
 from events.worker.plain_tasks.message import TaskMessage
 from events.worker.plain_tasks.recording import LATER
 
 _AT_ONCE = 500  # messages in one pipeline of Redis
 _PAUSES = Backoff(first=0.5, longest=15.0)  # after a failure: so long a process doesn't try again
-_SHORT = 1000  # characters: Celery would not shorten the text of so short a body
+_SHOWN = 1024  # characters of arguments that people are shown, as Celery has it
 _JSON = {"content_type": "application/json", "content_encoding": "utf-8"}
+_OF_THE_MESSAGE = (ValueError, TypeError, KeyError, struct.error, FrameSyntaxError)  # raised before the broker is asked
+
+
+class _Unwritable(Exception):
+    """This message can't be written, whatever the broker says."""
+
+    def __init__(self, event: TaskMessage, error: Exception) -> None:
+        self.event, self.error = event, error
+        super().__init__(str(error))
 
 
 class Sending:
@@ -78,11 +89,14 @@ class Sending:
             try:
                 ready.append((event, self._prepared(event)))
             except Exception as error:
-                failed[str(event.event_id)] = Unsendable(
-                    f"task {event.task}, {event.task_id}, can't be sent: {type(error).__name__}: {error}"
-                )
+                failed[str(event.event_id)] = _unsendable(event, error)
         try:
             refused = self._publish(ready) if ready else {}
+        except _Unwritable as culprit:  # what stood before it may have been sent, and is again: no other is to blame
+            self.close()
+            key = str(culprit.event.event_id)
+            rest = [event for event, _ in ready if event is not culprit.event]
+            return failed | {key: _unsendable(culprit.event, culprit.error)} | (self._send(rest) if rest else {})
         except Exception as error:
             self.close()
             broker = redact(str(self._app.conf.broker_write_url or self._app.conf.broker_url))
@@ -105,21 +119,17 @@ class Sending:
         headers = options["headers"]
         if headers.get("argsrepr") == headers.get("kwargsrepr") == LATER:
             headers["argsrepr"], headers["kwargsrepr"] = self._shown(event)
-        if serializer == "json" and not options.get("compression"):
+        if (compression := options.get("compression")) is not None:
+            get_encoder(compression)  # which raises KeyError if it isn't known
+        if serializer == "json":
             return options | _JSON | {"body": event.body}
-        body = event.content()
-        return options | {"serializer": serializer, "body": body}
+        content_type, content_encoding, body = dumps(event.content(), serializer)
+        return options | {"content_type": content_type, "content_encoding": content_encoding, "body": body}
 
     def _shown(self, event: TaskMessage) -> tuple[str, str]:
         """The texts that people are shown of args and kwargs."""
         args, kwargs, _ = event.content()
-        if len(event.body) < _SHORT:
-            return repr(tuple(args)), repr(kwargs)
-        amqp, levels = self._app.amqp, self._app.conf.task_repr_maxlevels
-        return (
-            saferepr(tuple(args), amqp.argsrepr_maxsize, maxlevels=levels),
-            saferepr(kwargs, amqp.kwargsrepr_maxsize, maxlevels=levels),
-        )
+        return repr(tuple(args))[:_SHOWN], repr(kwargs)[:_SHOWN]
 
     def _publish(self, ready: Sequence[tuple[TaskMessage, dict[str, Any]]]) -> dict[str, TransportError]:
         """Publish all of them. Returns what was refused, by task id. Raises if the broker is away."""
@@ -130,13 +140,16 @@ class Sending:
             for event, options in ready:
                 given = {name: value for name, value in options.items() if name not in ("declare", "exchange_type")}
                 body = given.pop("body")
-                if self._confirms is None:
-                    producer.publish(body, **given)
-                    continue
-                if given.get("exchange") == "":  # that is to one queue, and without it the message would be nowhere
-                    given.setdefault("mandatory", True)
-                self._sent.append(event.task_id)
-                self._confirms.publish(producer.publish, body, **given)
+                if self._confirms is not None and given.get("exchange") == "":
+                    given.setdefault("mandatory", True)  # it is to one queue, without which it would be nowhere
+                try:
+                    if self._confirms is None:
+                        producer.publish(body, **given)
+                    else:
+                        self._sent.append(event.task_id)
+                        self._confirms.publish(producer.publish, body, **given)
+                except _OF_THE_MESSAGE as error:
+                    raise _Unwritable(event, error) from error
         if self._confirms is None:
             return {}
         self._confirms.wait()
@@ -152,10 +165,11 @@ class Sending:
                 "amqp": {"read_timeout": timeout, "write_timeout": timeout, "max_retries": 1},
                 "redis": {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry_on_timeout": False},
             }
-            connection = self._app.connection_for_write(connect_timeout=timeout)
-            kind = connection.transport.driver_type
+            kind = self._app.connection_for_write().transport.driver_type
             theirs = self._app.conf.broker_transport_options or {}
-            connection.transport_options = wanted.get(kind, {}) | theirs | {"confirm_publish": False}
+            connection = self._app.connection_for_write(
+                connect_timeout=timeout, transport_options=wanted.get(kind, {}) | theirs | {"confirm_publish": False}
+            )
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
             self._connection = connection
             if kind == "amqp":
@@ -209,3 +223,7 @@ class Sending:
         fields |= {"queue": routing_key, "exchange": exchange, "routing_key": routing_key}
         with suppress(Exception), self._app.producer_or_acquire() as producer:
             self._app.events.Dispatcher(enabled=False).publish("task-sent", fields, producer, retry=False)
+
+
+def _unsendable(event: TaskMessage, error: Exception) -> Unsendable:
+    return Unsendable(f"task {event.task}, {event.task_id}, can't be sent: {type(error).__name__}: {error}")

@@ -5,8 +5,10 @@ import logging
 import threading
 
 import celery.app
+import celery.app.amqp
 import celery.app.control
 import celery.app.log
+import celery.app.task
 import celery.app.trace
 import celery.apps.worker
 import celery.worker.consumer
@@ -209,3 +211,35 @@ def test_a_pool_tells_its_children() -> None:
     leans = "the end of a worker whose handlers don't end in time"
     CELERY.has(BasePool, "info", leans)
     CELERY.says(prefork.TaskPool._get_info, "'processes': [p.pid for p in self._pool._pool]", leans=leans)
+
+
+def test_all_ways_to_send_come_to_one_method_which_publishes_by_the_producer_it_is_given() -> None:
+    leans = "the outbox of plain tasks"
+    CELERY.says(celery.app.task.Task.apply_async, "app.send_task(", leans=leans)
+    CELERY.says(
+        Celery.send_task,
+        "with self.producer_or_acquire(producer) as P:",
+        "with P.connection._reraise_as_library_errors():",
+        "amqp.send_task_message(P, name, message, **options)",
+        leans=leans,
+    )
+    CELERY.says(celery.app.amqp.AMQP._create_task_sender, "producer.publish(body, **publish_kwargs)", leans=leans)
+
+
+def test_settings_that_are_changed_later_are_known_apart() -> None:
+    app = Celery("changing", set_as_current=False)
+    before = dict(CELERY.has(app.conf, "changes", "templates of messages"))
+    app.conf.task_default_queue = "other"
+    CELERY.keeps(app.conf.changes != before, "changed settings are in `changes`", "templates of messages")
+
+
+def test_a_result_that_is_ignored_is_not_waited_for() -> None:
+    result = Celery("ignoring", set_as_current=False).AsyncResult("an-id")
+    result.ignored = True
+    CELERY.keeps(result.get() is None, "an ignored result is None at once", "exactly-once tasks")
+
+
+def test_a_task_is_traced_by_one_function() -> None:
+    CELERY.takes(
+        celery.app.trace, "trace_task", ["task", "uuid", "args", "kwargs", "request", "opts"], "tasks without a broker"
+    )

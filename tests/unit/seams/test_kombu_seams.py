@@ -101,3 +101,14 @@ def test_a_transport_says_whether_it_has_an_event_loop(url: str, has_one: bool) 
 
 def _decoded(body: str, encoding: str | None) -> bytes:
     return virtual.Base64().decode(body) if encoding == "base64" else body.encode()
+
+
+def test_json_of_kombu_keeps_what_json_lacks() -> None:
+    from datetime import UTC, datetime
+    from decimal import Decimal
+    from uuid import UUID
+
+    from kombu.utils.json import dumps, loads
+
+    given = [datetime(2026, 1, 2, tzinfo=UTC), Decimal("1.10"), UUID(int=1), b"\xff"]
+    KOMBU.keeps(loads(dumps(given)) == given, "kombu's JSON keeps times, decimals, UUIDs and bytes", "plain tasks")

@@ -476,3 +476,66 @@ def test_a_header_that_is_no_json(shop: Shop, events_pipeline: InlinePipeline) -
 def test_wrong_arguments_are_refused_as_ever(shop: Shop) -> None:
     with Session(get_engine()) as session, session.begin(), pytest.raises(TypeError):
         shop.ship.delay()
+
+
+def test_messages_that_are_alike_are_told_apart_by_all_that_differs(
+    shop: Shop, events_pipeline: InlinePipeline
+) -> None:
+    def send() -> None:
+        for number in (1, 2):
+            shop.ship.delay(number)
+            shop.ship.apply_async((number,), priority=number)
+            shop.ship.apply_async((number,), {"by": 'a "lorry"'}, headers={"number": number})
+            shop.ship.apply_async((number,), task_id=f'{number} "id"')
+            shop.ship.apply_async((number,), countdown=3600 * number)
+            shop.ship.apply_async((number,), shadow=f"shadow {number}")
+            shop.total.delay([number])
+        shop.app.conf.task_routes = {"ship": {"priority": 7}}
+        shop.ship.delay(3)
+        shop.app.conf.task_routes = None
+
+    def there() -> list[Any]:
+        found = []
+        for message in shop.waiting():
+            headers = dict(message.headers)
+            task_id = headers.pop("id")
+            assert headers.pop("root_id") == message.properties["correlation_id"] == task_id
+            headers["eta"] = bool(headers["eta"])  # counted from the call
+            properties = message.properties
+            found.append((headers, message.decode(), properties["priority"], properties["reply_to"], '"' in task_id))
+        return sorted(found, key=repr)
+
+    # Given what plain Celery sends
+    send()
+    plain = there()
+    assert len(plain) == 15
+    # When the same is sent in transactions, Then the messages are the same
+    for _ in range(2):
+        with Session(get_engine()) as session, session.begin():
+            send()
+        events_pipeline.run()
+        assert there() == plain
+
+
+def test_sessions_without_a_bind_of_their_own_and_of_a_connection(shop: Shop, events_pipeline: InlinePipeline) -> None:
+    # Given a class of sessions that finds its engine by itself, as that of Flask-SQLAlchemy does
+    class Routed(Session):
+        def get_bind(self, *_: Any, **__: Any) -> Engine:
+            return get_engine()
+
+    with Routed() as session, session.begin():
+        for number in range(600):
+            shop.ship.delay(number)
+    # And one that only flushes, in a transaction which somebody else commits
+    with get_engine().begin() as connection, Session(connection) as session:
+        session.begin_nested()
+        shop.ship.delay("flushed")
+        session.flush()
+        session.get_nested_transaction().commit()  # type: ignore[union-attr]
+        with transaction(session):
+            shop.ship.delay("of a connection")
+        session.expunge_all()
+        connection.execute(text("SELECT 1"))
+        connection.commit()
+    came = shop.come_to(events_pipeline)
+    assert came == dict.fromkeys([*range(600), "flushed", "of a connection"], 1)
