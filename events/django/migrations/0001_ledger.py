@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
     initial = True
     dependencies: ClassVar[list[Any]] = []
     operations: ClassVar[list[Any]] = [
-        UpdateLedger("0015"),
+        UpdateLedger("0016"),
         migrations.CreateModel(
             name="TaskReturn",
             fields=[
