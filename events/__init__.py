@@ -33,6 +33,7 @@ to success, or ends as a dead letter that `events dead list` shows and `events d
 
 from typing import TYPE_CHECKING
 
+from events.current_pipeline import get_engine, metrics
 from events.definition import uuid7
 from events.errors import (
     ConfigurationError,
@@ -48,7 +49,7 @@ from events.event import DomainEvent, Metadata
 from events.handling import Attempt, Delivery, around_handlers, handles, on_attempt, provides, translates
 from events.integration import IntegrationEvent
 from events.ledger import EventMetrics
-from events.pipeline import get_engine, metrics, on_migrate
+from events.pipeline import on_migrate
 from events.publishing import publish, publish_async, transaction
 from events.retry import Retry, RetryAfter, hours, minutes, seconds
 

@@ -7,10 +7,10 @@ import sys
 
 from celery import Celery
 
+from events.current_pipeline import current_settings, get_pipeline, serve
 from events.django import start
 from events.errors import EventsError
 from events.handling import load_handlers
-from events.pipeline import current_settings, get_pipeline, serve
 from events.text import printable, redact
 from events.worker import app_of_plain_tasks, build_app, is_run_by_celery
 

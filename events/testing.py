@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from events.current_pipeline import use_pipeline
 from events.handling import check_needs, provided_instead
 from events.ledger import DeadLetter, Group, Outcome, Parked, Result, Wakeup
-from events.pipeline import Pipeline, late_handlers, use_pipeline
+from events.pipeline import Pipeline, late_handlers
 from events.relay import TransportFeatures
 from events.settings import Settings
 from events.store import event_deliveries, migrate, open_ledger

@@ -12,9 +12,9 @@ import typer
 from events import bridges
 from events.bridges import Address, Bridge
 from events.cli.relaying import on_signals, set_up_logs
+from events.current_pipeline import get_pipeline
 from events.errors import ConfigurationError
 from events.handling import load_handlers
-from events.pipeline import get_pipeline
 from events.settings import Settings
 from events.text import redact
 

@@ -27,10 +27,10 @@ from events.cli import (
 )
 from events.cli.help_pages import App
 from events.cli.output import complaint
+from events.current_pipeline import serve
 from events.django import start
 from events.errors import EventsError
 from events.handling import other_events
-from events.pipeline import serve
 from events.release import own_version
 from events.store import refusal
 

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from sqlalchemy import make_url
 
+from events.current_pipeline import get_pipeline
 from events.ledger import DeadLetterFilter, EventFilter
 from events.operating import bounds
-from events.pipeline import Pipeline, get_pipeline
+from events.pipeline import Pipeline
 from events.store import file_of
 
 _PATIENCE = 2.0  # seconds

@@ -11,11 +11,11 @@ import typer
 from events.bridges import forwarded
 from events.cli.output import AsJson, complain, hint, is_terminal, print_json, print_table, say
 from events.contract import Catalog, CatalogEvent, as_page, collect, document, routes_of
+from events.current_pipeline import get_pipeline
 from events.errors import EventsError
 from events.event import all_events
 from events.handling import all_handlers, load_handlers, without_handlers
 from events.integration import is_public
-from events.pipeline import get_pipeline
 from events.settings import load_settings
 from events.text import plural
 

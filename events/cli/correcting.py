@@ -7,9 +7,9 @@ import typer
 
 from events.cli import confirming, filters, ids
 from events.cli.output import refused, say
+from events.current_pipeline import get_pipeline
 from events.handling import load_handlers
 from events.ledger import DeadLetter
-from events.pipeline import get_pipeline
 
 
 def edit(

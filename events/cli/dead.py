@@ -19,8 +19,8 @@ from events.cli.output import (
     say_lines,
     shown_time,
 )
+from events.current_pipeline import get_pipeline
 from events.ledger import DeadLetter
-from events.pipeline import get_pipeline
 
 app = App(help="Dead letters: list, groups, show, replay, discard, restore, edit.")
 

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from events.cli import confirming, filters, ids
 from events.cli.output import complain, console, refused, say
+from events.current_pipeline import get_pipeline
 from events.ledger import DeadLetterFilter
-from events.pipeline import get_pipeline
 from events.text import plural
 
 All = Annotated[bool, typer.Option("--all", help="All that match the filters.")]

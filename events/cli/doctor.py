@@ -5,7 +5,7 @@ from dataclasses import asdict
 import typer
 
 from events.cli.output import AsJson, hint, print_json, print_table
-from events.pipeline import get_pipeline
+from events.current_pipeline import get_pipeline
 from events.text import plural
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}

@@ -10,8 +10,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from events.cli import completion, confirming, filters
 from events.cli.help_pages import App
 from events.cli.output import AsJson, console, hint, print_json, print_table, remark, say, shown_time
+from events.current_pipeline import get_pipeline
 from events.ledger import HandlerMetrics, State, retire_command
-from events.pipeline import get_pipeline
 from events.text import deliveries, deliveries_wait
 
 app = App(help="Handlers: list, pause, resume, retire.")

@@ -21,9 +21,9 @@ from events.cli.output import (
     say_lines,
     shown_time,
 )
+from events.current_pipeline import get_pipeline
 from events.errors import NoSuchEvent
 from events.ledger import EventFilter, EventRecord, Found, as_uuid, timeline
-from events.pipeline import get_pipeline
 from events.text import plural
 
 

@@ -9,10 +9,10 @@ import typer
 
 from events.cli import completion
 from events.cli.output import refused
+from events.current_pipeline import get_pipeline
 from events.errors import EventsError
 from events.ledger import as_uuid
 from events.operating import AT_ONCE, bounds, only_one
-from events.pipeline import get_pipeline
 
 Between = Callable[[UUID, UUID, int], list[UUID]]
 _OR = "The first characters are enough if no other id begins so."

@@ -8,10 +8,11 @@ import typer
 
 from events.cli.handlers import as_dict, orphaned
 from events.cli.output import AsJson, complain, console, print_json, print_table, refused, say
+from events.current_pipeline import get_pipeline
 from events.errors import ConfigurationError
 from events.handling import load_handlers
 from events.ledger import EventMetrics, Overview, State, WorkerInfo
-from events.pipeline import Pipeline, get_pipeline
+from events.pipeline import Pipeline
 from events.store import migration_sql, pending
 from events.text import deliveries_wait, plural, redact
 

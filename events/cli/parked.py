@@ -10,10 +10,10 @@ import typer
 from events.cli import confirming, ids
 from events.cli.help_pages import App
 from events.cli.output import AsJson, hint, print_fields, print_json, print_table, refused, remark, say, shown_time
+from events.current_pipeline import get_pipeline
 from events.errors import ConfigurationError, NoSuchParkedMessage
 from events.handling import load_handlers
 from events.ledger import Parked
-from events.pipeline import get_pipeline
 from events.text import plural
 
 app = App(help="Parked messages, which can't be run: list, show, replay, discard, restore.")

@@ -12,8 +12,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from events.cli import confirming
 from events.cli.output import AsJson, console, print_json, refused, say
+from events.current_pipeline import get_pipeline
 from events.ledger import Pruned, Unhandled
-from events.pipeline import get_pipeline
 from events.settings import duration
 from events.text import deliveries, plural
 

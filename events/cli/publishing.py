@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from events.cli import completion
 from events.cli.output import AsJson, console, print_json, refused, say
+from events.current_pipeline import get_pipeline
 from events.errors import PublishError
 from events.event import DomainEvent, all_events, event_named
 from events.handling import load_handlers
-from events.pipeline import get_pipeline
 
 _AT_ONCE = 500
 

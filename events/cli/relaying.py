@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from events.current_pipeline import get_pipeline
 from events.errors import ConfigurationError
-from events.pipeline import Pipeline, get_pipeline
+from events.pipeline import Pipeline
 from events.relay import Relay
 from events.settings import Settings
 from events.text import printable, redact

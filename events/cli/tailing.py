@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from events.cli import filters
 from events.cli.output import as_json as to_json
 from events.cli.output import complain, console, is_terminal
+from events.current_pipeline import get_pipeline
 from events.ledger import EventFilter
 from events.operating import Happening, Tail
-from events.pipeline import get_pipeline
 from events.text import first_line, printable
 
 _COLOURS = {"succeeded": "green", "dead": "red", "to be retried": "yellow", "discarded": "dim", "started": "dim"}

@@ -11,7 +11,7 @@ from events.cli import completion, confirming
 from events.cli.help_pages import App
 from events.cli.output import AsJson, console, hint, print_json, print_table, refused, remark, say, shown_time
 from events.cli.prune import age
-from events.pipeline import get_pipeline
+from events.current_pipeline import get_pipeline
 from events.text import plural
 
 app = App(help="Events that wait for a handler: list, drop.")

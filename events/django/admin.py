@@ -17,9 +17,9 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 
+from events.current_pipeline import get_pipeline
 from events.django.models import DeadLetter, Delivery, Event
 from events.ledger import DeadLetterFilter, State, timeline
-from events.pipeline import get_pipeline
 from events.text import plural
 
 _MOST = 10_000  # rows that are counted for the pages of a list

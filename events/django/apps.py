@@ -18,6 +18,7 @@ class EventsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from events.current_pipeline import make_pipelines_by
         from events.delivery import lend_to
         from events.django.checking import check_settings
         from events.django.configuration import DjangoSettings, ledger_schema
@@ -25,7 +26,6 @@ class EventsConfig(AppConfig):
         from events.django.models import lay_into
         from events.django.pipelines import make
         from events.django.tables import without_migrations
-        from events.pipeline import make_pipelines_by
         from events.settings import settings_from
 
         settings_from(DjangoSettings())
@@ -42,6 +42,6 @@ class EventsConfig(AppConfig):
 def _setting_changed(*, setting: str, **_: Any) -> None:
     """A test overrides a setting, or takes that back."""
     if setting in ("EVENTS", "DATABASES"):
-        from events.pipeline import use_pipeline
+        from events.current_pipeline import use_pipeline
 
         use_pipeline(None)

@@ -7,8 +7,8 @@ from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
+from events.current_pipeline import get_pipeline
 from events.django.configuration import ledger_alias
-from events.pipeline import get_pipeline
 from events.store import migration_sql
 
 

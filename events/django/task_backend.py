@@ -26,13 +26,13 @@ from django_tasks.exceptions import TaskResultDoesNotExist
 from django_tasks.signals import task_enqueued, task_finished, task_started
 from django_tasks.utils import get_exception_traceback, get_module_path, normalize_json
 
+from events.current_pipeline import get_pipeline
 from events.django.configuration import ledger_alias
 from events.django.models import TaskReturn
 from events.errors import NoSuchEvent
 from events.event import DomainEvent
 from events.handling import Delivery, handles
 from events.ledger import DeliveryRecord, EventRecord, State
-from events.pipeline import get_pipeline
 from events.publishing import publish
 from events.retry import Retry
 

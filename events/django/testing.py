@@ -23,13 +23,14 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
+from events.current_pipeline import get_pipeline, use_pipeline
 from events.django.configuration import ledger_alias
 from events.django.home import home_engine
 from events.django.surroundings import DjangoTransactions
 from events.event import DomainEvent, all_events
 from events.handling import handler_named, load_handlers
 from events.ledger import DeadLetter, Group, Outcome, Parked, Wakeup, decode
-from events.pipeline import Pipeline, get_pipeline, late_handlers, use_pipeline
+from events.pipeline import Pipeline, late_handlers
 from events.relay import TransportFeatures
 from events.settings import load_settings
 from events.store import event_deliveries, event_store, open_ledger

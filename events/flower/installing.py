@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.specifiers import SpecifierSet
 
-from events.pipeline import get_pipeline
+from events.current_pipeline import get_pipeline
 
 INSTALL = "pip install 'flower>=2.2,<3'"
 SUPPORTED = SpecifierSet(">=2.2,<3")  # 2.1 accepts forms of other sites; a new major version may move our seams

@@ -8,10 +8,11 @@ from billiard import current_process
 from celery import Celery, current_task, signals
 
 from events.bridges import REASONS as OF_BRIDGES
+from events.current_pipeline import get_pipeline, serve
 from events.errors import ConfigurationError
 from events.handling import all_handlers, check_needs, load_handlers
 from events.monitoring import WorkerCounts
-from events.pipeline import Pipeline, get_pipeline, late_handlers, serve
+from events.pipeline import Pipeline, late_handlers
 from events.worker import consuming, revoking  # noqa: F401 - these register commands of remote control
 from events.worker.bridges_step import BridgesStep
 from events.worker.exits import or_exit

@@ -9,7 +9,7 @@ ledger knows the handlers though no worker has started yet.
 import sys
 
 from events import publish
-from events.pipeline import get_pipeline
+from events.current_pipeline import get_pipeline
 from rigs.bench.application import EVENTS, data
 
 _AT_ONCE = 1000

@@ -15,8 +15,9 @@ from datetime import timedelta
 from types import FrameType
 from uuid import UUID
 
+from events.current_pipeline import get_pipeline
 from events.ledger import DeadLetterFilter
-from events.pipeline import Pipeline, get_pipeline
+from events.pipeline import Pipeline
 from rigs.chaos.application import HOPELESS
 
 PAUSED = ("book", "fails_now_and_then", "writes_as_its_tenant", "publishes")

@@ -94,7 +94,7 @@ def _migrate(options: Options, console: Console) -> None:
 
 def _wait_ready(worker: Process) -> None:
     """A worker that is ready has told the ledger which handlers it has."""
-    from events.pipeline import get_pipeline
+    from events.current_pipeline import get_pipeline
     from rigs.demo.watching import DemoFailed
 
     subscriptions = get_pipeline().ledger.subscriptions

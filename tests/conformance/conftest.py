@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from events.pipeline import Pipeline, use_pipeline
+from events.current_pipeline import use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from events.store import migrate
 from support.databases import url

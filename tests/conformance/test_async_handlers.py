@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select, update
 
 from events import DomainEvent, Retry, get_engine, handles, publish
+from events.current_pipeline import use_pipeline
 from events.ledger.outcome import Outcome
-from events.pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 import shop
 from events import DomainEvent, publish, publish_async
+from events.current_pipeline import use_pipeline
 from events.errors import ConfigurationError, PublishError, SchemaError
 from events.ledger.history import EventFilter
-from events.pipeline import Pipeline, use_pipeline
+from events.pipeline import Pipeline
 from events.settings.environment import load_settings
 from events.settings.settings import Settings
 from events.store import check_schema, migrate, migration_sql

@@ -9,8 +9,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from events import DomainEvent, Retry, get_engine, handles, publish
+from events.current_pipeline import use_pipeline
 from events.ledger.outcome import Outcome
-from events.pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 

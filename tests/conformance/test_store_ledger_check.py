@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from events import publish
-from events.pipeline import Pipeline, use_pipeline
+from events.current_pipeline import use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from events.store import migrate
 from support.publishers import DRIVERS, Application, CountedUp

@@ -15,9 +15,9 @@ from events.bridges.address import Address
 from events.bridges.cloudevents import incoming
 from events.bridges.contract import Message, Received
 from events.bridges.forwarding import Forwarding
+from events.current_pipeline import use_pipeline
 from events.ledger.codec import decode
 from events.ledger.envelope import Envelope
-from events.pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from support.exactly import exactly

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from events import get_engine
-from events.pipeline import use_pipeline
+from events.current_pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from rigs.chaos.machines import Machine

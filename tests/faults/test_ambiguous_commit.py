@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 import shop
 from events import publish
-from events.pipeline import use_pipeline
+from events.current_pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from events.cli import completion as completing
+from events.current_pipeline import use_pipeline
 from events.ledger.dead_letters import DeadLetterFilter
-from events.pipeline import Pipeline, use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from support.shelf import EVENTS, HANDLERS, fill
 from support.store import Store

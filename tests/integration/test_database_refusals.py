@@ -14,7 +14,8 @@ from sqlalchemy.pool import NullPool
 
 import shop
 from events import ConfigurationError, PublishError, publish, publish_async
-from events.pipeline import Pipeline, use_pipeline
+from events.current_pipeline import use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from events.store import check_schema, migrate
 from events.store.database.engine import make_engine

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from events import EventIdTaken, publish, publish_async
-from events.pipeline import Pipeline, use_pipeline
+from events.current_pipeline import use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from support.databases import migrated_postgres
 from support.publishers import CountedUp, create_tables, found

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransactionOrigin
 
 from events import PublishError, transaction
-from events.pipeline import use_pipeline
+from events.current_pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 from support.exploring import SECONDS, explore_machine, long_enough

@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from events import PublishError, publish
-from events.pipeline import Pipeline, use_pipeline
+from events.current_pipeline import use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from support.exploring import SECONDS, explore_machine, long_enough
 from support.publishers import DRIVERS, Application, Basket, CountedUp, Row, create_tables, empty_tables, found

@@ -13,9 +13,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from events.current_pipeline import use_pipeline
 from events.errors import NoSuchHandler, StillRunning
 from events.ledger.records import State
-from events.pipeline import use_pipeline
 from events.store.tables import event_deliveries, event_store, event_subscriptions
 from support.exploring import SECONDS, explore, long_enough
 from support.fleet import KINDS, VERSIONS, Fleet, Pair, Worker, done, pairs_of, strange

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from events import DomainEvent, Retry, get_engine, handles, publish, publish_async
-from events.pipeline import use_pipeline
+from events.current_pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline, migrated_file

@@ -11,10 +11,10 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, make
 from sqlalchemy.orm import Session
 
 from events import Delivery, DomainEvent, Retry, get_engine, handles, publish
+from events.current_pipeline import use_pipeline
 from events.handling.registry import handler_named
 from events.ledger.outcome import Outcome, Result
 from events.ledger.records import Group
-from events.pipeline import use_pipeline
 from events.settings.settings import Settings
 from events.store.tables import event_deliveries, event_store
 from events.testing import InlinePipeline, migrated_file

@@ -14,7 +14,8 @@ import kombu
 from sqlalchemy import func, select, text
 
 import shop
-from events.pipeline import Pipeline, use_pipeline
+from events.current_pipeline import use_pipeline
+from events.pipeline import Pipeline
 from events.settings.environment import setting_names
 from events.settings.settings import Settings
 from events.store.tables import event_deliveries

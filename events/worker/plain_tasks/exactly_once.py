@@ -15,6 +15,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from celery import Celery, Task, uuid
 from kombu.utils.json import loads
 
+from events.current_pipeline import get_pipeline
 from events.definition import here, uuid7
 from events.errors import DefinitionError, EventIdTaken, PublishError
 from events.event import DomainEvent
@@ -30,7 +31,6 @@ from events.handling import (
     remember,
     session_class,
 )
-from events.pipeline import get_pipeline
 from events.retry import Retry
 from events.worker.plain_tasks.message import body_of
 from events.worker.plain_tasks.outbox import outbox_of

@@ -9,8 +9,9 @@ from celery import Celery, uuid
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
+from events.current_pipeline import get_pipeline, surroundings
 from events.errors import ConfigurationError, PayloadTooLarge, PublishError
-from events.pipeline import get_pipeline, register_late, surroundings
+from events.pipeline import register_late
 from events.publishing import begun, choice_of, given, running, transacting, watch
 from events.worker.celery_app import LedgerApp
 from events.worker.plain_tasks.message import TaskMessage, body_of, message_class, message_of

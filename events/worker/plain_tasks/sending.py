@@ -18,8 +18,8 @@ from kombu import Connection, Exchange, Producer, Queue
 from kombu.compression import get_encoder
 from kombu.serialization import dumps
 
+from events.current_pipeline import get_pipeline
 from events.errors import PartlySent, TransportError, Unsendable
-from events.pipeline import get_pipeline
 from events.text import redact
 from events.throttle import Backoff
 from events.transport import Confirms, told

@@ -16,8 +16,9 @@ from events.contract.catalog import Catalog, CatalogEvent, CatalogHandler, Ledge
 from events.contract.graph import as_svg, pictures
 from events.contract.page import as_page
 from events.contract.routes import routes_of
+from events.current_pipeline import use_pipeline
 from events.handling.registry import handler_named
-from events.pipeline import Pipeline, use_pipeline
+from events.pipeline import Pipeline
 from events.settings.settings import Settings
 from events.testing import InlinePipeline
 

@@ -279,7 +279,7 @@ WITHOUT = """
 import sys
 sys.modules["opentelemetry"] = None  # as if it were not installed
 from events import DomainEvent, handles, publish
-from events.pipeline import use_pipeline
+from events.current_pipeline import use_pipeline
 from events.settings import Settings
 from events.testing import InlinePipeline
 

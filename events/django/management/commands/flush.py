@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.commands.flush import Command as Flush
 
+from events.current_pipeline import get_pipeline
 from events.django.configuration import ledger_alias
-from events.pipeline import get_pipeline
 from events.store import empty
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from events.current_pipeline import use_pipeline
 from events.django.configuration import ledger_alias
 from events.django.home import home_engine
 from events.django.lending import lend_connections_of
 from events.django.surroundings import DjangoTransactions
 from events.handling import load_handlers
-from events.pipeline import use_pipeline
 from events.settings import load_settings
 from events.testing import InlinePipeline
 

@@ -9,9 +9,9 @@ from django.urls import reverse
 from books.happenings import BookPlanned, BookPraised
 from books.planning import planned
 from events import publish
+from events.current_pipeline import get_pipeline
 from events.django.models import DeadLetter, Delivery, Event
 from events.django.testing import run_pending
-from events.pipeline import get_pipeline
 
 
 class Admin(TestCase):

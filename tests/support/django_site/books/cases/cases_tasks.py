@@ -13,11 +13,11 @@ from books.happenings import BookListed
 from books.models import Book
 from books.tasks import burn_book, give_back_nonsense, list_book, list_book_async, who
 from events import publish
+from events.current_pipeline import get_pipeline
 from events.django.models import DeadLetter, Event, TaskReturn
 from events.django.task_backend import TaskEnqueued
 from events.django.testing import published, run_pending
 from events.ledger import DeadLetterFilter
-from events.pipeline import get_pipeline
 
 
 class Tasks(TransactionTestCase):
