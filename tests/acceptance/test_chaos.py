@@ -113,14 +113,14 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{tmp_path / 'run.db'}")
     metadata.create_all(engine)
     for statement in (
-        "CREATE TABLE event_store (id TEXT)",
+        "CREATE TABLE event_store (id TEXT, event_type TEXT, aggregate_id TEXT)",
         "CREATE TABLE event_deliveries (event_id TEXT, handler TEXT, state TEXT)",
-        "INSERT INTO event_store VALUES ('a')",
+        "INSERT INTO event_store (id) VALUES ('a')",
         "INSERT INTO chaos_business VALUES ('a', 'Ordered')",
         "INSERT INTO chaos_effects VALUES (1, 'a', 'book', 1, NULL, 2.0), (2, 'a', 'notify', 1, NULL, 2.0), "
         "(11, 'a', 'audits', 1, NULL, 2.0), (12, 's', 'signs_of_life_1', 1, NULL, 2.0), "
         "(13, 's', 'signs_of_life_2', 1, NULL, 2.0)",
-        "INSERT INTO event_store VALUES ('s')",
+        "INSERT INTO event_store (id) VALUES ('s')",
     ):
         _run(engine, statement)
     (tmp_path / "producer-1.txt").write_text(
@@ -166,8 +166,26 @@ def test_whatever_is_done_for_what_was_rolled_back_is_a_ghost(engine: Engine, tm
     with (tmp_path / "starts").open("a") as starts:
         starts.write("b book 1 7\n")
     _run(engine, "INSERT INTO chaos_effects VALUES (3, 'b', 'book', 1, NULL, 3.0)")
-    _run(engine, "INSERT INTO event_store VALUES ('b')")
+    _run(engine, "INSERT INTO event_store (id) VALUES ('b')")
     assert len(verdict_on(engine, tmp_path).ghost) == 3
+
+
+def test_a_plain_task_that_was_never_sent_is_lost_and_one_that_was_rolled_back_is_a_ghost(
+    engine: Engine, tmp_path: Path
+) -> None:
+    # Given a transaction with plain tasks that was committed, and one that was rolled back
+    with (tmp_path / "producer-1.txt").open("a") as said:
+        said.write(f"intent t Tasked\ncommitted t Tasked {time.time()}\nintent u Tasked\nrolled-back u Tasked\n")
+    _run(engine, "INSERT INTO chaos_business VALUES ('t', 'Tasked')")
+    _run(engine, "INSERT INTO chaos_effects VALUES (20, 't', 'charges', 1, NULL, 3.0)")
+    # Then the task has to be sent
+    assert verdict_on(engine, tmp_path).lost == ["t: its plain task was never sent"]
+    with (tmp_path / "starts").open("a") as starts:
+        starts.write("t sends 1 7\n")
+    assert verdict_on(engine, tmp_path).holds
+    # And that of the other must not be there
+    _run(engine, "INSERT INTO event_store VALUES ('x', 'tasks.chaos', 'u')")
+    assert verdict_on(engine, tmp_path).ghost == ["u: rolled back, and an event"]
 
 
 def test_what_an_operator_discarded_is_given_up_and_what_he_restored_must_be_there(
