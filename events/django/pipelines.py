@@ -12,7 +12,7 @@ from events.store import open_ledger
 
 
 def make(settings: Settings, serves: bool) -> Pipeline:
-    """The pipeline. For the arguments see events.pipeline.make_pipelines_by.
+    """The pipeline. For the arguments see events.current_pipeline.make_pipelines_by.
 
     Raises:
         ConfigurationError: a worker or command can't reach the database, which is in the memory of another process.

@@ -33,9 +33,9 @@ def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
     """
     app = own_app()
     if app is not None:
+        if not _runs_here(app):
+            return None
         if not has_handlers(app):
-            if not plain_tasks_of(app) or why_not(app):
-                return None
             _add_handlers(app, pipeline)
         return app
     if not pipeline.settings.broker_url:
@@ -49,6 +49,12 @@ def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
     return own
 
 
+def _runs_here(app: Celery) -> bool:
+    if has_handlers(app):  # what else its workers need is said by the checks of install()
+        return bool(_broker_of(app))  # without one, its outbox brings its tasks to handlers' workers
+    return bool(plain_tasks_of(app)) and not why_not(app)
+
+
 def plain_tasks_of(app: Celery) -> list[str]:
     """The names of the application's tasks, without Celery's own."""
     app.finalize()
@@ -57,10 +63,9 @@ def plain_tasks_of(app: Celery) -> list[str]:
 
 def why_not(app: Celery) -> str:
     """Why `celery -A events` can't run the tasks of this app; "" if it can."""
-    url = app.conf.broker_read_url or app.conf.broker_url
+    url = _broker_of(app)
     if not url:
         return "it has no broker_url"
-    url = url if isinstance(url, str) else ";".join(url)
     try:
         transport = Connection(url).get_transport_cls()
     except Exception as error:  # a module is missing, for example
@@ -68,6 +73,11 @@ def why_not(app: Celery) -> str:
     if not transport.implements.asynchronous:
         return f"Celery has no event loop with its broker {redact(url)}, and handlers need one"
     return ""
+
+
+def _broker_of(app: Celery) -> str:
+    url = app.conf.broker_read_url or app.conf.broker_url or ""
+    return url if isinstance(url, str) else ";".join(url)
 
 
 def untold_tasks() -> str:

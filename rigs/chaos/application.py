@@ -28,8 +28,8 @@ ALSO_EXPECTED = {
     "Bound": ("writes_by_the_bind",),
     "Tenanted": ("writes_as_its_tenant",),
     "Contended": ("waits_in_a_coroutine",),
-    "ShelfChanged": ("shelves",),
-    "Awaited": ("waits_with_a_session",),
+    "ShelfChanged": ("puts_on_a_shelf",),
+    "AwaitedInChaos": ("waits_with_a_session",),
     "Tasked": ("charges",),
 }
 HOPELESS = "is_hopeless"  # ends as a dead letter, always
@@ -75,7 +75,7 @@ class Contended(DomainEvent):
     pass
 
 
-class Awaited(DomainEvent):
+class AwaitedInChaos(DomainEvent):
     pass
 
 
@@ -92,9 +92,9 @@ class SignWanted(DomainEvent):
 
 
 KINDS: dict[str, type[DomainEvent]] = {kind.__name__: kind for kind in (Ordered, Shaky, Slow, Chained, Hopeless)}
-ALSO = {kind.__name__: kind for kind in (Bound, Tenanted, Contended, Awaited)}
+ALSO = {kind.__name__: kind for kind in (Bound, Tenanted, Contended, AwaitedInChaos)}
 WEIGHTS = {"Ordered": 50, "Shaky": 15, "Slow": 5, "Chained": 20, "Hopeless": 10}
-ALSO_WEIGHTS = {"Bound": 20, "Tenanted": 20, "Contended": 10, "Awaited": 20}
+ALSO_WEIGHTS = {"Bound": 20, "Tenanted": 20, "Contended": 10, "AwaitedInChaos": 20}
 
 
 def expected(kind: str, *, control: bool) -> tuple[str, ...]:
@@ -186,8 +186,8 @@ async def waits_in_a_coroutine(event: Contended, connection: Connection, deliver
     connection.execute(insert(effects), row)
 
 
-@handles(Awaited, retry=PATIENT)
-async def waits_with_a_session(event: Awaited, session: AsyncSession, delivery: Delivery) -> None:
+@handles(AwaitedInChaos, retry=PATIENT)
+async def waits_with_a_session(event: AwaitedInChaos, session: AsyncSession, delivery: Delivery) -> None:
     """Many at a time on one event loop, each in a transaction of its own."""
     row = _begin(delivery)
     await asyncio.sleep(0.02)
@@ -198,7 +198,7 @@ async def waits_with_a_session(event: Awaited, session: AsyncSession, delivery: 
 
 
 @handles(ShelfChanged, retry=PATIENT)
-def shelves(event: ShelfChanged, session: Session, delivery: Delivery) -> None:
+def puts_on_a_shelf(event: ShelfChanged, session: Session, delivery: Delivery) -> None:
     session.execute(insert(effects), _begin(delivery))
 
 

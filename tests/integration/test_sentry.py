@@ -58,7 +58,7 @@ def is_the_users(report: dict[str, Any], event: Any, function: str) -> None:
 def test_each_dead_letter_is_one_report_and_no_retry_is(mode: str, pool: str, tmp_path: Path) -> None:
     with System(mode, tmp_path, handlers="reporting").in_use() as system:
         # Given a worker, and a backlog that travels in groups
-        events = [reporting.Shelved(shelf=number) for number in range(MANY)]
+        events = [reporting.ShelvedAlone(shelf=number) for number in range(MANY)]
         publish(events)
         with worker_of(system, pool):
             # When each delivery fails twice
@@ -106,7 +106,7 @@ def test_attempts_that_are_tried_again_are_warnings_if_somebody_wants_them(tmp_p
     with System("sqlite", tmp_path, handlers="reporting").in_use() as system:
         # Given an application that asks for them
         system.environment["SHOP_REPORTS_RETRIES"] = "yes"
-        publish(reporting.Shelved(shelf=1))
+        publish(reporting.ShelvedAlone(shelf=1))
         with worker_of(system, "prefork"):
             assert system.settled(1) == {"dead": 1}
         lines = [json.loads(line) for line in (system.folder / "starts").read_text().splitlines()]
@@ -117,7 +117,7 @@ def test_attempts_that_are_tried_again_are_warnings_if_somebody_wants_them(tmp_p
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_celerys_signals_have_the_handlers_exception_of_a_retry_and_of_the_end(pool: str, tmp_path: Path) -> None:
     with System("sqlite", tmp_path, handlers="reporting").in_use() as system:
-        publish(reporting.Shelved(shelf=1))
+        publish(reporting.ShelvedAlone(shelf=1))
         signals = system.folder / "starts.signals"
         with worker_of(system, pool):
             assert system.settled(1) == {"dead": 1}

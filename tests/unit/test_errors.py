@@ -9,8 +9,8 @@ import events
 from events import errors
 from events.errors import EventsError
 
-# What can't be imported here: programs that begin when they are, and what others' Alembic runs.
-_PROGRAMS = re.compile(r"events\.__main__|events\.celery|events\.store\.migrations\..*")
+# What can't be imported here: programs that begin when they are, what others' Alembic runs, and models of Django.
+_PROGRAMS = re.compile(r"events\.__main__|events\.celery|events\.store\.migrations\..*|events\.django\..*")
 
 
 def import_everything() -> None:

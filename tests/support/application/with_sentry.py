@@ -18,7 +18,8 @@ class ToFile(Transport):
                 file.write(json.dumps(event, default=str) + "\n")
 
 
-sentry_sdk.init("http://key@127.0.0.1:1/1", transport=ToFile)
+if "SHOP_STARTS" in os.environ:  # in a worker: Sentry changes what a process sends, and the tests' own sends for others
+    sentry_sdk.init("http://key@127.0.0.1:1/1", transport=ToFile)
 
 
 class Reported(DomainEvent):
