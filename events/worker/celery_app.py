@@ -2,8 +2,8 @@
 
 Our app runs deliveries and sends nothing: the relay sends wake-ups. Celery makes the app of a worker the current app,
 to which all `@shared_task`s of the process belong; but tasks of the application would land in our queue, whose workers
-can't run them. So the application's own app stays the current app; without one, sending a task is refused. Where a
-worker can run plain tasks, `celery -A events` is another app: see events.worker.tasks_beside.
+can't run them. So the application's own app stays the current app; without one, sending a task is refused. For those
+who have plain tasks and no app, events.worker.tasks_beside makes one.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +17,8 @@ from events.handling import all_handlers
 from events.worker.host import Host, lend_host
 
 _CURE = (
-    "there is no broker to send it by; set EVENTS_BROKER_URL to Redis or RabbitMQ, and `celery -A events worker` runs "
-    "it, or make the task a handler and publish an event"
+    "the app of `celery -A events` has no tasks but handlers; make it a @shared_task in a module of EVENTS_HANDLERS, or "
+    "a handler, and publish an event"
 )
 _LATE = (
     "it is no task of a module that EVENTS_HANDLERS imports, so no worker would run it; import its module there, and "
@@ -38,7 +38,7 @@ class LedgerApp(Celery):  # type: ignore[misc]
         control = None if host.pipeline.settings.broker_url else "events.worker.celery_app:NobodyElse"
         super().__init__("events", set_as_current=False, fixups=[], control=control)
         lend_host(self, lambda: host)
-        self.applications: Celery = own_app() or NoApp(has_broker=bool(host.pipeline.settings.broker_url))
+        self.applications: Celery = _others_app() or NoApp()
         self.give_way()
 
     def give_way(self) -> None:
@@ -71,9 +71,8 @@ class LedgerApp(Celery):  # type: ignore[misc]
 class NoApp(Celery):  # type: ignore[misc]
     """Stands in for the Celery app of an application that has none: its tasks can be called, but not sent."""
 
-    def __init__(self, *, has_broker: bool) -> None:
+    def __init__(self) -> None:
         super().__init__("none", set_as_current=False, fixups=[])
-        self._cure = _LATE if has_broker else _CURE
 
     def producer_or_acquire(self, producer: Any = None) -> AbstractContextManager[Any]:
         """No producer. A caller that sends several tasks asks for one first; then each task is refused by its name."""
@@ -82,11 +81,11 @@ class NoApp(Celery):  # type: ignore[misc]
         return nullcontext(producer)
 
     def send_task(self, name: str, *_: Any, **__: Any) -> NoReturn:
-        _refuse(name, self._cure)
+        _refuse(name, _LATE)
 
 
 class PlainApp(Celery):  # type: ignore[misc]
-    """Runs an application's `@shared_task`s beside handlers, if the application has no Celery app.
+    """The app of `@shared_task`s whose application has none: it runs them beside handlers, or as rows of the ledger.
 
     Attributes:
         known: the names of the tasks that workers of this app have. They would drop a message with any other name, as
@@ -122,8 +121,13 @@ class _NoAnswer(Inspect):  # type: ignore[misc]
 
 def own_app() -> Celery | None:
     """The application's own Celery app, if this thread has one: the one that was made last, or was made current."""
+    app = _others_app()
+    return None if isinstance(app, PlainApp) else app
+
+
+def _others_app() -> Celery | None:
     current = _state._tls.current_app
-    return None if isinstance(current, LedgerApp | NoApp | PlainApp) else current
+    return None if isinstance(current, LedgerApp | NoApp) else current
 
 
 def _refuse(name: str, cure: str = _CURE) -> NoReturn:

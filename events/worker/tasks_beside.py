@@ -1,8 +1,8 @@
 """`celery -A events` where plain tasks of Celery stand beside handlers: its workers run both.
 
 If the handlers' modules have a Celery app of the application's own, `celery -A events` is that app, with handlers. If
-they have `@shared_task`s and no app, it is an app of ours that sends these to a queue of their own on the broker of
-handlers. What can't be run here is said when a worker starts, and refused when it is sent: nothing waits in silence.
+they have `@shared_task`s and no app, these get an app of ours, with an outbox: it sends them to a queue of their own on
+the broker of handlers; without a broker each is a delivery. What can't be run here is said when a worker starts, and refused when it is sent: nothing waits in silence.
 """
 
 import importlib
@@ -20,6 +20,7 @@ from events.worker.celery_app import PlainApp, own_app
 from events.worker.config import CONFIG_MODULE, application_settings
 from events.worker.installing import add_handlers, has_handlers
 from events.worker.logs import log_in_json
+from events.worker.plain_tasks.outbox import outbox
 
 
 def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
@@ -38,13 +39,14 @@ def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
         if not has_handlers(app):
             _add_handlers(app, pipeline)
         return app
-    if not pipeline.settings.broker_url:
-        return None
     own = _new_app(pipeline.settings)
     if not own.known:
         return None
     own.set_current()
     own.set_default()  # in the other threads
+    outbox(own, name=pipeline.settings.queue)  # in both cases: who gets a broker later has rows that wait
+    if not pipeline.settings.broker_url:
+        return None
     _add_handlers(own, pipeline)
     return own
 

@@ -164,18 +164,21 @@ class PlainTasks(RuleBasedStateMachine):
             with self.pipeline.ledger.engine.begin() as other:
                 other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend[0]})
 
+    def leave_session(self) -> None:
+        self.savepoints.clear()
+        if not self.swallowing(self.session.close):
+            self.session.invalidate()  # its connection was cut in a savepoint: it would be in a transaction for ever
+
     @rule()
     def start_anew(self) -> None:
-        self.savepoints.clear()
-        self.swallowing(self.session.close)
+        self.leave_session()
         self.session = Session(self.pipeline.ledger.engine, expire_on_commit=False)
 
     def teardown(self) -> None:
         if not hasattr(self, "shop"):
             return
         try:
-            self.savepoints.clear()
-            self.swallowing(self.session.close)
+            self.leave_session()
             came = Counter(one for one in self.shop.come_to(self.pipeline).elements() if "/" in one)
             with self.pipeline.ledger.engine.connect() as connection:
                 rows = {row[0] for row in connection.execute(text("SELECT number FROM rows"))}

@@ -88,9 +88,10 @@ class Program:
         worker = None if alone or not self.fleet.workers else self.chance.choice(self.fleet.workers)
         self.said.append(f"the relay of {worker.name if worker else 'nobody'}")
         self.fleet.relay(worker)
+        waiting = self.waiting()
         for event_id, kind in list(self.new.items()):
             handlers = {handler for handler, event_type in self.subscribed if event_type == kind}
-            if handlers:
+            if handlers and event_id not in waiting:
                 self.wanted |= {(event_id, handler, kind) for handler in handlers}
                 del self.new[event_id]
 
@@ -157,6 +158,11 @@ class Program:
         query = select(column.event_id, column.handler).where(column.state == State.RUNNING)
         with self.fleet.pipeline.ledger.engine.connect() as connection:
             return {(row[0], row[1]) for row in connection.execute(query)}
+
+    def waiting(self) -> set[UUID]:
+        """The events that are not fanned out: a worker that has all it can hold leaves them."""
+        with self.fleet.pipeline.ledger.engine.connect() as connection:
+            return set(connection.scalars(select(event_store.c.id).where(event_store.c.processed.is_(False))))
 
     def processed(self) -> int:
         with self.fleet.pipeline.ledger.engine.connect() as connection:

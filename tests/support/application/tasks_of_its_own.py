@@ -43,13 +43,16 @@ def on_order(event: OrderTaken) -> None:
         case "delay":
             mail.delay("ann")
         case "apply_async":
-            mail.apply_async(("ann",), countdown=5)
+            mail.apply_async(("ann",), countdown=1)
         case "signature":
             mail.si("ann").delay()
         case "group":
             group(mail.s("ann"), mail.s("bob"))()
         case "chunks":
             mail.chunks([("ann",), ("bob",)], 1)()
+        case "delay and fail":
+            mail.delay("nobody")
+            raise LookupError("no such order")
         case "pack":
             pack.delay("a box")
 

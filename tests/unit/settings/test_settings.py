@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from events import ConfigurationError
+from events.settings import environment
 from events.settings.environment import load_settings, setting_names
 from events.settings.settings import Settings
 from events.settings.urls import BROKERS
@@ -17,6 +18,7 @@ from events.text.redaction import redact
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_stand_ins", {})  # of an app that another test has installed
     for name in list(os.environ):
         if name.startswith("EVENTS_") or name in ("DATABASE_URL", "REDIS_URL", "AMQP_URL", "CLOUDAMQP_URL"):
             monkeypatch.delenv(name)
