@@ -17,8 +17,8 @@ from events.handling import all_handlers
 from events.worker.host import Host, lend_host
 
 _CURE = (
-    "the app of `celery -A events` has no tasks but handlers; make it a @shared_task in a module of EVENTS_HANDLERS, or "
-    "a handler, and publish an event"
+    "the app of `celery -A events` has no tasks but handlers; make it a @shared_task in a module of EVENTS_HANDLERS, "
+    "or a handler, and publish an event"
 )
 _LATE = (
     "it is no task of a module that EVENTS_HANDLERS imports, so no worker would run it; import its module there, and "

@@ -2,7 +2,8 @@
 
 If the handlers' modules have a Celery app of the application's own, `celery -A events` is that app, with handlers. If
 they have `@shared_task`s and no app, these get an app of ours, with an outbox: it sends them to a queue of their own on
-the broker of handlers; without a broker each is a delivery. What can't be run here is said when a worker starts, and refused when it is sent: nothing waits in silence.
+the broker of handlers; without a broker each is a delivery. What can't be run here is said when a worker starts, and
+refused when it is sent: nothing waits in silence.
 """
 
 import importlib

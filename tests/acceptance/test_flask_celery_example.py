@@ -13,6 +13,7 @@ from rigs.chaos.machines import Machine
 from support.flask_shop import AFTER, BEFORE, EXAMPLE, PATIENCE, TICKS, FlaskShop, kill
 from support.pasting import blocks
 from support.servers import own_server
+from support.size import alike
 from support.waiting import eventually
 
 MOST = 5  # changed lines
@@ -46,7 +47,7 @@ def results() -> Iterator[Machine]:
         yield machine
 
 
-@pytest.fixture(scope="module", params=["redis", "rabbitmq"])
+@pytest.fixture(scope="module", params=["redis", alike("rabbitmq")])
 def broker(request: pytest.FixtureRequest, results: Machine) -> Iterator[Machine]:
     if request.param == "redis":
         yield results

@@ -12,6 +12,9 @@ from sqlalchemy import insert, update
 from events import get_engine, publish
 from events.ledger.outcome import Outcome, Result
 from events.ledger.records import Group
+from events.settings.settings import Settings
+from events.store.awaited import engines
+from events.store.awaited.engines import make_async_engine
 from events.store.tables import event_deliveries
 from events.testing import InlinePipeline
 from support.awaited import notes, row, told, written
@@ -117,19 +120,23 @@ def test_connections_are_taken_late_and_are_few(pipeline: InlinePipeline) -> Non
     assert 1 <= max(during) <= 4
 
 
-def test_who_finds_no_connection_is_told_of_the_setting_and_not_blamed(pipeline: InlinePipeline) -> None:
+def test_who_finds_no_connection_is_told_of_the_setting_and_not_blamed(
+    pipeline: InlinePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = threading.Event()
 
-    async def be_short(*_: object) -> None:
-        pool: Any = pipeline.ledger.engines.here().sync_engine.pool
-        pool._timeout = 0.05
+    def make_impatient(settings: Settings) -> Any:
+        engine = make_async_engine(settings)
+        engine.sync_engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+        return engine
+
+    monkeypatch.setattr(engines, "make_async_engine", make_impatient)
 
     async def hold(*_: object) -> None:
         while not released.is_set():
             await asyncio.sleep(0.01)
 
-    do_now.update(hold=hold, short=be_short)
-    deliver(pipeline, sent(pipeline, OnConnection(place="first", do="short")))
+    do_now["hold"] = hold
     # Given as many handlers as there are connections that hold theirs for long, and one more
     events = [OnConnection(place=f"{number}", do="hold" if number < 4 else "") for number in range(5)]
     if get_engine().dialect.name == "sqlite":

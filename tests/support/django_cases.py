@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,14 +18,14 @@ ROOT = Path(__file__).parents[2]
 SERVERS = {"postgres": "POSTGRES", "pgbouncer": "PGBOUNCER"}
 
 
-def run_cases(module: str, database: str, folder: Path, **settings: str) -> int:
-    """Run a module of cases, all of which must pass. Returns their number.
+def run_cases(modules: Sequence[str], database: str, folder: Path, **settings: str) -> int:
+    """Run modules of cases in one process; all must pass. Returns their number.
 
     Args:
         database: memory, file, postgres or pgbouncer.
         settings: what site_settings.py reads, without `CASES_`.
     """
-    command = [sys.executable, "-m", "django", "test", f"books.cases.{module}", "--noinput"]
+    command = [sys.executable, "-m", "django", "test", *(f"books.cases.{one}" for one in modules), "--noinput"]
     name = f"cases_{uuid4().hex[:12]}"
     if database in SERVERS:
         settings["database"] = f"{server_url(SERVERS[database]).rpartition('/')[0]}/{name}"

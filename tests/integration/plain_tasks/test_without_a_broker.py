@@ -7,13 +7,16 @@ from depot.tasks import CrateMoved
 
 from events import publish
 from support.depot import Depot
+from support.size import alike
 from support.waiting import eventually
 
 MODES = ["sqlite", "postgres"]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "pool"),
+    [("sqlite", "prefork"), ("postgres", "threads"), alike("sqlite", "threads"), alike("postgres", "prefork")],
+)
 def test_all_that_celery_has_runs(mode: str, pool: str, tmp_path: Path) -> None:
     with Depot(mode, tmp_path).in_use() as depot:
         # Given a worker of handlers, and an application that knows no broker
@@ -46,7 +49,7 @@ print(chained.get(timeout=60), grouped.get(timeout=60), chorded.get(timeout=60),
         assert not any("never" in line for line in depot.notes())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["sqlite", alike("postgres")])
 def test_a_task_whose_worker_is_killed_is_run_again(mode: str, tmp_path: Path) -> None:
     with Depot(mode, tmp_path).in_use() as depot:
         # Given tasks that wait
