@@ -92,8 +92,8 @@ class PlainApp(Celery):  # type: ignore[misc]
             all of Celery's workers do; so to send one into their queue is refused.
     """
 
-    def __init__(self) -> None:
-        super().__init__("events", set_as_current=False, fixups=[])
+    def __init__(self, name: str) -> None:
+        super().__init__(name, set_as_current=False, fixups=[])
         self.known: frozenset[str] = frozenset()
 
     def send_task(self, name: str, *arguments: Any, **options: Any) -> Any:

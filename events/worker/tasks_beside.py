@@ -21,7 +21,7 @@ from events.worker.celery_app import PlainApp, own_app
 from events.worker.config import CONFIG_MODULE, application_settings
 from events.worker.installing import add_handlers, has_handlers
 from events.worker.logs import log_in_json
-from events.worker.plain_tasks.outbox import outbox
+from events.worker.plain_tasks.outbox import WITHOUT_BROKER, all_outboxes, outbox
 
 
 def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
@@ -40,12 +40,14 @@ def app_of_plain_tasks(pipeline: Pipeline) -> Celery | None:
         if not has_handlers(app):
             _add_handlers(app, pipeline)
         return app
+    if all_outboxes():
+        return None  # of an app that is not the current one: its tasks are known to all apps, and are its own
     own = _new_app(pipeline.settings)
     if not own.known:
         return None
     own.set_current()
     own.set_default()  # in the other threads
-    outbox(own, name=pipeline.settings.queue)  # in both cases: who gets a broker later has rows that wait
+    outbox(own)  # in both cases: who gets a broker later has rows that wait
     if not pipeline.settings.broker_url:
         return None
     _add_handlers(own, pipeline)
@@ -106,9 +108,9 @@ def _no_banner(instance: Any = None, **_: Any) -> None:
 
 
 def _new_app(settings: Settings) -> PlainApp:
-    app = PlainApp()
+    app = PlainApp(settings.queue)  # by which the ledger tells its tasks from those of other services
     app.conf.update(
-        broker_url=settings.broker_url,
+        broker_url=settings.broker_url or WITHOUT_BROKER,
         broker_connection_retry_on_startup=True,
         broker_transport_options={"confirm_publish": True} if is_rabbitmq(settings) else {},
         control_queue_exclusive=False,  # host names are reused

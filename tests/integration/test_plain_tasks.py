@@ -67,6 +67,19 @@ def test_without_a_broker_a_task_is_a_delivery(mode: str, pool: str, tmp_path: P
         assert worker.stop() == 0
 
 
+def test_a_task_may_say_that_it_is_transactional_too(tmp_path: Path) -> None:
+    (tmp_path / "says_so.py").write_text(
+        "from celery import shared_task\nfrom events import TransactionalTask\nfrom tasks_of_its_own import noted\n"
+        "@shared_task(base=TransactionalTask)\ndef tell(what):\n    noted(what)\n"
+    )
+    with System("sqlite", tmp_path, handlers="says_so").in_use() as system:
+        system.environment["PYTHONPATH"] += f":{tmp_path}"
+        system.start_worker()
+        sent = told(system, "import events.celery\nfrom says_so import tell\ntell.delay('so')")
+        assert sent.returncode == 0, sent.stderr
+        noted(system, "so")
+
+
 def test_a_row_of_before_is_sent_once_there_is_a_broker(tmp_path: Path) -> None:
     with System("redis", tmp_path, handlers="tasks_of_its_own").in_use() as system:
         # Given a task that was sent before there was one
@@ -109,7 +122,7 @@ def test_the_queues_of_both_can_be_chosen(tmp_path: Path) -> None:
         first = system.start(["celery", "-A", "events", "worker", "-c", "1", "-l", "INFO", "-Q", queue, "-n", "h@t"])
         first.wait_for("ready.")
         publish(OrderTaken(how="signature"))
-        assert system.settled(HANDLERS) == {"succeeded": HANDLERS}
+        assert system.settled(HANDLERS + 1) == {"succeeded": HANDLERS + 1}  # and what sends the task
         # When one of plain tasks alone begins, Then it runs what was sent
         system.start(["celery", "-A", "events", "worker", "-c", "1", "-Q", f"{queue}.tasks", "-n", "p@t"])
         noted(system, "mailed ann")

@@ -9,7 +9,7 @@ from events.worker.tasks_beside import plain_tasks_of, why_not
 
 
 def app_with(**settings: Any) -> Celery:
-    app = Celery("shop", set_as_current=False)
+    app = Celery("press", set_as_current=False)
     app.conf.update(settings)
     return app
 
