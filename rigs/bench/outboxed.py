@@ -8,6 +8,7 @@ import events
 from rigs.bench import records
 
 HAS_OUTBOX = "BENCH_OUTBOX"
+CONFIRMED = "BENCH_CONFIRMED"  # whether plain `delay()` waits until RabbitMQ has the message, as the outbox does
 
 app = Celery("outboxed", broker=os.environ.get("BENCH_BROKER_URL"))
 app.config_from_object("celeryconfig")
@@ -17,6 +18,8 @@ app.conf.update(
     task_default_queue="outboxed",
     broker_connection_retry_on_startup=True,
 )
+if os.environ.get(CONFIRMED) == "on":
+    app.conf.broker_transport_options = {"confirm_publish": True}
 if os.environ.get(HAS_OUTBOX) == "on":
     events.install(app)
     events.outbox(app)
