@@ -56,7 +56,8 @@ def encode(
     if why := ambiguity(event.event_name):
         raise PublishError(why)
     try:
-        data = plain_numbers(event.model_dump_json(exclude=_EXCLUDED, round_trip=True, warnings=False))
+        data = event.model_dump_json(exclude=_EXCLUDED, round_trip=True, warnings=False)
+        data = data if is_text else plain_numbers(data)
         stored_metadata = metadata if isinstance(metadata, str) else _metadata_text(metadata or event.metadata)
         aggregate_id = aggregate_of(event)
     except Exception as error:  # raised by pydantic, or by a serializer of the application

@@ -139,7 +139,9 @@ class SqlEventLog:
                 return [UUID(str(row[0])) for row in result]
             written = result.all()
         tables.update(row[0] for row in written)
-        return [envelopes[0].id] * len(written) if len(rows) == 1 else [UUID(str(row[1])) for row in written]
+        if len(rows) == 1:
+            return [envelopes[0].id] * len(written)
+        return [row[1] if isinstance(row[1], UUID) else UUID(row[1]) for row in written]
 
     def _wakes(self, connection: Connection) -> bool:
         if not self._notify or connection.dialect.name != "postgresql" or is_two_phase(connection):
@@ -192,8 +194,10 @@ def _texts(envelope: Envelope, connection: Connection) -> tuple[Any, ...]:
 
 def _array(values: Sequence[str]) -> str:
     """Write an array of texts as PostgreSQL does: drivers take five times as long for JSON, because of its quotes."""
-    escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return '{"' + '","'.join(escaped) + '"}'
+    whole = "\0".join(values)
+    if whole.count("\0") >= len(values):
+        return whole  # a value has a NUL of its own: the driver refuses it
+    return '{"' + whole.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","') + '"}'
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 from celery import Celery, signals
 
-_EACH = ("args", "kwargs", "add_to_parent", "result_cls")  # options that are not in the message, but for the arguments
-_OWN = (  # options that make a message unlike others
+_EACH = {"args", "kwargs", "add_to_parent", "result_cls"}  # options that are not in the message, but for the arguments
+_OWN = {  # options that make a message unlike others
     "countdown", "eta", "expires", "link", "link_error", "chain", "chord", "group_id", "group_index", "root_id",
     "parent_id", "argsrepr", "kwargsrepr", "stamped_headers",
-)  # fmt: skip
+}  # fmt: skip
 _MOST = 1000  # templates of a thread: who gives other options each time gains nothing by them
 
 
@@ -51,14 +51,15 @@ class Templates(threading.local):
         """What tells messages apart that need templates of their own; None if this one is like no other."""
         if signals.before_task_publish.receivers or self._app.current_worker_task:
             return None
-        if any(options.get(one) is not None for one in _OWN):
+        given = [(one, value) for one, value in options.items() if value is not None and one not in _EACH]
+        if any(one in _OWN for one, _ in given):
             return None
         changes = self._app.conf.changes
         if changes != self._settings or self._process != os.getpid():
             self._found.clear()
             self._settings, self._process = dict(changes), os.getpid()
             self._is_static = _is_static(self._app.conf.task_routes)
-        key = (name, *((one, value) for one, value in options.items() if value is not None and one not in _EACH))
+        key = (name, *given)
         try:
             hash(key)
         except TypeError:
