@@ -48,7 +48,7 @@ def copy_by_driver(connection: Connection, statement: str, rows: Iterable[Sequen
 
 
 def as_sqlalchemy_error(connection: Connection, statement: str, error: Any) -> DBAPIError:
-    """The driver's error, as SQLAlchemy would have raised it."""
+    """The driver's error, as SQLAlchemy would have raised it: it knows from then on if the connection is lost."""
     driver: Any = connection.connection.driver_connection
     library: Any = connection.dialect.loaded_dbapi
     lost = connection.dialect.is_disconnect(error, driver, None)
@@ -56,6 +56,8 @@ def as_sqlalchemy_error(connection: Connection, statement: str, error: Any) -> D
         statement, None, error, library.Error, connection_invalidated=lost, dialect=connection.dialect
     )
     seen_by_driver(connection, wrapped)
+    if lost:
+        connection.invalidate(error)  # or each savepoint of it would be undone over it, which fails
     return wrapped  # type: ignore[no-any-return]
 
 
